@@ -1,0 +1,47 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+#
+# Every target does its own set-up on a machine with Python 3.11 or newer.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+DEMO   := .demo/hub
+
+.PHONY: help run demo test lint format clean
+
+help:            ## this list
+	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: [^#]*##/:/'
+
+run: $(VENV)/.run          ## the service, with the published weights (downloads them on first use)
+	$(BIN)/gunicorn
+
+demo: $(VENV)/.run         ## the same service on random weights: no download, meaningless answers
+	$(BIN)/python -m benchmarks.checkpoints --out $(DEMO) --models small,ViT-B-16
+	HF_HUB_CACHE=$(DEMO) HF_HUB_OFFLINE=1 DEPTH_MODEL=small DEFAULT_MODEL=ViT-B-16 $(BIN)/gunicorn
+
+test: lint                 ## all checks and tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev         ## style, types, licence headers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/reuse lint --quiet || $(BIN)/reuse lint
+
+format: $(VENV)/.dev       ## put the code into the project's style
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:                     ## remove what the other targets made
+	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache
+
+$(VENV)/.run: requirements.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --requirement requirements.txt
+	touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.run
+	$(BIN)/pip install --quiet --requirement requirements-dev.txt
+	touch $@

@@ -1,0 +1,36 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Twinlens: photos to depth maps, images to vectors, behind one HTTP API."""
+
+from __future__ import annotations
+
+import os
+
+from flask import Flask
+
+from app.blueprints import depth, embedding, exchange, health
+from app.runtime import Runtime
+from config.settings import Settings, load_settings
+
+
+def create_app(settings: Settings | None = None, runtime: Runtime | None = None) -> Flask:
+    """Build the WSGI app; the only place where its parts are wired.
+
+    Args:
+        settings: read from the environment when absent.
+        runtime: made from the settings when absent; tests hand in another.
+    """
+    settings = settings or load_settings()
+    # The service itself never asks the hub, only its download process does. transformers and the
+    # hub client read this when they are imported, which happens later, inside the families.
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    app = Flask(__name__, static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_upload_bytes
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.extensions["twinlens"] = runtime or Runtime(settings)
+    exchange.install(app)
+    blueprints = {"depth": depth.blueprint, "embedding": embedding.blueprint}
+    for family in settings.enabled_families:
+        app.register_blueprint(blueprints[family])
+    app.register_blueprint(health.blueprint)
+    return app

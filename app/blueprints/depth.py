@@ -1,0 +1,64 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""The depth service's routes, as ImmichVR calls them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePath
+from urllib.parse import quote
+
+from flask import Blueprint, Response, jsonify, request
+from flask.typing import ResponseReturnValue
+
+from app.blueprints.exchange import runtime
+from app.errors import BadRequest
+from app.images import encode_png
+from config.version import VERSION
+
+blueprint = Blueprint("depth", __name__)
+
+
+@blueprint.get("/")
+def index() -> ResponseReturnValue:
+    """What the service is and where its main routes are."""
+    return jsonify(
+        message="ImmichVR AI Service",
+        version=VERSION,
+        model="Depth Anything V2",
+        endpoints={
+            "health": "/health",
+            "ready": "/ready",
+            "models": "/models",
+            "process_depth": "/api/depth (POST)",
+            "embed_image": "/embed-image (POST)",
+        },
+    )
+
+
+@blueprint.post("/api/depth")
+def depth() -> ResponseReturnValue:
+    """Photo in, greyscale PNG of the same size out."""
+    service = runtime()
+    key = request.args.get("model") or service.settings.depth_model
+    spec = service.registry.get(key, "depth")
+    upload = request.files.get("image")
+    if upload is None or not upload.filename:
+        raise BadRequest("Please upload an image file with key 'image'", title="No image provided")
+    result = service.depth(upload.read(), spec)
+    response = Response(encode_png(result.pixels), mimetype="image/png")
+    response.headers["Content-Disposition"] = attachment(upload.filename)
+    response.headers["X-Model-Used"] = spec.key
+    response.headers["X-Model-Weights"] = result.weights
+    return response
+
+
+def attachment(upload_name: str) -> str:
+    """The Content-Disposition of a map (RFC 6266): ``depth_<name without its last suffix>.png``."""
+    # A browser sends a bare name, but some clients send a path, also a Windows one.
+    base = re.split(r"[\\/]", upload_name)[-1]
+    stem = re.sub(r"[\x00-\x1f\x7f]", "", PurePath(base).stem)[:200]
+    name = f"depth_{stem}.png"
+    plain = name.encode("ascii", "replace").decode().replace("\\", "_").replace('"', "_")
+    value = f'attachment; filename="{plain}"'
+    return value if plain == name else f"{value}; filename*=UTF-8''{quote(name, safe='')}"

@@ -1,0 +1,83 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Probes: what Classifarr's health monitor, ImmichVR and orchestrators ask."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from flask import Blueprint, jsonify, request
+from flask.typing import ResponseReturnValue
+
+from app import memory
+from app.blueprints.exchange import runtime
+from app.models.manager import ModelStatus
+from config.version import VERSION
+
+blueprint = Blueprint("health", __name__)
+
+
+@blueprint.get("/health")
+def health() -> ResponseReturnValue:
+    """Alive, and what it does at this moment; waits for nothing."""
+    service = runtime()
+    settings = service.settings
+    depth = service.registry.defaults.get("depth")
+    return jsonify(
+        status=_status_word(),
+        service="ai",
+        model="Depth-Anything-V2",
+        model_status=service.manager.status(depth).state if depth else "not_loaded",
+        provider="local",
+        default_model=settings.default_model,
+        device=asdict(service.device()),
+        models=[_describe(status) for status in service.manager.statuses()],
+        memory=asdict(memory.figures()),
+        queue=asdict(service.waiting_room.figures()),
+        version=VERSION,
+        workers=settings.web_concurrency,
+    )
+
+
+@blueprint.get("/ready")
+def ready() -> ResponseReturnValue:
+    """200 once the default model can answer, else 503 and what is missing."""
+    service = runtime()
+    is_ready = service.is_ready()
+    status = service.manager.status(service.readiness_model())
+    body: dict[str, Any] = {
+        "ready": is_ready,
+        "default_model_loaded": is_ready,
+        "default_model": status.spec.key,
+        "device": asdict(service.device()),
+        "models": [_describe(each) for each in service.manager.statuses()],
+    }
+    if not is_ready:
+        body["reason"] = status.reason or f"{status.spec.key} is {status.state.replace('_', ' ')}"
+    return jsonify(body), 200 if is_ready else 503
+
+
+def _status_word() -> str:
+    """The two replaced services word their health differently; the listener tells who asks."""
+    settings = runtime().settings
+    own_port = settings.ai_service_port != settings.image_embedder_port
+    # Under gunicorn SERVER_PORT is the accepting listener's port, whatever the Host header says.
+    asked = request.environ.get("SERVER_PORT") == str(settings.ai_service_port)
+    return "healthy" if own_port and asked else "ok"
+
+
+def _describe(status: ModelStatus) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "name": status.spec.key,
+        "type": status.spec.family,
+        "loaded": status.state == "loaded",
+        "state": status.state,
+    }
+    optional = {
+        "weights": status.weights,
+        "reason": status.reason,
+        "downloaded_bytes": status.downloaded_bytes,
+        "total_bytes": status.total_bytes,
+    }
+    return described | {name: value for name, value in optional.items() if value is not None}

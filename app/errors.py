@@ -1,0 +1,95 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Every error that a client may see, with its status code.
+
+    TwinlensError
+      +-- BadRequest          400   the request cannot be understood as an image request
+      +-- TooLarge            413   a budget is exceeded
+      +-- UnsupportedType     415   wrong content type on a JSON route
+      +-- WrongShape          422   JSON with a wrong or missing field
+      +-- Busy                429   the waiting room is full
+      +-- ProcessingFailed    500   a defect of ours
+      +-- NotAvailable        503   weights missing, loading failed, shutting down
+      +-- TooSlow             504   a wait or a deadline ran out
+
+The blueprints turn them into one JSON body (docs/contracts.md, "Errors, everywhere").
+"""
+
+from __future__ import annotations
+
+
+class TwinlensError(Exception):
+    """Base: ``title`` is short and stable, ``message`` says what to do about it."""
+
+    status = 500
+    title = "Processing failed"
+
+    def __init__(
+        self, message: str, *, title: str | None = None, retry_after: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.title = title or self.title
+        self.retry_after = retry_after
+
+    def body(self) -> dict[str, str]:
+        """The JSON body: it satisfies the clients of both replaced services."""
+        return {"error": self.title, "message": self.message, "detail": self.message}
+
+
+class BadRequest(TwinlensError):
+    """400."""
+
+    status = 400
+    title = "Bad request"
+
+
+class TooLarge(TwinlensError):
+    """413: the message names the budget and the actual value."""
+
+    status = 413
+    title = "Too large"
+
+
+class UnsupportedType(TwinlensError):
+    """415."""
+
+    status = 415
+    title = "Unsupported media type"
+
+
+class WrongShape(TwinlensError):
+    """422: the message names the field and what was expected."""
+
+    status = 422
+    title = "Invalid request body"
+
+
+class Busy(TwinlensError):
+    """429: the waiting room is full."""
+
+    status = 429
+    title = "Too many requests"
+
+
+class ProcessingFailed(TwinlensError):
+    """500: the log has the cause."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The image could not be processed; the log has details under the request id"
+        )
+
+
+class NotAvailable(TwinlensError):
+    """503: the model cannot answer now."""
+
+    status = 503
+    title = "Model not initialized"
+
+
+class TooSlow(TwinlensError):
+    """504: a wait or a deadline ran out."""
+
+    status = 504
+    title = "Timed out"

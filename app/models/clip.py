@@ -1,0 +1,153 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""CLIP's image tower through open_clip: a picture to an embedding vector.
+
+Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", 2021,
+https://arxiv.org/abs/2103.00020. The preparation is that of transformers' CLIPImageProcessor,
+which the replaced service used: users' stored vectors came from it.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Self
+
+import numpy as np
+from PIL import Image
+from safetensors import safe_open
+
+from app.models import weights
+from app.models.base import FloatArray, LoadError, Model
+from app.models.store import Checkpoint
+from config.models import ModelSpec
+
+MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
+STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
+_TOWER = "visual."
+
+
+class Clip(Model):
+    """The image tower of one CLIP checkpoint."""
+
+    FILES = ("open_clip_config.json", "open_clip_model.safetensors")
+
+    def __init__(self, spec: ModelSpec, checkpoint: Checkpoint, weights: str, tower: Any) -> None:
+        super().__init__(spec, checkpoint, weights)
+        assert spec.image_size is not None  # the table of models was checked
+        self._edge = spec.image_size
+        self._tower = tower
+        self._device = "cpu"
+
+    @classmethod
+    def import_engine(cls) -> None:
+        """See the base class."""
+        import open_clip.model  # noqa: F401
+
+    @classmethod
+    def load(cls, spec: ModelSpec, checkpoint: Checkpoint) -> Self:
+        """See the base class.
+
+        The tower is built without memory and takes the file's mapped tensors: no copy and no
+        kernel, unlike open_clip's ``create_model``, whose weight initialisation runs many.
+        """
+        import torch
+        from open_clip.model import _build_vision_tower
+
+        path = checkpoint.path / cls.FILES[-1]
+        try:
+            architecture = json.loads((checkpoint.path / cls.FILES[0]).read_text())["model_cfg"]
+            _check(spec, architecture)
+            with torch.device("meta"):
+                tower = _build_vision_tower(
+                    architecture["embed_dim"],
+                    architecture["vision_cfg"],
+                    quick_gelu=spec.activation == "quick_gelu",
+                )
+            with safe_open(path, framework="pt") as file:
+                names = [name for name in file.keys() if name.startswith(_TOWER)]  # noqa: SIM118
+                tensors = {name.removeprefix(_TOWER): file.get_tensor(name) for name in names}
+            tower.load_state_dict(tensors, strict=True, assign=True)
+            origin = weights.origin(path)
+        except LoadError:
+            raise
+        except Exception as error:  # a damaged file makes its parsers raise anything
+            raise LoadError("the checkpoint is damaged or not an open_clip model") from error
+        return cls(spec, checkpoint, origin, tower.eval())
+
+    def to_device(self, device: str) -> None:
+        """See the base class."""
+        self._tower = self._tower.to(device)
+        self._device = device
+
+    def warm_up(self) -> None:
+        """See the base class."""
+        self.infer(np.zeros((1, 3, self._edge, self._edge), np.float32))
+
+    def prepare(self, picture: Image.Image, image_size: int | None = None) -> FloatArray:
+        """Resize the shortest edge, crop the centre, normalise.
+
+        Args:
+            picture: RGB.
+            image_size: shortest edge that the source is brought to first, pixels. The model's own
+                preparation follows, so that vectors stay in the model's space.
+
+        Returns:
+            [3, s, s] float32 with the native size s, normalised with CLIP's mean and deviation.
+        """
+        edge = self._edge
+        if image_size is not None:
+            picture = _resize_shortest(picture, image_size)
+        picture = _resize_shortest(picture, edge)
+        # Offsets are floored, as transformers does; torchvision rounds and differs by one pixel.
+        left, top = (picture.width - edge) // 2, (picture.height - edge) // 2
+        picture = picture.crop((left, top, left + edge, top + edge))
+        pixels = np.asarray(picture, np.float32) / 255
+        return np.ascontiguousarray(((pixels - MEAN) / STD).transpose(2, 0, 1))
+
+    def infer(self, batch: FloatArray) -> FloatArray:
+        """Inputs [n, 3, s, s] to vectors [n, dims], float32, not normalised."""
+        import torch
+
+        torch.get_num_threads()  # else a fresh thread's first convolution runs on one core
+        with torch.inference_mode():
+            pixels = torch.from_numpy(batch).to(self._device)
+            vectors: FloatArray = self._tower(pixels).float().cpu().numpy()
+        return vectors
+
+    @staticmethod
+    def finish(vector: FloatArray, normalize: bool) -> FloatArray:
+        """Check a vector [dims] float32 and bring it to L2 norm 1 if asked to.
+
+        Raises:
+            ArithmeticError: the network gave infinite or undefined numbers, or all zeros.
+        """
+        norm = float(np.linalg.norm(vector))
+        if not np.isfinite(norm) or norm == 0:
+            raise ArithmeticError("the embedding is not a finite, non-zero vector")
+        return vector / np.float32(norm) if normalize else vector
+
+
+def _check(spec: ModelSpec, architecture: dict[str, Any]) -> None:
+    """The checkpoint's own description against the table of models."""
+    # open_clip 3 no longer forces QuickGELU for OpenAI's weights; with the wrong activation
+    # everything loads and every vector is silently wrong.
+    found = {
+        "dims": architecture["embed_dim"],
+        "image_size": architecture["vision_cfg"]["image_size"],
+    }
+    if "quick_gelu" in architecture:
+        found["activation"] = "quick_gelu" if architecture["quick_gelu"] else "gelu"
+    for name, value in found.items():
+        if value != getattr(spec, name):
+            raise LoadError(
+                f"the checkpoint has {name} {value}, the table of models {getattr(spec, name)}"
+            )
+
+
+def _resize_shortest(picture: Image.Image, edge: int) -> Image.Image:
+    width, height = picture.size
+    if width <= height:
+        size = edge, int(edge * height / width)
+    else:
+        size = int(edge * width / height), edge
+    return picture.resize(size, Image.Resampling.BICUBIC)

@@ -1,0 +1,141 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Depth Anything V2 through transformers: a photo to a map of relative inverse depth.
+
+Yang et al., "Depth Anything V2", NeurIPS 2024, https://arxiv.org/abs/2406.09414. The preparation
+is that of transformers' DPTImageProcessor as the published checkpoints configure it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self, cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from app.models import weights
+from app.models.base import FloatArray, LoadError, Model
+from app.models.store import Checkpoint
+from config.models import ModelSpec
+
+EDGE = 518
+PATCH = 14
+MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+STD = np.array([0.229, 0.224, 0.225], np.float32)
+
+
+class DepthAnything(Model):
+    """One Depth Anything V2 checkpoint."""
+
+    FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
+
+    def __init__(
+        self,
+        spec: ModelSpec,
+        checkpoint: Checkpoint,
+        weights: str,
+        network: Any,
+    ) -> None:
+        super().__init__(spec, checkpoint, weights)
+        self._network = network
+
+    @classmethod
+    def import_engine(cls) -> None:
+        """See the base class."""
+        import torch  # noqa: F401
+        from transformers import DepthAnythingForDepthEstimation  # noqa: F401
+
+    @classmethod
+    def load(cls, spec: ModelSpec, checkpoint: Checkpoint) -> Self:
+        """See the base class."""
+        import torch
+        from transformers import DepthAnythingForDepthEstimation
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        # Its hints know nothing of output_loading_info.
+        from_pretrained: Any = DepthAnythingForDepthEstimation.from_pretrained
+        try:
+            network, report = from_pretrained(
+                checkpoint.path,
+                local_files_only=True,
+                use_safetensors=True,
+                dtype=torch.float32,
+                output_loading_info=True,
+            )
+            origin = weights.origin(checkpoint.path / cls.FILES[-1])
+        except Exception as error:  # a damaged file makes its parsers raise anything
+            raise LoadError("the checkpoint is damaged or not a Depth Anything model") from error
+        # transformers fills absent tensors with random numbers and only warns.
+        if report["missing_keys"] or report["mismatched_keys"]:
+            raise LoadError("the checkpoint lacks tensors of a Depth Anything model")
+        return cls(spec, checkpoint, origin, network.eval())
+
+    def to_device(self, device: str) -> None:
+        """See the base class."""
+        self._network = self._network.to(device)
+
+    def warm_up(self) -> None:
+        """See the base class; 518x686 is what a 4:3 photo becomes."""
+        self.infer(np.zeros((1, 3, EDGE, 686), np.float32))
+
+    def prepare(self, picture: Image.Image) -> FloatArray:
+        """Resize to about 518 on one edge, normalise.
+
+        Args:
+            picture: RGB.
+
+        Returns:
+            [3, h, w] float32, h and w multiples of 14, normalised with ImageNet's
+            mean and deviation.
+        """
+        size = input_size(picture.width, picture.height)
+        pixels = np.asarray(picture.resize(size, Image.Resampling.BICUBIC), np.float32) / 255
+        return np.ascontiguousarray(((pixels - MEAN) / STD).transpose(2, 0, 1))
+
+    def infer(self, batch: FloatArray) -> FloatArray:
+        """Inputs [n, 3, h, w] to relative disparity [n, h, w], float32, >= 0, larger is nearer."""
+        import torch
+
+        torch.get_num_threads()  # else a fresh thread's first convolution runs on one core
+        with torch.inference_mode():
+            pixels = torch.from_numpy(batch).to(self._network.device)
+            disparity: FloatArray = self._network(pixels).predicted_depth.float().cpu().numpy()
+        return disparity
+
+    @staticmethod
+    def finish(disparity: FloatArray, width: int, height: int) -> NDArray[np.uint8]:
+        """Enlarge to the photo's size and spread over 0..255.
+
+        Args:
+            disparity: [h, w] float32.
+            width, height: of the upright photo, pixels.
+
+        Returns:
+            [height, width] uint8, near = bright, min-max normalised; a constant map is all 128.
+        """
+        enlarged = cv2.resize(disparity, (width, height), interpolation=cv2.INTER_CUBIC)
+        full = cast(FloatArray, enlarged)
+        low, high = float(full.min()), float(full.max())
+        if not high > low:
+            return np.full(full.shape, 128, np.uint8)
+        # Quantised once, from floats, with rounding; in place, since a photo's map is large.
+        full -= low
+        full *= 255 / (high - low)
+        return np.rint(full, out=full).clip(0, 255, out=full).astype(np.uint8)
+
+
+def input_size(width: int, height: int) -> tuple[int, int]:
+    """Width and height of the model's input for a photo (transformers' DPTImageProcessor).
+
+    The aspect is kept as well as multiples of the patch size allow; of the two scales that bring
+    one edge to 518, the one closer to 1 is taken.
+    """
+    by_height, by_width = EDGE / height, EDGE / width
+    scale = by_width if abs(1 - by_width) < abs(1 - by_height) else by_height
+    return (
+        max(PATCH, round(scale * width / PATCH) * PATCH),
+        max(PATCH, round(scale * height / PATCH) * PATCH),
+    )

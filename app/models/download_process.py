@@ -1,0 +1,141 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""The one process that downloads: ``python -m app.models.download_process FOLDER PIPE``.
+
+It serves the requests in the folder (see ``app.models.downloads``) until none is left, retrying
+with growing pauses, and ends early when the service that started it is gone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.models.downloads import DownloadRequest, DownloadState, missing, write_atomically
+from config.logging import configure_logging
+from config.settings import load_settings_or_exit
+
+log = logging.getLogger("twinlens.download")
+
+FIRST_PAUSE_SECONDS = 5.0
+LONGEST_PAUSE_SECONDS = 300.0
+_REPORT_EVERY_SECONDS = 0.5
+
+
+@dataclass
+class _Job:
+    """One request and what happened to it so far."""
+
+    requested_at: float
+    attempt: int = 0
+    due: float = 0.0
+
+
+def main() -> None:
+    """Entry point."""
+    folder, life = Path(sys.argv[1]), int(sys.argv[2])
+    configure_logging(load_settings_or_exit())
+    threading.Thread(target=_end_with_the_service, args=(life,), daemon=True).start()
+    # Between "no request is left" and "the lock is free" a new request may arrive whose own
+    # process found the lock taken: hence the look after the lock was given back.
+    while any(folder.glob("*.request")):
+        with (folder / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return
+            _serve(folder)
+
+
+def _end_with_the_service(life: int) -> None:
+    os.read(life, 1)  # nobody writes: it returns when the last writer is gone
+    os._exit(0)
+
+
+def _serve(folder: Path) -> None:
+    jobs: dict[Path, _Job] = {}
+    while requests := sorted(folder.glob("*.request")):
+        for path in requests:
+            try:
+                requested_at = path.stat().st_mtime
+            except FileNotFoundError:
+                continue
+            job = jobs.setdefault(path, _Job(requested_at))
+            if job.requested_at != requested_at:  # asked for again: no need to wait any longer
+                job.requested_at, job.due = requested_at, 0.0
+            if time.time() >= job.due:
+                _attempt(path, job)
+        time.sleep(0.2)
+
+
+def _attempt(path: Path, job: _Job) -> None:
+    request = DownloadRequest.model_validate_json(path.read_bytes())
+    state_path = path.with_suffix(".state")
+    job.attempt += 1
+    state = DownloadState(state="downloading", attempt=job.attempt)
+    write_atomically(state_path, state)
+    reported_at = 0.0
+
+    def progress(name: str, done: int, total: int) -> None:
+        nonlocal reported_at
+        if time.monotonic() - reported_at < _REPORT_EVERY_SECONDS and done < total:
+            return
+        reported_at = time.monotonic()
+        state.file, state.downloaded_bytes, state.total_bytes = name, done, total
+        write_atomically(state_path, state)
+
+    log.info("downloading %s from %s", request.spec.key, request.spec.hub_id)
+    try:
+        from app.models.transfer import transfer
+
+        transfer(request.spec, request.files, request.cache, progress)
+    except Exception as error:  # whatever it is, the service must learn of it and try again
+        _failed(request, state, job, error)
+        write_atomically(state_path, state)
+        return
+    log.info("%s is complete", request.spec.key)
+    path.unlink(missing_ok=True)
+    state_path.unlink(missing_ok=True)
+
+
+def _failed(request: DownloadRequest, state: DownloadState, job: _Job, error: Exception) -> None:
+    pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** (job.attempt - 1))
+    state.state = "failed"
+    state.error = _reason(error)
+    state.failed_at = time.time()
+    state.retry_at = job.due = state.failed_at + pause
+    # The first failure says what to do; the later ones are the same story.
+    if job.attempt == 1:
+        log.warning("%s", missing(request.spec, state.error, request.cache))
+        log.debug("the first attempt failed", exc_info=error)
+    else:
+        log.info("%s: attempt %d failed (%s)", request.spec.key, job.attempt, state.error)
+
+
+def _reason(error: Exception) -> str:
+    """One line for clients: no URL, no path of the host."""
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+
+    from app.models.transfer import ChecksumError
+
+    if isinstance(error, ChecksumError):
+        return str(error)
+    if isinstance(error, GatedRepoError):
+        return "the hub wants a login for this repository"
+    if isinstance(error, RepositoryNotFoundError):
+        return "the hub does not know this repository"
+    if isinstance(error, HfHubHTTPError) and error.response is not None:
+        return f"the hub answered {error.response.status_code}"
+    if isinstance(error, OSError) and error.errno is not None and error.strerror:
+        return f"the checkpoint could not be written ({error.strerror})"
+    return "the hub cannot be reached"
+
+
+if __name__ == "__main__":
+    main()

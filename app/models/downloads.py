@@ -1,0 +1,153 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Downloads as the service's processes see them: ask for one, watch it, wait for it.
+
+The work is done by one separate process for the whole service (``app.models.download_process``).
+Workers and that process meet in a folder: a request is a file, and so is the state of a download.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel
+
+from app.models.store import Checkpoint, find
+from config.models import ModelSpec
+
+log = logging.getLogger("twinlens.downloads")
+
+_PROJECT = Path(__file__).resolve().parents[2]
+
+
+class DownloadRequest(BaseModel):
+    """``<key>.request``: what to bring where."""
+
+    spec: ModelSpec
+    files: tuple[str, ...]
+    cache: Path
+
+
+class DownloadState(BaseModel):
+    """``<key>.state``: how it goes."""
+
+    state: Literal["downloading", "failed"]
+    file: str | None = None
+    downloaded_bytes: int = 0
+    total_bytes: int = 0
+    attempt: int = 1
+    error: str | None = None
+    #: seconds since the epoch; when the failed attempt ended and when the next one starts
+    failed_at: float | None = None
+    retry_at: float | None = None
+
+
+class DownloadFailed(Exception):
+    """The attempt that was waited for failed; the message says why."""
+
+
+def missing(spec: ModelSpec, reason: str, cache: Path) -> str:
+    """The line of the log that says what is missing and the two ways out."""
+    return (
+        f"{spec.key} is not on disk and cannot be downloaded ({reason}): run `make demo` to see "
+        f"the service on random weights, or copy the checkpoint {spec.hub_id} into {cache}"
+    )
+
+
+def write_atomically(path: Path, content: BaseModel) -> None:
+    """A reader sees the old file or the new one, never a half."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
+    fresh.write_text(content.model_dump_json(), encoding="utf-8")
+    os.replace(fresh, path)
+
+
+class Downloads:
+    """Made once before the fork; used in every worker."""
+
+    def __init__(self, cache: Path, offline: bool) -> None:
+        self._cache = cache
+        self._offline = offline
+        # Not a TemporaryDirectory: that would vanish with the first worker that ends.
+        self._folder = Path(tempfile.mkdtemp(prefix="twinlens-"))
+        self._owner = os.getpid()
+        # The download process reads from this pipe and ends when the last process of the service
+        # that holds the other end is gone, however it went.
+        self._life_read, self._life_write = os.pipe()
+
+    def find(self, spec: ModelSpec, files: tuple[str, ...]) -> Checkpoint | None:
+        """The checkpoint, if it is on disk."""
+        return find(spec, files, self._cache)
+
+    def state(self, spec: ModelSpec) -> DownloadState | None:
+        """How the download of a model goes; None when none was asked for or it is complete."""
+        try:
+            return DownloadState.model_validate_json(self._path(spec, "state").read_bytes())
+        except (OSError, ValueError):
+            return None
+
+    def request(self, spec: ModelSpec, files: tuple[str, ...]) -> None:
+        """Ask for a download, at once also where the last attempt failed and a later one is due."""
+        if self._offline:
+            reason = "HF_HUB_OFFLINE is set"
+            if self.state(spec) is None:
+                log.warning("%s", missing(spec, reason, self._cache))
+            state = DownloadState(state="failed", error=reason, failed_at=time.time())
+            write_atomically(self._path(spec, "state"), state)
+            return
+        request = DownloadRequest(spec=spec, files=files, cache=self._cache)
+        write_atomically(self._path(spec, "request"), request)
+        self._start_process()
+
+    def wait(self, spec: ModelSpec, files: tuple[str, ...]) -> Checkpoint:
+        """Ask for a download and wait until it is there.
+
+        Raises:
+            DownloadFailed: the first attempt since then failed (further ones go on by themselves).
+        """
+        asked_at = time.time()
+        self.request(spec, files)
+        while True:
+            checkpoint = self.find(spec, files)
+            if checkpoint is not None:
+                return checkpoint
+            state = self.state(spec)
+            if state is not None and (state.failed_at or 0) >= asked_at:
+                raise DownloadFailed(state.error)
+            time.sleep(0.1)
+
+    def close(self) -> None:
+        """Remove the folder; only the process that made it does."""
+        if os.getpid() == self._owner:
+            shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _path(self, spec: ModelSpec, suffix: str) -> Path:
+        return self._folder / f"{spec.key}.{suffix}"
+
+    def _start_process(self) -> None:
+        """Start a process; it ends at once if another one is at work."""
+        process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "app.models.download_process",
+                str(self._folder),
+                str(self._life_read),
+            ],
+            cwd=_PROJECT,
+            stdin=subprocess.DEVNULL,
+            pass_fds=(self._life_read,),
+            start_new_session=True,
+            # The service's own processes are offline by their environment; plain HTTP, unlike the
+            # hub's chunk store, can go on where it stopped.
+            env={**os.environ, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"},
+        )
+        threading.Thread(target=process.wait, name="reap-download", daemon=True).start()

@@ -1,0 +1,37 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""The hub's cache on disk: which checkpoints are there, complete."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from config.models import ModelSpec
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A complete snapshot: a folder with the files of one commit."""
+
+    path: Path
+    revision: str
+
+
+def repository_folder(cache: Path, hub_id: str) -> Path:
+    """The folder of a repository in the cache (huggingface_hub, "Understand caching")."""
+    return cache / f"models--{hub_id.replace('/', '--')}"
+
+
+def find(spec: ModelSpec, files: tuple[str, ...], cache: Path) -> Checkpoint | None:
+    """The snapshot of ``spec.revision`` if every one of ``files`` is there, else None."""
+    folder = repository_folder(cache, spec.hub_id)
+    try:
+        revision = (folder / "refs" / spec.revision).read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        revision = spec.revision  # a commit is its own snapshot
+    snapshot = folder / "snapshots" / revision
+    # is_file() follows the links into blobs/: a broken one counts as absent.
+    if all((snapshot / name).is_file() for name in files):
+        return Checkpoint(snapshot, revision)
+    return None

@@ -1,0 +1,43 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""``python -m benchmarks.checkpoints --out CACHE [--models small,ViT-B-16] [--tiny]``."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from benchmarks.checkpoints import clip, depth
+from benchmarks.checkpoints.hub_cache import Repository
+
+
+def make(key: str, *, small_scale: bool) -> list[Repository]:
+    """The repositories of a model of the table."""
+    if key in depth.SHAPES:
+        return [depth.make(key, small_scale)]
+    return list(clip.make(key, small_scale))
+
+
+def main() -> None:
+    """Entry point; a checkpoint that is there already is kept."""
+    known = [*depth.SHAPES, *clip.SHAPES]
+    parser = argparse.ArgumentParser(description="Make random-weight checkpoints.")
+    parser.add_argument("--out", type=Path, required=True, help="folder to use as HF_HUB_CACHE")
+    parser.add_argument("--models", default=",".join(known), help="comma list; default: all")
+    parser.add_argument("--tiny", action="store_true", help="same architectures, a few layers")
+    options = parser.parse_args()
+    for key in options.models.split(","):
+        if key not in known:
+            parser.error(f"unknown model {key!r}; known: {', '.join(known)}")
+        shape = depth.SHAPES.get(key) or clip.SHAPES[key]
+        if (options.out / f"models--{shape.repository.replace('/', '--')}/refs/main").exists():
+            continue
+        started = time.monotonic()
+        for repository in make(key, small_scale=options.tiny):
+            repository.write(options.out)
+        print(f"{key}: random weights made in {time.monotonic() - started:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()

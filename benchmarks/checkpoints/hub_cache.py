@@ -1,0 +1,58 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""The hub's cache layout: blobs, refs, and snapshots whose entries are links into blobs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from benchmarks.checkpoints.numbers import SEED
+
+
+@dataclass(frozen=True)
+class Repository:
+    """One repository: small files (text, or an object written as JSON) and one weights file."""
+
+    name: str
+    files: dict[str, Any]
+    weights_name: str
+    weights: dict[str, Tensor]
+
+    def folder(self, cache: Path) -> Path:
+        """Its folder in a cache."""
+        return cache / f"models--{self.name.replace('/', '--')}"
+
+    def write(self, cache: Path) -> None:
+        """Write it into a cache; the reference comes last, so a half is never taken for whole."""
+        folder = self.folder(cache)
+        revision = hashlib.sha1(f"{self.name} random {SEED}".encode()).hexdigest()
+        for content in ("blobs", "refs", f"snapshots/{revision}"):
+            (folder / content).mkdir(parents=True, exist_ok=True)
+        scratch = folder / "blobs" / f"making.{os.getpid()}"
+        for name, content in self.files.items():
+            text = content if isinstance(content, str) else json.dumps(content, indent=2) + "\n"
+            scratch.write_text(text, encoding="utf-8")
+            self._place(folder, revision, name, scratch)
+        tensors = {name: tensor.contiguous().clone() for name, tensor in self.weights.items()}
+        # The mark by which the service tells these from published weights.
+        save_file(tensors, scratch, metadata={"format": "pt", "weights": "random"})
+        self._place(folder, revision, self.weights_name, scratch)
+        (folder / "refs" / "main").write_text(revision)
+
+    @staticmethod
+    def _place(folder: Path, revision: str, name: str, made: Path) -> None:
+        with made.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        made.chmod(0o644)
+        os.replace(made, folder / "blobs" / digest)
+        link = folder / "snapshots" / revision / name
+        link.unlink(missing_ok=True)
+        link.symlink_to(f"../../blobs/{digest}")

@@ -1,0 +1,61 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""How gunicorn runs Twinlens. Each odd line says why it is there."""
+
+import os
+from pathlib import Path
+
+# Before torch is imported anywhere: a multi-threaded kernel on the master's main thread would
+# hang inference in every forked worker for ever (libgomp). Workers set their threads later.
+os.environ["OMP_NUM_THREADS"] = "1"
+# CLIP's and transformers' tokenizers would start threads before the fork.
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+from config.logging import logging_dict
+from config.settings import load_settings_or_exit
+
+_settings = load_settings_or_exit()
+
+
+def _runtime(server):
+    return server.app.wsgi().extensions["twinlens"]
+
+
+wsgi_app = "wsgi:app"
+bind = sorted(
+    f"{_settings.image_embedder_host}:{port}"
+    for port in {_settings.ai_service_port, _settings.image_embedder_port}
+)
+workers = _settings.web_concurrency
+# The app is imported, and its models are loaded, once, in the master; workers share the pages.
+preload_app = True
+# With sync workers /health would wait behind inference. A waiting request keeps its thread.
+worker_class = "gthread"
+threads = _settings.image_embedder_concurrency + _settings.image_embedder_max_queue + 16
+timeout = _settings.inference_timeout_seconds
+graceful_timeout = _settings.shutdown_timeout_seconds
+# The heartbeat file must not sit on a slow or read-only disk.
+worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None
+# gunicorn's control socket deadlocks under preload and needs a writable folder.
+control_socket_disable = True
+logconfig_dict = logging_dict(_settings)
+
+
+def on_starting(server):
+    _runtime(server).warm()
+
+
+def post_fork(server, worker):
+    _runtime(server).after_fork()
+
+
+def post_worker_init(worker):
+    _runtime(worker).bring_up()
+
+
+def worker_exit(server, worker):
+    _runtime(worker).close()
+
+
+def on_exit(server):
+    _runtime(server).close()
