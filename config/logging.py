@@ -22,8 +22,12 @@ def logging_dict(settings: Settings) -> dict[str, Any]:
         "root": {"level": settings.log_level, "handlers": ["stderr"]},
         # gunicorn's own configuration gives its loggers handlers; ours come through the root.
         "loggers": {
-            name: {"level": settings.log_level, "handlers": [], "propagate": True}
-            for name in ("gunicorn.error", "gunicorn.access")
+            **{
+                name: {"level": settings.log_level, "handlers": [], "propagate": True}
+                for name in ("gunicorn.error", "gunicorn.access")
+            },
+            # A line for each request to the hub; the download process says what matters.
+            "httpx2": {"level": "WARNING"},
         },
     }
 

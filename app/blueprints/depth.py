@@ -11,8 +11,7 @@ from urllib.parse import quote
 from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from app.blueprints.exchange import runtime
-from app.errors import BadRequest
+from app.blueprints.exchange import runtime, uploaded_image
 from app.images import encode_png
 from config.version import VERSION
 
@@ -42,12 +41,10 @@ def depth() -> ResponseReturnValue:
     service = runtime()
     key = request.args.get("model") or service.settings.depth_model
     spec = service.registry.get(key, "depth")
-    upload = request.files.get("image")
-    if upload is None or not upload.filename:
-        raise BadRequest("Please upload an image file with key 'image'", title="No image provided")
-    result = service.depth(upload.read(), spec)
+    photo, name = uploaded_image()
+    result = service.depth(photo, spec)
     response = Response(encode_png(result.pixels), mimetype="image/png")
-    response.headers["Content-Disposition"] = attachment(upload.filename)
+    response.headers["Content-Disposition"] = attachment(name)
     response.headers["X-Model-Used"] = spec.key
     response.headers["X-Model-Weights"] = result.weights
     return response
@@ -59,6 +56,6 @@ def attachment(upload_name: str) -> str:
     base = re.split(r"[\\/]", upload_name)[-1]
     stem = re.sub(r"[\x00-\x1f\x7f]", "", PurePath(base).stem)[:200]
     name = f"depth_{stem}.png"
-    plain = name.encode("ascii", "replace").decode().replace("\\", "_").replace('"', "_")
+    plain = re.sub(r'[^\x20-\x7e]|["\\?]', "_", name)
     value = f'attachment; filename="{plain}"'
     return value if plain == name else f"{value}; filename*=UTF-8''{quote(name, safe='')}"

@@ -11,7 +11,7 @@ from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 from pydantic import ValidationError
 
-from app.blueprints.exchange import runtime
+from app.blueprints.exchange import runtime, uploaded_image
 from app.blueprints.schemas import EmbedOptions, EmbedRequest, decode_base64
 from app.errors import BadRequest, TooLarge, UnsupportedType, WrongShape
 from app.models.weights import PUBLISHED
@@ -87,14 +87,12 @@ def _json() -> tuple[bytes, EmbedOptions]:
 
 
 def _multipart() -> tuple[bytes, EmbedOptions]:
-    upload = request.files.get("image")
-    if upload is None or not upload.filename:
-        raise BadRequest("Please upload an image file with key 'image'", title="No image provided")
+    image, _ = uploaded_image()
     try:
         options = EmbedOptions.model_validate(request.form.to_dict())
     except ValidationError as error:
         raise WrongShape(_explain(error)) from None
-    return _within_budget(upload.read()), options
+    return _within_budget(image), options
 
 
 def _within_budget(image: bytes) -> bytes:

@@ -12,7 +12,7 @@ from typing import cast
 from flask import Flask, Response, current_app, g, jsonify, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from app.errors import ProcessingFailed, TooLarge, TwinlensError
+from app.errors import BadRequest, ProcessingFailed, TooLarge, TwinlensError
 from app.runtime import Runtime
 
 log = logging.getLogger("twinlens.http")
@@ -23,6 +23,19 @@ _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 def runtime() -> Runtime:
     """The runtime of this app."""
     return cast(Runtime, current_app.extensions["twinlens"])
+
+
+def uploaded_image() -> tuple[bytes, str]:
+    """The multipart file ``image`` and its name.
+
+    Raises:
+        BadRequest: there is none, whatever else was sent.
+    """
+    upload = request.files.get("image")
+    if upload is None or not upload.filename:
+        raise BadRequest("Please upload an image file with key 'image'", title="No image provided")
+    with upload.stream as stream:
+        return stream.read(), upload.filename
 
 
 def install(app: Flask) -> None:

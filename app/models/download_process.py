@@ -25,7 +25,6 @@ log = logging.getLogger("twinlens.download")
 
 FIRST_PAUSE_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 300.0
-_REPORT_EVERY_SECONDS = 0.5
 
 
 @dataclass
@@ -80,13 +79,8 @@ def _attempt(path: Path, job: _Job) -> None:
     job.attempt += 1
     state = DownloadState(state="downloading", attempt=job.attempt)
     write_atomically(state_path, state)
-    reported_at = 0.0
 
     def progress(name: str, done: int, total: int) -> None:
-        nonlocal reported_at
-        if time.monotonic() - reported_at < _REPORT_EVERY_SECONDS and done < total:
-            return
-        reported_at = time.monotonic()
         state.file, state.downloaded_bytes, state.total_bytes = name, done, total
         write_atomically(state_path, state)
 

@@ -148,6 +148,12 @@ class Downloads:
             start_new_session=True,
             # The service's own processes are offline by their environment; plain HTTP, unlike the
             # hub's chunk store, can go on where it stopped.
-            env={**os.environ, "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"},
+            # And nobody is told about the machine beyond what a download needs.
+            env={
+                **os.environ,
+                "HF_HUB_OFFLINE": "0",
+                "HF_HUB_DISABLE_XET": "1",
+                "HF_HUB_DISABLE_TELEMETRY": "1",
+            },
         )
         threading.Thread(target=process.wait, name="reap-download", daemon=True).start()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
 from huggingface_hub.file_download import http_get
 from huggingface_hub.utils._headers import build_hf_headers
+from huggingface_hub.utils.logging import set_verbosity_error
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from app.models.store import repository_folder
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 Progress = Callable[[str, int, int], None]
-"""Called with the file's name, bytes on disk and bytes in total."""
+"""Called with the file's name, bytes on disk and bytes in total, after each piece (10 MiB)."""
 
 # Hub files above this size are stored with their sha256 as entity tag.
 _SHA256_LENGTH = 64
@@ -46,6 +47,7 @@ def transfer(spec: ModelSpec, files: tuple[str, ...], cache: Path, progress: Pro
         ChecksumError: the content differs from the hub's or the table's checksum.
     """
     disable_progress_bars()
+    set_verbosity_error()  # type: ignore[no-untyped-call] # its warnings come as an error at the end, too
     revision = spec.revision
     for name in files:
         metadata = get_hf_file_metadata(hf_hub_url(spec.hub_id, name, revision=revision))

@@ -1,0 +1,49 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Fixtures that all tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from app import create_app
+from app.runtime import Runtime
+from benchmarks.checkpoints.__main__ import make
+from config.settings import Settings
+from tests.service import Service
+
+
+@pytest.fixture(scope="session")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A hub cache with tiny checkpoints of all five models; nobody writes to it."""
+    cache = tmp_path_factory.mktemp("hub")
+    for key in ("small", "base", "large", "ViT-L-14", "ViT-B-16"):
+        for repository in make(key, small_scale=True):
+            repository.write(cache)
+    return cache
+
+
+@pytest.fixture
+def settings(hub: Path) -> Settings:
+    return Settings(hf_hub_cache=hub, hf_hub_offline=True)
+
+
+@pytest.fixture
+def app(settings: Settings) -> Iterator[Flask]:
+    """The app in this process, for pytest-flask's ``client``; models are loaded on first use."""
+    runtime = Runtime(settings)
+    yield create_app(settings, runtime)
+    runtime.close()
+
+
+@pytest.fixture(scope="session")
+def service(hub: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """The real thing with the default settings: one gunicorn for all tests that only read."""
+    log = tmp_path_factory.mktemp("service") / "log"
+    with Service(log, HF_HUB_CACHE=hub, HF_HUB_OFFLINE=1).started() as running:
+        running.wait_until_ready()
+        yield running

@@ -1,0 +1,103 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""A model hub on the loopback: the edge of the world, with faults on request."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+
+class FakeHub(ThreadingHTTPServer):
+    """Serves the repositories of a hub cache as the hub does: ETag, commit, ranges."""
+
+    daemon_threads = True
+
+    def __init__(self, cache: Path) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.cache = cache
+        self.refuse = 0  # so many requests are answered 503
+        self.stall_at: int | None = None  # bytes of the weights after which nothing more comes
+        self.garble = False  # bytes arrive changed
+        self.ranges: list[str] = []  # Range headers seen
+        self.gets: list[str] = []  # files asked for
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    @contextmanager
+    def running(self) -> Iterator[FakeHub]:
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+        try:
+            yield self
+        finally:
+            self.shutdown()
+            self.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: FakeHub
+
+    def do_HEAD(self) -> None:
+        self._answer(body=False)
+
+    def do_GET(self) -> None:
+        self._answer(body=True)
+
+    def _answer(self, body: bool) -> None:
+        hub = self.server
+        wanted = re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", self.path)
+        if hub.refuse > 0:
+            hub.refuse -= 1
+            self._empty(503)
+            return
+        folder = hub.cache / f"models--{wanted[1].replace('/', '--')}" if wanted else None
+        if wanted is None or folder is None or not folder.is_dir():
+            self._empty(404, ("X-Error-Code", "RepoNotFound"))
+            return
+        commit = (folder / "refs" / "main").read_text()
+        file = folder / "snapshots" / commit / wanted[3]
+        content = file.read_bytes()
+        start = 0
+        if body:
+            hub.gets.append(wanted[3])
+            if asked := self.headers.get("Range"):
+                hub.ranges.append(asked)
+                start = int(asked.removeprefix("bytes=").split("-")[0])
+        self.send_response(206 if start else 200)
+        self.send_header("X-Repo-Commit", commit)
+        self.send_header("ETag", f'"{file.resolve().name}"')
+        self.send_header("Content-Length", str(len(content) - start))
+        self.end_headers()
+        if body:
+            self._send(content[start:], start)
+
+    def _send(self, content: bytes, start: int) -> None:
+        hub = self.server
+        if hub.garble:
+            content = bytes(reversed(content))
+        if hub.stall_at is not None and len(content) + start > hub.stall_at:
+            self.wfile.write(content[: max(0, hub.stall_at - start)])
+            self.wfile.flush()
+            while hub.stall_at is not None:
+                time.sleep(0.05)
+            self.close_connection = True
+            return
+        self.wfile.write(content)
+
+    def _empty(self, status: int, *headers: tuple[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers:
+            self.send_header(name, value)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Say nothing."""

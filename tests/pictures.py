@@ -1,0 +1,31 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Pictures for the tests: smooth, colourful, different for each seed."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.checkpoints import numbers
+
+
+def picture(width: int, height: int, seed: int = 1) -> Image.Image:
+    values = numbers.pictures(1, height, width, seed)[0].permute(1, 2, 0).numpy()
+    return Image.fromarray((values * 255).astype(np.uint8))
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def rotated_jpeg(image: Image.Image, orientation: int = 6) -> bytes:
+    """A JPEG as a phone writes it: turned pixels and an EXIF note that says how."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return encoded(image, "JPEG", quality=92, exif=exif.tobytes())

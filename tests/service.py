@@ -1,0 +1,122 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Start the service as a user does: gunicorn with the project's configuration."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import requests
+
+PROJECT = Path(__file__).resolve().parents[1]
+START_SECONDS = 90.0
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Service:
+    """One gunicorn on free ports of the loopback, with an environment of its own."""
+
+    def __init__(self, log: Path, config: Path | None = None, **environ: object) -> None:
+        self.depth_port, self.embedder_port = free_port(), free_port()
+        self.log = log
+        self._config = config or PROJECT / "gunicorn.conf.py"
+        ours = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+        self._environ = ours | {
+            "AI_SERVICE_PORT": str(self.depth_port),
+            "IMAGE_EMBEDDER_PORT": str(self.embedder_port),
+            "IMAGE_EMBEDDER_HOST": "127.0.0.1",
+            **{name: str(value) for name, value in environ.items()},
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @contextmanager
+    def started(self) -> Iterator[Service]:
+        """Run it; at the end it is stopped, and killed if it does not stop."""
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "gunicorn", "--config", str(self._config)],
+                cwd=PROJECT,
+                env=self._environ,
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            yield self
+        finally:
+            self.stop()
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None
+        return self._process
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def workers(self) -> list[psutil.Process]:
+        """Worker processes; the download process is no worker."""
+        children = psutil.Process(self.pid).children()
+        return [child for child in children if "gunicorn" in " ".join(child.cmdline())]
+
+    def stop(self, seconds: float = 40.0) -> int:
+        """SIGTERM; returns the exit code, raises TimeoutExpired if it hangs."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            for child in psutil.Process(self.pid).children(recursive=True):
+                child.kill()
+            self.process.kill()
+            self.process.wait()
+            raise
+
+    def url(self, path: str, port: int | None = None) -> str:
+        return f"http://127.0.0.1:{port or self.embedder_port}{path}"
+
+    def get(self, path: str, port: int | None = None, **options: Any) -> requests.Response:
+        return requests.get(self.url(path, port), timeout=60, **options)
+
+    def post(self, path: str, port: int | None = None, **options: Any) -> requests.Response:
+        return requests.post(self.url(path, port), timeout=60, **options)
+
+    def text(self) -> str:
+        """What it wrote so far."""
+        return self.log.read_text()
+
+    def wait_for(self, path: str, status: int) -> requests.Response:
+        """Ask until the answer has this status."""
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                raise AssertionError(f"the service ended:\n{self.text()}")
+            try:
+                response = self.get(path)
+            except requests.ConnectionError:
+                time.sleep(0.1)
+                continue
+            if response.status_code == status:
+                return response
+            time.sleep(0.1)
+        raise AssertionError(f"{path} did not answer {status}:\n{self.text()}")
+
+    def wait_until_ready(self) -> None:
+        """Until /ready is 200, in whichever worker answers."""
+        self.wait_for("/ready", 200)

@@ -1,0 +1,133 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Our vectors against transformers' CLIP on the same numbers, as the replaced service made them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import CLIPVisionModelWithProjection
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+from app.images import decode
+from app.models.base import LoadError
+from app.models.clip import Clip
+from app.models.store import Checkpoint, find
+from benchmarks.checkpoints.clip import SHAPES
+from config.models import ModelSpec
+from config.settings import Settings
+from tests.pictures import encoded, picture
+
+PICTURES = {
+    "poster": picture(500, 750, 1),
+    "photo": picture(800, 600, 2),
+    "one pixel matters": picture(224, 231, 3),  # (231 - 224) mod 4 = 3
+    "one pixel matters, wide": picture(227, 224, 4),
+    "smaller than the model": picture(90, 60, 5),
+    "greyscale": picture(300, 300, 6).convert("L"),
+    "palette": picture(300, 260, 7).quantize(64),
+    "cmyk": picture(300, 260, 8).convert("CMYK"),
+}
+
+
+def load(settings: Settings, hub: Path, key: str) -> tuple[Clip, Any, Any]:
+    spec = next(spec for spec in settings.table().model if spec.key == key)
+    checkpoint = find(spec, Clip.FILES, hub)
+    assert checkpoint is not None
+    theirs = hub / f"models--{SHAPES[key].transformers_repository.replace('/', '--')}"
+    folder = next((theirs / "snapshots").iterdir())
+    network: Any = CLIPVisionModelWithProjection.from_pretrained(folder)
+    return Clip.load(spec, checkpoint), network, CLIPImageProcessorPil.from_pretrained(folder)
+
+
+@pytest.fixture(params=["ViT-L-14", "ViT-B-16"])
+def pair(request: pytest.FixtureRequest, settings: Settings, hub: Path) -> tuple[Clip, Any, Any]:
+    return load(settings, hub, request.param)
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_the_same_direction_to_five_nines(pair: tuple[Clip, Any, Any], name: str) -> None:
+    ours, network, processor = pair
+    image = PICTURES[name]
+    with torch.inference_mode():
+        inputs = processor(images=image, return_tensors="pt")
+        expected = network(**inputs).image_embeds[0].numpy()
+    # Through our decoder, so that its conversions count too.
+    kind = "TIFF" if image.mode == "CMYK" else "PNG"
+    decoded = decode(encoded(image, kind), 10**7)
+    vector = ours.finish(ours.infer(ours.prepare(decoded)[None])[0], normalize=True)
+    assert vector.shape == (ours.spec.dims,)
+    assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-6)
+    cosine = float(vector @ (expected / np.linalg.norm(expected)))
+    assert cosine > 0.99999
+
+
+def test_not_normalised_on_request(pair: tuple[Clip, Any, Any]) -> None:
+    ours, network, processor = pair
+    image = PICTURES["poster"]
+    with torch.inference_mode():
+        expected = network(**processor(images=image, return_tensors="pt")).image_embeds[0].numpy()
+    vector = ours.finish(ours.infer(ours.prepare(image)[None])[0], normalize=False)
+    np.testing.assert_allclose(vector, expected, rtol=1e-3, atol=1e-4)
+
+
+def test_image_size_shrinks_the_source_first(pair: tuple[Clip, Any, Any]) -> None:
+    ours, _, _ = pair
+    image = picture(900, 1200)
+    shrunk = image.resize((512, 682), Image.Resampling.BICUBIC)
+    assert np.array_equal(ours.prepare(image, 512), ours.prepare(shrunk))
+    assert ours.prepare(image, 512).shape == ours.prepare(image).shape
+
+
+def test_a_vector_that_is_none_is_refused() -> None:
+    for broken in (np.zeros(4, np.float32), np.array([1, np.nan], np.float32)):
+        with pytest.raises(ArithmeticError):
+            Clip.finish(broken, normalize=True)
+
+
+def altered(hub: Path, spec: ModelSpec, target: Path, **changes: object) -> Checkpoint:
+    """A copy of a checkpoint whose description says something else."""
+    checkpoint = find(spec, Clip.FILES, hub)
+    assert checkpoint is not None
+    shutil.copytree(checkpoint.path, target)
+    path = target / Clip.FILES[0]
+    config = json.loads(path.read_text())
+    config["model_cfg"] |= changes
+    path.unlink()
+    path.write_text(json.dumps(config))
+    return Checkpoint(target, checkpoint.revision)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        (
+            {"quick_gelu": False},
+            "the checkpoint has activation gelu, the table of models quick_gelu",
+        ),
+        ({"embed_dim": 640}, "the checkpoint has dims 640, the table of models 768"),
+    ],
+)
+def test_a_checkpoint_that_contradicts_the_table_is_refused(
+    settings: Settings, hub: Path, tmp_path: Path, changes: dict[str, object], reason: str
+) -> None:
+    spec = next(spec for spec in settings.table().model if spec.key == "ViT-L-14")
+    with pytest.raises(LoadError, match=reason):
+        Clip.load(spec, altered(hub, spec, tmp_path / "copy", **changes))
+
+
+def test_a_damaged_checkpoint_is_refused(settings: Settings, hub: Path, tmp_path: Path) -> None:
+    spec = next(spec for spec in settings.table().model if spec.key == "ViT-L-14")
+    checkpoint = altered(hub, spec, tmp_path / "copy")
+    weights = checkpoint.path / Clip.FILES[1]
+    weights.write_bytes(weights.read_bytes()[:5000])
+    with pytest.raises(LoadError, match="damaged") as error:
+        Clip.load(spec, checkpoint)
+    assert str(tmp_path) not in str(error.value)

@@ -1,0 +1,93 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Our maps against transformers' own pipeline on the same checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from transformers import pipeline
+
+from app.models.depth_anything import DepthAnything, input_size
+from app.models.store import find
+from config.models import ModelSpec
+from config.settings import Settings
+from tests.pictures import picture
+
+
+@pytest.fixture
+def spec(settings: Settings) -> ModelSpec:
+    return settings.table().model[0]
+
+
+@pytest.fixture
+def model(hub: Path, spec: ModelSpec) -> DepthAnything:
+    checkpoint = find(spec, DepthAnything.FILES, hub)
+    assert checkpoint is not None
+    return DepthAnything.load(spec, checkpoint)
+
+
+@pytest.fixture
+def reference(hub: Path, spec: ModelSpec) -> Any:
+    checkpoint = find(spec, DepthAnything.FILES, hub)
+    assert checkpoint is not None
+    return pipeline("depth-estimation", model=str(checkpoint.path))
+
+
+@pytest.mark.parametrize(
+    ("width", "height"),
+    [
+        (1200, 900),
+        (900, 1200),
+        (640, 480),
+        (1920, 1080),
+        (518, 518),
+        (300, 200),
+        (1000, 250),
+        (90, 400),
+    ],
+)
+def test_at_most_one_level_apart(
+    model: DepthAnything, reference: Any, width: int, height: int
+) -> None:
+    photo = picture(width, height, seed=width)
+    expected = np.asarray(reference(photo)["depth"]).astype(int)
+    ours = model.finish(model.infer(model.prepare(photo)[None])[0], width, height)
+    assert ours.shape == (height, width)
+    assert ours.min() == 0
+    assert ours.max() == 255
+    assert np.std(expected) > 20, "a flat map would prove nothing"
+    assert np.abs(ours.astype(int) - expected).max() <= 1
+
+
+def test_a_constant_map_is_all_128() -> None:
+    assert (DepthAnything.finish(np.full((7, 9), 3.0, np.float32), 50, 40) == 128).all()
+
+
+def test_a_map_that_is_none_is_refused() -> None:
+    with pytest.raises(ArithmeticError):
+        DepthAnything.finish(np.array([[1, np.nan]], np.float32), 50, 40)
+
+
+def test_an_odd_picture_still_has_a_patch_to_show() -> None:
+    assert min(input_size(5000, 20)) >= 14
+    assert min(input_size(1, 1)) >= 14
+
+
+def test_a_batch_gives_what_each_gives_alone(model: DepthAnything) -> None:
+    inputs = [model.prepare(picture(320, 240, seed)) for seed in (1, 2)]
+    together = model.infer(np.stack(inputs))
+    for one, input_array in zip(together, inputs, strict=True):
+        np.testing.assert_allclose(one, model.infer(input_array[None])[0], rtol=1e-4, atol=1e-4)
+
+
+def test_prepare_keeps_the_picture(model: DepthAnything) -> None:
+    photo = picture(64, 48)
+    before = photo.copy()
+    model.prepare(photo)
+    assert np.array_equal(np.asarray(photo), np.asarray(before))
+    assert isinstance(photo, Image.Image)

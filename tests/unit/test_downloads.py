@@ -1,0 +1,206 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Downloads through the real hub client and the real process, against a hub on the loopback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import torch
+
+from app.models.depth_anything import DepthAnything
+from app.models.downloads import DownloadFailed, Downloads
+from benchmarks.checkpoints.hub_cache import Repository
+from config.models import ModelSpec
+from config.settings import Settings
+from tests.fake_hub import FakeHub
+
+FILES = DepthAnything.FILES
+
+
+@pytest.fixture
+def fake_hub(hub: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
+    with FakeHub(hub).running() as running:
+        monkeypatch.setenv("HF_ENDPOINT", running.endpoint)
+        yield running
+
+
+@pytest.fixture
+def make_downloads(tmp_path: Path) -> Iterator[Callable[[], Downloads]]:
+    """Each call is a new start of the service on the same cache."""
+    made: list[Downloads] = []
+
+    def make() -> Downloads:
+        made.append(Downloads(tmp_path / "cache", offline=False))
+        return made[-1]
+
+    yield make
+    for downloads in made:
+        downloads.close()
+    for process in processes():
+        process.kill()
+
+
+@pytest.fixture
+def spec(settings: Settings) -> ModelSpec:
+    return settings.table().model[0]
+
+
+def processes() -> list[psutil.Process]:
+    """The download processes of this test."""
+    children = psutil.Process().children()
+    return [child for child in children if "app.models.download_process" in child.cmdline()]
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        time.sleep(0.05)
+
+
+def test_a_checkpoint_arrives_whole(
+    fake_hub: FakeHub, make_downloads: Callable[[], Downloads], spec: ModelSpec, hub: Path
+) -> None:
+    downloads = make_downloads()
+    assert downloads.find(spec, FILES) is None
+    checkpoint = downloads.wait(spec, FILES)
+    original = hub / checkpoint.path.relative_to(checkpoint.path.parents[2])
+    for name in FILES:
+        assert (checkpoint.path / name).read_bytes() == (original / name).read_bytes()
+    wait_until(lambda: downloads.state(spec) is None)
+
+
+def test_it_goes_on_after_a_restart_where_it_stopped(
+    fake_hub: FakeHub,
+    make_downloads: Callable[[], Downloads],
+    spec: ModelSpec,
+    tmp_path: Path,
+) -> None:
+    weights = {"w": torch.rand(6_000_000, generator=torch.Generator().manual_seed(1))}
+    small = dict.fromkeys(FILES[:2], "{}")
+    Repository(spec.hub_id, small, FILES[2], weights).write(tmp_path / "hub")
+    fake_hub.cache = tmp_path / "hub"
+    before = make_downloads()
+    fake_hub.stall_at = 23_000_000
+    before.request(spec, FILES)
+    written = 20 * 2**20  # the hub client writes in pieces of 10 MiB
+    wait_until(lambda: (state := before.state(spec)) and state.downloaded_bytes == written)
+    state = before.state(spec)
+    assert state is not None
+    assert (state.state, state.file) == ("downloading", FILES[2])
+    assert state.total_bytes > 24_000_000
+    for process in processes():
+        process.send_signal(signal.SIGKILL)
+    before.close()
+    fake_hub.stall_at = None
+    make_downloads().wait(spec, FILES)
+    assert fake_hub.ranges == [f"bytes={written}-"]
+
+
+def test_failures_are_retried_without_being_asked(
+    fake_hub: FakeHub, make_downloads: Callable[[], Downloads], spec: ModelSpec
+) -> None:
+    downloads = make_downloads()
+    fake_hub.refuse = 1
+    with pytest.raises(DownloadFailed, match="the hub answered 503"):
+        downloads.wait(spec, FILES)
+    state = downloads.state(spec)
+    assert state is not None
+    assert state.retry_at is not None
+    wait_until(lambda: downloads.find(spec, FILES))
+
+
+def test_asking_again_does_not_wait_for_the_pause(
+    fake_hub: FakeHub, make_downloads: Callable[[], Downloads], spec: ModelSpec
+) -> None:
+    downloads = make_downloads()
+    fake_hub.refuse = 1
+    with pytest.raises(DownloadFailed):
+        downloads.wait(spec, FILES)
+    state = downloads.state(spec)
+    assert state is not None
+    downloads.wait(spec, FILES)
+    assert time.time() < (state.retry_at or 0)
+
+
+def test_damaged_bytes_are_thrown_away(
+    fake_hub: FakeHub, make_downloads: Callable[[], Downloads], spec: ModelSpec, tmp_path: Path
+) -> None:
+    downloads = make_downloads()
+    fake_hub.garble = True
+    with pytest.raises(DownloadFailed, match="arrived damaged"):
+        downloads.wait(spec, FILES)
+    assert not list(tmp_path.rglob("*.twinlens-partial"))
+    fake_hub.garble = False
+    assert downloads.wait(spec, FILES)
+
+
+def test_a_pinned_checksum_is_held(
+    fake_hub: FakeHub, make_downloads: Callable[[], Downloads], spec: ModelSpec
+) -> None:
+    pinned = spec.model_copy(update={"sha256": "0" * 64})
+    with pytest.raises(DownloadFailed, match="not the one that the table of models pins"):
+        make_downloads().wait(pinned, FILES)
+
+
+def test_one_process_serves_everybody_and_ends(
+    fake_hub: FakeHub, make_downloads: Callable[[], Downloads], settings: Settings
+) -> None:
+    downloads = make_downloads()
+    fake_hub.stall_at = 1000
+    specs = settings.table().model[:3]
+    for spec in specs:
+        downloads.request(spec, FILES)
+    wait_until(lambda: any(downloads.state(spec) for spec in specs))
+    wait_until(lambda: len(processes()) == 1)
+    fake_hub.stall_at = None
+    wait_until(lambda: all(downloads.find(spec, FILES) for spec in specs))
+    wait_until(lambda: not processes())
+
+
+def test_an_unknown_repository_and_a_silent_hub_have_names(
+    fake_hub: FakeHub,
+    make_downloads: Callable[[], Downloads],
+    spec: ModelSpec,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    unknown = spec.model_copy(update={"hub_id": "no-one/nothing"})
+    with pytest.raises(DownloadFailed, match="does not know this repository"):
+        make_downloads().wait(unknown, FILES)
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(DownloadFailed, match="the hub cannot be reached"):
+        make_downloads().wait(spec, FILES)
+
+
+def test_offline_starts_nothing(tmp_path: Path, spec: ModelSpec) -> None:
+    downloads = Downloads(tmp_path / "cache", offline=True)
+    with pytest.raises(DownloadFailed, match="HF_HUB_OFFLINE is set"):
+        downloads.wait(spec, FILES)
+    assert not processes()
+    downloads.close()
+
+
+def test_the_process_ends_with_the_service(
+    fake_hub: FakeHub, make_downloads: Callable[[], Downloads], spec: ModelSpec
+) -> None:
+    fake_hub.stall_at = 1000
+    service = os.fork()
+    if service == 0:  # a service of its own, killed in the middle of a download
+        downloads = make_downloads()
+        downloads.request(spec, FILES)
+        wait_until(lambda: downloads.state(spec))
+        os._exit(0)
+    os.waitpid(service, 0)
+    left = [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if "app.models.download_process" in (process.info["cmdline"] or [])
+    ]
+    assert not psutil.wait_procs(left, timeout=10)[1]

@@ -1,0 +1,107 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""The architecture as a test: imports go one way."""
+
+from __future__ import annotations
+
+import ast
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+from tests.service import PROJECT
+
+# From the top down; what stands in one line does not import its neighbours there.
+LAYERS = (
+    {"wsgi"},
+    {"app"},
+    {"app.blueprints"},
+    {"app.runtime"},
+    {"app.models"},
+    {"app.admission", "app.images", "app.memory"},
+    {"app.errors"},
+    {"config"},
+)
+# Packages whose modules may import each other, without a circle.
+PACKAGES = ("app.blueprints", "app.models", "config")
+ENGINES = ("torch", "transformers", "open_clip")
+
+
+def modules() -> dict[str, ast.Module]:
+    files = [PROJECT / "wsgi.py", *PROJECT.glob("app/**/*.py"), *PROJECT.glob("config/*.py")]
+    return {name_of(file): ast.parse(file.read_text()) for file in files}
+
+
+def name_of(file: Path) -> str:
+    parts = file.relative_to(PROJECT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported(tree: ast.AST, known: set[str]) -> set[str]:
+    """Names of our modules that a tree imports, wherever in it."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            names |= inner & known or {node.module}
+    return names & known
+
+
+def unit(module: str) -> str:
+    """The entry of LAYERS that a module belongs to."""
+    return next((package for package in PACKAGES if module.startswith(package)), module)
+
+
+def layer(module: str) -> int:
+    found = [i for i, names in enumerate(LAYERS) if unit(module) in names]
+    assert found, f"{module} has no place in the layers: add it to this test and to the README"
+    return found[0]
+
+
+def test_imports_go_down_only() -> None:
+    trees = modules()
+    wrong = [
+        f"{module} imports {target}"
+        for module, tree in trees.items()
+        for target in imported(tree, set(trees))
+        if unit(module) != unit(target) and layer(target) <= layer(module)
+    ]
+    assert not wrong
+
+
+def test_there_is_no_circle() -> None:
+    trees = modules()
+    graph = {module: imported(tree, set(trees)) - {module} for module, tree in trees.items()}
+    list(TopologicalSorter(graph).static_order())  # raises CycleError
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_engines_are_imported_inside_functions_of_models(engine: str) -> None:
+    for module, tree in modules().items():
+        at_top = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+        for node in at_top:
+            names = [alias.name for alias in node.names]
+            source = node.module or "" if isinstance(node, ast.ImportFrom) else ""
+            assert engine not in {name.split(".")[0] for name in [*names, source]}, module
+
+
+def test_only_blueprints_and_the_factory_know_flask() -> None:
+    for module, tree in modules().items():
+        uses = any(
+            isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "flask"
+            for node in ast.walk(tree)
+        )
+        assert not uses or module == "app" or module.startswith("app.blueprints"), module
+
+
+def test_files_fit_in_the_head() -> None:
+    long = {
+        str(file.relative_to(PROJECT)): lines
+        for folder in ("app", "config", "benchmarks", "tests")
+        for file in (PROJECT / folder).rglob("*.py")
+        if (lines := len(file.read_text().splitlines())) > 275
+    }
+    assert not long
