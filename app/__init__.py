@@ -29,8 +29,6 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.extensions["twinlens"] = runtime or Runtime(settings)
     exchange.install(app)
-    blueprints = {"depth": depth.blueprint, "embedding": embedding.blueprint}
-    for family in settings.enabled_families:
-        app.register_blueprint(blueprints[family])
-    app.register_blueprint(health.blueprint)
+    for blueprint in (health.blueprint, depth.blueprint, embedding.blueprint):
+        app.register_blueprint(blueprint)
     return app

@@ -4,6 +4,7 @@
 
     TwinlensError
       +-- BadRequest          400   the request cannot be understood as an image request
+      +-- NotFound            404   the route is turned off
       +-- TooLarge            413   a budget is exceeded
       +-- UnsupportedType     415   wrong content type on a JSON route
       +-- WrongShape          422   JSON with a wrong or missing field
@@ -42,6 +43,13 @@ class BadRequest(TwinlensError):
 
     status = 400
     title = "Bad request"
+
+
+class NotFound(TwinlensError):
+    """404."""
+
+    status = 404
+    title = "Not found"
 
 
 class TooLarge(TwinlensError):

@@ -13,8 +13,8 @@ from flask import Flask
 from app import create_app
 from app.runtime import Runtime
 from benchmarks.checkpoints.__main__ import make
+from benchmarks.service import Service
 from config.settings import Settings
-from tests.service import Service
 
 
 @pytest.fixture(scope="session")

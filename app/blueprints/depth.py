@@ -8,31 +8,13 @@ import re
 from pathlib import PurePath
 from urllib.parse import quote
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
 from app.blueprints.exchange import runtime, uploaded_image
 from app.images import encode_png
-from config.version import VERSION
 
 blueprint = Blueprint("depth", __name__)
-
-
-@blueprint.get("/")
-def index() -> ResponseReturnValue:
-    """What the service is and where its main routes are."""
-    return jsonify(
-        message="ImmichVR AI Service",
-        version=VERSION,
-        model="Depth Anything V2",
-        endpoints={
-            "health": "/health",
-            "ready": "/ready",
-            "models": "/models",
-            "process_depth": "/api/depth (POST)",
-            "embed_image": "/embed-image (POST)",
-        },
-    )
 
 
 @blueprint.post("/api/depth")

@@ -12,8 +12,9 @@ from typing import cast
 from flask import Flask, Response, current_app, g, jsonify, request
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from app.errors import BadRequest, ProcessingFailed, TooLarge, TwinlensError
+from app.errors import BadRequest, NotFound, ProcessingFailed, TooLarge, TwinlensError
 from app.runtime import Runtime
+from config.models import FAMILIES
 
 log = logging.getLogger("twinlens.http")
 
@@ -41,6 +42,7 @@ def uploaded_image() -> tuple[bytes, str]:
 def install(app: Flask) -> None:
     """Register the error handlers and the request id."""
     app.before_request(_take_request_id)
+    app.before_request(_refuse_a_family_that_is_off)
     app.after_request(_give_request_id)
     app.register_error_handler(TwinlensError, _twinlens_error)
     app.register_error_handler(HTTPException, _http_error)
@@ -50,6 +52,17 @@ def install(app: Flask) -> None:
 def _take_request_id() -> None:
     given = request.headers.get("X-Request-ID", "")
     g.request_id = given if _SANE_REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+def _refuse_a_family_that_is_off() -> None:
+    # The blueprints of the families bear their names.
+    if request.blueprint in FAMILIES:
+        enabled = runtime().settings.enabled_families
+        if request.blueprint not in enabled:
+            raise NotFound(
+                f"The {request.blueprint} family is turned off here: "
+                f"ENABLED_FAMILIES={','.join(enabled)}"
+            )
 
 
 def _give_request_id(response: Response) -> Response:

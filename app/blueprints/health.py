@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Probes: what Classifarr's health monitor, ImmichVR and orchestrators ask."""
+"""The front page and the probes: what clients and orchestrators ask before they send images."""
 
 from __future__ import annotations
 
@@ -16,6 +16,23 @@ from app.models.manager import ModelStatus
 from config.version import VERSION
 
 blueprint = Blueprint("health", __name__)
+
+
+@blueprint.get("/")
+def index() -> ResponseReturnValue:
+    """What the service is and where its main routes are."""
+    return jsonify(
+        message="ImmichVR AI Service",
+        version=VERSION,
+        model="Depth Anything V2",
+        endpoints={
+            "health": "/health",
+            "ready": "/ready",
+            "models": "/models",
+            "process_depth": "/api/depth (POST)",
+            "embed_image": "/embed-image (POST)",
+        },
+    )
 
 
 @blueprint.get("/health")

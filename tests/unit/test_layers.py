@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.service import PROJECT
+from benchmarks.service import PROJECT
 
 # From the top down; what stands in one line does not import its neighbours there.
 LAYERS = (

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.service import PROJECT
 from config.settings import SettingsError, load_settings
-from tests.service import PROJECT
 
 
 def test_defaults_are_those_of_the_replaced_services() -> None:

@@ -23,6 +23,7 @@ START_SECONDS = 90.0
 
 
 def free_port() -> int:
+    """A port that nobody listens on at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

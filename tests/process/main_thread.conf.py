@@ -1,0 +1,34 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""The project's gunicorn.conf.py, made as hard as it gets for the fork.
+
+Each worker runs inference on its forked main thread, with two threads, before it serves: where a
+multi-threaded kernel ran in the master before the fork, this hangs for ever.
+"""
+
+import runpy
+from typing import Any
+
+globals().update(
+    {
+        name: value
+        for name, value in runpy.run_path("gunicorn.conf.py").items()
+        if not name.startswith("__")
+    }
+)
+_after_fork, _bring_up = globals()["post_fork"], globals()["post_worker_init"]
+
+
+def post_fork(server: Any, worker: Any) -> None:
+    import torch
+
+    _after_fork(server, worker)
+    torch.set_num_threads(2)
+
+
+def post_worker_init(worker: Any) -> None:
+    runtime = worker.app.wsgi().extensions["twinlens"]
+    for spec in runtime.registry.defaults.values():
+        with runtime.manager.lease(spec):
+            worker.log.info("warmed %s on the main thread", spec.key)
+    _bring_up(worker)
