@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 import sys
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from pathlib import Path
 import psutil
 
 _MB = 2**20
+_M_ARENA_MAX = -8  # malloc.h
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,30 @@ def figures() -> MemoryFigures:
         allocated, reserved = torch.cuda.memory_allocated(), torch.cuda.memory_reserved()
     rss = psutil.Process().memory_info().rss
     return MemoryFigures(round(allocated / _MB, 1), round(reserved / _MB, 1), round(rss / _MB, 1))
+
+
+def prepare_fork() -> None:
+    """Keep the workers' own memory small; in the master, after everything was imported.
+
+    By default each request thread gets a malloc arena of its own, which keeps what a decoded photo
+    once needed: 200 MB a worker, measured with ViT-L-14 and 12 MP photos. So all share one (glibc,
+    mallopt(3)). And objects made so far are taken out of garbage collection, whose marks would
+    copy their pages into every worker (gc.freeze in Python's documentation).
+    """
+    gc.collect()
+    gc.freeze()
+    _glibc("mallopt", _M_ARENA_MAX, 1)
+
+
+def trim() -> None:
+    """Give freed memory back to the system (glibc, malloc_trim(3))."""
+    _glibc("malloc_trim", 0)
+
+
+def _glibc(name: str, *arguments: int) -> None:
+    function = getattr(ctypes.CDLL(None), name, None)
+    if function is not None:  # other C libraries do not have it
+        function(*arguments)
 
 
 def usable_cores() -> int:

@@ -10,6 +10,9 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import cv2
@@ -19,7 +22,7 @@ from numpy.typing import NDArray
 from app import images, memory
 from app.admission import WaitingRoom
 from app.errors import NotAvailable
-from app.models.base import FloatArray, LoadError
+from app.models.base import FloatArray, LoadError, Model
 from app.models.clip import Clip
 from app.models.depth_anything import DepthAnything
 from app.models.devices import Device
@@ -64,18 +67,24 @@ class Runtime:
         )
         self._downloads = Downloads(settings.hf_hub_cache, settings.hf_hub_offline)
         self.manager = Manager(self.registry.specs(), self._downloads, settings.device)
+        # Inference stays on these threads: every other thread that ran it would keep an OpenMP
+        # pool and scratch memory of its own.
+        self._device_threads = ThreadPoolExecutor(
+            settings.image_embedder_concurrency, thread_name_prefix="device"
+        )
         self._closing = threading.Event()
         self._was_ready = False
 
     # -- life ----------------------------------------------------------------------------------
 
     def warm(self) -> None:
-        """In the master: import the engines and map the default models' weights."""
+        """In the master: import the engines, map the default models' weights."""
         for family in self.settings.enabled_families:
             FAMILIES[family].import_engine()
         if self.settings.warmup_on_startup:
             for spec in self.registry.defaults.values():
                 self.manager.preload(spec)
+        memory.prepare_fork()
 
     def after_fork(self) -> None:
         """In a worker, first: share the cores with the other workers."""
@@ -92,6 +101,7 @@ class Runtime:
     def close(self) -> None:
         """The process ends."""
         self._closing.set()
+        self._device_threads.shutdown()
         self._downloads.close()
 
     def _bring_up(self) -> None:
@@ -114,12 +124,12 @@ class Runtime:
         """The depth map of a photo. Raises a TwinlensError."""
         with self.manager.lease(spec) as model:
             assert isinstance(model, DepthAnything)
-            with self.waiting_room.turn():
+            with self._turn():
                 picture = images.decode(photo, self.settings.max_image_pixels)
                 size = picture.size
                 inputs = model.prepare(picture)
                 del picture  # a photo is large; only its size is needed from here on
-                disparity = model.infer(inputs[None])[0]
+                disparity = self._infer(model, inputs)
         return DepthMap(model.finish(disparity, *size), model.weights)
 
     def embed(
@@ -128,13 +138,25 @@ class Runtime:
         """The vector of an image. Raises a TwinlensError."""
         with self.manager.lease(spec) as model:
             assert isinstance(model, Clip)
-            with self.waiting_room.turn():
+            with self._turn():
                 picture = images.decode(image, self.settings.max_image_pixels)
-                vector = model.infer(model.prepare(picture, image_size)[None])[0]
+                vector = self._infer(model, model.prepare(picture, image_size))
         assert spec.image_size is not None
         return Embedding(
             model.finish(vector, normalize), image_size or spec.image_size, model.weights
         )
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """A turn; when nobody comes after it, memory that lies idle is given back."""
+        with self.waiting_room.turn():
+            yield
+        if self.waiting_room.figures().in_flight == 0:
+            self._device_threads.submit(memory.trim)  # 3 ms that the caller need not wait for
+
+    def _infer(self, model: Model, inputs: FloatArray) -> FloatArray:
+        output: FloatArray = self._device_threads.submit(model.infer, inputs[None]).result()[0]
+        return output
 
     # -- state ---------------------------------------------------------------------------------
 

@@ -53,9 +53,12 @@ def spec(settings: Settings) -> ModelSpec:
 
 
 def processes() -> list[psutil.Process]:
-    """The download processes of this test."""
-    children = psutil.Process().children()
-    return [child for child in children if "app.models.download_process" in child.cmdline()]
+    """Download processes, those of a service that is gone included."""
+    return [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if "app.models.download_process" in (process.info["cmdline"] or [])
+    ]
 
 
 def wait_until(condition: Callable[[], object], seconds: float = 30) -> None:
@@ -198,9 +201,4 @@ def test_the_process_ends_with_the_service(
         wait_until(lambda: downloads.state(spec))
         os._exit(0)
     os.waitpid(service, 0)
-    left = [
-        process
-        for process in psutil.process_iter(["cmdline"])
-        if "app.models.download_process" in (process.info["cmdline"] or [])
-    ]
-    assert not psutil.wait_procs(left, timeout=10)[1]
+    wait_until(lambda: not processes())
