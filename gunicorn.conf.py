@@ -22,8 +22,9 @@ def _runtime(server):
 
 
 wsgi_app = "wsgi:app"
+_host = _settings.image_embedder_host
 bind = sorted(
-    f"{_settings.image_embedder_host}:{port}"
+    f"[{_host}]:{port}" if ":" in _host else f"{_host}:{port}"
     for port in {_settings.ai_service_port, _settings.image_embedder_port}
 )
 workers = _settings.web_concurrency
@@ -32,6 +33,7 @@ preload_app = True
 # With sync workers /health would wait behind inference. A waiting request keeps its thread.
 worker_class = "gthread"
 threads = _settings.image_embedder_concurrency + _settings.image_embedder_max_queue + 16
+worker_connections = threads + 64  # else the waiting room could not fill, nor a probe get in
 timeout = _settings.inference_timeout_seconds
 graceful_timeout = _settings.shutdown_timeout_seconds
 # The heartbeat file must not sit on a slow or read-only disk.

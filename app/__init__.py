@@ -8,7 +8,7 @@ import os
 
 from flask import Flask
 
-from app.blueprints import depth, embedding, exchange, health
+from app.blueprints import admin, depth, docs, embedding, exchange, gate, health
 from app.runtime import Runtime
 from config.settings import Settings, load_settings
 
@@ -26,9 +26,11 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
     os.environ["HF_HUB_OFFLINE"] = "1"
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_upload_bytes
+    app.config["MAX_FORM_MEMORY_SIZE"] = settings.max_upload_bytes
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.extensions["twinlens"] = runtime or Runtime(settings)
     exchange.install(app)
-    for blueprint in (health.blueprint, depth.blueprint, embedding.blueprint):
-        app.register_blueprint(blueprint)
+    gate.install(app, settings)
+    for part in (health, docs, depth, embedding, admin):
+        app.register_blueprint(part.blueprint)
     return app

@@ -4,12 +4,14 @@
 
     TwinlensError
       +-- BadRequest          400   the request cannot be understood as an image request
+      +-- Unauthorized        401   no key, or a wrong one
       +-- NotFound            404   the route is turned off
       +-- TooLarge            413   a budget is exceeded
       +-- UnsupportedType     415   wrong content type on a JSON route
       +-- WrongShape          422   JSON with a wrong or missing field
       +-- Busy                429   the waiting room is full
       +-- ProcessingFailed    500   a defect of ours
+      +-- OperationFailed     500   loading, downloading or deleting a model failed
       +-- NotAvailable        503   weights missing, loading failed, shutting down
       +-- TooSlow             504   a wait or a deadline ran out
 
@@ -33,7 +35,7 @@ class TwinlensError(Exception):
         self.title = title or self.title
         self.retry_after = retry_after
 
-    def body(self) -> dict[str, str]:
+    def body(self) -> dict[str, str | bool]:
         """The JSON body: it satisfies the clients of both replaced services."""
         return {"error": self.title, "message": self.message, "detail": self.message}
 
@@ -43,6 +45,13 @@ class BadRequest(TwinlensError):
 
     status = 400
     title = "Bad request"
+
+
+class Unauthorized(TwinlensError):
+    """401: the key is missing or wrong."""
+
+    status = 401
+    title = "Unauthorized"
 
 
 class NotFound(TwinlensError):
@@ -87,6 +96,14 @@ class ProcessingFailed(TwinlensError):
         super().__init__(
             "The image could not be processed; the log has details under the request id"
         )
+
+
+class OperationFailed(TwinlensError):
+    """500: loading, unloading, downloading or deleting a model failed."""
+
+    def body(self) -> dict[str, str | bool]:
+        """As all bodies, with the flag that ImmichVR's client knows."""
+        return {"success": False, **super().body()}
 
 
 class NotAvailable(TwinlensError):

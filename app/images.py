@@ -67,7 +67,7 @@ def _broken(error: Exception) -> BadRequest:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB":
+    if image.mode == "RGB" and not image.has_transparency_data:
         return image
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         return _scaled_grey(image).convert("RGB")

@@ -8,12 +8,18 @@ each worker, ``close()`` at the end.
 
 from __future__ import annotations
 
+import atexit
 import logging
+import os
+import shutil
+import tempfile
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -21,13 +27,14 @@ from numpy.typing import NDArray
 
 from app import images, memory
 from app.admission import WaitingRoom
-from app.errors import NotAvailable
+from app.errors import NotAvailable, TwinlensError
 from app.models.base import FloatArray, LoadError, Model
 from app.models.clip import Clip
 from app.models.depth_anything import DepthAnything
 from app.models.devices import Device
 from app.models.downloads import Downloads
 from app.models.manager import Manager
+from app.models.operations import Operations
 from app.models.registry import FAMILIES, Registry
 from config.models import ModelSpec
 from config.settings import Settings
@@ -37,25 +44,36 @@ log = logging.getLogger("twinlens.runtime")
 _POLL_SECONDS = 1.0
 
 
+@dataclass
+class Timings:
+    """Seconds that a request waited for its turn, and that the network ran."""
+
+    wait: float = 0.0
+    infer: float = 0.0
+
+
 @dataclass(frozen=True)
 class DepthMap:
     """[height, width] uint8, near = bright, of the upright photo's size."""
 
     pixels: NDArray[np.uint8]
     weights: str
+    timings: Timings
 
 
 @dataclass(frozen=True)
-class Embedding:
-    """A vector [dims] float32 and the size that the source was brought to, pixels."""
+class Embeddings:
+    """For each image in order a vector [dims] float32, or what was wrong with it."""
 
-    vector: FloatArray
+    vectors: list[FloatArray | TwinlensError]
+    #: shortest edge that the sources were brought to, pixels
     image_size: int
     weights: str
+    timings: Timings
 
 
 class Runtime:
-    """Owns the registry, the manager and the waiting room."""
+    """Owns the registry, the manager and its operations, the waiting room, the device threads."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -65,8 +83,18 @@ class Runtime:
             settings.image_embedder_max_queue,
             settings.image_embedder_max_wait_seconds,
         )
-        self._downloads = Downloads(settings.hf_hub_cache, settings.hf_hub_offline)
-        self.manager = Manager(self.registry.specs(), self._downloads, settings.device)
+        # Where the processes of the service meet. Not a TemporaryDirectory object: that would
+        # remove the folder when the first worker ends. Shared memory is there and writable also
+        # where the root file system is read-only, and nobody tidies it up.
+        shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
+        self._folder = Path(tempfile.mkdtemp(prefix="twinlens-", dir=shared))
+        self._owner = os.getpid()
+        atexit.register(self._remove_folder)
+        downloads = Downloads(settings.hf_hub_cache, self._folder, settings.hf_hub_offline)
+        self.manager = Manager(self.registry.specs(), downloads, settings.device)
+        self.operations = Operations(
+            self.registry, self.manager, downloads, self._folder, settings.depth_model
+        )
         # Inference stays on these threads: every other thread that ran it would keep an OpenMP
         # pool and scratch memory of its own.
         self._device_threads = ThreadPoolExecutor(
@@ -95,68 +123,108 @@ class Runtime:
         cv2.setNumThreads(threads)
 
     def bring_up(self) -> None:
-        """In a worker: make the default models ready in the background."""
+        """In a worker: make the default models ready, and keep memory clean, in the background."""
         threading.Thread(target=self._bring_up, name="bring-up", daemon=True).start()
+        threading.Thread(target=self._keep_clean, name="keep-clean", daemon=True).start()
 
     def close(self) -> None:
-        """The process ends."""
+        """The process ends; the one that made the shared folder removes it."""
         self._closing.set()
         self._device_threads.shutdown()
-        self._downloads.close()
+        if self.settings.cleanup_on_shutdown:
+            memory.clean_up()
+        self._remove_folder()
+
+    def _remove_folder(self) -> None:
+        if os.getpid() == self._owner:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def _bring_up(self) -> None:
         pending = list(self.registry.defaults.values())
-        for spec in pending:
-            if not self.manager.on_disk(spec):
-                self.manager.request_download(spec)
-        while self.settings.warmup_on_startup and pending and not self._closing.is_set():
-            for spec in [spec for spec in pending if self.manager.on_disk(spec)]:
+        while pending and not self._closing.is_set():
+            for spec in pending.copy():
                 try:
-                    with self.manager.lease(spec):
-                        pending.remove(spec)
+                    # Asks for the download of what is not on disk, again if its process died.
+                    self.manager.check(spec)
+                    if self.settings.warmup_on_startup:
+                        with self.manager.lease(spec):
+                            pass
+                    pending.remove(spec)
                 except NotAvailable:
                     continue  # logged by the manager, which decides when to try again
             self._closing.wait(_POLL_SECONDS)
+
+    def _keep_clean(self) -> None:
+        interval = self.settings.memory_cleanup_interval_seconds
+        while interval and not self._closing.wait(interval):
+            log.debug("cleaned up: %s", memory.clean_up())
 
     # -- requests ------------------------------------------------------------------------------
 
     def depth(self, photo: bytes, spec: ModelSpec) -> DepthMap:
         """The depth map of a photo. Raises a TwinlensError."""
-        with self.manager.lease(spec) as model:
+        timings = Timings()
+        self.manager.check(spec)
+        with self._turn(timings), self.manager.lease(spec) as model:
             assert isinstance(model, DepthAnything)
-            with self._turn():
-                picture = images.decode(photo, self.settings.max_image_pixels)
-                size = picture.size
-                inputs = model.prepare(picture)
-                del picture  # a photo is large; only its size is needed from here on
-                disparity = self._infer(model, inputs)
-        return DepthMap(model.finish(disparity, *size), model.weights)
+            picture = images.decode(photo, self.settings.max_image_pixels)
+            size = picture.size
+            inputs = model.prepare(picture)
+            del picture  # a photo is large; only its size is needed from here on
+            disparity = self._infer(model, inputs[None], timings)[0]
+        return DepthMap(model.finish(disparity, *size), model.weights, timings)
 
     def embed(
-        self, image: bytes, spec: ModelSpec, *, normalize: bool, image_size: int | None
-    ) -> Embedding:
-        """The vector of an image. Raises a TwinlensError."""
-        with self.manager.lease(spec) as model:
+        self,
+        sources: Sequence[bytes | TwinlensError],
+        spec: ModelSpec,
+        *,
+        normalize: bool,
+        image_size: int | None,
+    ) -> Embeddings:
+        """The vectors of images, computed as one batch.
+
+        A source that could not be had, or that is no image, gives its error and spoils nothing for
+        the others. Raises a TwinlensError where nothing at all can be computed.
+        """
+        timings = Timings()
+        results: list[FloatArray | TwinlensError] = []
+        inputs: list[FloatArray] = []
+        self.manager.check(spec)
+        with self._turn(timings), self.manager.lease(spec) as model:
             assert isinstance(model, Clip)
-            with self._turn():
-                picture = images.decode(image, self.settings.max_image_pixels)
-                vector = self._infer(model, model.prepare(picture, image_size))
+            for source in sources:
+                try:
+                    if isinstance(source, TwinlensError):
+                        raise source
+                    picture = images.decode(source, self.settings.max_image_pixels)
+                    inputs.append(model.prepare(picture, image_size))
+                    results.append(inputs[-1])  # keeps the place of its vector
+                except TwinlensError as error:
+                    results.append(error)
+            outputs = iter(self._infer(model, np.stack(inputs), timings) if inputs else ())
+        vectors = [
+            result if isinstance(result, TwinlensError) else model.finish(next(outputs), normalize)
+            for result in results
+        ]
         assert spec.image_size is not None
-        return Embedding(
-            model.finish(vector, normalize), image_size or spec.image_size, model.weights
-        )
+        return Embeddings(vectors, image_size or spec.image_size, model.weights, timings)
 
     @contextmanager
-    def _turn(self) -> Iterator[None]:
+    def _turn(self, timings: Timings) -> Iterator[None]:
         """A turn; when nobody comes after it, memory that lies idle is given back."""
+        started = time.monotonic()
         with self.waiting_room.turn():
+            timings.wait = time.monotonic() - started
             yield
         if self.waiting_room.figures().in_flight == 0:
             self._device_threads.submit(memory.trim)  # 3 ms that the caller need not wait for
 
-    def _infer(self, model: Model, inputs: FloatArray) -> FloatArray:
-        output: FloatArray = self._device_threads.submit(model.infer, inputs[None]).result()[0]
-        return output
+    def _infer(self, model: Model, batch: FloatArray, timings: Timings) -> FloatArray:
+        started = time.monotonic()
+        outputs: FloatArray = self._device_threads.submit(model.infer, batch).result()
+        timings.infer = time.monotonic() - started
+        return outputs
 
     # -- state ---------------------------------------------------------------------------------
 

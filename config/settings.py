@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Settings from the environment: typed, with defaults, all mistakes reported at once.
+"""Settings from the environment and a file: typed, with defaults, all mistakes reported at once.
 
 The names are those of the two replaced services, so that their users' compose files go on working.
 """
@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 import re
 import sys
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from config.models import FAMILIES, Family, ModelTable, read_table
 
@@ -46,24 +47,39 @@ def _hub_cache() -> Path:
 
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_comma_list)]
 Families = Annotated[tuple[Family, ...], Field(min_length=1), BeforeValidator(_comma_list)]
 
 
 class Settings(BaseModel):
     """Every setting; the environment variable is the field's name in capitals."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    config_file: Path | None = Field(
+        None, description="TOML file with these names as keys; the environment wins over it"
+    )
+
+    # Listeners and processes
     ai_service_port: Port = Field(5000, description="port of the depth service's clients")
     image_embedder_port: Port = Field(8000, description="port of the image embedder's clients")
     image_embedder_host: str = Field(
         "0.0.0.0",  # noqa: S104 - a service for other machines, as both replaced ones
         description="address that both ports bind to",
     )
+    web_concurrency: int = Field(1, ge=1, le=256, description="worker processes")
+    inference_timeout_seconds: int = Field(
+        300, ge=1, description="seconds after which gunicorn replaces a silent worker"
+    )
+    shutdown_timeout_seconds: int = Field(
+        30, ge=1, description="seconds that running requests get at shutdown"
+    )
+
+    # Models
     enabled_families: Families = Field(
         FAMILIES, description="what is served: `depth`, `embedding` or both"
     )
-    depth_model: str = Field("small", description="depth model when a request names none")
+    depth_model: str = Field("small", description="depth model when nobody chose another")
     default_model: str = Field("ViT-L-14", description="embedding model when a request names none")
     models_file: Path = Field(
         Path(__file__).with_name("models.toml"), description="the table of models (TOML)"
@@ -71,8 +87,13 @@ class Settings(BaseModel):
     device: Annotated[str, BeforeValidator(_device)] = Field(
         "auto", description="`auto`, `cpu`, `cuda`, `cuda:N`, `rocm`, `xpu` or `mps`"
     )
-    web_concurrency: int = Field(1, ge=1, le=256, description="worker processes")
     warmup_on_startup: bool = Field(True, description="load the default models at start-up")
+    hf_hub_cache: Path = Field(
+        default_factory=_hub_cache, description="where checkpoints are kept (the hub's own layout)"
+    )
+    hf_hub_offline: bool = Field(False, description="never download")
+
+    # Requests
     image_embedder_concurrency: int = Field(
         1, ge=1, le=256, description="inferences at a time, per worker"
     )
@@ -80,24 +101,78 @@ class Settings(BaseModel):
         100, ge=0, le=10_000, description="requests that may wait; beyond it 429"
     )
     image_embedder_max_wait_seconds: float = Field(
-        60, gt=0, description="longest wait for a turn; beyond it 504"
+        60, gt=0, le=86_400, description="longest wait for a turn; beyond it 504"
     )
-    inference_timeout_seconds: int = Field(
-        300, ge=1, description="seconds after which gunicorn replaces a silent worker"
-    )
-    shutdown_timeout_seconds: int = Field(
-        30, ge=1, description="seconds that running requests get at shutdown"
+    embed_batch_api_max_items: int = Field(
+        32, ge=1, le=1024, description="items of one `/embed-batch`; beyond it 413"
     )
     max_upload_bytes: int = Field(64 * 2**20, ge=1, description="largest request body")
     max_image_bytes: int = Field(10 * 2**20, ge=1, description="largest image to embed")
     max_image_pixels: int = Field(120_000_000, ge=1, description="largest image, width x height")
-    hf_hub_cache: Path = Field(
-        default_factory=_hub_cache, description="where checkpoints are kept (the hub's own layout)"
+
+    # Memory
+    memory_cleanup_interval_seconds: float = Field(
+        300, ge=0, description="seconds between clean-ups of memory; 0 = never"
     )
-    hf_hub_offline: bool = Field(False, description="never download")
+    cleanup_on_shutdown: bool = Field(True, description="give device memory back at shutdown")
+    max_process_memory_mb: int = Field(
+        0,
+        ge=0,
+        description="per worker; `/health` is 503 above it; 0 = no limit (not yet in effect)",
+    )
+    max_gpu_memory_mb: int = Field(
+        0,
+        ge=0,
+        description="per device; `/health` is 503 above it; 0 = no limit (not yet in effect)",
+    )
+    model_idle_seconds: float = Field(
+        0, ge=0, description="unload a model that is not used; 0 = never (not yet in effect)"
+    )
+
+    # Untrusted input
+    allow_remote_image_urls: bool = Field(
+        False, description="accept `image_url` (not yet in effect: always refused)"
+    )
+    allowed_remote_image_hosts: Names = Field(
+        (), description="hosts that `image_url` may name (not yet in effect)"
+    )
+    allowed_private_networks: Names = Field(
+        (), description="private CIDRs that `image_url` may reach (not yet in effect)"
+    )
+    request_timeout_seconds: float = Field(
+        15, gt=0, description="one remote fetch, in total (not yet in effect)"
+    )
+    max_waiting_bytes: int = Field(
+        512 * 2**20, ge=1, description="all waiting bodies together (not yet in effect)"
+    )
+    body_timeout_seconds: float = Field(
+        60, gt=0, description="time for a whole request body (not yet in effect)"
+    )
+
+    # Engine
+    engine: Literal["auto", "torch"] = Field("auto", description="`torch` is the only one yet")
+    precision: Literal["auto", "fp32"] = Field("auto", description="`fp32` is the only one yet")
+    exact_decode: bool = Field(
+        False, description="decode JPEG in full (not yet in effect: always exact)"
+    )
+
+    # Who may ask
+    service_api_key: SecretStr | None = Field(
+        None, description="clients must send it as `X-Api-Key` or `Authorization: Bearer`"
+    )
+    require_api_key: bool = Field(False, description="refuse to start without `SERVICE_API_KEY`")
+    cors_allowed_origins: Names = Field(
+        (), description="web pages that may call from a browser, comma list, or `*`"
+    )
+
+    # Logging
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
         "INFO", description="least severe level that is logged"
     )
+    log_json_format: bool = Field(False, description="one JSON object a line instead of text")
+    log_file: Path | None = Field(None, description="log to this file, too; it is rotated")
+    log_max_bytes: int = Field(10 * 2**20, ge=1024, description="size at which it is rotated")
+    log_backup_count: int = Field(5, ge=0, description="rotated files that are kept")
 
     def table(self) -> ModelTable:
         """The table of models; it was checked when the settings were loaded."""
@@ -105,7 +180,7 @@ class Settings(BaseModel):
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
-    """Read all settings from ``environ`` (default: the process environment).
+    """Read all settings from ``environ`` (default: the process environment) and CONFIG_FILE.
 
     A variable that is set but empty counts as not set, as compose files write it.
 
@@ -113,26 +188,46 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         SettingsError: some values are not allowed; the message names each of them.
     """
     environ = os.environ if environ is None else environ
-    given = {
+    from_file, problems = _read_file(environ.get("CONFIG_FILE"))
+    given = from_file | {
         name: environ[name.upper()] for name in Settings.model_fields if environ.get(name.upper())
     }
-    problems: list[str] = []
     try:
         settings = Settings.model_validate(given)
     except ValidationError as error:
-        problems = [_problem(detail, given) for detail in error.errors()]
+        problems += [_problem(detail, given) for detail in error.errors()]
         bad = {str(detail["loc"][0]) for detail in error.errors()}
-        # The good values are still needed to check the rest against the table of models.
+        # The good values are still needed to check the rest against each other.
         settings = Settings.model_validate({k: v for k, v in given.items() if k not in bad})
+    if settings.require_api_key and settings.service_api_key is None:
+        problems.append("REQUIRE_API_KEY=true, but SERVICE_API_KEY is not set")
     problems += _problems_with_models(settings)
     if problems:
         raise SettingsError("Twinlens cannot start:\n" + "\n".join(f"  {p}" for p in problems))
     return settings
 
 
-def _problem(detail: Any, given: Mapping[str, str]) -> str:
+def _read_file(name: str | None) -> tuple[dict[str, object], list[str]]:
+    """The values of CONFIG_FILE by field name, and what is wrong with the file."""
+    if not name:
+        return {}, []
+    try:
+        values = tomllib.loads(Path(name).read_text(encoding="utf-8"))
+    except OSError as error:
+        return {}, [f"CONFIG_FILE={name!r}: cannot be read ({error.strerror})"]
+    except ValueError as error:
+        return {}, [f"CONFIG_FILE={name!r}: not TOML ({error})"]
+    known = {field.upper() for field in Settings.model_fields} - {"CONFIG_FILE"}
+    problems = [
+        f"{key}: CONFIG_FILE has a setting that does not exist" for key in values.keys() - known
+    ]
+    return {key.lower(): values[key] for key in values.keys() & known}, problems
+
+
+def _problem(detail: Any, given: Mapping[str, object]) -> str:
     name = str(detail["loc"][0])
-    return f"{name.upper()}={given[name]!r}: {detail['msg'].removeprefix('Value error, ')}"
+    value = "(hidden)" if name == "service_api_key" else repr(given[name])
+    return f"{name.upper()}={value}: {detail['msg'].removeprefix('Value error, ')}"
 
 
 def _problems_with_models(settings: Settings) -> list[str]:
@@ -149,7 +244,7 @@ def _problems_with_models(settings: Settings) -> list[str]:
     return [
         f"{name}={value!r}: allowed: {', '.join(table.keys(family))}"
         for name, value, family in wanted
-        if value not in table.keys(family)
+        if family in settings.enabled_families and value not in table.keys(family)
     ]
 
 
@@ -160,3 +255,13 @@ def load_settings_or_exit() -> Settings:
     except SettingsError as error:
         print(error, file=sys.stderr)
         raise SystemExit(os.EX_CONFIG) from None
+
+
+def effective() -> str:
+    """The settings in force, one a line, secrets masked."""
+    values = load_settings_or_exit().model_dump(mode="json")
+    return "\n".join(f"{name.upper()}={value}" for name, value in values.items())
+
+
+if __name__ == "__main__":
+    print(effective())

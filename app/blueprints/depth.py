@@ -11,7 +11,7 @@ from urllib.parse import quote
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
-from app.blueprints.exchange import runtime, uploaded_image
+from app.blueprints.exchange import note, runtime, uploaded_image
 from app.images import encode_png
 
 blueprint = Blueprint("depth", __name__)
@@ -21,10 +21,12 @@ blueprint = Blueprint("depth", __name__)
 def depth() -> ResponseReturnValue:
     """Photo in, greyscale PNG of the same size out."""
     service = runtime()
-    key = request.args.get("model") or service.settings.depth_model
-    spec = service.registry.get(key, "depth")
+    key = request.args.get("model")
+    registry = service.registry
+    spec = registry.get(key, "depth") if key else service.operations.current_depth_model()
     photo, name = uploaded_image()
     result = service.depth(photo, spec)
+    note(spec, result.timings)
     response = Response(encode_png(result.pixels), mimetype="image/png")
     response.headers["Content-Disposition"] = attachment(name)
     response.headers["X-Model-Used"] = spec.key

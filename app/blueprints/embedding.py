@@ -4,17 +4,24 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 from pydantic import ValidationError
 
-from app.blueprints.exchange import runtime, uploaded_image
-from app.blueprints.schemas import EmbedOptions, EmbedRequest, decode_base64
-from app.errors import BadRequest, TooLarge, UnsupportedType, WrongShape
+from app.blueprints.exchange import note, parse_json, runtime, uploaded_image, wrong_shape
+from app.blueprints.schemas import (
+    EmbedBatchRequest,
+    EmbedOptions,
+    EmbedRequest,
+    ImageSource,
+    decode_base64,
+)
+from app.errors import BadRequest, TooLarge, TwinlensError, UnsupportedType
 from app.models.weights import PUBLISHED
+from app.runtime import Embeddings
+from config.models import ModelSpec
 
 blueprint = Blueprint("embedding", __name__)
 
@@ -45,67 +52,106 @@ def models() -> ResponseReturnValue:
 @blueprint.post("/embed-image")
 def embed_image() -> ResponseReturnValue:
     """Image in, vector out."""
-    service = runtime()
-    image, options = _multipart() if request.mimetype == "multipart/form-data" else _json()
-    spec = service.registry.get(options.model or service.settings.default_model, "embedding")
-    result = service.embed(image, spec, normalize=options.normalize, image_size=options.image_size)
+    source, options = _multipart() if request.mimetype == "multipart/form-data" else _json()
+    if isinstance(source, TwinlensError):
+        raise source
+    spec, result = _embed([source], options)
+    vector = result.vectors[0]
+    if isinstance(vector, TwinlensError):
+        raise vector
     body: dict[str, Any] = {
-        "embedding": result.vector.tolist(),
-        "dims": result.vector.size,
+        "embedding": vector.tolist(),
+        "dims": vector.size,
         "provider": "local",
         "model": spec.key,
         "image_size": result.image_size,
     }
-    if result.weights != PUBLISHED:  # nobody shall take these vectors for real ones
+    return _marked(body, result)
+
+
+@blueprint.post("/embed-batch")
+def embed_batch() -> ResponseReturnValue:
+    """Several images in one batch; a bad one does not spoil the others."""
+    _require_json()
+    wanted = parse_json(EmbedBatchRequest)
+    limit = runtime().settings.embed_batch_api_max_items
+    if len(wanted.items) > limit:
+        raise TooLarge(
+            f"The batch has {len(wanted.items)} items; "
+            f"at most {limit} are accepted (EMBED_BATCH_API_MAX_ITEMS)"
+        )
+    spec, result = _embed([_source(item) for item in wanted.items], wanted)
+    common = {"model": spec.key, "image_size": result.image_size}
+    results: list[dict[str, Any]] = []
+    fields: dict[str, Any]
+    for index, vector in enumerate(result.vectors):
+        if isinstance(vector, TwinlensError):
+            fields = {"status": "error", "error": f"{vector.title}: {vector.message}"}
+        else:
+            fields = {"status": "ok", "embedding": vector.tolist(), "dims": vector.size}
+        results.append({"index": index, **fields, **common})
+    succeeded = sum(each["status"] == "ok" for each in results)
+    counts = {"total": len(results), "succeeded": succeeded, "failed": len(results) - succeeded}
+    return _marked({**common, **counts, "results": results}, result)
+
+
+def _embed(
+    sources: list[bytes | TwinlensError], options: EmbedOptions
+) -> tuple[ModelSpec, Embeddings]:
+    service = runtime()
+    spec = service.registry.get(options.model or service.settings.default_model, "embedding")
+    result = service.embed(
+        sources, spec, normalize=options.normalize, image_size=options.image_size
+    )
+    note(spec, result.timings)
+    return spec, result
+
+
+def _marked(body: dict[str, Any], result: Embeddings) -> Response:
+    """The answer; vectors of other than the published weights say so."""
+    if result.weights != PUBLISHED:
         body["weights"] = result.weights
     response = jsonify(body)
     response.headers["X-Model-Weights"] = result.weights
     return response
 
 
-@blueprint.after_request
-def _queue_headers(response: Response) -> Response:
-    if request.method == "POST":
-        for name, value in asdict(runtime().waiting_room.figures()).items():
-            header = "-".join(word.capitalize() for word in name.split("_"))
-            response.headers[f"X-Queue-{header}"] = f"{value:g}"
-    return response
+def _json() -> tuple[bytes | TwinlensError, EmbedOptions]:
+    _require_json()
+    wanted = parse_json(EmbedRequest)
+    return _source(wanted), wanted
 
 
-def _json() -> tuple[bytes, EmbedOptions]:
+def _require_json() -> None:
     if not request.is_json:
-        raise UnsupportedType("Send application/json, or multipart/form-data with a file 'image'")
-    try:
-        wanted = EmbedRequest.model_validate_json(request.get_data())
-    except ValidationError as error:
-        raise WrongShape(_explain(error)) from None
-    if (wanted.image_url is None) == (wanted.image_base64 is None):
-        raise BadRequest("Give exactly one of image_url and image_base64")
-    if wanted.image_base64 is None:
-        raise BadRequest("Remote image URLs are turned off; send the image as image_base64")
-    return _within_budget(decode_base64(wanted.image_base64)), wanted
+        raise UnsupportedType("Send application/json, or a file 'image' as multipart/form-data")
 
 
-def _multipart() -> tuple[bytes, EmbedOptions]:
+def _multipart() -> tuple[bytes | TwinlensError, EmbedOptions]:
     image, _ = uploaded_image()
     try:
         options = EmbedOptions.model_validate(request.form.to_dict())
     except ValidationError as error:
-        raise WrongShape(_explain(error)) from None
+        raise wrong_shape(error) from None
     return _within_budget(image), options
 
 
-def _within_budget(image: bytes) -> bytes:
+def _source(item: ImageSource) -> bytes | TwinlensError:
+    """The image's bytes, or what is wrong with the item."""
+    if (item.image_url is None) == (item.image_base64 is None):
+        return BadRequest("Give exactly one of image_url and image_base64")
+    if item.image_base64 is None:
+        return BadRequest("Remote image URLs are turned off; send the image as image_base64")
+    try:
+        return _within_budget(decode_base64(item.image_base64))
+    except BadRequest as error:
+        return error
+
+
+def _within_budget(image: bytes) -> bytes | TwinlensError:
     budget = runtime().settings.max_image_bytes
-    if len(image) > budget:
-        raise TooLarge(
-            f"The image has {len(image)} bytes; at most {budget} are accepted (MAX_IMAGE_BYTES)"
-        )
-    return image
-
-
-def _explain(error: ValidationError) -> str:
-    return "; ".join(
-        f"{'.'.join(str(part) for part in detail['loc']) or 'body'}: {detail['msg']}"
-        for detail in error.errors(include_input=False, include_url=False)
+    if len(image) <= budget:
+        return image
+    return TooLarge(
+        f"The image has {len(image)} bytes; at most {budget} are accepted (MAX_IMAGE_BYTES)"
     )

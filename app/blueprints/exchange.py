@@ -1,29 +1,33 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What all routes share: the runtime, one error body, the request id."""
+"""What all routes share: the runtime, reading bodies, one error body."""
 
 from __future__ import annotations
 
 import logging
-import re
-import uuid
-from typing import cast
+from typing import TypeVar, cast
 
 from flask import Flask, Response, current_app, g, jsonify, request
+from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from app.errors import BadRequest, NotFound, ProcessingFailed, TooLarge, TwinlensError
-from app.runtime import Runtime
-from config.models import FAMILIES
+from app.errors import BadRequest, ProcessingFailed, TooLarge, TwinlensError, WrongShape
+from app.runtime import Runtime, Timings
+from config.models import ModelSpec
 
 log = logging.getLogger("twinlens.http")
 
-_SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+Body = TypeVar("Body", bound=BaseModel)
 
 
 def runtime() -> Runtime:
     """The runtime of this app."""
     return cast(Runtime, current_app.extensions["twinlens"])
+
+
+def note(spec: ModelSpec, timings: Timings) -> None:
+    """Tell the request log which model worked for this request, and for how long."""
+    g.model, g.timings = spec.key, timings
 
 
 def uploaded_image() -> tuple[bytes, str]:
@@ -39,35 +43,30 @@ def uploaded_image() -> tuple[bytes, str]:
         return stream.read(), upload.filename
 
 
+def parse_json(shape: type[Body]) -> Body:
+    """The JSON body. Raises WrongShape naming each field and what was expected."""
+    try:
+        return shape.model_validate_json(request.get_data())
+    except ValidationError as error:
+        raise wrong_shape(error) from None
+
+
+def wrong_shape(error: ValidationError) -> WrongShape:
+    """Pydantic's findings in a sentence, without the input itself."""
+    details = error.errors(include_input=False, include_url=False)
+    return WrongShape(
+        "; ".join(
+            f"{'.'.join(str(part) for part in detail['loc']) or 'body'}: {detail['msg']}"
+            for detail in details
+        )
+    )
+
+
 def install(app: Flask) -> None:
-    """Register the error handlers and the request id."""
-    app.before_request(_take_request_id)
-    app.before_request(_refuse_a_family_that_is_off)
-    app.after_request(_give_request_id)
+    """Register the error handlers."""
     app.register_error_handler(TwinlensError, _twinlens_error)
     app.register_error_handler(HTTPException, _http_error)
     app.register_error_handler(Exception, _defect)
-
-
-def _take_request_id() -> None:
-    given = request.headers.get("X-Request-ID", "")
-    g.request_id = given if _SANE_REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
-
-
-def _refuse_a_family_that_is_off() -> None:
-    # The blueprints of the families bear their names.
-    if request.blueprint in FAMILIES:
-        enabled = runtime().settings.enabled_families
-        if request.blueprint not in enabled:
-            raise NotFound(
-                f"The {request.blueprint} family is turned off here: "
-                f"ENABLED_FAMILIES={','.join(enabled)}"
-            )
-
-
-def _give_request_id(response: Response) -> Response:
-    response.headers["X-Request-ID"] = g.request_id
-    return response
 
 
 def _twinlens_error(error: TwinlensError) -> Response:
@@ -82,11 +81,10 @@ def _http_error(error: HTTPException) -> Response:
     """Flask's and Werkzeug's own errors, in our body."""
     if isinstance(error, RequestEntityTooLarge):
         limit = current_app.config["MAX_CONTENT_LENGTH"]
+        length = request.content_length
+        actual = f"{length} bytes" if length else "more than that"
         return _twinlens_error(
-            TooLarge(
-                f"The request has {request.content_length} bytes; "
-                f"at most {limit} are accepted (MAX_UPLOAD_BYTES)"
-            )
+            TooLarge(f"The body has {actual}; at most {limit} are accepted (MAX_UPLOAD_BYTES)")
         )
     ours = TwinlensError(error.description or error.name, title=error.name)
     response = _twinlens_error(ours)
@@ -98,5 +96,5 @@ def _http_error(error: HTTPException) -> Response:
 
 
 def _defect(error: Exception) -> Response:
-    log.error("request %s failed", g.get("request_id"), exc_info=error)
+    log.error("the request failed", exc_info=error)
     return _twinlens_error(ProcessingFailed())

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,16 +19,48 @@ class EmbedOptions(BaseModel):
     # Clients of the replaced service may send keys that we do not know: they are ignored.
     model_config = ConfigDict(extra="ignore")
 
-    model: str | None = None
-    normalize: bool = True
-    image_size: int | None = Field(default=None, ge=1, le=4096)
+    model: str | None = Field(None, description="key of an embedding model; default DEFAULT_MODEL")
+    normalize: bool = Field(True, description="bring the vector to L2 norm 1")
+    image_size: int | None = Field(
+        None,
+        ge=1,
+        le=4096,
+        description="shortest edge, pixels, that the source is resized to before the model's own "
+        "preparation; default: the model's native size",
+    )
 
 
-class EmbedRequest(EmbedOptions):
+class ImageSource(BaseModel):
+    """Where an image comes from: exactly one of the two."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    image_url: str | None = Field(None, description="http or https address of an image")
+    image_base64: str | None = Field(
+        None,
+        description="standard or URL-safe base64, padding optional, white space ignored; "
+        "a data: URI is accepted, too",
+    )
+
+
+class EmbedRequest(ImageSource, EmbedOptions):
     """JSON body of POST /embed-image."""
 
-    image_url: str | None = None
-    image_base64: str | None = None
+
+class EmbedBatchRequest(EmbedOptions):
+    """JSON body of POST /embed-batch."""
+
+    items: list[ImageSource] = Field(min_length=1)
+
+
+class LoadRequest(BaseModel):
+    """JSON body of POST /api/models/<key>/load; it may also be empty."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    device: Literal["auto", "cpu", "gpu"] = Field(
+        "auto", description="`auto` leaves a loaded model where it is; `gpu` falls back to `cpu`"
+    )
 
 
 def decode_base64(text: str) -> bytes:

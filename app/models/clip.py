@@ -24,6 +24,7 @@ from config.models import ModelSpec
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
 STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
 _TOWER = "visual."
+_LARGEST_RESIZED = 20_000_000  # pixels
 
 
 class Clip(Model):
@@ -145,7 +146,18 @@ def _check(spec: ModelSpec, architecture: dict[str, Any]) -> None:
 
 
 def _resize_shortest(picture: Image.Image, edge: int) -> Image.Image:
+    """Bring the shorter side to ``edge``, aspect kept; of a very long picture only the middle.
+
+    The centre crop that follows keeps a square, so the far ends of a thin strip never matter; but
+    resized in full a file of 1x3000 pixels would need gigabytes.
+    """
     width, height = picture.size
+    short, long = sorted(picture.size)
+    keep = -(-short * max(edge, _LARGEST_RESIZED // edge) // edge)
+    if long > keep:
+        left, top = (width - min(width, keep)) // 2, (height - min(height, keep)) // 2
+        picture = picture.crop((left, top, left + min(width, keep), top + min(height, keep)))
+        width, height = picture.size
     if width <= height:
         size = edge, int(edge * height / width)
     else:

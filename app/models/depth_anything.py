@@ -8,6 +8,7 @@ is that of transformers' DPTImageProcessor as the published checkpoints configur
 
 from __future__ import annotations
 
+import math
 from typing import Any, Self, cast
 
 import cv2
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from app.errors import TooLarge
 from app.models import weights
 from app.models.base import FloatArray, LoadError, Model
 from app.models.store import Checkpoint
@@ -22,6 +24,8 @@ from config.models import ModelSpec
 
 EDGE = 518
 PATCH = 14
+MAX_TOKENS = 4096  # patches; a 4:3 photo has 1813, a 16:9 one 2442
+MAX_ASPECT = 20
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)
 
@@ -137,11 +141,22 @@ def input_size(width: int, height: int) -> tuple[int, int]:
     """Width and height of the model's input for a photo (transformers' DPTImageProcessor).
 
     The aspect is kept as well as multiples of the patch size allow; of the two scales that bring
-    one edge to 518, the one closer to 1 is taken.
+    one edge to 518, the one closer to 1 is taken. Unlike there, a panorama is scaled down to
+    MAX_TOKENS patches, since time and memory grow with their square.
+
+    Raises:
+        TooLarge: longer than MAX_ASPECT times its height, or the other way round.
     """
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise TooLarge(
+            f"The image is {width}x{height}; "
+            f"depth needs an aspect ratio of at most {MAX_ASPECT}:1, so crop it first"
+        )
     by_height, by_width = EDGE / height, EDGE / width
     scale = by_width if abs(1 - by_width) < abs(1 - by_height) else by_height
-    return (
-        max(PATCH, round(scale * width / PATCH) * PATCH),
-        max(PATCH, round(scale * height / PATCH) * PATCH),
-    )
+    columns = max(1, round(scale * width / PATCH))
+    rows = max(1, round(scale * height / PATCH))
+    if columns * rows > MAX_TOKENS:
+        shrink = math.sqrt(MAX_TOKENS / (columns * rows))
+        columns, rows = max(1, int(columns * shrink)), max(1, int(rows * shrink))
+    return columns * PATCH, rows * PATCH

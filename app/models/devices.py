@@ -16,6 +16,11 @@ class Device:
     type: str
     name: str
 
+    @property
+    def is_gpu(self) -> bool:
+        """Whether it is anything else than the CPU."""
+        return self.type != "cpu"
+
 
 def resolve(setting: str) -> Device:
     """The device for a value of DEVICE.

@@ -34,6 +34,7 @@ class _Job:
     requested_at: float
     attempt: int = 0
     due: float = 0.0
+    thread: threading.Thread | None = None
 
 
 def main() -> None:
@@ -68,13 +69,18 @@ def _serve(folder: Path) -> None:
             job = jobs.setdefault(path, _Job(requested_at))
             if job.requested_at != requested_at:  # asked for again: no need to wait any longer
                 job.requested_at, job.due = requested_at, 0.0
-            if time.time() >= job.due:
-                _attempt(path, job)
+            # A large model does not hold up a small one, nor a stalled one all the others.
+            if time.time() >= job.due and not (job.thread and job.thread.is_alive()):
+                job.thread = threading.Thread(target=_attempt, args=(path, job), daemon=True)
+                job.thread.start()
         time.sleep(0.2)
 
 
 def _attempt(path: Path, job: _Job) -> None:
-    request = DownloadRequest.model_validate_json(path.read_bytes())
+    try:
+        request = DownloadRequest.model_validate_json(path.read_bytes())
+    except OSError:  # taken back, or done
+        return
     state_path = path.with_suffix(".state")
     job.attempt += 1
     state = DownloadState(state="downloading", attempt=job.attempt)

@@ -8,12 +8,11 @@ Workers and that process meet in a folder: a request is a file, and so is the st
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from pathlib import Path
@@ -21,7 +20,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from app.models.store import Checkpoint, find
+from app.models.store import Checkpoint, delete, find
 from config.models import ModelSpec
 
 log = logging.getLogger("twinlens.downloads")
@@ -73,15 +72,14 @@ def write_atomically(path: Path, content: BaseModel) -> None:
 class Downloads:
     """Made once before the fork; used in every worker."""
 
-    def __init__(self, cache: Path, offline: bool) -> None:
+    def __init__(self, cache: Path, folder: Path, offline: bool) -> None:
         self._cache = cache
+        self._folder = folder
         self._offline = offline
-        # Not a TemporaryDirectory: that would vanish with the first worker that ends.
-        self._folder = Path(tempfile.mkdtemp(prefix="twinlens-"))
-        self._owner = os.getpid()
         # The download process reads from this pipe and ends when the last process of the service
         # that holds the other end is gone, however it went.
         self._life_read, self._life_write = os.pipe()
+        self._process: subprocess.Popen[bytes] | None = None
 
     def find(self, spec: ModelSpec, files: tuple[str, ...]) -> Checkpoint | None:
         """The checkpoint, if it is on disk."""
@@ -90,12 +88,21 @@ class Downloads:
     def state(self, spec: ModelSpec) -> DownloadState | None:
         """How the download of a model goes; None when none was asked for or it is complete."""
         try:
-            return DownloadState.model_validate_json(self._path(spec, "state").read_bytes())
+            state = DownloadState.model_validate_json(self._path(spec, "state").read_bytes())
         except (OSError, ValueError):
             return None
+        if state.state == "downloading" and not self._process_is_alive():
+            state.state, state.error = "failed", "the download was interrupted"
+        return state
 
-    def request(self, spec: ModelSpec, files: tuple[str, ...]) -> None:
-        """Ask for a download, at once also where the last attempt failed and a later one is due."""
+    def request(self, spec: ModelSpec, files: tuple[str, ...], at_once: bool = False) -> None:
+        """Ask for a download. Cheap when that was done before.
+
+        Args:
+            spec: the model.
+            files: what belongs to it.
+            at_once: start the next attempt now, where the last one failed and a later one is due.
+        """
         if self._offline:
             reason = "HF_HUB_OFFLINE is set"
             if self.state(spec) is None:
@@ -103,9 +110,13 @@ class Downloads:
             state = DownloadState(state="failed", error=reason, failed_at=time.time())
             write_atomically(self._path(spec, "state"), state)
             return
-        request = DownloadRequest(spec=spec, files=files, cache=self._cache)
-        write_atomically(self._path(spec, "request"), request)
-        self._start_process()
+        if at_once or not self._path(spec, "request").exists():
+            if self.state(spec) is None:
+                write_atomically(self._path(spec, "state"), DownloadState(state="downloading"))
+            request = DownloadRequest(spec=spec, files=files, cache=self._cache)
+            write_atomically(self._path(spec, "request"), request)
+        if not self._process_is_alive():
+            self._start_process()
 
     def wait(self, spec: ModelSpec, files: tuple[str, ...]) -> Checkpoint:
         """Ask for a download and wait until it is there.
@@ -114,7 +125,7 @@ class Downloads:
             DownloadFailed: the first attempt since then failed (further ones go on by themselves).
         """
         asked_at = time.time()
-        self.request(spec, files)
+        self.request(spec, files, at_once=True)
         while True:
             checkpoint = self.find(spec, files)
             if checkpoint is not None:
@@ -124,17 +135,36 @@ class Downloads:
                 raise DownloadFailed(state.error)
             time.sleep(0.1)
 
-    def close(self) -> None:
-        """Remove the folder; only the process that made it does."""
-        if os.getpid() == self._owner:
-            shutil.rmtree(self._folder, ignore_errors=True)
+    def cancel(self, spec: ModelSpec) -> bool:
+        """Forget a download that is not running at this moment; False if it is running."""
+        state = self.state(spec)
+        if state is not None and state.state == "downloading":
+            return False
+        for suffix in ("request", "state"):
+            self._path(spec, suffix).unlink(missing_ok=True)
+        return True
+
+    def delete(self, spec: ModelSpec) -> None:
+        """Delete a model's folder in the cache; what is not there is no error. Raises OSError."""
+        delete(spec, self._cache)
 
     def _path(self, spec: ModelSpec, suffix: str) -> Path:
         return self._folder / f"{spec.key}.{suffix}"
 
+    def _process_is_alive(self) -> bool:
+        """Whether some worker's process is at work, or this one's is about to be."""
+        if self._process is not None and self._process.poll() is None:
+            return True
+        with (self._folder / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
     def _start_process(self) -> None:
         """Start a process; it ends at once if another one is at work."""
-        process = subprocess.Popen(
+        self._process = process = subprocess.Popen(
             [
                 sys.executable,
                 "-m",

@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
+from app import memory
 from app.errors import NotAvailable
 from app.models.base import LoadError, Model
 from app.models.devices import Device, resolve
@@ -22,6 +23,7 @@ from config.models import ModelSpec
 
 log = logging.getLogger("twinlens.models")
 
+Wanted = Literal["auto", "cpu", "gpu"]
 State = Literal["not_loaded", "downloading", "loading", "loaded", "unavailable"]
 
 # After a failed load, requests get the reason at once for this long instead of trying again.
@@ -37,6 +39,7 @@ class ModelStatus:
     state: State
     on_disk: bool
     reason: str | None = None
+    device: Device | None = None
     weights: str | None = None
     downloaded_bytes: int | None = None
     total_bytes: int | None = None
@@ -49,7 +52,8 @@ class _Entry:
     spec: ModelSpec
     lock: threading.Lock = field(default_factory=threading.Lock)
     model: Model | None = None
-    on_device: bool = False
+    #: None while the weights are only mapped in host memory, as in the master
+    device: Device | None = None
     loading: bool = False
     failure: str | None = None
     failed_at: float = 0.0
@@ -69,14 +73,31 @@ class Manager:
         self._device_setting = device
         self._device: Device | None = None
 
+    # -- use -----------------------------------------------------------------------------------
+
     def preload(self, spec: ModelSpec) -> None:
         """Before the fork: load to host memory what is on disk; failures are remembered."""
         entry = self._entries[spec.key]
         checkpoint = self._find(spec)
         if checkpoint is not None:
             # A failure is logged, and shown by the status.
-            with entry.lock, suppress(LoadError):
-                self._load(entry, checkpoint)
+            with entry.lock, suppress(LoadError), self._remembering(entry):
+                entry.model = self._load(spec, checkpoint)
+
+    def check(self, spec: ModelSpec) -> None:
+        """Whether a lease can be had, without waiting: an answer that is no is given at once.
+
+        Raises:
+            NotAvailable: it is not on disk (its download has been started) or failed to load.
+        """
+        entry = self._entries[spec.key]
+        if entry.model is not None:
+            return
+        if entry.failure and time.monotonic() - entry.failed_at < _REMEMBER_FAILURE_SECONDS:
+            raise _not_available(spec, entry.failure)
+        if not self.on_disk(spec):
+            self._downloads.request(spec, FAMILIES[spec.family].FILES)
+            raise _not_available(spec, "its weights are not on disk yet; downloading them")
 
     @contextmanager
     def lease(self, spec: ModelSpec) -> Iterator[Model]:
@@ -95,13 +116,39 @@ class Manager:
             with entry.lock:
                 entry.leases -= 1
 
+    # -- management ----------------------------------------------------------------------------
+
+    def load(self, spec: ModelSpec, wanted: Wanted = "auto") -> Device:
+        """Load a model that is on disk, and say on which device; cheap when that is done already.
+
+        "auto" leaves a loaded model where it is; "gpu" means the CPU where there is no other.
+
+        Raises:
+            LoadError: the message says why.
+        """
+        entry = self._entries[spec.key]
+        with entry.lock:
+            target = self._target(entry, wanted)
+            if entry.device != target:
+                self._bring(entry, target)
+        return target
+
+    def unload(self, spec: ModelSpec) -> None:
+        """Give its memory back; requests that hold a lease finish with it. Never fails."""
+        entry = self._entries[spec.key]
+        with entry.lock:
+            entry.model, entry.device, entry.failure = None, None, None
+        memory.clean_up()
+
+    # -- state ---------------------------------------------------------------------------------
+
     def status(self, spec: ModelSpec) -> ModelStatus:
         """What is known of a model; never waits for a load."""
         entry = self._entries[spec.key]
         on_disk = self._find(spec) is not None
-        model = entry.model
-        if model is not None and entry.on_device:
-            return ModelStatus(spec, "loaded", on_disk, weights=model.weights)
+        model, device = entry.model, entry.device
+        if model is not None and device is not None:
+            return ModelStatus(spec, "loaded", on_disk, device=device, weights=model.weights)
         if entry.loading:
             return ModelStatus(spec, "loading", on_disk)
         if entry.failure is not None:
@@ -125,10 +172,6 @@ class Manager:
         """Whether the checkpoint is complete on disk."""
         return self._find(spec) is not None
 
-    def request_download(self, spec: ModelSpec) -> None:
-        """Start the download of a model and return at once."""
-        self._downloads.request(spec, FAMILIES[spec.family].FILES)
-
     def device(self) -> Device:
         """The device of this process; only after the fork. Raises LoadError."""
         if self._device is None:
@@ -136,69 +179,74 @@ class Manager:
             log.info("using device %s (%s)", self._device.type, self._device.name)
         return self._device
 
+    # -- inside; the caller holds the entry's lock ---------------------------------------------
+
     def _find(self, spec: ModelSpec) -> Checkpoint | None:
         return self._downloads.find(spec, FAMILIES[spec.family].FILES)
 
     def _ready(self, entry: _Entry) -> Model:
-        """The entry's model on the device; the caller holds the lock."""
-        if entry.model is not None and entry.on_device:
+        """The model, on some device."""
+        if entry.model is not None and entry.device is not None:
             return entry.model
-        if entry.failure and time.monotonic() - entry.failed_at < _REMEMBER_FAILURE_SECONDS:
-            raise _not_available(entry.spec, entry.failure)
-        model = entry.model
-        checkpoint = self._find(entry.spec) if model is None else None
-        if model is None and checkpoint is None:
-            self.request_download(entry.spec)
-            raise _not_available(entry.spec, "its weights are not on disk yet; downloading them")
-        entry.loading = True
+        self.check(entry.spec)
         try:
-            if checkpoint is not None:
-                model = self._load(entry, checkpoint)
-            assert model is not None
-            self._to_device(entry, model)
+            with self._remembering(entry):
+                device = self.device()
+            return self._bring(entry, device)
         except LoadError as error:
             raise _not_available(entry.spec, str(error)) from error
+
+    def _target(self, entry: _Entry, wanted: Wanted) -> Device:
+        if wanted == "cpu":
+            return resolve("cpu")
+        if wanted == "gpu":
+            own = self.device()
+            return own if own.is_gpu else resolve("auto")
+        return entry.device or self.device()
+
+    def _bring(self, entry: _Entry, target: Device) -> Model:
+        """Load and warm the model on a device. Raises LoadError."""
+        started = time.monotonic()
+        entry.loading = True
+        try:
+            with self._remembering(entry):
+                # A host copy can be moved as it is; one that is in use on a device cannot.
+                model = entry.model if entry.device is None else None
+                if model is None:
+                    checkpoint = self._find(entry.spec)
+                    if checkpoint is None:
+                        raise LoadError("its weights are not on disk")
+                    model = self._load(entry.spec, checkpoint)
+                try:
+                    model.to_device(target.type)
+                    model.warm_up()
+                except RuntimeError as error:  # torch: out of memory, a lost device
+                    raise LoadError("the device refused the model") from error
         finally:
             entry.loading = False
+        entry.model, entry.device = model, target
+        elapsed = time.monotonic() - started
+        log.info("%s is warm on %s after %.2f s", entry.spec.key, target.type, elapsed)
         return model
 
-    def _load(self, entry: _Entry, checkpoint: Checkpoint) -> Model:
+    def _load(self, spec: ModelSpec, checkpoint: Checkpoint) -> Model:
         started = time.monotonic()
-        try:
-            model = FAMILIES[entry.spec.family].load(entry.spec, checkpoint)
-        except LoadError as error:
-            self._remember(entry, error)
-            raise
-        log.info(
-            "%s (%s weights) mapped in %.2f s",
-            entry.spec.key,
-            model.weights,
-            time.monotonic() - started,
-        )
-        entry.model, entry.failure = model, None
+        model = FAMILIES[spec.family].load(spec, checkpoint)
+        elapsed = time.monotonic() - started
+        log.info("%s (%s weights) mapped in %.2f s", spec.key, model.weights, elapsed)
         return model
 
-    def _to_device(self, entry: _Entry, model: Model) -> None:
-        started = time.monotonic()
+    @contextmanager
+    def _remembering(self, entry: _Entry) -> Iterator[None]:
+        """Keep the reason of a failed load, so that everybody who asks is told."""
         try:
-            model.to_device(self.device().type)
-            model.warm_up()
-        except LoadError as error:
-            self._remember(entry, error)
+            yield
+        except LoadError as failure:
+            entry.failure, entry.failed_at = str(failure), time.monotonic()
+            cause = failure.__cause__
+            log.error("%s is unavailable: %s", entry.spec.key, failure, exc_info=cause)
             raise
-        except RuntimeError as error:  # torch: out of memory, a lost device
-            failure = LoadError("the device refused the model")
-            self._remember(entry, failure, cause=error)
-            raise failure from error
-        entry.on_device = True
-        log.info("%s is warm after %.2f s", entry.spec.key, time.monotonic() - started)
-
-    def _remember(
-        self, entry: _Entry, failure: LoadError, cause: BaseException | None = None
-    ) -> None:
-        entry.failure, entry.failed_at = str(failure), time.monotonic()
-        cause = cause or failure.__cause__
-        log.error("%s is unavailable: %s", entry.spec.key, failure, exc_info=cause)
+        entry.failure = None
 
 
 def _not_available(spec: ModelSpec, reason: str) -> NotAvailable:

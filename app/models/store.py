@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,3 +36,18 @@ def find(spec: ModelSpec, files: tuple[str, ...], cache: Path) -> Checkpoint | N
     if all((snapshot / name).is_file() for name in files):
         return Checkpoint(snapshot, revision)
     return None
+
+
+def delete(spec: ModelSpec, cache: Path) -> None:
+    """Delete the repository's folder in the cache, and nothing outside it.
+
+    Raises:
+        OSError: it cannot be deleted.
+    """
+    folder = repository_folder(cache, spec.hub_id)
+    if folder.is_symlink():  # its target lies elsewhere and is not ours
+        folder.unlink()
+    elif folder.exists():
+        shutil.rmtree(folder)  # removes links, never what they point to
+    # The hub client's lock files, one folder a repository.
+    shutil.rmtree(cache / ".locks" / folder.name, ignore_errors=True)

@@ -8,11 +8,12 @@ import fcntl
 import hashlib
 import os
 from collections.abc import Callable
+from functools import partial
 from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
+from huggingface_hub import HfFileMetadata, get_hf_file_metadata, hf_hub_download, hf_hub_url
 from huggingface_hub.file_download import http_get
 from huggingface_hub.utils._headers import build_hf_headers
 from huggingface_hub.utils.logging import set_verbosity_error
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 Progress = Callable[[str, int, int], None]
-"""Called with the file's name, bytes on disk and bytes in total, after each piece (10 MiB)."""
+"""Called with the file's name, bytes of all files on disk and in total, after each 10 MiB."""
 
 # Hub files above this size are stored with their sha256 as entity tag.
 _SHA256_LENGTH = 64
@@ -49,12 +50,19 @@ def transfer(spec: ModelSpec, files: tuple[str, ...], cache: Path, progress: Pro
     disable_progress_bars()
     set_verbosity_error()  # type: ignore[no-untyped-call] # its warnings come as an error at the end, too
     revision = spec.revision
+    found: dict[str, HfFileMetadata] = {}
     for name in files:
-        metadata = get_hf_file_metadata(hf_hub_url(spec.hub_id, name, revision=revision))
+        found[name] = metadata = get_hf_file_metadata(
+            hf_hub_url(spec.hub_id, name, revision=revision)
+        )
         if metadata.etag is None or metadata.commit_hash is None or metadata.size is None:
             raise OSError(f"the hub says too little about {name}")
         # All files come from the commit of the first, whatever happens to the branch meanwhile.
         revision = metadata.commit_hash
+    total, before = sum(metadata.size or 0 for metadata in found.values()), 0
+    for name, metadata in found.items():
+        assert metadata.etag is not None
+        assert metadata.size is not None
         sha256 = metadata.etag if len(metadata.etag) == _SHA256_LENGTH else None
         if name == files[-1] and spec.sha256 is not None:
             if sha256 not in (None, spec.sha256):
@@ -64,17 +72,28 @@ def transfer(spec: ModelSpec, files: tuple[str, ...], cache: Path, progress: Pro
             sha256 = spec.sha256
         blob = repository_folder(cache, spec.hub_id) / "blobs" / metadata.etag
         if not blob.exists():
-            _fetch_blob(metadata.location, blob, name, metadata.size, sha256, progress)
+            report = partial(_report, progress, name, before, total)
+            _fetch_blob(metadata.location, blob, name, metadata.size, sha256, report)
+        before += metadata.size
         hf_hub_download(spec.hub_id, name, revision=revision, cache_dir=cache)
     _point_reference(spec, revision, cache)
 
 
+def _report(progress: Progress, name: str, before: int, total: int, done: int) -> None:
+    progress(name, before + done, total)
+
+
 def _fetch_blob(
-    url: str, blob: Path, name: str, size: int, sha256: str | None, progress: Progress
+    url: str,
+    blob: Path,
+    name: str,
+    size: int,
+    sha256: str | None,
+    report: Callable[[int], None],
 ) -> None:
     blob.parent.mkdir(parents=True, exist_ok=True)
-    partial = blob.with_name(f"{blob.name}.twinlens-partial")
-    with _Counted(partial, lambda done: progress(name, done, size)) as file:
+    unfinished = blob.with_name(f"{blob.name}.twinlens-partial")
+    with _Counted(unfinished, report) as file:
         # Another service may share the cache: whoever comes second waits, then finds the blob.
         fcntl.flock(file, fcntl.LOCK_EX)
         if blob.exists():
@@ -90,10 +109,10 @@ def _fetch_blob(
             headers=build_hf_headers(),
         )
         os.fsync(file.fileno())
-        if sha256 is not None and _sha256(partial) != sha256:
-            partial.unlink()
+        if sha256 is not None and _sha256(unfinished) != sha256:
+            unfinished.unlink()
             raise ChecksumError(f"{name} arrived damaged: its sha256 is not {sha256}")
-        os.replace(partial, blob)
+        os.replace(unfinished, blob)
 
 
 class _Counted(FileIO):

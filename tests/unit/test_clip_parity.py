@@ -86,6 +86,15 @@ def test_image_size_shrinks_the_source_first(pair: tuple[Clip, Any, Any]) -> Non
     assert ours.prepare(image, 512).shape == ours.prepare(image).shape
 
 
+@pytest.mark.parametrize("size", [(1, 3000), (3000, 1), (1, 1), (20000, 10)])
+def test_a_thin_picture_costs_no_more_than_another(
+    pair: tuple[Clip, Any, Any], size: tuple[int, int]
+) -> None:
+    ours, _, _ = pair
+    for image_size in (None, 512, 4096):
+        assert ours.prepare(Image.new("RGB", size), image_size).shape == (3, 224, 224)
+
+
 def test_a_vector_that_is_none_is_refused() -> None:
     for broken in (np.zeros(4, np.float32), np.array([1, np.nan], np.float32)):
         with pytest.raises(ArithmeticError):

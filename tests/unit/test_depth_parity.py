@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 from transformers import pipeline
 
-from app.models.depth_anything import DepthAnything, input_size
+from app.errors import TooLarge
+from app.models.depth_anything import MAX_TOKENS, PATCH, DepthAnything, input_size
 from app.models.store import find
 from config.models import ModelSpec
 from config.settings import Settings
@@ -74,8 +75,21 @@ def test_a_map_that_is_none_is_refused() -> None:
 
 
 def test_an_odd_picture_still_has_a_patch_to_show() -> None:
-    assert min(input_size(5000, 20)) >= 14
+    assert min(input_size(400, 20)) >= 14
     assert min(input_size(1, 1)) >= 14
+
+
+@pytest.mark.parametrize("size", [(12000, 1000), (1000, 12000), (5000, 400), (8000, 400)])
+def test_a_panorama_is_scaled_down_to_the_token_cap(size: tuple[int, int]) -> None:
+    width, height = input_size(*size)
+    assert width * height <= MAX_TOKENS * PATCH**2
+    assert width * height >= 0.9 * MAX_TOKENS * PATCH**2
+    assert width / height == pytest.approx(size[0] / size[1], rel=0.1)
+
+
+def test_beyond_twenty_to_one_is_refused() -> None:
+    with pytest.raises(TooLarge, match="at most 20:1"):
+        input_size(2001, 100)
 
 
 def test_a_batch_gives_what_each_gives_alone(model: DepthAnything) -> None:

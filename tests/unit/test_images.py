@@ -32,6 +32,8 @@ def test_the_orientation_of_a_phone_is_applied(orientation: int) -> None:
 def test_transparent_pixels_are_white_whatever_hides_below() -> None:
     hidden = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
     assert decode(encoded(hidden), BUDGET).getpixel((0, 0)) == (255, 255, 255)
+    colour = Image.new("RGB", (4, 4), (255, 0, 0))  # one colour stands for "transparent"
+    assert decode(encoded(colour, transparency=(255, 0, 0)), BUDGET).getpixel((0, 0)) == (255,) * 3
     palette = Image.new("P", (4, 4), 0)
     palette.putpalette([255, 0, 0])
     assert decode(encoded(palette, transparency=0), BUDGET).getpixel((0, 0)) == (255, 255, 255)

@@ -57,10 +57,12 @@ def specs(settings: Settings) -> tuple[ModelSpec, ...]:
 
 
 @pytest.fixture
-def manager(hub: Path, specs: tuple[ModelSpec, ...], monkeypatch: pytest.MonkeyPatch) -> Manager:
+def manager(
+    hub: Path, tmp_path: Path, specs: tuple[ModelSpec, ...], monkeypatch: pytest.MonkeyPatch
+) -> Manager:
     SlowModel.loads, SlowModel.failure = 0, None
     monkeypatch.setattr(manager_module, "FAMILIES", {"depth": SlowModel, "embedding": SlowModel})
-    return Manager(specs, Downloads(hub, offline=True), "cpu")
+    return Manager(specs, Downloads(hub, tmp_path, offline=True), "cpu")
 
 
 def test_many_callers_one_load(manager: Manager, specs: tuple[ModelSpec, ...]) -> None:
@@ -112,7 +114,7 @@ def test_a_failure_is_remembered_for_a_while(
 
 
 def test_what_is_not_on_disk_says_so(tmp_path: Path, specs: tuple[ModelSpec, ...]) -> None:
-    manager = Manager(specs, Downloads(tmp_path, offline=True), "cpu")
+    manager = Manager(specs, Downloads(tmp_path, tmp_path, offline=True), "cpu")
     assert manager.status(specs[0]).state == "not_loaded"
     with (
         pytest.raises(NotAvailable, match="Depth estimation model is not available"),
@@ -124,8 +126,10 @@ def test_what_is_not_on_disk_says_so(tmp_path: Path, specs: tuple[ModelSpec, ...
     assert status.reason == "not on disk and cannot be downloaded: HF_HUB_OFFLINE is set"
 
 
-def test_a_device_that_is_not_there(hub: Path, specs: tuple[ModelSpec, ...]) -> None:
-    manager = Manager(specs, Downloads(hub, offline=True), "cuda:7")
+def test_a_device_that_is_not_there(
+    hub: Path, tmp_path: Path, specs: tuple[ModelSpec, ...]
+) -> None:
+    manager = Manager(specs, Downloads(hub, tmp_path, offline=True), "cuda:7")
     with pytest.raises(NotAvailable), manager.lease(specs[0]):
         pass
     assert manager.status(specs[0]).reason == "DEVICE=cuda:7, but this machine has no such device"

@@ -1,0 +1,139 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Managing models and memory: what ImmichVR's settings page and operators call."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from flask import Blueprint, jsonify, request
+from flask.typing import ResponseReturnValue
+
+from app import memory
+from app.blueprints.exchange import parse_json, runtime
+from app.blueprints.schemas import LoadRequest
+from app.errors import UnsupportedType
+from app.models.manager import ModelStatus
+
+blueprint = Blueprint("admin", __name__)
+
+
+@blueprint.get("/api/models")
+def list_models() -> ResponseReturnValue:
+    """The depth models, or all with ``?type=all``, and which one is current."""
+    service = runtime()
+    family = None if request.args.get("type") == "all" else "depth"
+    statuses = service.manager.statuses()
+    shown = [status for status in statuses if family in (None, status.spec.family)]
+    current = _current()
+    return jsonify(
+        models=[_describe(status) for status in shown],
+        current_model=current.spec.key if current else None,
+        current_device=_device_word(current),
+        default_model=service.settings.depth_model,
+    )
+
+
+@blueprint.get("/api/models/current")
+def current_model() -> ResponseReturnValue:
+    """The current depth model, as long as it is loaded."""
+    current = _current()
+    depth = [each for each in runtime().manager.statuses() if each.spec.family == "depth"]
+    return jsonify(
+        loaded=current is not None,
+        current_model=current.spec.key if current else None,
+        device=_device_word(current),
+        available_models=[status.spec.key for status in depth],
+        downloaded_models=[status.spec.key for status in depth if status.on_disk],
+    )
+
+
+@blueprint.post("/api/models/<key>/load")
+def load_model(key: str) -> ResponseReturnValue:
+    """Download if need be, load, make current; cheap when that is done already."""
+    service = runtime()
+    spec = service.registry.get(key)
+    wanted = _wanted()
+    device = service.operations.load(spec, wanted.device)
+    message = f"{spec.name} is loaded on the {'GPU' if device.is_gpu else 'CPU'}"
+    if wanted.device == "gpu" and not device.is_gpu:
+        message += ": there is no GPU here"
+    current = _current()
+    current_key = current.spec.key if current else None
+    return jsonify(success=True, message=message, current_model=current_key)
+
+
+@blueprint.post("/api/models/<key>/unload")
+def unload_model(key: str) -> ResponseReturnValue:
+    """Give its memory back."""
+    service = runtime()
+    spec = service.registry.get(key)
+    service.operations.unload(spec)
+    return jsonify(success=True, message=f"{spec.name} is unloaded")
+
+
+@blueprint.post("/api/models/<key>/download")
+def download_model(key: str) -> ResponseReturnValue:
+    """Bring its files to disk, without loading it; waits for the end."""
+    service = runtime()
+    spec = service.registry.get(key)
+    service.operations.download(spec)
+    return jsonify(success=True, message=f"{spec.name} is on disk")
+
+
+@blueprint.delete("/api/models/<key>")
+def delete_model(key: str) -> ResponseReturnValue:
+    """Unload it and delete its files."""
+    service = runtime()
+    spec = service.registry.get(key)
+    service.operations.delete(spec)
+    return jsonify(success=True, message=f"{spec.name} is deleted from disk")
+
+
+@blueprint.post("/admin/cleanup")
+def clean_up() -> ResponseReturnValue:
+    """Collect garbage, give cached memory back."""
+    return jsonify(asdict(memory.clean_up()))
+
+
+def _wanted() -> LoadRequest:
+    """The optional body of a load: nothing, or JSON."""
+    if not request.get_data(cache=True):
+        return LoadRequest()
+    if not request.is_json:
+        raise UnsupportedType('Send no body, or application/json such as {"device": "cpu"}')
+    return parse_json(LoadRequest)
+
+
+def _current() -> ModelStatus | None:
+    """The current depth model if it is loaded."""
+    service = runtime()
+    if "depth" not in service.settings.enabled_families:
+        return None
+    status = service.manager.status(service.operations.current_depth_model())
+    return status if status.state == "loaded" else None
+
+
+def _device_word(status: ModelStatus | None) -> str | None:
+    if status is None or status.device is None:
+        return None
+    return "gpu" if status.device.is_gpu else "cpu"
+
+
+def _describe(status: ModelStatus) -> dict[str, Any]:
+    spec = status.spec
+    return {
+        "key": spec.key,
+        "name": spec.name,
+        "type": spec.family,
+        "params": spec.parameters,
+        "memory": spec.memory,
+        "description": spec.description,
+        "huggingface_id": spec.hub_id,
+        "license": spec.license,
+        "is_loaded": status.state == "loaded",
+        "is_downloaded": status.on_disk,
+        "state": status.state,
+        "weights": status.weights,
+    }

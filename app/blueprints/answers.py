@@ -1,0 +1,214 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""The shapes of JSON answers, for the OpenAPI document; the tests hold the routes to them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel
+
+from app.models.manager import State
+
+
+class Error(BaseModel):
+    """Every error."""
+
+    error: str
+    message: str
+    detail: str
+
+
+class OperationError(Error):
+    """An operation on a model that failed."""
+
+    success: Literal[False]
+
+
+class Index(BaseModel):
+    """GET /."""
+
+    message: str
+    version: str
+    model: str
+    endpoints: dict[str, str]
+
+
+class DeviceAnswer(BaseModel):
+    """Where inference runs."""
+
+    type: str
+    name: str
+
+
+class ModelState(BaseModel):
+    """One model in /health and /ready."""
+
+    name: str
+    type: str
+    loaded: bool
+    state: State
+    weights: str | None = None
+    reason: str | None = None
+    downloaded_bytes: int | None = None
+    total_bytes: int | None = None
+
+
+class Memory(BaseModel):
+    """Megabytes (2**20 bytes)."""
+
+    allocated_mb: float
+    reserved_mb: float
+    process_rss_mb: float
+
+
+class Queue(BaseModel):
+    """The waiting room."""
+
+    concurrency: int
+    in_flight: int
+    waiting: int
+    max_queue: int
+    max_wait_seconds: float
+
+
+class Health(BaseModel):
+    """GET /health."""
+
+    status: Literal["healthy", "ok"]
+    service: str
+    model: str
+    model_status: State
+    provider: str
+    default_model: str
+    device: DeviceAnswer
+    models: list[ModelState]
+    memory: Memory
+    queue: Queue
+    version: str
+    workers: int
+
+
+class Ready(BaseModel):
+    """GET /ready, also with 503."""
+
+    ready: bool
+    default_model_loaded: bool
+    default_model: str
+    device: DeviceAnswer
+    models: list[ModelState]
+    reason: str | None = None
+
+
+class EmbeddingModel(BaseModel):
+    """One model of GET /models."""
+
+    id: str
+    name: str
+    description: str
+    dims: int
+    image_size: int
+    license: str
+    huggingface_id: str
+    state: State
+    weights: str | None
+
+
+class EmbeddingModels(BaseModel):
+    """GET /models."""
+
+    models: list[EmbeddingModel]
+
+
+class Embedding(BaseModel):
+    """POST /embed-image."""
+
+    embedding: list[float]
+    dims: int
+    provider: str
+    model: str
+    image_size: int
+    weights: str | None = None
+
+
+class BatchItem(BaseModel):
+    """One result of POST /embed-batch, in the order of the items."""
+
+    index: int
+    status: Literal["ok", "error"]
+    model: str
+    image_size: int
+    embedding: list[float] | None = None
+    dims: int | None = None
+    error: str | None = None
+
+
+class Batch(BaseModel):
+    """POST /embed-batch."""
+
+    model: str
+    image_size: int
+    total: int
+    succeeded: int
+    failed: int
+    results: list[BatchItem]
+    weights: str | None = None
+
+
+class ManagedModel(BaseModel):
+    """One model of GET /api/models."""
+
+    key: str
+    name: str
+    type: str
+    params: str
+    memory: str
+    description: str
+    huggingface_id: str
+    license: str
+    is_loaded: bool
+    is_downloaded: bool
+    state: State
+    weights: str | None
+
+
+class ManagedModels(BaseModel):
+    """GET /api/models."""
+
+    models: list[ManagedModel]
+    current_model: str | None
+    current_device: Literal["cpu", "gpu"] | None
+    default_model: str
+
+
+class CurrentModel(BaseModel):
+    """GET /api/models/current."""
+
+    loaded: bool
+    current_model: str | None
+    device: Literal["cpu", "gpu"] | None
+    available_models: list[str]
+    downloaded_models: list[str]
+
+
+class Done(BaseModel):
+    """An operation on a model that succeeded."""
+
+    success: Literal[True]
+    message: str
+
+
+class Loaded(Done):
+    """POST /api/models/{key}/load."""
+
+    current_model: str | None
+
+
+class CleanUp(BaseModel):
+    """POST /admin/cleanup."""
+
+    gc_collected: int
+    gpu_freed_mb: float
+    process_rss_mb: float
+    gpu_allocated_mb: float
+    gpu_reserved_mb: float

@@ -1,0 +1,69 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""The OpenAPI document and a page that shows it, without internet."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from flask import Blueprint, Response, jsonify
+from flask.typing import ResponseReturnValue
+
+from app.blueprints.openapi import document as openapi_document
+from app.errors import NotFound
+
+blueprint = Blueprint("docs", __name__)
+
+_ASSETS = {
+    "swagger-ui.css": ("css/swagger-ui.css", "text/css"),
+    "swagger-ui.js": ("js/swagger-ui-bundle.js", "text/javascript"),
+}
+_START = "window.ui = SwaggerUIBundle({url: '/openapi.json', dom_id: '#ui', validatorUrl: null});"
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Twinlens API</title>
+<link rel="stylesheet" href="/docs/swagger-ui.css">
+</head>
+<body>
+<div id="ui"></div>
+<script src="/docs/swagger-ui.js"></script>
+<script src="/docs/start.js"></script>
+</body>
+</html>
+"""
+# Swagger UI sets style attributes and shows pictures as data: URIs.
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+
+
+@blueprint.get("/openapi.json")
+def document() -> ResponseReturnValue:
+    """The OpenAPI 3.1 document."""
+    return jsonify(openapi_document())
+
+
+@blueprint.get("/docs")
+def page() -> ResponseReturnValue:
+    """The document for people."""
+    response = Response(_PAGE, mimetype="text/html")
+    response.headers["Content-Security-Policy"] = _POLICY
+    return response
+
+
+@blueprint.get("/docs/<name>")
+def asset(name: str) -> ResponseReturnValue:
+    """What the page needs; Swagger UI comes as a package, nothing from another host."""
+    if name == "start.js":
+        return Response(_START, mimetype="text/javascript")
+    if name not in _ASSETS:
+        raise NotFound("There is no such file; the documentation is at /docs")
+    path, kind = _ASSETS[name]
+    content = files("flask_openapi3_swagger").joinpath("templates", "swagger", path).read_bytes()
+    response = Response(content, mimetype=kind)
+    response.headers["Cache-Control"] = "public, max-age=86400"
+    return response

@@ -1,0 +1,104 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Before and after every request: who may ask, what is served, request id, request log."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import re
+import time
+import uuid
+from dataclasses import asdict
+
+from flask import Flask, Response, g, request
+from flask_cors import CORS
+
+from app.blueprints.exchange import runtime
+from app.errors import NotFound, Unauthorized
+from config.logging import request_id
+from config.models import FAMILIES
+from config.settings import Settings
+
+log = logging.getLogger("twinlens.access")
+
+_SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+# Probes, and pages without data. Everything else needs the key where one is set.
+PUBLIC = {
+    "health.index",
+    "health.health",
+    "health.ready",
+    "docs.document",
+    "docs.page",
+    "docs.asset",
+}
+
+
+def install(app: Flask, settings: Settings) -> None:
+    """Register the hooks, in the order in which they run."""
+    app.before_request(_start)
+    app.before_request(_check_key)
+    app.before_request(_check_family)
+    app.after_request(_finish)
+    if settings.cors_allowed_origins:
+        CORS(
+            app,
+            origins=list(settings.cors_allowed_origins),
+            allow_headers="*",
+            methods=["GET", "HEAD", "POST", "DELETE", "OPTIONS"],
+            expose_headers=["X-Model-Used", "X-Request-ID", "Content-Disposition"],
+            send_wildcard=True,
+            max_age=600,
+        )
+
+
+def _start() -> None:
+    given = request.headers.get("X-Request-ID", "")
+    g.started = time.monotonic()
+    g.request_id = given if _SANE_REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    request_id.set(g.request_id)
+
+
+def _check_key() -> None:
+    key = runtime().settings.service_api_key
+    # A preflight request cannot carry the key; it tells nothing but what CORS allows.
+    if key is None or request.endpoint in PUBLIC or request.method == "OPTIONS":
+        return
+    scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
+    given = request.headers.get("X-Api-Key") or (bearer if scheme.lower() == "bearer" else "")
+    if not hmac.compare_digest(given.encode(), key.get_secret_value().encode()):
+        raise Unauthorized("Send the key of this service as X-Api-Key or Authorization: Bearer")
+
+
+def _check_family() -> None:
+    # The blueprints of the families bear their names.
+    enabled = runtime().settings.enabled_families
+    if request.blueprint in FAMILIES and request.blueprint not in enabled:
+        raise NotFound(
+            f"The {request.blueprint} family is turned off here: "
+            f"ENABLED_FAMILIES={','.join(enabled)}"
+        )
+
+
+def _finish(response: Response) -> Response:
+    response.headers["X-Request-ID"] = g.request_id
+    if request.method == "POST" and request.blueprint in FAMILIES:
+        for name, value in asdict(runtime().waiting_room.figures()).items():
+            header = "-".join(word.capitalize() for word in name.split("_"))
+            response.headers[f"X-Queue-{header}"] = f"{value:g}"
+    timings = g.get("timings")
+    fields = {
+        "method": request.method,
+        "path": request.path,
+        "status": response.status_code,
+        "duration_ms": round((time.monotonic() - g.started) * 1000, 1),
+        "model": g.get("model"),
+        "wait_ms": round(timings.wait * 1000, 1) if timings else None,
+        "infer_ms": round(timings.infer * 1000, 1) if timings else None,
+        "bytes_in": request.content_length or 0,
+        "bytes_out": response.content_length or 0,
+    }
+    # The path is the client's: its line breaks must not make lines of their own in a text log.
+    text = " ".join(f"{name}={value!r}" for name, value in fields.items() if value is not None)
+    log.info(text, extra=fields)
+    return response

@@ -1,0 +1,190 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""The OpenAPI 3.1 document, from the pydantic models that check the requests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from app.blueprints import answers, schemas
+from config.version import VERSION
+
+Json = dict[str, Any]
+
+_MEANING = {
+    400: "No image, not an image, an unknown model, or bad base64",
+    401: "The key is missing or wrong",
+    404: "The family of this route is turned off (ENABLED_FAMILIES)",
+    408: "The body was not complete in time",
+    413: "A budget is exceeded; the message names it and the actual value",
+    415: "Wrong content type",
+    422: "JSON of the wrong shape; the message names the field and what was expected",
+    429: "The waiting room is full; see Retry-After",
+    500: "A defect; the log has details under X-Request-ID",
+    503: "The model is not available now; see Retry-After",
+    504: "The wait or a deadline ran out",
+}
+_INFERENCE = (400, 401, 404, 408, 413, 429, 500, 503, 504)
+_QUEUE = {
+    f"X-Queue-{name}": {"schema": {"type": "string"}}
+    for name in ("Concurrency", "In-Flight", "Waiting", "Max-Queue", "Max-Wait-Seconds")
+}
+_KEY = {
+    "name": "key",
+    "in": "path",
+    "required": True,
+    "description": "key of a model of the table, such as small or ViT-L-14",
+    "schema": {"type": "string"},
+}
+
+
+def document() -> Json:
+    """The whole document."""
+    shapes = [
+        shape
+        for module in (answers, schemas)
+        for shape in vars(module).values()
+        if isinstance(shape, type) and issubclass(shape, BaseModel) and shape is not BaseModel
+    ]
+    _, components = models_json_schema(
+        [(shape, "validation") for shape in shapes], ref_template="#/components/schemas/{model}"
+    )
+    keys = {
+        "key": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+        "bearer": {"type": "http", "scheme": "bearer"},
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Twinlens",
+            "version": VERSION,
+            "description": "Photos to depth maps, images to embedding vectors.",
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "paths": _paths(),
+        "components": {"schemas": components["$defs"], "securitySchemes": keys},
+        # A key is needed only where SERVICE_API_KEY is set.
+        "security": [{}, {"key": []}, {"bearer": []}],
+    }
+
+
+def _paths() -> Json:
+    operation = (400, 401, 415, 422, 500)
+    return {
+        "/": {"get": _get("What the service is", answers.Index)},
+        "/health": {"get": _get("Alive, and what it does", answers.Health)},
+        "/ready": {
+            "get": _get("200 once the default model can work", answers.Ready)
+            | {"responses": {"200": _json(answers.Ready), "503": _json(answers.Ready, "Not yet")}}
+        },
+        "/models": {"get": _get("The embedding models", answers.EmbeddingModels, 401, 404)},
+        "/api/depth": {"post": _depth()},
+        "/embed-image": {"post": _embed_image()},
+        "/embed-batch": {"post": _embed_batch()},
+        "/api/models": {
+            "get": _get("The depth models", answers.ManagedModels, 401)
+            | {
+                "parameters": [
+                    {"name": "type", "in": "query", "schema": {"enum": ["all", "depth"]}}
+                ]
+            }
+        },
+        "/api/models/current": {"get": _get("The current depth model", answers.CurrentModel, 401)},
+        "/api/models/{key}": {
+            "delete": _operation("Unload a model and delete its files", answers.Done, 400, 401, 500)
+        },
+        "/api/models/{key}/load": {
+            "post": _operation("Load a model, make it current", answers.Loaded, *operation)
+            | {"requestBody": {"content": _body(schemas.LoadRequest), "required": False}}
+        },
+        "/api/models/{key}/unload": {
+            "post": _operation("Give a model's memory back", answers.Done, 400, 401)
+        },
+        "/api/models/{key}/download": {
+            "post": _operation("Bring a model to disk", answers.Done, 400, 401, 500)
+        },
+        "/admin/cleanup": {"post": _get("Give cached memory back", answers.CleanUp, 401)},
+    }
+
+
+def _depth() -> Json:
+    image = {"image": {"type": "string", "format": "binary", "description": "a photo"}}
+    text = {"schema": {"type": "string"}}
+    headers = {"Content-Disposition": text, "X-Model-Used": text, "X-Model-Weights": text}
+    png = {"image/png": {"schema": {"type": "string", "format": "binary"}}}
+    return {
+        "summary": "A photo to a depth map: 8-bit grey PNG of its upright size, near is bright",
+        "parameters": [
+            {
+                "name": "model",
+                "in": "query",
+                "description": "key of a depth model; default: the current one",
+                "schema": {"type": "string"},
+            }
+        ],
+        "requestBody": {"required": True, "content": _form(image, ["image"])},
+        "responses": {
+            "200": {"description": "The map", "content": png, "headers": headers},
+            **_errors(*_INFERENCE),
+        },
+    }
+
+
+def _embed_image() -> Json:
+    options = schemas.EmbedOptions.model_json_schema()["properties"]
+    image = {"image": {"type": "string", "format": "binary", "description": "an image"}}
+    return {
+        "summary": "An image to a vector",
+        "requestBody": {
+            "required": True,
+            "content": _body(schemas.EmbedRequest) | _form(image | options, ["image"]),
+        },
+        "responses": {
+            "200": _json(answers.Embedding) | {"headers": _QUEUE},
+            **_errors(*_INFERENCE, 415, 422),
+        },
+    }
+
+
+def _embed_batch() -> Json:
+    return {
+        "summary": "Several images to vectors, in order; a bad one does not spoil the others",
+        "requestBody": {"required": True, "content": _body(schemas.EmbedBatchRequest)},
+        "responses": {
+            "200": _json(answers.Batch) | {"headers": _QUEUE},
+            **_errors(*_INFERENCE, 415, 422),
+        },
+    }
+
+
+def _get(summary: str, answer: type[BaseModel], *statuses: int) -> Json:
+    return {"summary": summary, "responses": {"200": _json(answer), **_errors(*statuses)}}
+
+
+def _operation(summary: str, answer: type[BaseModel], *statuses: int) -> Json:
+    described = _get(summary, answer, *statuses) | {"parameters": [_KEY]}
+    if 500 in statuses:
+        failed = "The operation failed; the message says why"
+        described["responses"]["500"] = _json(answers.OperationError, failed)
+    return described
+
+
+def _errors(*statuses: int) -> Json:
+    return {str(status): _json(answers.Error, _MEANING[status]) for status in sorted(statuses)}
+
+
+def _json(answer: type[BaseModel], description: str = "Success") -> Json:
+    return {"description": description, "content": _body(answer)}
+
+
+def _body(shape: type[BaseModel]) -> Json:
+    reference = {"$ref": f"#/components/schemas/{shape.__name__}"}
+    return {"application/json": {"schema": reference}}
+
+
+def _form(properties: Json, required: list[str]) -> Json:
+    schema = {"type": "object", "properties": properties, "required": required}
+    return {"multipart/form-data": {"schema": schema}}

@@ -1,0 +1,75 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""What a user does with models: load, unload, download, delete, and which one is current."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from app.errors import OperationFailed
+from app.models.base import LoadError
+from app.models.choice import Choice
+from app.models.devices import Device
+from app.models.downloads import DownloadFailed, Downloads
+from app.models.manager import Manager, Wanted
+from app.models.registry import FAMILIES, Registry
+from config.models import ModelSpec
+
+
+class Operations:
+    """Each raises OperationFailed with the reason; doing again what is done already succeeds."""
+
+    def __init__(
+        self, registry: Registry, manager: Manager, downloads: Downloads, folder: Path, default: str
+    ) -> None:
+        self._registry = registry
+        self._manager = manager
+        self._downloads = downloads
+        self._choice = Choice(folder, default)
+
+    def current_depth_model(self) -> ModelSpec:
+        """The depth model of requests that name none: the one that was loaded last."""
+        return self._registry.get(self._choice.get(), "depth")
+
+    def load(self, spec: ModelSpec, wanted: Wanted) -> Device:
+        """Download if need be, load, and make a depth model the current one; says on which device.
+
+        It is called before each depth request, so it is cheap when the model is loaded.
+        """
+        self.download(spec)
+        try:
+            device = self._manager.load(spec, wanted)
+        except LoadError as error:
+            raise OperationFailed(f"{spec.key}: {error}", title="Load failed") from error
+        if spec.family == "depth":
+            self._choice.set(spec.key)
+        return device
+
+    def unload(self, spec: ModelSpec) -> None:
+        """Unload a model; if it was the current one, DEPTH_MODEL is current again."""
+        self._manager.unload(spec)
+        self._choice.reset(spec.key)
+
+    def download(self, spec: ModelSpec) -> None:
+        """Wait until it is on disk."""
+        if self._manager.on_disk(spec):
+            return
+        try:
+            self._downloads.wait(spec, FAMILIES[spec.family].FILES)
+        except DownloadFailed as error:
+            raise OperationFailed(f"{spec.key}: {error}", title="Download failed") from error
+
+    def delete(self, spec: ModelSpec) -> None:
+        """Unload it and delete its files."""
+        self.unload(spec)
+        if not self._downloads.cancel(spec):
+            raise OperationFailed(
+                f"{spec.key} is being downloaded; try again when that is done",
+                title="Delete failed",
+            )
+        try:
+            self._downloads.delete(spec)
+        except OSError as error:
+            raise OperationFailed(
+                f"{spec.key}: its files cannot be deleted ({error.strerror})", title="Delete failed"
+            ) from error
