@@ -38,7 +38,7 @@ class Service:
         self.log = log
         self._config = config or PROJECT / "gunicorn.conf.py"
         ours = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-        self._environ = ours | {
+        self.environ = ours | {
             "AI_SERVICE_PORT": str(self.depth_port),
             "IMAGE_EMBEDDER_PORT": str(self.embedder_port),
             "IMAGE_EMBEDDER_HOST": "127.0.0.1",
@@ -53,7 +53,7 @@ class Service:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "gunicorn", "--config", str(self._config)],
                 cwd=PROJECT,
-                env=self._environ,
+                env=self.environ,
                 stdout=log,
                 stderr=log,
             )
@@ -97,6 +97,10 @@ class Service:
 
     def post(self, path: str, port: int | None = None, **options: Any) -> requests.Response:
         return requests.post(self.url(path, port), timeout=60, **options)
+
+    def delete(self, path: str, port: int | None = None) -> requests.Response:
+        """DELETE."""
+        return requests.delete(self.url(path, port), timeout=60)
 
     def text(self) -> str:
         """What it wrote so far."""

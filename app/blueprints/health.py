@@ -12,7 +12,7 @@ from flask.typing import ResponseReturnValue
 
 from app import memory
 from app.blueprints.exchange import runtime
-from app.models.manager import ModelStatus
+from app.models.manager import ModelStatus, State
 from config.version import VERSION
 
 blueprint = Blueprint("health", __name__)
@@ -40,12 +40,11 @@ def health() -> ResponseReturnValue:
     """Alive, and what it does at this moment; waits for nothing."""
     service = runtime()
     settings = service.settings
-    depth = service.registry.defaults.get("depth")
     return jsonify(
         status=_status_word(),
         service="ai",
         model="Depth-Anything-V2",
-        model_status=service.manager.status(depth).state if depth else "not_loaded",
+        model_status=_depth_state(),
         provider="local",
         default_model=settings.default_model,
         device=asdict(service.device()),
@@ -98,3 +97,11 @@ def _describe(status: ModelStatus) -> dict[str, Any]:
         "total_bytes": status.total_bytes,
     }
     return described | {name: value for name, value in optional.items() if value is not None}
+
+
+def _depth_state() -> State:
+    """The state of the model that a depth request without ``?model=`` would use."""
+    service = runtime()
+    if "depth" not in service.settings.enabled_families:
+        return "not_loaded"
+    return service.manager.status(service.operations.current_depth_model()).state

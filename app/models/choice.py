@@ -4,8 +4,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
+
+from app.models import atomic
 
 
 class Choice:
@@ -18,15 +19,13 @@ class Choice:
     def get(self) -> str:
         """The key that was chosen last, else the default."""
         try:
-            return self._file.read_text(encoding="ascii")
+            return self._file.read_text(encoding="utf-8")
         except OSError:
             return self._default
 
     def set(self, key: str) -> None:
         """Choose a model."""
-        fresh = self._file.with_name(f"{self._file.name}.{os.getpid()}")
-        fresh.write_text(key, encoding="ascii")
-        os.replace(fresh, self._file)
+        atomic.write_text(self._file, key)
 
     def reset(self, key: str) -> None:
         """Back to the default, if ``key`` is the choice."""

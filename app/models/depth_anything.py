@@ -125,12 +125,12 @@ class DepthAnything(Model):
         """
         if not np.isfinite(disparity).all():
             raise ArithmeticError("the map has infinite or undefined values")
-        # Asked of the map itself: enlarging a constant adds errors that would be stretched.
-        if not np.ptp(disparity) > 1e-6 * np.abs(disparity).max():
-            return np.full((height, width), 128, np.uint8)
         enlarged = cv2.resize(disparity, (width, height), interpolation=cv2.INTER_CUBIC)
         full = cast(FloatArray, enlarged)
         low, high = float(full.min()), float(full.max())
+        # A difference that small is what resizing adds to a constant; it must not be stretched.
+        if high - low <= 1e-6 * max(abs(low), abs(high)):
+            return np.full(full.shape, 128, np.uint8)
         # Quantised once, from floats, with rounding; in place, since a photo's map is large.
         full -= low
         full *= 255 / (high - low)

@@ -16,8 +16,10 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
-from app.models.downloads import DownloadRequest, DownloadState, missing, write_atomically
+from app.models import atomic
+from app.models.downloads import DownloadRequest, DownloadState, missing
 from config.logging import configure_logging
 from config.settings import load_settings_or_exit
 
@@ -46,11 +48,21 @@ def main() -> None:
     # process found the lock taken: hence the look after the lock was given back.
     while any(folder.glob("*.request")):
         with (folder / "lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            if not _locked(lock):
                 return
             _serve(folder)
+
+
+def _locked(lock: TextIO) -> bool:
+    """Whether this process is the one; workers that look in hold the lock for a moment, too."""
+    for _ in range(20):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(0.05)
+        else:
+            return True
+    return False
 
 
 def _end_with_the_service(life: int) -> None:
@@ -84,11 +96,11 @@ def _attempt(path: Path, job: _Job) -> None:
     state_path = path.with_suffix(".state")
     job.attempt += 1
     state = DownloadState(state="downloading", attempt=job.attempt)
-    write_atomically(state_path, state)
+    atomic.write_text(state_path, state.model_dump_json())
 
     def progress(name: str, done: int, total: int) -> None:
         state.file, state.downloaded_bytes, state.total_bytes = name, done, total
-        write_atomically(state_path, state)
+        atomic.write_text(state_path, state.model_dump_json())
 
     log.info("downloading %s from %s", request.spec.key, request.spec.hub_id)
     try:
@@ -97,7 +109,7 @@ def _attempt(path: Path, job: _Job) -> None:
         transfer(request.spec, request.files, request.cache, progress)
     except Exception as error:  # whatever it is, the service must learn of it and try again
         _failed(request, state, job, error)
-        write_atomically(state_path, state)
+        atomic.write_text(state_path, state.model_dump_json())
         return
     log.info("%s is complete", request.spec.key)
     path.unlink(missing_ok=True)

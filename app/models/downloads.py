@@ -20,6 +20,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+from app.models import atomic
 from app.models.store import Checkpoint, delete, find
 from config.models import ModelSpec
 
@@ -62,13 +63,6 @@ def missing(spec: ModelSpec, reason: str, cache: Path) -> str:
     )
 
 
-def write_atomically(path: Path, content: BaseModel) -> None:
-    """A reader sees the old file or the new one, never a half."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
-    fresh.write_text(content.model_dump_json(), encoding="utf-8")
-    os.replace(fresh, path)
-
-
 class Downloads:
     """Made once before the fork; used in every worker."""
 
@@ -108,13 +102,15 @@ class Downloads:
             if self.state(spec) is None:
                 log.warning("%s", missing(spec, reason, self._cache))
             state = DownloadState(state="failed", error=reason, failed_at=time.time())
-            write_atomically(self._path(spec, "state"), state)
+            atomic.write_text(self._path(spec, "state"), state.model_dump_json())
             return
         if at_once or not self._path(spec, "request").exists():
             if self.state(spec) is None:
-                write_atomically(self._path(spec, "state"), DownloadState(state="downloading"))
+                atomic.write_text(
+                    self._path(spec, "state"), DownloadState(state="downloading").model_dump_json()
+                )
             request = DownloadRequest(spec=spec, files=files, cache=self._cache)
-            write_atomically(self._path(spec, "request"), request)
+            atomic.write_text(self._path(spec, "request"), request.model_dump_json())
         if not self._process_is_alive():
             self._start_process()
 
@@ -133,6 +129,9 @@ class Downloads:
             state = self.state(spec)
             if state is not None and (state.failed_at or 0) >= asked_at:
                 raise DownloadFailed(state.error)
+            # It may have been about to end when we asked, or be killed at any time.
+            if not self._offline and not self._process_is_alive():
+                self._start_process()
             time.sleep(0.1)
 
     def cancel(self, spec: ModelSpec) -> bool:

@@ -19,6 +19,7 @@ from huggingface_hub.utils._headers import build_hf_headers
 from huggingface_hub.utils.logging import set_verbosity_error
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
+from app.models import atomic
 from app.models.store import repository_folder
 from config.models import ModelSpec
 
@@ -142,6 +143,4 @@ def _point_reference(spec: ModelSpec, commit: str, cache: Path) -> None:
         return
     reference = repository_folder(cache, spec.hub_id) / "refs" / spec.revision
     reference.parent.mkdir(parents=True, exist_ok=True)
-    fresh = reference.with_name(f".{reference.name}.{os.getpid()}")
-    fresh.write_text(commit, encoding="ascii")
-    os.replace(fresh, reference)
+    atomic.write_text(reference, commit)

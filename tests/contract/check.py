@@ -1,0 +1,42 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""What the tests of all clients ask."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import requests
+from numpy.typing import NDArray
+from PIL import Image
+
+
+def error(response: requests.Response, status: int, title: str | None = None) -> str:
+    """The one error body; returns its message."""
+    assert response.status_code == status, response.text
+    assert response.headers["Content-Type"].startswith("application/json")
+    body = response.json()
+    assert {"error", "message", "detail"} <= set(body)
+    assert body["message"] == body["detail"] != ""
+    if title is not None:
+        assert body["error"] == title
+    assert response.headers["X-Request-ID"]
+    return str(body["message"])
+
+
+def depth_map(response: requests.Response) -> NDArray[np.uint8]:
+    """The pixels of a depth map."""
+    assert response.status_code == 200, response.text
+    assert response.headers["Content-Type"] == "image/png"
+    image = Image.open(io.BytesIO(response.content))
+    assert (image.format, image.mode) == ("PNG", "L")
+    return np.asarray(image)
+
+
+def json(response: requests.Response) -> Any:
+    """A JSON answer that is a success."""
+    assert response.status_code == 200, response.text
+    assert response.headers["Content-Type"] == "application/json"
+    return response.json()

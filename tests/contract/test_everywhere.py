@@ -1,0 +1,80 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""docs/contracts.md, "Listeners" and "Errors, everywhere"."""
+
+from __future__ import annotations
+
+import http.client
+
+import pytest
+import requests
+
+from benchmarks.service import Service
+from tests.contract import check
+from tests.contract.conftest import PHOTO
+
+GETS = ["/", "/health", "/ready", "/models", "/api/models", "/api/models/current", "/openapi.json"]
+
+
+@pytest.mark.parametrize("path", GETS)
+def test_every_route_on_every_listener(base: str, path: str) -> None:
+    assert check.json(requests.get(base + path, timeout=30))
+
+
+def test_errors_of_the_framework_have_our_body(base: str) -> None:
+    check.error(requests.get(f"{base}/nothing", timeout=30), 404)
+    wrong_method = requests.get(f"{base}/api/depth", timeout=30)
+    check.error(wrong_method, 405)
+    assert "POST" in wrong_method.headers["Allow"]
+    check.error(requests.post(f"{base}/embed-image", data=b"x", timeout=30), 415)
+    check.error(requests.post(f"{base}/embed-batch", data=b"x", timeout=30), 415)
+    check.error(requests.post(f"{base}/embed-image", json=[], timeout=30), 422)
+
+
+def test_a_request_id_is_kept_or_made(base: str) -> None:
+    def answer(given: str) -> str:
+        return requests.get(base, headers={"X-Request-ID": given}, timeout=30).headers[
+            "X-Request-ID"
+        ]
+
+    assert answer("photo-17.a_b") == "photo-17.a_b"
+    made = answer("not sane!")
+    assert len(made) == 32
+    assert answer("not sane!") != made
+
+
+def test_a_body_above_the_budget_names_it(service: Service) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", service.embedder_port, timeout=30)
+    connection.putrequest("POST", "/api/depth")
+    connection.putheader("Content-Type", "multipart/form-data; boundary=x")
+    connection.putheader("Content-Length", "67108865")
+    connection.endheaders()
+    answer = connection.getresponse()
+    body = answer.read().decode()
+    connection.close()
+    assert answer.status == 413
+    assert "67108865" in body
+    assert "67108864" in body
+
+
+def test_a_unix_socket_or_one_port_says_ok(service: Service) -> None:
+    """With both settings on one port there is one listener, and its word is "ok"."""
+    one = Service(service.log.with_name("one"), WARMUP_ON_STARTUP="false")
+    one.depth_port = one.embedder_port
+    one.environ["AI_SERVICE_PORT"] = str(one.embedder_port)
+    with one.started():
+        assert one.wait_for("/health", 200).json()["status"] == "ok"
+
+
+def test_an_unknown_model_is_400_everywhere(base: str) -> None:
+    files = {"image": ("a.png", PHOTO)}
+    for response in (
+        requests.post(f"{base}/api/depth?model=huge", files=files, timeout=30),
+        requests.post(f"{base}/api/depth?model=ViT-L-14", files=files, timeout=30),
+        requests.post(f"{base}/embed-image", files=files, data={"model": "small"}, timeout=30),
+        requests.post(f"{base}/api/models/huge/load", timeout=30),
+        requests.post(f"{base}/api/models/huge/unload", timeout=30),
+        requests.post(f"{base}/api/models/huge/download", timeout=30),
+        requests.delete(f"{base}/api/models/huge", timeout=30),
+    ):
+        assert "known: " in check.error(response, 400, "Unknown model")
