@@ -8,7 +8,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 DEMO   := .demo/hub
 
-.PHONY: help run demo test lint format clean
+.PHONY: help run demo test debian lint format clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: [^#]*##/:/'
@@ -20,8 +20,12 @@ demo: $(VENV)/.run         ## the same service on random weights: no download, m
 	$(BIN)/python -m benchmarks.checkpoints --out $(DEMO) --models small,ViT-B-16
 	HF_HUB_CACHE=$(DEMO) HF_HUB_OFFLINE=1 DEPTH_MODEL=small DEFAULT_MODEL=ViT-B-16 $(BIN)/gunicorn
 
-test: lint                 ## all checks and tests
+test: lint debian          ## all checks and tests
 	$(BIN)/python -m pytest
+
+debian:                    # what the tests need beside Python packages
+	@command -v nginx >/dev/null && command -v curl >/dev/null || \
+		{ SUDO=$$(command -v sudo || true); $$SUDO apt-get update -q && $$SUDO apt-get install -qy nginx-light curl; }
 
 lint: $(VENV)/.dev         ## style, types, licence headers
 	$(BIN)/ruff format --check .

@@ -15,7 +15,6 @@ from tests.contract import check
 from tests.contract.conftest import PHOTO
 from tests.pictures import encoded, picture, rotated_jpeg
 
-
 KEYS = ["small", "base"]
 
 

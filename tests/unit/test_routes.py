@@ -15,7 +15,10 @@ from flask.testing import FlaskClient
 from PIL import Image
 from werkzeug.test import TestResponse
 
+from app import create_app
 from app.blueprints.depth import attachment
+from app.runtime import Runtime
+from config.settings import Settings
 from tests.pictures import encoded, picture, rotated_jpeg
 
 
@@ -189,6 +192,25 @@ def test_ready_follows_the_default_model(client: FlaskClient) -> None:
     after = client.get("/ready")
     assert after.status_code == 200
     assert after.get_json()["ready"] is True
+
+
+def test_a_page_of_any_origin_may_embed(settings: Settings) -> None:
+    """What fetch() in a browser does for a POST with JSON: ask first, then send."""
+    runtime = Runtime(settings.model_copy(update={"cors_allowed_origins": ("*",)}))
+    client = create_app(runtime.settings, runtime).test_client()
+    page = {"Origin": "http://localhost:3000"}
+    asks = {
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "content-type",
+    }
+    preflight = client.options("/embed-image", headers=page | asks)
+    assert preflight.headers["Access-Control-Allow-Origin"] == "*"
+    assert preflight.headers["Access-Control-Allow-Headers"] == "content-type"
+    text = base64.b64encode(encoded(picture(50, 50))).decode()
+    answer = client.post("/embed-image", json={"image_base64": text}, headers=page)
+    assert answer.status_code == 200
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    runtime.close()
 
 
 @pytest.mark.parametrize(
