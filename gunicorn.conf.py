@@ -31,7 +31,7 @@ workers = _settings.web_concurrency
 # The app is imported, and its models are loaded, once, in the master; workers share the pages.
 preload_app = True
 # With sync workers /health would wait behind inference. A waiting request keeps its thread.
-worker_class = "gthread"
+worker_class = "config.worker.Worker"
 threads = _settings.image_embedder_concurrency + _settings.image_embedder_max_queue + 16
 worker_connections = threads + 64  # else the waiting room could not fill, nor a probe get in
 timeout = _settings.inference_timeout_seconds

@@ -9,6 +9,7 @@ import os
 from flask import Flask
 
 from app.blueprints import admin, depth, docs, embedding, exchange, gate, health
+from app.bodies import BodyGuard, Budget
 from app.runtime import Runtime
 from config.settings import Settings, load_settings
 
@@ -25,12 +26,20 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
     # hub client read this when they are imported, which happens later, inside the families.
     os.environ["HF_HUB_OFFLINE"] = "1"
     app = Flask(__name__, static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = settings.max_upload_bytes
+    # One more than the guard below allows: werkzeug silently cuts a chunked body off at its limit.
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_upload_bytes + 1
     app.config["MAX_FORM_MEMORY_SIZE"] = settings.max_upload_bytes
+    app.config["MAX_FORM_PARTS"] = 20  # we know five
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.extensions["twinlens"] = runtime or Runtime(settings)
     exchange.install(app)
     gate.install(app, settings)
     for part in (health, docs, depth, embedding, admin):
         app.register_blueprint(part.blueprint)
+    in_progress = settings.image_embedder_concurrency + settings.image_embedder_max_queue + 8
+    budget = Budget(settings.max_waiting_bytes // settings.web_concurrency, in_progress)
+    guard = BodyGuard(
+        app.wsgi_app, settings.max_upload_bytes, settings.body_timeout_seconds, budget
+    )
+    app.wsgi_app = guard  # type: ignore[method-assign] # as Flask's documentation has it
     return app

@@ -13,6 +13,7 @@
       +-- ProcessingFailed    500   a defect of ours
       +-- OperationFailed     500   loading, downloading or deleting a model failed
       +-- NotAvailable        503   weights missing, loading failed, shutting down
+      +-- RemoteFailed        502   the host of a remote image failed
       +-- TooSlow             504   a wait or a deadline ran out
 
 The blueprints turn them into one JSON body (docs/contracts.md, "Errors, everywhere").
@@ -111,6 +112,13 @@ class NotAvailable(TwinlensError):
 
     status = 503
     title = "Model not initialized"
+
+
+class RemoteFailed(TwinlensError):
+    """502: the host of a remote image failed."""
+
+    status = 502
+    title = "Remote image failed"
 
 
 class TooSlow(TwinlensError):

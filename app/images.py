@@ -1,32 +1,43 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""From the bytes of a client to an upright RGB picture. The only place that decodes images."""
+"""From the file of a client to an upright RGB picture. The only place that decodes images."""
 
 from __future__ import annotations
 
 import io
+import logging
+import warnings
+from typing import BinaryIO
 
 import numpy as np
+import pillow_heif
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from app.errors import BadRequest, TooLarge
 
-# Formats that are tried; Pillow knows many more, each a parser that an attacker could reach.
-FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "AVIF")
+log = logging.getLogger("twinlens.images")
 
+# Formats that are tried; Pillow knows many more, each a parser that an attacker could reach.
+FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "AVIF", "HEIF")
+
+# The phones' format. No thumbnails, no depth pictures: only the main image is of use here.
+pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 # Ours is an error and names the budget; Pillow's own is only a warning up to twice its value.
 Image.MAX_IMAGE_PIXELS = None
 
+_SRGB = ImageCms.createProfile("sRGB")
 
-def decode(data: bytes, max_pixels: int) -> Image.Image:
+
+def decode(file: BinaryIO, max_pixels: int) -> Image.Image:
     """Decode an image of a client.
 
-    The EXIF orientation is applied first; transparency is composited over white; 16-bit and float
-    greyscale are scaled to 8 bits instead of clipped. Of an animation the first frame counts.
+    The EXIF orientation is applied first; colours are brought to sRGB where the file has a profile;
+    transparency is composited over white; 16-bit and float greyscale are scaled to 8 bits instead
+    of clipped. Of an animation the first frame counts.
 
     Args:
-        data: the file, in one of ``FORMATS``.
+        file: in one of ``FORMATS``, whatever its name says.
         max_pixels: budget for width x height, checked on the header before anything is decoded.
 
     Returns:
@@ -36,58 +47,79 @@ def decode(data: bytes, max_pixels: int) -> Image.Image:
         BadRequest: not an image, or a broken one.
         TooLarge: more pixels than the budget.
     """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of broken metadata; what matters raises
+        image = _open(file)
+        pixels = image.width * image.height
+        if pixels > max_pixels:
+            raise TooLarge(
+                f"The image has {pixels} pixels ({image.width}x{image.height}); "
+                f"at most {max_pixels} are accepted (MAX_IMAGE_PIXELS)"
+            )
+        try:
+            image.load()
+            profile = image.info.get("icc_profile")
+            return _to_rgb(ImageOps.exif_transpose(image), profile)
+        except MemoryError:
+            raise
+        except Exception as error:  # the decoders raise many kinds
+            log.debug("decoding failed", exc_info=error)
+            raise _broken() from None
+
+
+def _open(file: BinaryIO) -> Image.Image:
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        return Image.open(file, formats=FORMATS)
     except UnidentifiedImageError:
         raise BadRequest(
             f"The file is not an image that can be read; known formats: {', '.join(FORMATS)}",
             title="Invalid image",
         ) from None
-    except Exception as error:  # the parsers of Pillow raise many kinds on broken headers
-        raise _broken(error) from error
-    pixels = image.width * image.height
-    if pixels > max_pixels:
-        raise TooLarge(
-            f"The image has {pixels} pixels ({image.width}x{image.height}); "
-            f"at most {max_pixels} are accepted (MAX_IMAGE_PIXELS)"
-        )
-    try:
-        image.load()
-        return _to_rgb(ImageOps.exif_transpose(image))
-    except Exception as error:
-        raise _broken(error) from error
+    except Exception as error:  # the parsers raise many kinds on broken headers
+        log.debug("opening failed", exc_info=error)
+        raise _broken() from None
 
 
-def _broken(error: Exception) -> BadRequest:
-    if isinstance(error, MemoryError):
-        raise error
-    return BadRequest(
-        "The image is damaged or incomplete and cannot be read", title="Invalid image"
-    )
+def _broken() -> BadRequest:
+    message = "The image is damaged or incomplete and cannot be read"
+    return BadRequest(message, title="Invalid image")
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "RGB" and not image.has_transparency_data:
-        return image
+def _to_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     if image.mode.startswith("I;16") or image.mode in ("I", "F"):
         return _scaled_grey(image).convert("RGB")
     if image.has_transparency_data:
         # A plain convert("RGB") would reveal the colours that hide below transparent pixels.
         rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(white, rgba).convert("RGB")
-    return image.convert("RGB")
+        white = Image.new("RGB", rgba.size, "white")
+        white.paste(rgba, mask=rgba.getchannel("A"))
+        return white
+    if profile and image.mode in ("RGB", "CMYK", "L"):
+        return _in_srgb(image, profile)
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    """Colours as the profile means them; a profile that cannot be used is as good as none."""
+    try:
+        own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        converted = ImageCms.profileToProfile(image, own, _SRGB, outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError) as error:
+        log.debug("the colour profile cannot be used", exc_info=error)
+        converted = None
+    return converted or image.convert("RGB")
 
 
 def _scaled_grey(image: Image.Image) -> Image.Image:
     """16-bit samples keep their range; wider integers and floats are stretched to theirs."""
-    values = np.asarray(image, dtype=np.float32)
-    values = np.nan_to_num(values, posinf=0.0, neginf=0.0)
-    if values.size and values.min() >= 0 and values.max() <= 65535 and image.mode != "F":
+    # float64: the span of two large float32 does not fit into float32.
+    values = np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=0.0, neginf=0.0)
+    low, high = float(values.min()), float(values.max())
+    if low >= 0 and high <= 65535 and image.mode != "F":
         values = values / 257.0
     else:
-        low, high = float(values.min()), float(values.max())
-        values = (values - low) * (255.0 / (high - low)) if high > low else np.zeros_like(values)
+        span = high - low
+        values = (values - low) * (255.0 / span) if span > 0 else values * 0.0
     return Image.fromarray(np.rint(values).astype(np.uint8))
 
 

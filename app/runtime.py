@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -28,6 +29,7 @@ from numpy.typing import NDArray
 from app import images, memory
 from app.admission import WaitingRoom
 from app.errors import NotAvailable, TwinlensError
+from app.fetch import Fetcher
 from app.models.base import FloatArray, LoadError, Model
 from app.models.clip import Clip
 from app.models.depth_anything import DepthAnything
@@ -73,7 +75,7 @@ class Embeddings:
 
 
 class Runtime:
-    """Owns the registry, the manager and its operations, the waiting room, the device threads."""
+    """Owns registry, manager, operations, waiting room, fetcher and device threads."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -99,6 +101,13 @@ class Runtime:
         # pool and scratch memory of its own.
         self._device_threads = ThreadPoolExecutor(
             settings.image_embedder_concurrency, thread_name_prefix="device"
+        )
+        self.fetcher = Fetcher(
+            enabled=settings.allow_remote_image_urls,
+            hosts=settings.allowed_remote_image_hosts,
+            private_networks=settings.allowed_private_networks,
+            max_bytes=settings.max_image_bytes,
+            seconds=settings.request_timeout_seconds,
         )
         self._closing = threading.Event()
         self._was_ready = False
@@ -161,7 +170,7 @@ class Runtime:
 
     # -- requests ------------------------------------------------------------------------------
 
-    def depth(self, photo: bytes, spec: ModelSpec) -> DepthMap:
+    def depth(self, photo: BinaryIO, spec: ModelSpec) -> DepthMap:
         """The depth map of a photo. Raises a TwinlensError."""
         timings = Timings()
         self.manager.check(spec)
@@ -176,7 +185,7 @@ class Runtime:
 
     def embed(
         self,
-        sources: Sequence[bytes | TwinlensError],
+        sources: Sequence[BinaryIO | TwinlensError],
         spec: ModelSpec,
         *,
         normalize: bool,

@@ -8,47 +8,20 @@ The names are those of the two replaced services, so that their users' compose f
 from __future__ import annotations
 
 import os
-import re
 import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from config.models import FAMILIES, Family, ModelTable, read_table
-
-_DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?|rocm|xpu|mps")
+from config.values import DeviceName, Families, Names, Networks, Port, hub_cache
 
 
 class SettingsError(Exception):
     """Start-up cannot go on; the message names every bad value and what is allowed."""
-
-
-def _comma_list(value: object) -> object:
-    if isinstance(value, str):
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
-
-
-def _device(value: object) -> object:
-    if not isinstance(value, str) or not _DEVICE.fullmatch(value):
-        raise ValueError("allowed: auto, cpu, cuda, cuda:N, rocm, xpu, mps")
-    return value
-
-
-def _hub_cache() -> Path:
-    """Where the hub client keeps its cache (huggingface_hub, "Environment variables")."""
-    home = os.environ.get("HF_HOME") or os.path.join(
-        os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface"
-    )
-    return Path(home).expanduser() / "hub"
-
-
-Port = Annotated[int, Field(ge=1, le=65535)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_comma_list)]
-Families = Annotated[tuple[Family, ...], Field(min_length=1), BeforeValidator(_comma_list)]
 
 
 class Settings(BaseModel):
@@ -84,12 +57,12 @@ class Settings(BaseModel):
     models_file: Path = Field(
         Path(__file__).with_name("models.toml"), description="the table of models (TOML)"
     )
-    device: Annotated[str, BeforeValidator(_device)] = Field(
+    device: DeviceName = Field(
         "auto", description="`auto`, `cpu`, `cuda`, `cuda:N`, `rocm`, `xpu` or `mps`"
     )
     warmup_on_startup: bool = Field(True, description="load the default models at start-up")
     hf_hub_cache: Path = Field(
-        default_factory=_hub_cache, description="where checkpoints are kept (the hub's own layout)"
+        default_factory=hub_cache, description="where checkpoints are kept (the hub's own layout)"
     )
     hf_hub_offline: bool = Field(False, description="never download")
 
@@ -131,22 +104,22 @@ class Settings(BaseModel):
 
     # Untrusted input
     allow_remote_image_urls: bool = Field(
-        False, description="accept `image_url` (not yet in effect: always refused)"
+        False, description="accept `image_url`: fetch images from other hosts"
     )
     allowed_remote_image_hosts: Names = Field(
-        (), description="hosts that `image_url` may name (not yet in effect)"
+        (), description="hosts that `image_url` may name, `*.example.org` for all below; none = any"
     )
-    allowed_private_networks: Names = Field(
-        (), description="private CIDRs that `image_url` may reach (not yet in effect)"
+    allowed_private_networks: Networks = Field(
+        (), description="private CIDRs that `image_url` may reach, such as `192.168.1.0/24`"
     )
     request_timeout_seconds: float = Field(
-        15, gt=0, description="one remote fetch, in total (not yet in effect)"
+        15, gt=0, description="seconds that one remote fetch has in total"
     )
     max_waiting_bytes: int = Field(
-        512 * 2**20, ge=1, description="all waiting bodies together (not yet in effect)"
+        512 * 2**20, ge=1, description="bodies of all waiting requests together; beyond it 429"
     )
     body_timeout_seconds: float = Field(
-        60, gt=0, description="time for a whole request body (not yet in effect)"
+        60, gt=0, description="seconds in which a request body must be complete; beyond it 408"
     )
 
     # Engine

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from typing import Any, BinaryIO
 
 from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
@@ -18,6 +19,7 @@ from app.blueprints.schemas import (
     ImageSource,
     decode_base64,
 )
+from app.bodies import spooled
 from app.errors import BadRequest, TooLarge, TwinlensError, UnsupportedType
 from app.models.weights import PUBLISHED
 from app.runtime import Embeddings
@@ -96,7 +98,7 @@ def embed_batch() -> ResponseReturnValue:
 
 
 def _embed(
-    sources: list[bytes | TwinlensError], options: EmbedOptions
+    sources: list[BinaryIO | TwinlensError], options: EmbedOptions
 ) -> tuple[ModelSpec, Embeddings]:
     service = runtime()
     spec = service.registry.get(options.model or service.settings.default_model, "embedding")
@@ -116,7 +118,7 @@ def _marked(body: dict[str, Any], result: Embeddings) -> Response:
     return response
 
 
-def _json() -> tuple[bytes | TwinlensError, EmbedOptions]:
+def _json() -> tuple[BinaryIO | TwinlensError, EmbedOptions]:
     _require_json()
     wanted = parse_json(EmbedRequest)
     return _source(wanted), wanted
@@ -127,7 +129,7 @@ def _require_json() -> None:
         raise UnsupportedType("Send application/json, or a file 'image' as multipart/form-data")
 
 
-def _multipart() -> tuple[bytes | TwinlensError, EmbedOptions]:
+def _multipart() -> tuple[BinaryIO | TwinlensError, EmbedOptions]:
     image, _ = uploaded_image()
     try:
         options = EmbedOptions.model_validate(request.form.to_dict())
@@ -136,22 +138,25 @@ def _multipart() -> tuple[bytes | TwinlensError, EmbedOptions]:
     return _within_budget(image), options
 
 
-def _source(item: ImageSource) -> bytes | TwinlensError:
+def _source(item: ImageSource) -> BinaryIO | TwinlensError:
     """The image's bytes, or what is wrong with the item."""
     if (item.image_url is None) == (item.image_base64 is None):
         return BadRequest("Give exactly one of image_url and image_base64")
-    if item.image_base64 is None:
-        return BadRequest("Remote image URLs are turned off; send the image as image_base64")
     try:
-        return _within_budget(decode_base64(item.image_base64))
-    except BadRequest as error:
+        if item.image_url is not None:
+            return runtime().fetcher.fetch(item.image_url)
+        assert item.image_base64 is not None
+        image = spooled(decode_base64(item.image_base64))
+        item.image_base64 = None  # it may be long, and the request may have to wait
+        return _within_budget(image)
+    except TwinlensError as error:
         return error
 
 
-def _within_budget(image: bytes) -> bytes | TwinlensError:
+def _within_budget(image: BinaryIO) -> BinaryIO | TwinlensError:
     budget = runtime().settings.max_image_bytes
-    if len(image) <= budget:
+    size = image.seek(0, os.SEEK_END)
+    image.seek(0)
+    if size <= budget:
         return image
-    return TooLarge(
-        f"The image has {len(image)} bytes; at most {budget} are accepted (MAX_IMAGE_BYTES)"
-    )
+    return TooLarge(f"The image has {size} bytes; at most {budget} are accepted (MAX_IMAGE_BYTES)")

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TypeVar, cast
+from typing import BinaryIO, TypeVar, cast
 
 from flask import Flask, Response, current_app, g, jsonify, request
 from pydantic import BaseModel, ValidationError
@@ -30,8 +30,8 @@ def note(spec: ModelSpec, timings: Timings) -> None:
     g.model, g.timings = spec.key, timings
 
 
-def uploaded_image() -> tuple[bytes, str]:
-    """The multipart file ``image`` and its name.
+def uploaded_image() -> tuple[BinaryIO, str]:
+    """The multipart file ``image``, on disk if it is large, and its name.
 
     Raises:
         BadRequest: there is none, whatever else was sent.
@@ -39,8 +39,7 @@ def uploaded_image() -> tuple[bytes, str]:
     upload = request.files.get("image")
     if upload is None or not upload.filename:
         raise BadRequest("Please upload an image file with key 'image'", title="No image provided")
-    with upload.stream as stream:
-        return stream.read(), upload.filename
+    return cast(BinaryIO, upload.stream), upload.filename
 
 
 def parse_json(shape: type[Body]) -> Body:
@@ -80,7 +79,7 @@ def _twinlens_error(error: TwinlensError) -> Response:
 def _http_error(error: HTTPException) -> Response:
     """Flask's and Werkzeug's own errors, in our body."""
     if isinstance(error, RequestEntityTooLarge):
-        limit = current_app.config["MAX_CONTENT_LENGTH"]
+        limit = runtime().settings.max_upload_bytes
         length = request.content_length
         actual = f"{length} bytes" if length else "more than that"
         return _twinlens_error(

@@ -16,7 +16,7 @@ import requests
 from benchmarks.service import PROJECT, Service
 from config.settings import Settings, SettingsError, load_settings
 from tests.contract import check
-from tests.contract.conftest import PHOTO
+from tests.services import PHOTO
 
 KEY = "correct horse battery staple"
 ORIGIN = "https://classifarr.example"

@@ -12,8 +12,8 @@ import requests
 
 from benchmarks.service import Service
 from tests.contract import check
-from tests.contract.conftest import PHOTO
 from tests.pictures import encoded, picture, rotated_jpeg
+from tests.services import PHOTO
 
 KEYS = ["small", "base"]
 

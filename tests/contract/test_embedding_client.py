@@ -13,8 +13,8 @@ import requests
 
 from benchmarks.service import Service
 from tests.contract import check
-from tests.contract.conftest import PHOTO
 from tests.pictures import encoded, picture
+from tests.services import PHOTO
 
 TEXT = base64.b64encode(PHOTO).decode()
 QUEUE = {

@@ -11,7 +11,7 @@ import requests
 
 from benchmarks.service import Service
 from tests.contract import check
-from tests.contract.conftest import PHOTO
+from tests.services import PHOTO
 
 GETS = ["/", "/health", "/ready", "/models", "/api/models", "/api/models/current", "/openapi.json"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.service import Service
-from tests.contract.conftest import PHOTO
+from tests.services import PHOTO
 
 
 @pytest.fixture(scope="module")

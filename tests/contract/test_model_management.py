@@ -15,8 +15,8 @@ import requests
 
 from benchmarks.service import Service
 from tests.contract import check
-from tests.contract.conftest import PHOTO
 from tests.fake_hub import FakeHub
+from tests.services import PHOTO
 
 EMPTY = {"Content-Type": "application/x-www-form-urlencoded", "Content-Length": "0"}
 

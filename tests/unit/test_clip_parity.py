@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -61,7 +62,7 @@ def test_the_same_direction_to_five_nines(pair: tuple[Clip, Any, Any], name: str
         expected = network(**inputs).image_embeds[0].numpy()
     # Through our decoder, so that its conversions count too.
     kind = "TIFF" if image.mode == "CMYK" else "PNG"
-    decoded = decode(encoded(image, kind), 10**7)
+    decoded = decode(io.BytesIO(encoded(image, kind)), 10**7)
     vector = ours.finish(ours.infer(ours.prepare(decoded)[None])[0], normalize=True)
     assert vector.shape == (ours.spec.dims,)
     assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-6)

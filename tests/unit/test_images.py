@@ -10,11 +10,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from app import images
 from app.errors import BadRequest, TooLarge
-from app.images import decode, encode_png
+from app.images import encode_png
 from tests.pictures import encoded, picture, rotated_jpeg
 
 BUDGET = 1_000_000
+
+
+def decode(data: bytes, max_pixels: int = BUDGET) -> Image.Image:
+    return images.decode(io.BytesIO(data), max_pixels)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "AVIF"])

@@ -19,7 +19,8 @@ LAYERS = (
     {"app.blueprints"},
     {"app.runtime"},
     {"app.models"},
-    {"app.admission", "app.images", "app.memory"},
+    {"app.admission", "app.bodies", "app.fetch", "app.images", "app.memory"},
+    {"app.addresses", "app.deadline"},
     {"app.errors"},
     {"config"},
 )

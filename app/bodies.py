@@ -1,0 +1,155 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Request bodies from the network: bounded in size, in time and all together.
+
+A WSGI middleware, since a body must be bounded while it is read, before anything looks at it.
+"""
+
+from __future__ import annotations
+
+import io
+import socket
+import tempfile
+import threading
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge, RequestTimeout
+
+from app.errors import Busy
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+
+# Up to here a body stays in memory while it waits.
+SPOOL_BYTES = 2**20
+
+
+def spooled(data: bytes) -> BinaryIO:
+    """The data as a file, on disk if it is large, since a request may wait for long."""
+    if len(data) <= SPOOL_BYTES:
+        return io.BytesIO(data)
+    file = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 - it is closed when dropped
+    file.write(data)
+    file.seek(0)
+    return file
+
+
+class Budget:
+    """Bytes of all bodies that are held at this moment, and how many there are."""
+
+    def __init__(self, limit: int, most: int) -> None:
+        self._limit = limit
+        self._most = most
+        self._bodies = 0
+        self._held = 0
+        self._lock = threading.Lock()
+
+    def enter(self) -> None:
+        """A body begins. Raises Busy when so many are under way that probes had no thread left."""
+        with self._lock:
+            if self._bodies >= self._most:
+                raise Busy(f"{self._bodies} requests are under way; try again later", retry_after=5)
+            self._bodies += 1
+
+    def take(self, count: int) -> None:
+        """Raises Busy when the budget is used up."""
+        with self._lock:
+            if self._held + count > self._limit:
+                raise Busy(
+                    f"Requests that wait hold {self._held} bytes; "
+                    f"at most {self._limit} are held (MAX_WAITING_BYTES); try again later",
+                    retry_after=5,
+                )
+            self._held += count
+
+    def leave(self, count: int) -> None:
+        """The body is no longer needed."""
+        with self._lock:
+            self._bodies -= 1
+            self._held -= count
+
+
+class BoundedBody:
+    """Stands for ``wsgi.input``: counts what it hands out and ends what takes too long."""
+
+    def __init__(self, stream: Any, connection: Any, limit: int, seconds: float, budget: Budget):
+        self._stream = stream
+        self._connection = connection
+        self._limit = limit
+        self._seconds = seconds
+        self._budget = budget
+        self._count = 0
+        self._late = False
+        self._timer: threading.Timer | None = None
+
+    def read(self, size: int = -1) -> bytes:
+        """See io.RawIOBase; raises HTTPException or Busy."""
+        # One byte beyond the limit tells a body that fits from one that does not.
+        room = self._limit + 1 - self._count
+        return self._take(lambda: self._stream.read(room if size < 0 else min(size, room)))
+
+    def readline(self, size: int = -1) -> bytes:
+        """See io.RawIOBase."""
+        room = self._limit + 1 - self._count
+        return self._take(lambda: self._stream.readline(room if size < 0 else min(size, room)))
+
+    def close(self) -> None:
+        """The request is over."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._budget.leave(self._count)
+
+    def _take(self, read: Any) -> bytes:
+        if self._timer is None:
+            self._budget.enter()
+            self._timer = threading.Timer(self._seconds, self._expire)
+            self._timer.daemon = True
+            self._timer.start()
+        try:
+            data: bytes = read()
+        except HTTPException:
+            raise
+        except Exception as error:  # gunicorn's parser of chunks, or the connection broke
+            data = b""
+            if not self._late:
+                raise BadRequest("The body is damaged or incomplete") from error
+        if self._late:
+            raise RequestTimeout(
+                f"The body was not complete within {self._seconds:g} seconds (BODY_TIMEOUT_SECONDS)"
+            )
+        if self._count + len(data) > self._limit:
+            raise RequestEntityTooLarge
+        self._budget.take(len(data))
+        self._count += len(data)
+        return data
+
+    def _expire(self) -> None:
+        """End the read that is under way in another thread; the answer can still be sent."""
+        self._late = True
+        if self._connection is not None:
+            with suppress(OSError):
+                self._connection.shutdown(socket.SHUT_RD)
+
+
+class BodyGuard:
+    """The middleware."""
+
+    def __init__(self, app: WSGIApplication, limit: int, seconds: float, budget: Budget) -> None:
+        self._app = app
+        self._limit = limit
+        self._seconds = seconds
+        self._budget = budget
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """See PEP 3333."""
+        stream = environ["wsgi.input"]
+        connection = environ.get("gunicorn.socket")
+        body = BoundedBody(stream, connection, self._limit, self._seconds, self._budget)
+        environ["wsgi.input"] = body
+        try:
+            return self._app(environ, start_response)
+        finally:
+            body.close()

@@ -1,0 +1,51 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""gunicorn's threaded worker, with our error body for requests that never reach the app."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any
+
+from gunicorn.workers.gthread import ThreadWorker
+
+
+class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
+    """Differs in what a client reads whose request line, headers or sizes gunicorn refuses."""
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
+        """See gunicorn.workers.base.Worker: its status, our body."""
+        page = _Page()
+        super().handle_error(req, page, addr, exc)
+        if not page.data:  # gunicorn had nothing to say
+            return
+        status = page.data.split(b"\r\n", 1)[0].removeprefix(b"HTTP/1.1 ").decode("latin-1")
+        message = "The request is malformed or its headers are too large; it was not processed"
+        body = json.dumps({"error": status[4:], "message": message, "detail": message}).encode()
+        head = (
+            f"HTTP/1.1 {status}\r\n"
+            "Connection: close\r\n"
+            "Content-Type: application/json\r\n"
+            f"Content-Length: {len(body)}\r\n"
+            f"X-Request-ID: {uuid.uuid4().hex}\r\n\r\n"
+        )
+        try:
+            client.sendall(head.encode() + body)
+        except OSError:
+            self.log.debug("the client of a malformed request is gone")
+
+
+class _Page:
+    """Takes what gunicorn would send."""
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def gettimeout(self) -> float:
+        """See socket.socket: as one that does not block."""
+        return 0.0
+
+    def sendall(self, data: bytes) -> None:
+        """See socket.socket."""
+        self.data += data

@@ -1,0 +1,311 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Remote URLs: what leads inside, what is too much, what never ends.
+
+127.0.0.1/32 is allowed here and stands for the public internet; 127.0.0.2 stands for the inside.
+"""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+import trustme
+
+from app.addresses import is_allowed
+from app.errors import BadRequest, RemoteFailed, TooLarge, TooSlow, TwinlensError
+from app.fetch import Fetcher
+from benchmarks.service import Service
+from tests.attacks.hosts import Host
+from tests.contract import check
+from tests.services import PHOTO
+
+PUBLIC, INSIDE = "127.0.0.1", "127.0.0.2"
+
+
+@pytest.fixture(scope="module")
+def public() -> Iterator[Host]:
+    with Host(PUBLIC).running() as host:
+        yield host
+
+
+@pytest.fixture
+def inside(public: Host) -> Iterator[Host]:
+    """The same port on the address that must not be reached."""
+    with Host(INSIDE, public.port).running() as host:
+        yield host
+        assert host.paths == [], "something inside was asked"
+
+
+def fetcher(**changes: Any) -> Fetcher:
+    options: dict[str, Any] = {
+        "enabled": True,
+        "hosts": (),
+        "private_networks": (f"{PUBLIC}/32",),
+        "max_bytes": 1_000_000,
+        "seconds": 1,
+    }
+    return Fetcher(**options | changes)
+
+
+def names(table: dict[str, list[list[str]]]) -> Callable[[str, int], list[str]]:
+    """A resolver: each name has answers, one after another; the last one stays."""
+
+    def resolver(host: str, _: int) -> list[str]:
+        answers = table[host]
+        return answers.pop(0) if len(answers) > 1 else answers[0]
+
+    return resolver
+
+
+def test_an_image_is_fetched_whatever_its_type_says(public: Host) -> None:
+    assert fetcher().fetch(f"http://{PUBLIC}:{public.port}/image").read() == PHOTO
+
+
+def test_off_is_off(public: Host) -> None:
+    with pytest.raises(BadRequest, match="ALLOW_REMOTE_IMAGE_URLS"):
+        fetcher(enabled=False).fetch(f"http://{PUBLIC}:{public.port}/image")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file:///etc/passwd",
+        "ftp://example.org/a.png",
+        "gopher://example.org/",
+        "data:image/png;base64,AAAA",
+        "//example.org/a.png",
+        "http:///a.png",
+        "http://",
+        "",
+        "http://user:secret@example.org/a.png",
+        "http://user@example.org/a.png",
+        "http://example.org:99999/a.png",
+        "http://[::1",
+        "http://exa mple.org/",
+        "http://example.org\\@127.0.0.2/",
+        "http://example.org/a\r\nHost: b",
+    ],
+)
+def test_urls_that_are_refused_unseen(url: str) -> None:
+    with pytest.raises(BadRequest, match="refused"):
+        fetcher(resolver=names({})).fetch(url)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.2",
+        "localhost.localdomain",
+        "10.0.0.1",
+        "172.16.5.5",
+        "192.168.1.1",
+        "169.254.169.254",
+        "100.100.100.200",
+        "168.63.129.16",
+        "192.0.0.192",
+        "0.0.0.0",
+        "224.0.0.1",
+        "255.255.255.255",
+        "2130706434",
+        "0x7f000002",
+        "127.2",
+        "0177.0.0.2",
+        "[::1]",
+        "[::]",
+        "[::ffff:127.0.0.2]",
+        "[::ffff:a00:1]",
+        "[::127.0.0.2]",
+        "[64:ff9b::a00:1]",
+        "[2002:a00:1::]",
+        "[2001:0:a00:1::]",
+        "[fe80::1]",
+        "[fd00:ec2::254]",
+        "[ff02::1]",
+    ],
+)
+def test_addresses_that_lead_inside(host: str, public: Host, inside: Host) -> None:
+    resolver = {"resolver": names({host: [[INSIDE]]})} if "localhost" in host else {}
+    with pytest.raises(TwinlensError) as error:
+        fetcher(**resolver).fetch(f"http://{host}:{public.port}/image")
+    assert error.value.status == 400 or (host[0] in "0" and error.value.status == 502)
+
+
+@pytest.mark.parametrize("text", ["93.184.216.34", "8.8.8.8", "2606:4700::1111", "1.1.1.1"])
+def test_public_addresses_are_allowed(text: str) -> None:
+    assert is_allowed(text, ())
+
+
+def test_one_address_inside_among_public_ones_is_enough(public: Host, inside: Host) -> None:
+    resolver = names({"mixed.example": [[PUBLIC, INSIDE]]})
+    with pytest.raises(BadRequest, match="not public"):
+        fetcher(resolver=resolver).fetch(f"http://mixed.example:{public.port}/image")
+
+
+def test_a_name_that_changes_its_mind(public: Host, inside: Host) -> None:
+    """DNS rebinding: judged and connected to are the same, since the name is asked once."""
+    rebind = {"rebind.example": [[PUBLIC], [INSIDE]]}
+    found = fetcher(resolver=names(rebind)).fetch(f"http://rebind.example:{public.port}/image")
+    assert found.read() == PHOTO
+    assert public.headers[-1]["Host"] == f"rebind.example:{public.port}"
+    with pytest.raises(BadRequest, match="not public"):
+        fetcher(resolver=names(rebind)).fetch(f"http://rebind.example:{public.port}/image")
+
+
+def test_redirects_are_judged_again(public: Host, inside: Host) -> None:
+    base = f"http://{PUBLIC}:{public.port}"
+    for target in (f"http://{INSIDE}:{public.port}/image", "file:///etc/passwd", "http://u:p@x/"):
+        with pytest.raises(BadRequest, match="refused"):
+            fetcher().fetch(f"{base}/redirect?to={target}")
+    assert fetcher().fetch(f"{base}/redirect?to=/image").read() == PHOTO
+    rebind = names({"a.example": [[PUBLIC], [INSIDE]]})
+    with pytest.raises(BadRequest, match="not public"):
+        fetcher(resolver=rebind).fetch(f"http://a.example:{public.port}/redirect?to=/image")
+
+
+def test_at_most_three_redirects(public: Host) -> None:
+    base = f"http://{PUBLIC}:{public.port}"
+    three = f"{base}/redirect?to=/redirect?to=/redirect?to=/image"
+    assert fetcher().fetch(three).read() == PHOTO
+    with pytest.raises(BadRequest, match="more than 3 times"):
+        fetcher().fetch(f"{base}/again")
+
+
+def test_only_the_hosts_that_are_named(public: Host) -> None:
+    table = {
+        name: [[PUBLIC]] for name in ("a.example", "b.c.example", "c.example", "evilc.example")
+    }
+    limited = fetcher(resolver=names(table), hosts=("A.example", "*.c.example"))
+    for name, allowed in zip(table, (True, True, False, False), strict=True):
+        url = f"http://{name}:{public.port}/image"
+        if allowed:
+            assert limited.fetch(url).read() == PHOTO
+        else:
+            with pytest.raises(BadRequest, match="ALLOWED_REMOTE_IMAGE_HOSTS"):
+                limited.fetch(url)
+
+
+@pytest.mark.parametrize("path", ["endless", "bomb"])
+def test_more_bytes_than_the_budget(public: Host, path: str) -> None:
+    with pytest.raises(TooLarge, match="MAX_IMAGE_BYTES"):
+        fetcher(seconds=20).fetch(f"http://{PUBLIC}:{public.port}/{path}")
+
+
+@pytest.mark.parametrize("path", ["broken", "html", "short"])
+def test_a_host_that_fails(public: Host, path: str) -> None:
+    with pytest.raises(RemoteFailed):
+        fetcher(seconds=5).fetch(f"http://{PUBLIC}:{public.port}/{path}")
+
+
+def test_a_host_that_is_not_there() -> None:
+    with pytest.raises(RemoteFailed):
+        fetcher().fetch(f"http://{PUBLIC}:9/image")
+    with pytest.raises(RemoteFailed, match="cannot be resolved"):
+        fetcher(resolver=lambda *_: (_ for _ in ()).throw(OSError)).fetch("http://no.example/")
+
+
+@pytest.mark.parametrize("path", ["silent", "drip", "headers"])
+def test_one_deadline_for_everything(public: Host, path: str) -> None:
+    started = time.monotonic()
+    with pytest.raises(TooSlow, match="REQUEST_TIMEOUT_SECONDS"):
+        fetcher().fetch(f"http://{PUBLIC}:{public.port}/{path}")
+    assert time.monotonic() - started < 5
+
+
+def test_a_name_server_that_is_silent() -> None:
+    def silent(*_: object) -> list[str]:
+        time.sleep(3)
+        return []
+
+    with pytest.raises(TooSlow):
+        fetcher(resolver=silent).fetch("http://slow.example/")
+
+
+def test_nothing_comes_from_the_environment(
+    public: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    netrc = tmp_path / "netrc"
+    netrc.write_text(f"machine {PUBLIC} login me password secret")
+    monkeypatch.setenv("NETRC", str(netrc))
+    fetcher().fetch(f"http://{PUBLIC}:{public.port}/image")
+    assert "Authorization" not in public.headers[-1]
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def secure(
+    authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Host]:
+    """A host with a certificate for good.example, by an authority that requests trusts here."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("good.example").configure_cert(context)
+    bundle = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(bundle))
+    monkeypatch.setattr(requests.adapters, "DEFAULT_CA_BUNDLE_PATH", str(bundle))
+    with Host(PUBLIC, tls=context).running() as host:
+        yield host
+
+
+def test_tls_with_the_name_of_the_url(secure: Host) -> None:
+    resolver = names({"good.example": [[PUBLIC]], "bad.example": [[PUBLIC]]})
+    found = fetcher(resolver=resolver).fetch(f"https://good.example:{secure.port}/image")
+    assert found.read() == PHOTO
+    with pytest.raises(RemoteFailed):
+        fetcher(resolver=resolver).fetch(f"https://bad.example:{secure.port}/image")
+
+
+def test_no_way_back_to_http(secure: Host, public: Host) -> None:
+    resolver = names({"good.example": [[PUBLIC]]})
+    target = f"http://{PUBLIC}:{public.port}/image"
+    with pytest.raises(BadRequest, match="https to http"):
+        fetcher(resolver=resolver).fetch(f"https://good.example:{secure.port}/redirect?to={target}")
+
+
+def test_a_certificate_that_nobody_vouches_for(
+    secure: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.pem"
+    trustme.CA().cert_pem.write_to_path(str(other))
+    monkeypatch.setattr(requests.adapters, "DEFAULT_CA_BUNDLE_PATH", str(other))
+    with pytest.raises(RemoteFailed):
+        fetcher(resolver=names({"good.example": [[PUBLIC]]})).fetch(
+            f"https://good.example:{secure.port}/image"
+        )
+
+
+@pytest.fixture(scope="module")
+def remote(start: Callable[..., Service], hub: Path) -> Service:
+    return start(
+        HF_HUB_CACHE=hub,
+        ALLOW_REMOTE_IMAGE_URLS="true",
+        ALLOWED_PRIVATE_NETWORKS=f"{PUBLIC}/32",
+        REQUEST_TIMEOUT_SECONDS=1,
+        ENABLED_FAMILIES="embedding",
+    )
+
+
+def test_the_whole_way_through_the_service(remote: Service, public: Host, inside: Host) -> None:
+    def embed(url: str) -> requests.Response:
+        return remote.post("/embed-image", json={"image_url": url, "image_size": 512})
+
+    base = f"http://{PUBLIC}:{public.port}"
+    body = check.json(embed(f"{base}/image"))
+    assert (body["dims"], body["image_size"]) == (768, 512)
+    check.error(embed(f"http://{INSIDE}:{public.port}/image"), 400, "URL refused")
+    check.error(embed(f"{base}/broken"), 502)
+    check.error(embed(f"{base}/lies"), 400, "Invalid image")
+    check.error(embed(f"{base}/endless"), 413)
+    check.error(embed(f"{base}/drip"), 504)
+    items = [{"image_url": f"{base}/{path}"} for path in ("image", "broken", "image")]
+    batch = check.json(remote.post("/embed-batch", json={"items": items}))
+    assert [result["status"] for result in batch["results"]] == ["ok", "error", "ok"]

@@ -1,0 +1,81 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Fixtures of the contract tests: a service to change, nginx, and three ways to reach it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from benchmarks.service import PROJECT, Service, free_port
+from tests.pictures import encoded, picture
+
+PHOTO = encoded(picture(320, 240))
+
+
+@pytest.fixture(scope="session")
+def nginx(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The shipped configuration in front of the service; only ports and the pid file differ."""
+    folder, port = tmp_path_factory.mktemp("nginx"), free_port()
+    text = (PROJECT / "config" / "nginx.conf").read_text()
+    for shipped, here in (
+        ("127.0.0.1:5000", f"127.0.0.1:{service.depth_port}"),
+        ("127.0.0.1:8000", f"127.0.0.1:{service.embedder_port}"),
+        ("listen 8080", f"listen 127.0.0.1:{port}"),
+        ("/tmp/twinlens-nginx.pid", str(folder / "pid")),
+    ):
+        assert shipped in text
+        text = text.replace(shipped, here)
+    (folder / "nginx.conf").write_text(text)
+    command = ["nginx", "-c", str(folder / "nginx.conf"), "-g", "daemon off;"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        url = f"http://127.0.0.1:{port}"
+        for _ in range(100):
+            try:
+                requests.get(f"{url}/health", timeout=5)
+                break
+            except requests.ConnectionError:
+                time.sleep(0.05)
+        yield url
+        process.terminate()
+
+
+@pytest.fixture(params=["port of ImmichVR", "port of Classifarr", "nginx"])
+def base(request: pytest.FixtureRequest, service: Service) -> str:
+    """Where the service is reached; every promise holds on each."""
+    if request.param == "nginx":
+        return str(request.getfixturevalue("nginx"))
+    port = service.depth_port if "ImmichVR" in request.param else service.embedder_port
+    return f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="session")
+def start(hub: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Service]]:
+    """Start a service with settings of its own, on a copy of the cache; kept until the end."""
+    with ExitStack() as stack:
+
+        def started(ready: bool = True, **environ: Any) -> Service:
+            folder = tmp_path_factory.mktemp("own")
+            if "HF_HUB_CACHE" not in environ:
+                environ["HF_HUB_CACHE"] = folder / "hub"
+                shutil.copytree(hub, folder / "hub", symlinks=True)
+            environ.setdefault("HF_HUB_OFFLINE", 1)
+            service = stack.enter_context(Service(folder / "log", **environ).started())
+            service.wait_for("/ready" if ready else "/health", 200)
+            return service
+
+        yield started
+
+
+@pytest.fixture(scope="session")
+def managed(start: Callable[..., Service]) -> Service:
+    """A service whose models the tests load, unload and delete."""
+    return start()
