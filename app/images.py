@@ -59,7 +59,8 @@ def decode(file: BinaryIO, max_pixels: int) -> Image.Image:
         try:
             image.load()
             profile = image.info.get("icc_profile")
-            return _to_rgb(ImageOps.exif_transpose(image), profile)
+            ImageOps.exif_transpose(image, in_place=True)  # else it copies in any case
+            return _to_rgb(image, profile)
         except MemoryError:
             raise
         except Exception as error:  # the decoders raise many kinds

@@ -110,6 +110,7 @@ class Runtime:
             seconds=settings.request_timeout_seconds,
         )
         self._closing = threading.Event()
+        self._worked = threading.Event()
         self._was_ready = False
 
     # -- life ----------------------------------------------------------------------------------
@@ -164,9 +165,16 @@ class Runtime:
             self._closing.wait(_POLL_SECONDS)
 
     def _keep_clean(self) -> None:
+        """Give freed memory back when the work is done, and clean up thoroughly now and then."""
         interval = self.settings.memory_cleanup_interval_seconds
-        while interval and not self._closing.wait(interval):
-            log.debug("cleaned up: %s", memory.clean_up())
+        cleaned_at = time.monotonic()
+        while not self._closing.wait(_POLL_SECONDS):
+            if self._worked.is_set() and self.waiting_room.figures().in_flight == 0:
+                self._worked.clear()
+                memory.trim()
+            if interval and time.monotonic() - cleaned_at >= interval:
+                cleaned_at = time.monotonic()
+                log.debug("cleaned up: %s", memory.clean_up())
 
     # -- requests ------------------------------------------------------------------------------
 
@@ -208,6 +216,7 @@ class Runtime:
                         raise source
                     picture = images.decode(source, self.settings.max_image_pixels)
                     inputs.append(model.prepare(picture, image_size))
+                    del picture  # large, and not needed any more
                     results.append(inputs[-1])  # keeps the place of its vector
                 except TwinlensError as error:
                     results.append(error)
@@ -221,13 +230,11 @@ class Runtime:
 
     @contextmanager
     def _turn(self, timings: Timings) -> Iterator[None]:
-        """A turn; when nobody comes after it, memory that lies idle is given back."""
         started = time.monotonic()
         with self.waiting_room.turn():
             timings.wait = time.monotonic() - started
+            self._worked.set()
             yield
-        if self.waiting_room.figures().in_flight == 0:
-            self._device_threads.submit(memory.trim)  # 3 ms that the caller need not wait for
 
     def _infer(self, model: Model, batch: FloatArray, timings: Timings) -> FloatArray:
         started = time.monotonic()

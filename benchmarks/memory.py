@@ -12,6 +12,7 @@ import argparse
 import io
 import os
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -59,6 +60,7 @@ def main() -> None:
                 codes = set(pool.map(ask, [service] * count, [paths[family]] * count))
             if codes != {200}:
                 raise SystemExit(f"{family}: answers {codes}\n{service.text()}")
+        time.sleep(2)  # idle memory is given back within a second
         figures = [pss_mb(psutil.Process(service.pid)), *map(pss_mb, service.workers())]
     parts = " + ".join(f"{figure:.0f}" for figure in figures)
     print(f"PSS, master + {options.workers} workers, {options.families}, {os.cpu_count()} cores:")

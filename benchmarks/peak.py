@@ -12,7 +12,9 @@ import argparse
 import base64
 import io
 import tempfile
+import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 from PIL import Image
@@ -26,7 +28,9 @@ def photo(width: int, height: int) -> bytes:
     """A JPEG with some detail."""
     file = io.BytesIO()
     image = Image.effect_mandelbrot((width // 4, height // 4), (-2, -1, 1, 1), 100)
-    image.resize((width, height)).convert("RGB").save(file, "JPEG", quality=92)
+    grain = Image.effect_noise((width, height), 10)
+    mixed = Image.blend(image.resize((width, height)), grain, 0.3)
+    mixed.convert("RGB").save(file, "JPEG", quality=88)
     return file.getvalue()
 
 
@@ -49,22 +53,18 @@ def main() -> None:
         for name, size in SIZES.items():
             data = photo(*size)
             text = base64.b64encode(data).decode()
-            requests = {
-                "depth, multipart": lambda data=data: service.post(
-                    "/api/depth", files={"image": ("a.jpg", data)}
-                ),
-                "embed, multipart": lambda data=data: service.post(
-                    "/embed-image", files={"image": ("a.jpg", data)}
-                ),
-                "embed, base64": lambda text=text: service.post(
-                    "/embed-image", json={"image_base64": text}
-                ),
+            form: dict[str, Any] = {"files": {"image": ("a.jpg", data)}}
+            requests: dict[str, tuple[str, dict[str, Any]]] = {
+                "depth, multipart": ("/api/depth", form),
+                "embed, multipart": ("/embed-image", form),
+                "embed, base64": ("/embed-image", {"json": {"image_base64": text}}),
             }
-            for kind, ask in requests.items():
-                ask()  # so that only the second one counts, with everything in place
+            for kind, (path, body) in requests.items():
+                service.post(path, **body)  # the second one counts
+                time.sleep(2)  # idle memory is given back within a second
                 rest = psutil.Process(worker.pid).memory_info().rss / 2**20
                 Path(f"/proc/{worker.pid}/clear_refs").write_text("5")
-                code = ask().status_code
+                code = service.post(path, **body).status_code
                 top = highest_mb(worker.pid)
                 print(
                     f"{name} ({len(data) / 1e6:.1f} MB file), {kind}: {code}, "

@@ -8,6 +8,7 @@ import base64
 import io
 import os
 import re
+from contextlib import suppress
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -63,10 +64,8 @@ def test_any_beginning_of_a_good_file(original: bytes, data: st.DataObject) -> N
 
 @given(st.text(max_size=300))
 def test_base64_of_any_text(text: str) -> None:
-    try:
+    with suppress(BadRequest):
         assert decode_base64(text)
-    except BadRequest as error:
-        assert error.message
 
 
 @given(st.binary(min_size=1, max_size=500), st.booleans(), st.booleans(), st.booleans())
@@ -89,10 +88,8 @@ def test_a_file_name_never_leaves_its_header(name: str) -> None:
 @pytest.mark.parametrize("shape", [EmbedRequest, EmbedBatchRequest])
 def test_any_json(shape: type[EmbedRequest], value: object) -> None:
     for body in (value, {"items": value}, {"image_base64": value}, {"image_size": value}):
-        try:
+        with suppress(ValidationError):
             shape.model_validate(body)
-        except ValidationError as error:
-            assert error.errors()
 
 
 @given(st.integers(1, 200_000), st.integers(1, 200_000))
