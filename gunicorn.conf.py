@@ -34,6 +34,9 @@ preload_app = True
 worker_class = "config.worker.Worker"
 threads = _settings.image_embedder_concurrency + _settings.image_embedder_max_queue + 16
 worker_connections = threads + 64  # else the waiting room could not fill, nor a probe get in
+# Longer than nginx keeps an idle connection (config/nginx.conf): the side that sends the next
+# request must be the one that closes, else a POST meets a connection that is just being closed.
+keepalive = 75
 timeout = _settings.inference_timeout_seconds
 graceful_timeout = _settings.shutdown_timeout_seconds
 # The heartbeat file must not sit on a slow or read-only disk.

@@ -75,9 +75,13 @@ class Budget:
 class BoundedBody:
     """Stands for ``wsgi.input``: counts what it hands out and ends what takes too long."""
 
-    def __init__(self, stream: Any, connection: Any, limit: int, seconds: float, budget: Budget):
-        self._stream = stream
-        self._connection = connection
+    def __init__(
+        self, environ: WSGIEnvironment, limit: int, seconds: float, budget: Budget
+    ) -> None:
+        self._stream = environ["wsgi.input"]
+        self._connection = environ.get("gunicorn.socket")
+        length = environ.get("CONTENT_LENGTH") or "0"
+        self._declared = int(length) if length.isdecimal() else 0
         self._limit = limit
         self._seconds = seconds
         self._budget = budget
@@ -104,6 +108,8 @@ class BoundedBody:
 
     def _take(self, read: Any) -> bytes:
         if self._timer is None:
+            if self._declared > self._limit:  # no need to see more
+                raise RequestEntityTooLarge
             self._budget.enter()
             self._timer = threading.Timer(self._seconds, self._expire)
             self._timer.daemon = True
@@ -145,9 +151,7 @@ class BodyGuard:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """See PEP 3333."""
-        stream = environ["wsgi.input"]
-        connection = environ.get("gunicorn.socket")
-        body = BoundedBody(stream, connection, self._limit, self._seconds, self._budget)
+        body = BoundedBody(environ, self._limit, self._seconds, self._budget)
         environ["wsgi.input"] = body
         try:
             return self._app(environ, start_response)

@@ -7,31 +7,20 @@
 
 from __future__ import annotations
 
-import ssl
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import requests
-import trustme
 
 from app.addresses import is_allowed
 from app.errors import BadRequest, RemoteFailed, TooLarge, TooSlow, TwinlensError
-from app.fetch import Fetcher
 from benchmarks.service import Service
 from tests.attacks.hosts import Host
+from tests.attacks.remote import INSIDE, PUBLIC, fetcher, names
 from tests.contract import check
 from tests.services import PHOTO
-
-PUBLIC, INSIDE = "127.0.0.1", "127.0.0.2"
-
-
-@pytest.fixture(scope="module")
-def public() -> Iterator[Host]:
-    with Host(PUBLIC).running() as host:
-        yield host
 
 
 @pytest.fixture
@@ -40,27 +29,6 @@ def inside(public: Host) -> Iterator[Host]:
     with Host(INSIDE, public.port).running() as host:
         yield host
         assert host.paths == [], "something inside was asked"
-
-
-def fetcher(**changes: Any) -> Fetcher:
-    options: dict[str, Any] = {
-        "enabled": True,
-        "hosts": (),
-        "private_networks": (f"{PUBLIC}/32",),
-        "max_bytes": 1_000_000,
-        "seconds": 1,
-    }
-    return Fetcher(**options | changes)
-
-
-def names(table: dict[str, list[list[str]]]) -> Callable[[str, int], list[str]]:
-    """A resolver: each name has answers, one after another; the last one stays."""
-
-    def resolver(host: str, _: int) -> list[str]:
-        answers = table[host]
-        return answers.pop(0) if len(answers) > 1 else answers[0]
-
-    return resolver
 
 
 def test_an_image_is_fetched_whatever_its_type_says(public: Host) -> None:
@@ -235,52 +203,6 @@ def test_nothing_comes_from_the_environment(
     monkeypatch.setenv("NETRC", str(netrc))
     fetcher().fetch(f"http://{PUBLIC}:{public.port}/image")
     assert "Authorization" not in public.headers[-1]
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
-
-
-@pytest.fixture
-def secure(
-    authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[Host]:
-    """A host with a certificate for good.example, by an authority that requests trusts here."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("good.example").configure_cert(context)
-    bundle = tmp_path / "ca.pem"
-    authority.cert_pem.write_to_path(str(bundle))
-    monkeypatch.setattr(requests.adapters, "DEFAULT_CA_BUNDLE_PATH", str(bundle))
-    with Host(PUBLIC, tls=context).running() as host:
-        yield host
-
-
-def test_tls_with_the_name_of_the_url(secure: Host) -> None:
-    resolver = names({"good.example": [[PUBLIC]], "bad.example": [[PUBLIC]]})
-    found = fetcher(resolver=resolver).fetch(f"https://good.example:{secure.port}/image")
-    assert found.read() == PHOTO
-    with pytest.raises(RemoteFailed):
-        fetcher(resolver=resolver).fetch(f"https://bad.example:{secure.port}/image")
-
-
-def test_no_way_back_to_http(secure: Host, public: Host) -> None:
-    resolver = names({"good.example": [[PUBLIC]]})
-    target = f"http://{PUBLIC}:{public.port}/image"
-    with pytest.raises(BadRequest, match="https to http"):
-        fetcher(resolver=resolver).fetch(f"https://good.example:{secure.port}/redirect?to={target}")
-
-
-def test_a_certificate_that_nobody_vouches_for(
-    secure: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    other = tmp_path / "other.pem"
-    trustme.CA().cert_pem.write_to_path(str(other))
-    monkeypatch.setattr(requests.adapters, "DEFAULT_CA_BUNDLE_PATH", str(other))
-    with pytest.raises(RemoteFailed):
-        fetcher(resolver=names({"good.example": [[PUBLIC]]})).fetch(
-            f"https://good.example:{secure.port}/image"
-        )
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,33 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Fetchers for the tests of remote URLs, and two addresses with a meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from app.fetch import Fetcher
+
+PUBLIC, INSIDE = "127.0.0.1", "127.0.0.2"
+
+
+def fetcher(**changes: Any) -> Fetcher:
+    options: dict[str, Any] = {
+        "enabled": True,
+        "hosts": (),
+        "private_networks": (f"{PUBLIC}/32",),
+        "max_bytes": 1_000_000,
+        "seconds": 1,
+    }
+    return Fetcher(**options | changes)
+
+
+def names(table: dict[str, list[list[str]]]) -> Callable[[str, int], list[str]]:
+    """A resolver: each name has answers, one after another; the last one stays."""
+
+    def resolver(host: str, _: int) -> list[str]:
+        answers = table[host]
+        return answers.pop(0) if len(answers) > 1 else answers[0]
+
+    return resolver

@@ -1,0 +1,64 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Remote URLs over TLS: the right name, somebody who vouches, no way back to http."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+import trustme
+
+from app.errors import BadRequest, RemoteFailed
+from tests.attacks.hosts import Host
+from tests.attacks.remote import PUBLIC, fetcher, names
+from tests.services import PHOTO
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
+@pytest.fixture
+def secure(
+    authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Host]:
+    """A host with a certificate for good.example, by an authority that requests trusts here."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("good.example").configure_cert(context)
+    bundle = tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(str(bundle))
+    monkeypatch.setattr(requests.adapters, "DEFAULT_CA_BUNDLE_PATH", str(bundle))
+    with Host(PUBLIC, tls=context).running() as host:
+        yield host
+
+
+def test_tls_with_the_name_of_the_url(secure: Host) -> None:
+    resolver = names({"good.example": [[PUBLIC]], "bad.example": [[PUBLIC]]})
+    found = fetcher(resolver=resolver).fetch(f"https://good.example:{secure.port}/image")
+    assert found.read() == PHOTO
+    with pytest.raises(RemoteFailed):
+        fetcher(resolver=resolver).fetch(f"https://bad.example:{secure.port}/image")
+
+
+def test_no_way_back_to_http(secure: Host, public: Host) -> None:
+    resolver = names({"good.example": [[PUBLIC]]})
+    target = f"http://{PUBLIC}:{public.port}/image"
+    with pytest.raises(BadRequest, match="https to http"):
+        fetcher(resolver=resolver).fetch(f"https://good.example:{secure.port}/redirect?to={target}")
+
+
+def test_a_certificate_that_nobody_vouches_for(
+    secure: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.pem"
+    trustme.CA().cert_pem.write_to_path(str(other))
+    monkeypatch.setattr(requests.adapters, "DEFAULT_CA_BUNDLE_PATH", str(other))
+    with pytest.raises(RemoteFailed):
+        fetcher(resolver=names({"good.example": [[PUBLIC]]})).fetch(
+            f"https://good.example:{secure.port}/image"
+        )
