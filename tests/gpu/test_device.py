@@ -1,0 +1,57 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""On a machine with an accelerator: the same answers as on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+
+from app.models.clip import Clip
+from app.models.depth_anything import DepthAnything
+from app.models.manager import Wanted
+from app.runtime import Runtime
+from config.settings import Settings
+from tests.pictures import picture
+
+WANTED: list[Wanted] = ["cpu", "gpu"]
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA or ROCm device here"),
+]
+
+
+@pytest.fixture
+def runtime(settings: Settings) -> Iterator[Runtime]:
+    running = Runtime(settings)
+    yield running
+    running.close()
+
+
+def test_depth_agrees(runtime: Runtime) -> None:
+    spec = runtime.registry.get("small")
+    maps = []
+    for wanted in WANTED:
+        device = runtime.operations.load(spec, wanted)
+        assert device.is_gpu is (wanted == "gpu")
+        with runtime.manager.lease(spec) as model:
+            assert isinstance(model, DepthAnything)
+            inputs = model.prepare(picture(640, 480))[None]
+            maps.append(model.finish(model.infer(inputs)[0], 640, 480).astype(int))
+    assert np.abs(maps[0] - maps[1]).max() <= 2
+
+
+def test_embedding_agrees(runtime: Runtime) -> None:
+    spec = runtime.registry.get("ViT-B-16")
+    vectors = []
+    for wanted in WANTED:
+        runtime.operations.load(spec, wanted)
+        with runtime.manager.lease(spec) as model:
+            assert isinstance(model, Clip)
+            vectors.append(
+                model.finish(model.infer(model.prepare(picture(300, 200))[None])[0], True)
+            )
+    assert float(vectors[0] @ vectors[1]) > 0.9999
