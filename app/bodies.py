@@ -130,6 +130,8 @@ class BoundedBody:
             raise RequestEntityTooLarge
         self._budget.take(len(data))
         self._count += len(data)
+        if not data or self._count == self._declared:
+            self._timer.cancel()  # complete; what takes long from here on is not the client's
         return data
 
     def _expire(self) -> None:

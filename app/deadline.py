@@ -44,8 +44,9 @@ class Deadline:
             )
 
     def watch(self, connection: socket.socket) -> None:
-        """Shut this socket at the end."""
+        """Shut this socket at the end. Raises TooSlow when that has come."""
         self._sockets.append(connection)
+        self.check()
 
     def run(self, task: Callable[[], list[str]]) -> list[str]:
         """Run what cannot be interrupted, name resolution, and do not wait beyond the end."""

@@ -10,11 +10,11 @@ resolves differently a moment later (DNS rebinding) gains nothing.
 from __future__ import annotations
 
 import fnmatch
-import io
 import socket
+import tempfile
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, BinaryIO, cast
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 import requests
@@ -28,6 +28,7 @@ from app.deadline import Deadline
 from app.errors import BadRequest, RemoteFailed, TooLarge
 
 MAX_REDIRECTS = 3
+_SPOOL_BYTES = 2**20
 _REDIRECTS = (301, 302, 303, 307, 308)
 _ALWAYS_TEXT = ("text/", "application/json", "application/xml")
 
@@ -60,8 +61,8 @@ class Fetcher:
         self._seconds = seconds
         self._resolver = resolver
 
-    def fetch(self, url: str) -> io.BytesIO:
-        """The bytes behind a URL.
+    def fetch(self, url: str) -> BinaryIO:
+        """The bytes behind a URL, on disk if they are many.
 
         Raises:
             BadRequest: the policy refuses it; nothing was sent to the address in question.
@@ -83,7 +84,7 @@ class Fetcher:
                 deadline.check()
                 raise RemoteFailed("The image host could not be reached or broke off") from error
 
-    def _follow(self, url: str, deadline: Deadline) -> io.BytesIO:
+    def _follow(self, url: str, deadline: Deadline) -> BinaryIO:
         for _ in range(MAX_REDIRECTS + 1):
             target = self._judge(url)
             with _Session(self._pin(deadline), deadline) as session:
@@ -130,22 +131,26 @@ class Fetcher:
 
         return pin
 
-    def _read(self, response: requests.Response, deadline: Deadline) -> io.BytesIO:
+    def _read(self, response: requests.Response, deadline: Deadline) -> BinaryIO:
         if response.status_code != 200:
             raise RemoteFailed(f"The image host answered {response.status_code}")
         kind = response.headers.get("Content-Type", "").lower()
         if kind.startswith(_ALWAYS_TEXT):
             raise RemoteFailed("The image host sent a text, not an image")
-        content = io.BytesIO()
+        content = cast(BinaryIO, tempfile.SpooledTemporaryFile(_SPOOL_BYTES))  # noqa: SIM115
         # Decoded bytes are counted, so that a small compressed answer cannot become a large one.
-        while data := response.raw.read1(65536, decode_content=True):
+        try:
+            while data := response.raw.read1(65536, decode_content=True):
+                deadline.check()
+                if content.tell() + len(data) > self._max_bytes:
+                    raise TooLarge(
+                        f"The remote image has more than {self._max_bytes} bytes (MAX_IMAGE_BYTES)"
+                    )
+                content.write(data)
             deadline.check()
-            if content.tell() + len(data) > self._max_bytes:
-                raise TooLarge(
-                    f"The remote image has more than {self._max_bytes} bytes (MAX_IMAGE_BYTES)"
-                )
-            content.write(data)
-        deadline.check()
+        except BaseException:
+            content.close()
+            raise
         content.seek(0)
         return content
 
@@ -196,8 +201,13 @@ class _Adapter(hardened.IPFilterAdapter):  # type: ignore[misc] # it ships no ty
         class Secure(HTTPSConnection):
             def _new_conn(self) -> socket.socket:
                 connection = super()._new_conn()
-                watch(connection)
+                watch(connection)  # for the handshake
                 return connection
+
+            def connect(self) -> None:
+                super().connect()
+                if self.sock is not None:  # wrapped in TLS, which took the first one's place
+                    watch(self.sock)
 
         class PlainPool(HTTPConnectionPool):
             ConnectionCls = Plain

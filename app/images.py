@@ -7,7 +7,7 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import pillow_heif
@@ -26,6 +26,7 @@ pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_image
 # Ours is an error and names the budget; Pillow's own is only a warning up to twice its value.
 Image.MAX_IMAGE_PIXELS = None
 
+_STRIP_ROWS = 64
 _SRGB = ImageCms.createProfile("sRGB")
 
 
@@ -112,16 +113,26 @@ def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image:
 
 
 def _scaled_grey(image: Image.Image) -> Image.Image:
-    """16-bit samples keep their range; wider integers and floats are stretched to theirs."""
-    # float64: the span of two large float32 does not fit into float32.
-    values = np.nan_to_num(np.asarray(image, dtype=np.float64), posinf=0.0, neginf=0.0)
-    low, high = float(values.min()), float(values.max())
+    """16-bit samples keep their range; wider integers and floats are stretched to theirs.
+
+    Strip by strip, since a picture within the budget may have 120 million of them.
+    """
+    values = np.asarray(image)
+    strips = [slice(top, top + _STRIP_ROWS) for top in range(0, image.height, _STRIP_ROWS)]
+    low = min(float(_finite(values[strip]).min()) for strip in strips)
+    high = max(float(_finite(values[strip]).max()) for strip in strips)
     if low >= 0 and high <= 65535 and image.mode != "F":
-        values = values / 257.0
-    else:
-        span = high - low
-        values = (values - low) * (255.0 / span) if span > 0 else values * 0.0
-    return Image.fromarray(np.rint(values).astype(np.uint8))
+        low, high = 0.0, 65535.0
+    scale = 255.0 / (high - low) if high > low else 0.0
+    grey = np.empty(values.shape, np.uint8)
+    for strip in strips:
+        grey[strip] = np.rint((_finite(values[strip]) - low) * scale)
+    return Image.fromarray(grey)
+
+
+def _finite(values: NDArray[Any]) -> NDArray[np.float64]:
+    """As float64, since the span of two large float32 does not fit into float32."""
+    return np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0)
 
 
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:

@@ -184,7 +184,8 @@ class Runtime:
         self.manager.check(spec)
         with self._turn(timings), self.manager.lease(spec) as model:
             assert isinstance(model, DepthAnything)
-            picture = images.decode(photo, self.settings.max_image_pixels)
+            with photo:
+                picture = images.decode(photo, self.settings.max_image_pixels)
             size = picture.size
             inputs = model.prepare(picture)
             del picture  # a photo is large; only its size is needed from here on
@@ -214,7 +215,8 @@ class Runtime:
                 try:
                     if isinstance(source, TwinlensError):
                         raise source
-                    picture = images.decode(source, self.settings.max_image_pixels)
+                    with source:
+                        picture = images.decode(source, self.settings.max_image_pixels)
                     inputs.append(model.prepare(picture, image_size))
                     del picture  # large, and not needed any more
                     results.append(inputs[-1])  # keeps the place of its vector

@@ -17,7 +17,16 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from config.models import FAMILIES, Family, ModelTable, read_table
-from config.values import DeviceName, Families, Names, Networks, Port, hub_cache
+from config.values import (
+    DeviceName,
+    Families,
+    HomePath,
+    Names,
+    Networks,
+    Origins,
+    Port,
+    hub_cache,
+)
 
 
 class SettingsError(Exception):
@@ -61,7 +70,7 @@ class Settings(BaseModel):
         "auto", description="`auto`, `cpu`, `cuda`, `cuda:N`, `rocm`, `xpu` or `mps`"
     )
     warmup_on_startup: bool = Field(True, description="load the default models at start-up")
-    hf_hub_cache: Path = Field(
+    hf_hub_cache: HomePath = Field(
         default_factory=hub_cache, description="where checkpoints are kept (the hub's own layout)"
     )
     hf_hub_offline: bool = Field(False, description="never download")
@@ -134,7 +143,7 @@ class Settings(BaseModel):
         None, description="clients must send it as `X-Api-Key` or `Authorization: Bearer`"
     )
     require_api_key: bool = Field(False, description="refuse to start without `SERVICE_API_KEY`")
-    cors_allowed_origins: Names = Field(
+    cors_allowed_origins: Origins = Field(
         (), description="web pages that may call from a browser, comma list, or `*`"
     )
 
@@ -143,7 +152,7 @@ class Settings(BaseModel):
         "INFO", description="least severe level that is logged"
     )
     log_json_format: bool = Field(False, description="one JSON object a line instead of text")
-    log_file: Path | None = Field(None, description="log to this file, too; it is rotated")
+    log_file: HomePath | None = Field(None, description="log to this file, too; it is rotated")
     log_max_bytes: int = Field(10 * 2**20, ge=1024, description="size at which it is rotated")
     log_backup_count: int = Field(5, ge=0, description="rotated files that are kept")
 
@@ -175,6 +184,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     if settings.require_api_key and settings.service_api_key is None:
         problems.append("REQUIRE_API_KEY=true, but SERVICE_API_KEY is not set")
     problems += _problems_with_models(settings)
+    problems += _problems_with_log_file(settings)
     if problems:
         raise SettingsError("Twinlens cannot start:\n" + "\n".join(f"  {p}" for p in problems))
     return settings
@@ -194,7 +204,10 @@ def _read_file(name: str | None) -> tuple[dict[str, object], list[str]]:
     problems = [
         f"{key}: CONFIG_FILE has a setting that does not exist" for key in values.keys() - known
     ]
-    return {key.lower(): values[key] for key in values.keys() & known}, problems
+    # As in the environment, empty means not set.
+    return {
+        key.lower(): values[key] for key in values.keys() & known if values[key] != ""
+    }, problems
 
 
 def _problem(detail: Any, given: Mapping[str, object]) -> str:
@@ -219,6 +232,17 @@ def _problems_with_models(settings: Settings) -> list[str]:
         for name, value, family in wanted
         if family in settings.enabled_families and value not in table.keys(family)
     ]
+
+
+def _problems_with_log_file(settings: Settings) -> list[str]:
+    """Better now than a traceback for each line later."""
+    if settings.log_file is None:
+        return []
+    try:
+        with settings.log_file.open("a"):
+            return []
+    except OSError as error:
+        return [f"LOG_FILE='{settings.log_file}': cannot be written ({error.strerror})"]
 
 
 def load_settings_or_exit() -> Settings:

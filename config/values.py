@@ -10,18 +10,21 @@ import re
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from config.models import Family
 
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?|rocm|xpu|mps")
 
 
+_ORIGIN = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:\d+)?")
+
+
 def comma_list(value: object) -> object:
-    """A text such as `a, b` becomes a tuple."""
+    """A text such as `a, b`, or a list in TOML, becomes a tuple."""
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
-    return value
+    return tuple(value) if isinstance(value, list) else value
 
 
 def device(value: object) -> object:
@@ -50,6 +53,25 @@ def networks(value: object) -> object:
     return names
 
 
+def origins(value: object) -> object:
+    """A comma list of origins. Raises ValueError.
+
+    flask-cors would take anything with special characters for a pattern, and not to its end.
+    """
+    names = comma_list(value)
+    for name in names if isinstance(names, tuple) else ():
+        if name != "*" and not _ORIGIN.fullmatch(str(name)):
+            raise ValueError("allowed: * or origins such as https://photos.example.org:8443")
+    return names
+
+
+def expand(path: Path) -> Path:
+    """A leading ~ is the home folder."""
+    return path.expanduser()
+
+
+HomePath = Annotated[Path, AfterValidator(expand)]
+Origins = Annotated[tuple[str, ...], BeforeValidator(origins)]
 Networks = Annotated[tuple[str, ...], BeforeValidator(networks)]
 Names = Annotated[tuple[str, ...], BeforeValidator(comma_list)]
 Families = Annotated[tuple[Family, ...], Field(min_length=1), BeforeValidator(comma_list)]

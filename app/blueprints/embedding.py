@@ -5,6 +5,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, BinaryIO
 
 from flask import Blueprint, Response, jsonify, request
@@ -22,10 +25,13 @@ from app.blueprints.schemas import (
 from app.bodies import spooled
 from app.errors import BadRequest, TooLarge, TwinlensError, UnsupportedType
 from app.models.weights import PUBLISHED
-from app.runtime import Embeddings
+from app.runtime import Embeddings, Runtime
 from config.models import ModelSpec
 
 blueprint = Blueprint("embedding", __name__)
+
+# Of a batch; a slow host delays the others of its batch, not the service.
+_FETCHES_AT_A_TIME = 8
 
 
 @blueprint.get("/models")
@@ -54,10 +60,8 @@ def models() -> ResponseReturnValue:
 @blueprint.post("/embed-image")
 def embed_image() -> ResponseReturnValue:
     """Image in, vector out."""
-    source, options = _multipart() if request.mimetype == "multipart/form-data" else _json()
-    if isinstance(source, TwinlensError):
-        raise source
-    spec, result = _embed([source], options)
+    item, options = _multipart() if request.mimetype == "multipart/form-data" else _json()
+    spec, result = _embed([item], options)
     vector = result.vectors[0]
     if isinstance(vector, TwinlensError):
         raise vector
@@ -82,7 +86,7 @@ def embed_batch() -> ResponseReturnValue:
             f"The batch has {len(wanted.items)} items; "
             f"at most {limit} are accepted (EMBED_BATCH_API_MAX_ITEMS)"
         )
-    spec, result = _embed([_source(item) for item in wanted.items], wanted)
+    spec, result = _embed(wanted.items, wanted)
     common = {"model": spec.key, "image_size": result.image_size}
     results: list[dict[str, Any]] = []
     fields: dict[str, Any]
@@ -98,10 +102,13 @@ def embed_batch() -> ResponseReturnValue:
 
 
 def _embed(
-    sources: list[BinaryIO | TwinlensError], options: EmbedOptions
+    items: Sequence[ImageSource | BinaryIO], options: EmbedOptions
 ) -> tuple[ModelSpec, Embeddings]:
     service = runtime()
     spec = service.registry.get(options.model or service.settings.default_model, "embedding")
+    service.manager.check(spec)  # before anything is fetched for nothing
+    with ThreadPoolExecutor(_FETCHES_AT_A_TIME) as pool:
+        sources = list(pool.map(partial(_source, service), items))
     result = service.embed(
         sources, spec, normalize=options.normalize, image_size=options.image_size
     )
@@ -118,10 +125,10 @@ def _marked(body: dict[str, Any], result: Embeddings) -> Response:
     return response
 
 
-def _json() -> tuple[BinaryIO | TwinlensError, EmbedOptions]:
+def _json() -> tuple[ImageSource, EmbedOptions]:
     _require_json()
     wanted = parse_json(EmbedRequest)
-    return _source(wanted), wanted
+    return wanted, wanted
 
 
 def _require_json() -> None:
@@ -129,34 +136,41 @@ def _require_json() -> None:
         raise UnsupportedType("Send application/json, or a file 'image' as multipart/form-data")
 
 
-def _multipart() -> tuple[BinaryIO | TwinlensError, EmbedOptions]:
+def _multipart() -> tuple[BinaryIO, EmbedOptions]:
     image, _ = uploaded_image()
     try:
         options = EmbedOptions.model_validate(request.form.to_dict())
     except ValidationError as error:
         raise wrong_shape(error) from None
-    return _within_budget(image), options
+    return image, options
 
 
-def _source(item: ImageSource) -> BinaryIO | TwinlensError:
-    """The image's bytes, or what is wrong with the item."""
-    if (item.image_url is None) == (item.image_base64 is None):
-        return BadRequest("Give exactly one of image_url and image_base64")
+def _source(service: Runtime, item: ImageSource | BinaryIO) -> BinaryIO | TwinlensError:
+    """The image as a file, or what is wrong with the item."""
     try:
-        if item.image_url is not None:
-            return runtime().fetcher.fetch(item.image_url)
-        assert item.image_base64 is not None
-        image = spooled(decode_base64(item.image_base64))
-        item.image_base64 = None  # it may be long, and the request may have to wait
-        return _within_budget(image)
+        return _within_budget(_open(service, item), service.settings.max_image_bytes)
     except TwinlensError as error:
         return error
 
 
-def _within_budget(image: BinaryIO) -> BinaryIO | TwinlensError:
-    budget = runtime().settings.max_image_bytes
+def _open(service: Runtime, item: ImageSource | BinaryIO) -> BinaryIO:
+    if not isinstance(item, ImageSource):
+        return item
+    if (item.image_url is None) == (item.image_base64 is None):
+        raise BadRequest("Give exactly one of image_url and image_base64")
+    if item.image_url is not None:
+        return service.fetcher.fetch(item.image_url)
+    assert item.image_base64 is not None
+    image = spooled(decode_base64(item.image_base64))
+    item.image_base64 = None  # it may be long, and the request may have to wait
+    return image
+
+
+def _within_budget(image: BinaryIO, budget: int) -> BinaryIO:
     size = image.seek(0, os.SEEK_END)
     image.seek(0)
-    if size <= budget:
-        return image
-    return TooLarge(f"The image has {size} bytes; at most {budget} are accepted (MAX_IMAGE_BYTES)")
+    if size > budget:
+        raise TooLarge(
+            f"The image has {size} bytes; at most {budget} are accepted (MAX_IMAGE_BYTES)"
+        )
+    return image

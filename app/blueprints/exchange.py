@@ -17,6 +17,8 @@ from config.models import ModelSpec
 
 log = logging.getLogger("twinlens.http")
 
+_MOST_FINDINGS = 10
+
 Body = TypeVar("Body", bound=BaseModel)
 
 
@@ -45,20 +47,21 @@ def uploaded_image() -> tuple[BinaryIO, str]:
 def parse_json(shape: type[Body]) -> Body:
     """The JSON body. Raises WrongShape naming each field and what was expected."""
     try:
-        return shape.model_validate_json(request.get_data())
+        # Not cached: the text of a large image need not lie in memory while the request waits.
+        return shape.model_validate_json(request.get_data(cache=False))
     except ValidationError as error:
         raise wrong_shape(error) from None
 
 
-def wrong_shape(error: ValidationError) -> WrongShape:
+def wrong_shape(error: ValidationError) -> WrongShape | TooLarge:
     """Pydantic's findings in a sentence, without the input itself."""
     details = error.errors(include_input=False, include_url=False)
-    return WrongShape(
-        "; ".join(
-            f"{'.'.join(str(part) for part in detail['loc']) or 'body'}: {detail['msg']}"
-            for detail in details
-        )
+    text = "; ".join(
+        f"{'.'.join(str(part) for part in detail['loc']) or 'body'}: {detail['msg']}"
+        for detail in details[:_MOST_FINDINGS]
     )
+    too_many = any(detail["type"] == "too_long" for detail in details)
+    return TooLarge(text) if too_many else WrongShape(text)
 
 
 def install(app: Flask) -> None:
@@ -81,6 +84,9 @@ def _http_error(error: HTTPException) -> Response:
     if isinstance(error, RequestEntityTooLarge):
         limit = runtime().settings.max_upload_bytes
         length = request.content_length
+        if length is not None and length <= limit:
+            parts = current_app.config["MAX_FORM_PARTS"]
+            return _twinlens_error(TooLarge(f"The form has more than {parts} parts"))
         actual = f"{length} bytes" if length else "more than that"
         return _twinlens_error(
             TooLarge(f"The body has {actual}; at most {limit} are accepted (MAX_UPLOAD_BYTES)")

@@ -66,7 +66,9 @@ def _check_key() -> None:
         return
     scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
     given = request.headers.get("X-Api-Key") or (bearer if scheme.lower() == "bearer" else "")
-    if not hmac.compare_digest(given.encode(), key.get_secret_value().encode()):
+    # WSGI hands headers over as latin-1, whatever their bytes meant.
+    given_bytes = given.encode("latin-1", "replace")
+    if not hmac.compare_digest(given_bytes, key.get_secret_value().encode()):
         raise Unauthorized("Send the key of this service as X-Api-Key or Authorization: Bearer")
 
 

@@ -6,11 +6,20 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from app.errors import BadRequest
+
+# No setting allows more items in a batch.
+MAX_BATCH = 1024
+
+
+def _no_bool(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("a number is expected")
+    return value
 
 
 class EmbedOptions(BaseModel):
@@ -21,7 +30,7 @@ class EmbedOptions(BaseModel):
 
     model: str | None = Field(None, description="key of an embedding model; default DEFAULT_MODEL")
     normalize: bool = Field(True, description="bring the vector to L2 norm 1")
-    image_size: int | None = Field(
+    image_size: Annotated[int | None, BeforeValidator(_no_bool)] = Field(
         None,
         ge=1,
         le=4096,
@@ -50,7 +59,8 @@ class EmbedRequest(ImageSource, EmbedOptions):
 class EmbedBatchRequest(EmbedOptions):
     """JSON body of POST /embed-batch."""
 
-    items: list[ImageSource] = Field(min_length=1)
+    # The setting EMBED_BATCH_API_MAX_ITEMS is at most this; fail_fast keeps errors few, too.
+    items: list[ImageSource] = Field(min_length=1, max_length=MAX_BATCH, fail_fast=True)
 
 
 class LoadRequest(BaseModel):

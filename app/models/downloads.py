@@ -129,6 +129,8 @@ class Downloads:
             state = self.state(spec)
             if state is not None and (state.failed_at or 0) >= asked_at:
                 raise DownloadFailed(state.error)
+            if not self._path(spec, "request").exists() and self.find(spec, files) is None:
+                raise DownloadFailed("it was deleted meanwhile")
             # It may have been about to end when we asked, or be killed at any time.
             if not self._offline and not self._process_is_alive():
                 self._start_process()

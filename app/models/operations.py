@@ -4,9 +4,10 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
-from app.errors import OperationFailed
+from app.errors import Busy, OperationFailed
 from app.models.base import LoadError
 from app.models.choice import Choice
 from app.models.devices import Device
@@ -15,9 +16,11 @@ from app.models.manager import Manager, Wanted
 from app.models.registry import FAMILIES, Registry
 from config.models import ModelSpec
 
+MAX_WAITING = 4
+
 
 class Operations:
-    """Each raises OperationFailed with the reason; doing again what is done already succeeds."""
+    """Each raises OperationFailed with the reason, or Busy; doing again what is done succeeds."""
 
     def __init__(
         self, registry: Registry, manager: Manager, downloads: Downloads, folder: Path, default: str
@@ -26,6 +29,7 @@ class Operations:
         self._manager = manager
         self._downloads = downloads
         self._choice = Choice(folder, default)
+        self._waiting = threading.Semaphore(MAX_WAITING)
 
     def current_depth_model(self) -> ModelSpec:
         """The depth model of requests that name none: the one that was loaded last."""
@@ -54,10 +58,15 @@ class Operations:
         """Wait until it is on disk."""
         if self._manager.on_disk(spec):
             return
+        # Each one that waits holds a thread, for hours perhaps, and the probes need some.
+        if not self._waiting.acquire(blocking=False):
+            raise Busy(f"{MAX_WAITING} requests wait for downloads already", retry_after=30)
         try:
             self._downloads.wait(spec, FAMILIES[spec.family].FILES)
         except DownloadFailed as error:
             raise OperationFailed(f"{spec.key}: {error}", title="Download failed") from error
+        finally:
+            self._waiting.release()
 
     def delete(self, spec: ModelSpec) -> None:
         """Unload it and delete its files."""

@@ -31,3 +31,9 @@ def names(table: dict[str, list[list[str]]]) -> Callable[[str, int], list[str]]:
         return answers.pop(0) if len(answers) > 1 else answers[0]
 
     return resolver
+
+
+def fetched(by: Fetcher, url: str) -> bytes:
+    """What is behind a URL."""
+    with by.fetch(url) as file:
+        return file.read()

@@ -13,6 +13,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
+import requests
 
 from benchmarks.service import Service
 from tests.contract import check
@@ -147,6 +148,24 @@ def test_json_that_is_deep_or_odd(service: Service) -> None:
             check.error(service.post(path, data=data, headers=JSON), 422)
     deep = b'{"image_base64": "AAAA", "x": ' + b"[" * 150 + b"]" * 150 + b"}"
     assert service.post("/embed-image", data=deep, headers=JSON).status_code in (400, 422)
+
+
+def test_a_long_list_gets_a_short_answer(service: Service) -> None:
+    for items in ("1," * 200_000 + "1", "{}," * 300_000 + "{}"):
+        response = service.post("/embed-batch", data='{"items": [' + items + "]}", headers=JSON)
+        assert response.status_code in (413, 422)
+        assert len(response.content) < 3000
+
+
+def test_a_body_that_was_complete_in_time_is_not_late(strict: Service) -> None:
+    """The clock stops with the last byte, however long the work takes: the connection lives on."""
+    with requests.Session() as session:
+        files = {"image": ("a.bmp", encoded(picture(600, 400), "BMP"))}
+        for _ in range(2):
+            answer = session.post(strict.url("/embed-image"), files=files, timeout=30)
+            assert answer.status_code == 200
+            time.sleep(1.5)
+            assert session.get(strict.url("/health"), timeout=30).status_code == 200
 
 
 def test_waiting_bodies_have_a_budget_together(strict: Service) -> None:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import ssl
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,9 +13,9 @@ import pytest
 import requests
 import trustme
 
-from app.errors import BadRequest, RemoteFailed
+from app.errors import BadRequest, RemoteFailed, TooSlow
 from tests.attacks.hosts import Host
-from tests.attacks.remote import PUBLIC, fetcher, names
+from tests.attacks.remote import PUBLIC, fetched, fetcher, names
 from tests.services import PHOTO
 
 
@@ -39,17 +40,28 @@ def secure(
 
 def test_tls_with_the_name_of_the_url(secure: Host) -> None:
     resolver = names({"good.example": [[PUBLIC]], "bad.example": [[PUBLIC]]})
-    found = fetcher(resolver=resolver).fetch(f"https://good.example:{secure.port}/image")
-    assert found.read() == PHOTO
+    found = fetched(fetcher(resolver=resolver), f"https://good.example:{secure.port}/image")
+    assert found == PHOTO
     with pytest.raises(RemoteFailed):
-        fetcher(resolver=resolver).fetch(f"https://bad.example:{secure.port}/image")
+        fetched(fetcher(resolver=resolver), f"https://bad.example:{secure.port}/image")
+
+
+@pytest.mark.parametrize("path", ["silent", "drip", "headers"])
+def test_the_deadline_holds_under_tls_too(secure: Host, path: str) -> None:
+    resolver = names({"good.example": [[PUBLIC]]})
+    started = time.monotonic()
+    with pytest.raises(TooSlow):
+        fetched(fetcher(resolver=resolver), f"https://good.example:{secure.port}/{path}")
+    assert time.monotonic() - started < 5
 
 
 def test_no_way_back_to_http(secure: Host, public: Host) -> None:
     resolver = names({"good.example": [[PUBLIC]]})
     target = f"http://{PUBLIC}:{public.port}/image"
     with pytest.raises(BadRequest, match="https to http"):
-        fetcher(resolver=resolver).fetch(f"https://good.example:{secure.port}/redirect?to={target}")
+        fetched(
+            fetcher(resolver=resolver), f"https://good.example:{secure.port}/redirect?to={target}"
+        )
 
 
 def test_a_certificate_that_nobody_vouches_for(
@@ -59,6 +71,7 @@ def test_a_certificate_that_nobody_vouches_for(
     trustme.CA().cert_pem.write_to_path(str(other))
     monkeypatch.setattr(requests.adapters, "DEFAULT_CA_BUNDLE_PATH", str(other))
     with pytest.raises(RemoteFailed):
-        fetcher(resolver=names({"good.example": [[PUBLIC]]})).fetch(
-            f"https://good.example:{secure.port}/image"
+        fetched(
+            fetcher(resolver=names({"good.example": [[PUBLIC]]})),
+            f"https://good.example:{secure.port}/image",
         )

@@ -18,7 +18,7 @@ from app.addresses import is_allowed
 from app.errors import BadRequest, RemoteFailed, TooLarge, TooSlow, TwinlensError
 from benchmarks.service import Service
 from tests.attacks.hosts import Host
-from tests.attacks.remote import INSIDE, PUBLIC, fetcher, names
+from tests.attacks.remote import INSIDE, PUBLIC, fetched, fetcher, names
 from tests.contract import check
 from tests.services import PHOTO
 
@@ -32,12 +32,12 @@ def inside(public: Host) -> Iterator[Host]:
 
 
 def test_an_image_is_fetched_whatever_its_type_says(public: Host) -> None:
-    assert fetcher().fetch(f"http://{PUBLIC}:{public.port}/image").read() == PHOTO
+    assert fetched(fetcher(), f"http://{PUBLIC}:{public.port}/image") == PHOTO
 
 
 def test_off_is_off(public: Host) -> None:
     with pytest.raises(BadRequest, match="ALLOW_REMOTE_IMAGE_URLS"):
-        fetcher(enabled=False).fetch(f"http://{PUBLIC}:{public.port}/image")
+        fetched(fetcher(enabled=False), f"http://{PUBLIC}:{public.port}/image")
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_off_is_off(public: Host) -> None:
 )
 def test_urls_that_are_refused_unseen(url: str) -> None:
     with pytest.raises(BadRequest, match="refused"):
-        fetcher(resolver=names({})).fetch(url)
+        fetched(fetcher(resolver=names({})), url)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_urls_that_are_refused_unseen(url: str) -> None:
 def test_addresses_that_lead_inside(host: str, public: Host, inside: Host) -> None:
     resolver = {"resolver": names({host: [[INSIDE]]})} if "localhost" in host else {}
     with pytest.raises(TwinlensError) as error:
-        fetcher(**resolver).fetch(f"http://{host}:{public.port}/image")
+        fetched(fetcher(**resolver), f"http://{host}:{public.port}/image")
     assert error.value.status == 400 or (host[0] in "0" and error.value.status == 502)
 
 
@@ -112,36 +112,36 @@ def test_public_addresses_are_allowed(text: str) -> None:
 def test_one_address_inside_among_public_ones_is_enough(public: Host, inside: Host) -> None:
     resolver = names({"mixed.example": [[PUBLIC, INSIDE]]})
     with pytest.raises(BadRequest, match="not public"):
-        fetcher(resolver=resolver).fetch(f"http://mixed.example:{public.port}/image")
+        fetched(fetcher(resolver=resolver), f"http://mixed.example:{public.port}/image")
 
 
 def test_a_name_that_changes_its_mind(public: Host, inside: Host) -> None:
     """DNS rebinding: judged and connected to are the same, since the name is asked once."""
     rebind = {"rebind.example": [[PUBLIC], [INSIDE]]}
-    found = fetcher(resolver=names(rebind)).fetch(f"http://rebind.example:{public.port}/image")
-    assert found.read() == PHOTO
+    found = fetched(fetcher(resolver=names(rebind)), f"http://rebind.example:{public.port}/image")
+    assert found == PHOTO
     assert public.headers[-1]["Host"] == f"rebind.example:{public.port}"
     with pytest.raises(BadRequest, match="not public"):
-        fetcher(resolver=names(rebind)).fetch(f"http://rebind.example:{public.port}/image")
+        fetched(fetcher(resolver=names(rebind)), f"http://rebind.example:{public.port}/image")
 
 
 def test_redirects_are_judged_again(public: Host, inside: Host) -> None:
     base = f"http://{PUBLIC}:{public.port}"
     for target in (f"http://{INSIDE}:{public.port}/image", "file:///etc/passwd", "http://u:p@x/"):
         with pytest.raises(BadRequest, match="refused"):
-            fetcher().fetch(f"{base}/redirect?to={target}")
-    assert fetcher().fetch(f"{base}/redirect?to=/image").read() == PHOTO
+            fetched(fetcher(), f"{base}/redirect?to={target}")
+    assert fetched(fetcher(), f"{base}/redirect?to=/image") == PHOTO
     rebind = names({"a.example": [[PUBLIC], [INSIDE]]})
     with pytest.raises(BadRequest, match="not public"):
-        fetcher(resolver=rebind).fetch(f"http://a.example:{public.port}/redirect?to=/image")
+        fetched(fetcher(resolver=rebind), f"http://a.example:{public.port}/redirect?to=/image")
 
 
 def test_at_most_three_redirects(public: Host) -> None:
     base = f"http://{PUBLIC}:{public.port}"
     three = f"{base}/redirect?to=/redirect?to=/redirect?to=/image"
-    assert fetcher().fetch(three).read() == PHOTO
+    assert fetched(fetcher(), three) == PHOTO
     with pytest.raises(BadRequest, match="more than 3 times"):
-        fetcher().fetch(f"{base}/again")
+        fetched(fetcher(), f"{base}/again")
 
 
 def test_only_the_hosts_that_are_named(public: Host) -> None:
@@ -152,27 +152,27 @@ def test_only_the_hosts_that_are_named(public: Host) -> None:
     for name, allowed in zip(table, (True, True, False, False), strict=True):
         url = f"http://{name}:{public.port}/image"
         if allowed:
-            assert limited.fetch(url).read() == PHOTO
+            assert fetched(limited, url) == PHOTO
         else:
             with pytest.raises(BadRequest, match="ALLOWED_REMOTE_IMAGE_HOSTS"):
-                limited.fetch(url)
+                fetched(limited, url)
 
 
 @pytest.mark.parametrize("path", ["endless", "bomb"])
 def test_more_bytes_than_the_budget(public: Host, path: str) -> None:
     with pytest.raises(TooLarge, match="MAX_IMAGE_BYTES"):
-        fetcher(seconds=20).fetch(f"http://{PUBLIC}:{public.port}/{path}")
+        fetched(fetcher(seconds=20), f"http://{PUBLIC}:{public.port}/{path}")
 
 
 @pytest.mark.parametrize("path", ["broken", "html", "short"])
 def test_a_host_that_fails(public: Host, path: str) -> None:
     with pytest.raises(RemoteFailed):
-        fetcher(seconds=5).fetch(f"http://{PUBLIC}:{public.port}/{path}")
+        fetched(fetcher(seconds=5), f"http://{PUBLIC}:{public.port}/{path}")
 
 
 def test_a_host_that_is_not_there() -> None:
     with pytest.raises(RemoteFailed):
-        fetcher().fetch(f"http://{PUBLIC}:9/image")
+        fetched(fetcher(), f"http://{PUBLIC}:9/image")
     with pytest.raises(RemoteFailed, match="cannot be resolved"):
         fetcher(resolver=lambda *_: (_ for _ in ()).throw(OSError)).fetch("http://no.example/")
 
@@ -181,7 +181,7 @@ def test_a_host_that_is_not_there() -> None:
 def test_one_deadline_for_everything(public: Host, path: str) -> None:
     started = time.monotonic()
     with pytest.raises(TooSlow, match="REQUEST_TIMEOUT_SECONDS"):
-        fetcher().fetch(f"http://{PUBLIC}:{public.port}/{path}")
+        fetched(fetcher(), f"http://{PUBLIC}:{public.port}/{path}")
     assert time.monotonic() - started < 5
 
 
@@ -191,7 +191,7 @@ def test_a_name_server_that_is_silent() -> None:
         return []
 
     with pytest.raises(TooSlow):
-        fetcher(resolver=silent).fetch("http://slow.example/")
+        fetched(fetcher(resolver=silent), "http://slow.example/")
 
 
 def test_nothing_comes_from_the_environment(
@@ -201,7 +201,7 @@ def test_nothing_comes_from_the_environment(
     netrc = tmp_path / "netrc"
     netrc.write_text(f"machine {PUBLIC} login me password secret")
     monkeypatch.setenv("NETRC", str(netrc))
-    fetcher().fetch(f"http://{PUBLIC}:{public.port}/image")
+    fetched(fetcher(), f"http://{PUBLIC}:{public.port}/image")
     assert "Authorization" not in public.headers[-1]
 
 

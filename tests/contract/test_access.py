@@ -132,6 +132,36 @@ def test_the_file_and_the_environment(tmp_path: Path) -> None:
             load_settings({"CONFIG_FILE": str(file)})
 
 
+def test_an_empty_key_is_no_key(tmp_path: Path) -> None:
+    file = tmp_path / "twinlens.toml"
+    file.write_text('SERVICE_API_KEY = ""\nREQUIRE_API_KEY = true\n')
+    with pytest.raises(SettingsError, match="SERVICE_API_KEY is not set"):
+        load_settings({"CONFIG_FILE": str(file)})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CORS_ALLOWED_ORIGINS", "https://*.example.org"),
+        ("CORS_ALLOWED_ORIGINS", "example.org"),
+        ("CORS_ALLOWED_ORIGINS", "https://example.org/"),
+        ("ALLOWED_PRIVATE_NETWORKS", "nonsense"),
+        ("ALLOWED_PRIVATE_NETWORKS", "192.168.1.5/24"),
+        ("LOG_FILE", "/no/such/folder/log"),
+        ("LOG_FILE", "/tmp"),
+        ("IMAGE_EMBEDDER_MAX_WAIT_SECONDS", "inf"),
+    ],
+)
+def test_values_that_would_fail_later_fail_at_once(name: str, value: str, tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=name):
+        load_settings({name: value})
+    file = tmp_path / "twinlens.toml"
+    is_list = name.startswith(("CORS", "ALLOWED"))
+    file.write_text(f'{name} = ["{value}"]' if is_list else f'{name} = "{value}"')
+    with pytest.raises(SettingsError, match=name):
+        load_settings({"CONFIG_FILE": str(file)})
+
+
 def test_the_effective_settings_are_printed_with_the_key_masked() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "config.settings"],

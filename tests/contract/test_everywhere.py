@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 
 import pytest
 import requests
@@ -55,6 +56,20 @@ def test_a_body_above_the_budget_names_it(service: Service) -> None:
     assert answer.status == 413
     assert "67108865" in body
     assert "67108864" in body
+
+
+def test_what_nginx_refuses_is_json_too(nginx: str) -> None:
+    host, port = nginx.removeprefix("http://").split(":")
+    connection = http.client.HTTPConnection(host, int(port), timeout=30)
+    connection.putrequest("POST", "/api/depth")
+    connection.putheader("Content-Length", "90000000")
+    connection.endheaders()
+    answer = connection.getresponse()
+    assert answer.status == 413
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["X-Request-ID"]
+    assert set(json.loads(answer.read())) == {"error", "message", "detail"}
+    connection.close()
 
 
 def test_a_unix_socket_or_one_port_says_ok(service: Service) -> None:

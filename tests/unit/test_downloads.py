@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -206,6 +207,19 @@ def test_an_unknown_repository_and_a_silent_hub_have_names(
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(DownloadFailed, match="the hub cannot be reached"):
         make_downloads().wait(spec, FILES)
+
+
+def test_a_wait_ends_when_the_model_is_deleted(
+    fake_hub: FakeHub, make_downloads: Callable[[], Downloads], spec: ModelSpec
+) -> None:
+    downloads = make_downloads()
+    fake_hub.stall_at = 1000
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(downloads.wait, spec, FILES)
+        wait_until(lambda: "model.safetensors" in fake_hub.gets)
+        downloads._path(spec, "request").unlink()
+        with pytest.raises(DownloadFailed, match="deleted meanwhile"):
+            waiting.result(10)
 
 
 def test_offline_starts_nothing(tmp_path: Path, spec: ModelSpec) -> None:

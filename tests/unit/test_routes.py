@@ -140,8 +140,9 @@ def test_budgets_are_named(app: Flask, client: FlaskClient) -> None:
     runtime.settings = runtime.settings.model_copy(update={"max_image_bytes": 1000})
     too_big = assert_error(upload(client, "/embed-image", bytes(1001)), 413)
     assert "1001 bytes; at most 1000" in too_big
-    app.config["MAX_CONTENT_LENGTH"] = 1000
-    assert "MAX_UPLOAD_BYTES" in assert_error(upload(client, "/api/depth", bytes(2000)), 413)
+    small = create_app(runtime.settings.model_copy(update={"max_upload_bytes": 1000}), runtime)
+    response = upload(small.test_client(), "/api/depth", bytes(2000))
+    assert "MAX_UPLOAD_BYTES" in assert_error(response, 413)
 
 
 def test_errors_of_flask_have_our_body_and_an_id(client: FlaskClient) -> None:
