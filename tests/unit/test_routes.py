@@ -140,7 +140,8 @@ def test_budgets_are_named(app: Flask, client: FlaskClient) -> None:
     runtime.settings = runtime.settings.model_copy(update={"max_image_bytes": 1000})
     too_big = assert_error(upload(client, "/embed-image", bytes(1001)), 413)
     assert "1001 bytes; at most 1000" in too_big
-    small = create_app(runtime.settings.model_copy(update={"max_upload_bytes": 1000}), runtime)
+    runtime.settings = runtime.settings.model_copy(update={"max_upload_bytes": 1000})
+    small = create_app(runtime.settings, runtime)
     response = upload(small.test_client(), "/api/depth", bytes(2000))
     assert "MAX_UPLOAD_BYTES" in assert_error(response, 413)
 
