@@ -7,8 +7,10 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 DEMO   := .demo/hub
+FUZZ_EXAMPLES  ?= 10000
+FUZZ_MUTATIONS ?= 5000
 
-.PHONY: help run demo test debian lint format clean
+.PHONY: help run demo test fuzz debian lint format clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: [^#]*##/:/'
@@ -22,6 +24,10 @@ demo: $(VENV)/.run         ## the same service on random weights: no download, m
 
 test: lint debian          ## all checks and tests
 	$(BIN)/python -m pytest
+
+fuzz: $(VENV)/.dev         ## a longer look for inputs that break something: minutes, not seconds
+	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest --timeout=0 tests/unit/test_properties.py
+	FUZZ_MUTATIONS=$(FUZZ_MUTATIONS) $(BIN)/python -m pytest --timeout=0 -s tests/attacks/test_mutations.py
 
 debian:                    # what the tests need beside Python packages
 	@command -v nginx >/dev/null && command -v curl >/dev/null || \
