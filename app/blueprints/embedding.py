@@ -61,7 +61,10 @@ def models() -> ResponseReturnValue:
 def embed_image() -> ResponseReturnValue:
     """Image in, vector out."""
     item, options = _multipart() if request.mimetype == "multipart/form-data" else _json()
-    spec, result = _embed([item], options)
+    spec, (source,) = _sources([item], options)
+    if isinstance(source, TwinlensError):
+        raise source  # without waiting for a turn
+    result = _embed([source], spec, options)
     vector = result.vectors[0]
     if isinstance(vector, TwinlensError):
         raise vector
@@ -86,7 +89,8 @@ def embed_batch() -> ResponseReturnValue:
             f"The batch has {len(wanted.items)} items; "
             f"at most {limit} are accepted (EMBED_BATCH_API_MAX_ITEMS)"
         )
-    spec, result = _embed(wanted.items, wanted)
+    spec, sources = _sources(wanted.items, wanted)
+    result = _embed(sources, spec, wanted)
     common = {"model": spec.key, "image_size": result.image_size}
     results: list[dict[str, Any]] = []
     fields: dict[str, Any]
@@ -101,19 +105,25 @@ def embed_batch() -> ResponseReturnValue:
     return _marked({**common, **counts, "results": results}, result)
 
 
-def _embed(
+def _sources(
     items: Sequence[ImageSource | BinaryIO], options: EmbedOptions
-) -> tuple[ModelSpec, Embeddings]:
+) -> tuple[ModelSpec, list[BinaryIO | TwinlensError]]:
+    """The model, and each image as a file or what is wrong with the item."""
     service = runtime()
     spec = service.registry.get(options.model or service.settings.default_model, "embedding")
     service.manager.check(spec)  # before anything is fetched for nothing
     with ThreadPoolExecutor(_FETCHES_AT_A_TIME) as pool:
-        sources = list(pool.map(partial(_source, service), items))
-    result = service.embed(
+        return spec, list(pool.map(partial(_source, service), items))
+
+
+def _embed(
+    sources: Sequence[BinaryIO | TwinlensError], spec: ModelSpec, options: EmbedOptions
+) -> Embeddings:
+    result = runtime().embed(
         sources, spec, normalize=options.normalize, image_size=options.image_size
     )
     note(spec, result.timings)
-    return spec, result
+    return result
 
 
 def _marked(body: dict[str, Any], result: Embeddings) -> Response:
