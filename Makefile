@@ -8,7 +8,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 DEMO   := .demo/hub
 FUZZ_EXAMPLES  ?= 10000
-FUZZ_MUTATIONS ?= 5000
+FUZZ_MUTATIONS ?= 3000
 
 .PHONY: help run demo test fuzz debian lint format clean
 
