@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 # Up to here a body stays in memory while it waits.
 SPOOL_BYTES = 2**20
+_DRAIN_SECONDS = 3.0
 
 
 def spooled(data: bytes) -> BinaryIO:
@@ -87,6 +88,8 @@ class BoundedBody:
         self._budget = budget
         self._count = 0
         self._late = False
+        # Neither a length nor chunks: there is no body.
+        self._ended = not self._declared and "HTTP_TRANSFER_ENCODING" not in environ
         self._timer: threading.Timer | None = None
 
     def read(self, size: int = -1) -> bytes:
@@ -99,6 +102,24 @@ class BoundedBody:
         """See io.RawIOBase."""
         room = self._limit + 1 - self._count
         return self._take(lambda: self._stream.readline(room if size < 0 else min(size, room)))
+
+    def drain(self) -> None:
+        """Read and forget what the app left unread.
+
+        Where a connection with unread bytes is closed, the kernel resets it, and a client or proxy
+        that is still sending may never see the answer.
+        """
+        if self._ended or self._late or self._declared > self._limit:
+            return
+        timer = threading.Timer(min(self._seconds, _DRAIN_SECONDS), self._expire)
+        timer.daemon = True
+        timer.start()
+        left = self._limit
+        # It fails where the client is gone or its chunks are broken: nobody waits for an answer.
+        with suppress(Exception):
+            while left > 0 and (data := self._stream.read(min(65536, left))):
+                left -= len(data)
+        timer.cancel()
 
     def close(self) -> None:
         """The request is over."""
@@ -131,6 +152,7 @@ class BoundedBody:
         self._budget.take(len(data))
         self._count += len(data)
         if not data or self._count == self._declared:
+            self._ended = True
             self._timer.cancel()  # complete; what takes long from here on is not the client's
         return data
 
@@ -156,6 +178,8 @@ class BodyGuard:
         body = BoundedBody(environ, self._limit, self._seconds, self._budget)
         environ["wsgi.input"] = body
         try:
-            return self._app(environ, start_response)
+            answer = self._app(environ, start_response)
+            body.drain()
+            return answer
         finally:
             body.close()
