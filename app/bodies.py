@@ -111,9 +111,7 @@ class BoundedBody:
         """
         if self._ended or self._late or self._declared > self._limit:
             return
-        timer = threading.Timer(min(self._seconds, _DRAIN_SECONDS), self._expire)
-        timer.daemon = True
-        timer.start()
+        timer = self._clock(min(self._seconds, _DRAIN_SECONDS))
         left = self._limit
         # It fails where the client is gone or its chunks are broken: nobody waits for an answer.
         with suppress(Exception):
@@ -132,9 +130,7 @@ class BoundedBody:
             if self._declared > self._limit:  # no need to see more
                 raise RequestEntityTooLarge
             self._budget.enter()
-            self._timer = threading.Timer(self._seconds, self._expire)
-            self._timer.daemon = True
-            self._timer.start()
+            self._timer = self._clock(self._seconds)
         try:
             data: bytes = read()
         except HTTPException:
@@ -155,6 +151,12 @@ class BoundedBody:
             self._ended = True
             self._timer.cancel()  # complete; what takes long from here on is not the client's
         return data
+
+    def _clock(self, seconds: float) -> threading.Timer:
+        timer = threading.Timer(seconds, self._expire)
+        timer.daemon = True
+        timer.start()
+        return timer
 
     def _expire(self) -> None:
         """End the read that is under way in another thread; the answer can still be sent."""

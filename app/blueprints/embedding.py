@@ -112,6 +112,8 @@ def _sources(
     service = runtime()
     spec = service.registry.get(options.model or service.settings.default_model, "embedding")
     service.manager.check(spec)  # before anything is fetched for nothing
+    if len(items) == 1:  # the usual request needs no thread for it
+        return spec, [_source(service, items[0])]
     with ThreadPoolExecutor(_FETCHES_AT_A_TIME) as pool:
         return spec, list(pool.map(partial(_source, service), items))
 

@@ -57,7 +57,6 @@ class _Entry:
     loading: bool = False
     failure: str | None = None
     failed_at: float = 0.0
-    leases: int = 0
 
 
 class Manager:
@@ -109,12 +108,7 @@ class Manager:
         entry = self._entries[spec.key]
         with entry.lock:
             model = self._ready(entry)
-            entry.leases += 1
-        try:
-            yield model
-        finally:
-            with entry.lock:
-                entry.leases -= 1
+        yield model  # an unload meanwhile takes nothing from under its user
 
     # -- management ----------------------------------------------------------------------------
 
