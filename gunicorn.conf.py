@@ -11,13 +11,16 @@ os.environ["OMP_NUM_THREADS"] = "1"
 # CLIP's and transformers' tokenizers would start threads before the fork.
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
+from app import reloaded
 from config.logging import logging_dict
-from config.settings import load_settings_or_exit
+from config.running import settings_in_force
 
-_settings = load_settings_or_exit()
+# gunicorn runs this file again at SIGHUP.
+_settings = settings_in_force(reload=True)
 
 
 def _runtime(server):
+    """Of the server, or of a worker."""
     return server.app.wsgi().extensions["twinlens"]
 
 
@@ -50,16 +53,47 @@ def on_starting(server):
     _runtime(server).warm()
 
 
+def when_ready(server):
+    # gunicorn has no hook before it stops, and to a worker SIGTERM means the same at shutdown,
+    # when it must refuse who waits, and at a reload, when it must serve them.
+    stop = server.stop
+
+    def announced_stop(graceful=True):
+        _runtime(server).announce_stop()
+        stop(graceful)
+
+    server.stop = announced_stop
+
+
+def on_reload(server):
+    # Under preload gunicorn keeps the app that it has; workers are forked with this one.
+    server.app.callable = reloaded(server.app.wsgi(), _settings)
+
+
+def pre_fork(server, worker):
+    _runtime(server).board.claim()
+
+
 def post_fork(server, worker):
     _runtime(server).after_fork()
 
 
 def post_worker_init(worker):
-    _runtime(worker).bring_up()
+    _runtime(worker).start()
+
+
+def worker_int(worker):
+    _runtime(worker).stop("The service is shutting down")
 
 
 def worker_exit(server, worker):
-    _runtime(worker).close()
+    # The master calls it, too, for a worker that it finds gone.
+    if worker.pid == os.getpid() and not _runtime(worker).close():
+        os._exit(1)  # the thread that hangs would keep the process for ever
+
+
+def child_exit(server, worker):
+    _runtime(server).board.release(worker.pid)
 
 
 def on_exit(server):

@@ -3,6 +3,6 @@
 """The WSGI entry point: ``gunicorn`` finds it through gunicorn.conf.py."""
 
 from app import create_app
-from config.settings import load_settings_or_exit
+from config.running import settings_in_force
 
-app = create_app(load_settings_or_exit())
+app = create_app(settings_in_force())

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 from flask import Flask
@@ -12,6 +13,8 @@ from app.blueprints import admin, depth, docs, embedding, exchange, gate, health
 from app.bodies import BodyGuard, Budget
 from app.runtime import Runtime
 from config.settings import Settings, load_settings
+
+log = logging.getLogger("twinlens.app")
 
 
 def create_app(settings: Settings | None = None, runtime: Runtime | None = None) -> Flask:
@@ -31,15 +34,29 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
     app.config["MAX_FORM_MEMORY_SIZE"] = settings.max_upload_bytes
     app.config["MAX_FORM_PARTS"] = 20  # we know five
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.extensions["twinlens"] = runtime or Runtime(settings)
+    runtime = runtime or Runtime(settings)
+    app.extensions["twinlens"] = runtime
     exchange.install(app)
     gate.install(app, settings)
     for part in (health, docs, depth, embedding, admin):
         app.register_blueprint(part.blueprint)
     in_progress = settings.image_embedder_concurrency + settings.image_embedder_max_queue + 8
-    budget = Budget(settings.max_waiting_bytes // settings.web_concurrency, in_progress)
+    budget = Budget(runtime.board, settings.max_waiting_bytes, in_progress)
     guard = BodyGuard(
         app.wsgi_app, settings.max_upload_bytes, settings.body_timeout_seconds, budget
     )
     app.wsgi_app = guard  # type: ignore[method-assign] # as Flask's documentation has it
     return app
+
+
+def reloaded(app: Flask, settings: Settings) -> Flask:
+    """In the master, at a reload: the app with other settings, warm; the old one if that fails."""
+    before: Runtime = app.extensions["twinlens"]
+    try:
+        runtime = Runtime(settings, before)
+        fresh = create_app(settings, runtime)
+        runtime.warm()
+    except Exception:
+        log.exception("the reload failed; everything stays as it is")
+        return app
+    return fresh

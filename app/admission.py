@@ -1,91 +1,270 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The waiting room in front of the device: bounded, first come first served."""
+"""The waiting room: one for all workers, bounded, first come first served.
+
+A request enters, is called to prepare its input when the device is about to need it, and then runs
+with others that wait for the same model as one batch. Nobody waits for a batch to fill: the device
+takes what is there when it is free. A request waits in the worker that its client is connected to,
+but the places are counted over all workers.
+"""
 
 from __future__ import annotations
 
+import math
 import threading
-from collections import deque
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import Any
 
-from app.errors import Busy, TooSlow
+from app.board import Board
+from app.errors import Busy, ClientGone, TooSlow, TwinlensError
+from app.rate import Rate
+from app.tickets import FloatArray, QueueFigures, Ticket
 
-
-@dataclass(frozen=True)
-class QueueFigures:
-    """What ``/health`` and the ``X-Queue-*`` headers show."""
-
-    concurrency: int
-    in_flight: int
-    waiting: int
-    max_queue: int
-    max_wait_seconds: float
+# How often a waiting request looks whether its client is still there.
+_LOOK_SECONDS = 1.0
 
 
 class WaitingRoom:
-    """Lets ``concurrency`` callers in at a time, in the order in which they came."""
+    """The part of the room that belongs to this worker; ``board`` counts the places of all."""
 
-    def __init__(self, concurrency: int, max_queue: int, max_wait_seconds: float) -> None:
+    def __init__(
+        self,
+        board: Board,
+        concurrency: int,
+        workers: int,
+        max_queue: int,
+        max_wait_seconds: float,
+        inference_seconds: float,
+    ) -> None:
+        self._board = board
+        self._rate = Rate(board)
         self._concurrency = concurrency
+        self._workers = workers
         self._max_queue = max_queue
         self._max_wait_seconds = max_wait_seconds
-        self._lock = threading.Lock()
-        self._in_flight = 0
-        self._waiting: deque[threading.Event] = deque()
+        self._inference_seconds = inference_seconds
+        self._lock = threading.RLock()
+        self._prepared = threading.Condition(self._lock)
+        #: in the order of arrival, until their inference begins
+        self._queue: list[Ticket] = []
+        self._running: list[list[Ticket]] = []
+        self._refusal: Callable[[], TwinlensError] | None = None
+        self._end = math.inf
+        #: called with a batch whose inference takes longer than it may
+        self.on_hang: Callable[[], None] = lambda: None
+
+    # -- the caller's side ---------------------------------------------------------------------
 
     @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Wait for a turn and hold it.
+    def enter(self, key: str, images: int, is_gone: Callable[[], bool]) -> Iterator[Ticket]:
+        """Take a place.
+
+        Args:
+            key: of the model.
+            images: how many it brings.
+            is_gone: tells whether the client has hung up.
 
         Raises:
-            Busy: ``max_queue`` callers wait already.
-            TooSlow: no turn came within ``max_wait_seconds``.
+            Busy: ``max_queue`` requests wait already, in all workers together.
+            NotAvailable: the room is closed.
         """
-        self._enter()
+        ticket = Ticket(key, images, is_gone)
+        with self._lock:
+            if self._refusal:
+                raise self._refusal()
+            # A place at an idle device is free also where nobody may wait.
+            if len(self._queue) < self._idle():
+                self._queue.append(ticket)
+                self._publish()
+            else:
+                self._take_place(ticket)
         try:
-            yield
+            yield ticket
         finally:
-            self._leave()
+            with self._lock:
+                self._forget(ticket)
+
+    def wait_for_turn(self, ticket: Ticket, together: int) -> None:
+        """Until the device will soon be free for it: time to prepare the input.
+
+        Args:
+            ticket: from ``enter``.
+            together: images of its model that may run as one batch.
+
+        Raises:
+            TooSlow: no turn came in time.
+            ClientGone: the client has hung up.
+            NotAvailable: the room was closed.
+        """
+        with self._lock:
+            ticket.together = together
+            ticket.deadline = time.monotonic() + self._max_wait_seconds
+            self._call()
+        self._wait(ticket, ticket.called)
+
+    def run(self, ticket: Ticket, model: Any, inputs: FloatArray) -> FloatArray:
+        """Have the device compute the outputs [images, ...] of the inputs [images, 3, h, w].
+
+        Raises:
+            TooSlow: the wait, or the inference, took too long.
+            ClientGone, NotAvailable: as above; NotAvailable also where the device gave up.
+            Exception: the model failed.
+        """
+        with self._lock:
+            ticket.model, ticket.inputs = model, inputs
+            self._prepared.notify()
+        self._wait(ticket, ticket.done)
+        assert ticket.outputs is not None
+        return ticket.outputs
 
     def figures(self) -> QueueFigures:
-        """The state of this moment."""
-        with self._lock:
-            return QueueFigures(
-                self._concurrency,
-                self._in_flight,
-                len(self._waiting),
-                self._max_queue,
-                self._max_wait_seconds,
-            )
-
-    def _enter(self) -> None:
-        with self._lock:
-            if self._in_flight < self._concurrency:
-                self._in_flight += 1
-                return
-            if len(self._waiting) >= self._max_queue:
-                raise Busy(
-                    f"{len(self._waiting)} requests wait already (IMAGE_EMBEDDER_MAX_QUEUE); "
-                    "try again later",
-                    retry_after=max(1, round(self._max_wait_seconds / 4)),
-                )
-            called = threading.Event()
-            self._waiting.append(called)
-        if called.wait(self._max_wait_seconds):
-            return
-        with self._lock:
-            if called.is_set():  # called in the very moment of giving up: the turn is ours
-                return
-            self._waiting.remove(called)
-        raise TooSlow(
-            f"No turn within {self._max_wait_seconds:g} seconds (IMAGE_EMBEDDER_MAX_WAIT_SECONDS)"
+        """The state of this moment, of all workers together."""
+        return QueueFigures(
+            self._concurrency * self._workers,
+            self._board.total("in_flight"),
+            self._board.total("waiting"),
+            self._max_queue,
+            self._max_wait_seconds,
         )
 
-    def _leave(self) -> None:
+    def is_empty(self) -> bool:
+        """Whether this worker has nothing to do."""
+        return not self._queue and not self._running
+
+    def close(
+        self, refusal: Callable[[], TwinlensError], running_seconds: float = math.inf
+    ) -> None:
+        """Refuse who waits and who comes; what runs may take so many more seconds."""
         with self._lock:
-            if self._waiting:
-                self._waiting.popleft().set()  # the turn is handed over: in_flight stays
+            self._refusal = refusal
+            self._end = min(self._end, time.monotonic() + running_seconds)
+            for ticket in self._queue.copy():
+                self._forget(ticket)
+                ticket.finish(None, refusal())
+            self._prepared.notify_all()
+
+    # -- the device's side ---------------------------------------------------------------------
+
+    def take(self) -> list[Ticket]:
+        """Wait until something is prepared, and take what may run together.
+
+        Returns:
+            Tickets of one model whose inputs have one shape, the oldest first; none at the end.
+        """
+        with self._lock:
+            while True:
+                batch = self._next_batch()
+                if batch:
+                    now = time.monotonic()
+                    for ticket in batch:
+                        self._queue.remove(ticket)
+                        ticket.started = now
+                    self._running.append(batch)
+                    self._publish()
+                    self._call()
+                    return batch
+                if self._refusal:
+                    return []
+                self._prepared.wait()
+
+    def done(self, batch: list[Ticket]) -> None:
+        """The batch from ``take`` is computed; its tickets have their outputs."""
+        with self._lock:
+            self._running.remove(batch)
+            assert batch[0].started is not None
+            self._rate.note(batch[0].started, len(batch))
+            self._publish()
+            self._call()
+
+    # -- inside; the caller holds the lock -----------------------------------------------------
+
+    def _idle(self) -> int:
+        return self._concurrency - len(self._running)
+
+    def _take_place(self, ticket: Ticket) -> None:
+        with self._board.locked():
+            waiting = self._board.total("waiting")
+            if waiting >= self._max_queue:
+                raise Busy(
+                    f"{waiting} requests wait already (IMAGE_EMBEDDER_MAX_QUEUE); try again later",
+                    retry_after=self._rate.seconds_for(waiting + 1, self._max_wait_seconds),
+                )
+            self._queue.append(ticket)
+            self._publish()
+
+    def _publish(self) -> None:
+        served = min(len(self._queue), self._idle())  # the device is free for them
+        running = sum(len(batch) for batch in self._running)
+        self._board.set("in_flight", running + served)
+        self._board.set("waiting", len(self._queue) - served)
+
+    def _forget(self, ticket: Ticket) -> None:
+        if ticket in self._queue:
+            self._queue.remove(ticket)
+            self._publish()
+            self._call()
+
+    def _call(self) -> None:
+        """Call as many to prepare as the device takes next, in the order of arrival."""
+        ahead: dict[str, int] = {}
+        for ticket in self._queue:
+            if ticket.called.is_set():
+                ahead[ticket.key] = ahead.get(ticket.key, 0) + ticket.images
+        for ticket in self._queue:
+            if ticket.called.is_set() or not ticket.together:
+                continue
+            if ticket.key not in ahead:
+                fits = len(ahead) < self._concurrency
             else:
-                self._in_flight -= 1
+                room = ticket.together * self._concurrency
+                fits = ahead[ticket.key] + ticket.images <= room
+            if fits:
+                ahead[ticket.key] = ahead.get(ticket.key, 0) + ticket.images
+                ticket.called.set()
+
+    def _next_batch(self) -> list[Ticket]:
+        batch: list[Ticket] = []
+        for ticket in [each for each in self._queue if each.inputs is not None]:
+            if ticket.is_gone():
+                self._forget(ticket)
+                ticket.finish(None, ClientGone())
+            elif not batch or ticket.fits_into(batch):
+                batch.append(ticket)
+        return batch
+
+    # -- waiting; without the lock -------------------------------------------------------------
+
+    def _wait(self, ticket: Ticket, event: threading.Event) -> None:
+        while not event.wait(min(_LOOK_SECONDS, max(0.01, self._time_left(ticket)))):
+            with self._lock:
+                if not event.is_set():
+                    self._look(ticket)
+        if ticket.error is not None:
+            raise ticket.error
+
+    def _time_left(self, ticket: Ticket) -> float:
+        if ticket.started is None:
+            return ticket.deadline - time.monotonic()
+        return min(self._end, ticket.started + self._inference_seconds) - time.monotonic()
+
+    def _look(self, ticket: Ticket) -> None:
+        """Whether there is still a reason to wait."""
+        if ticket.started is None:
+            if ticket.is_gone():
+                raise ClientGone
+            if self._time_left(ticket) <= 0:
+                raise TooSlow(
+                    f"No turn within {self._max_wait_seconds:g} seconds "
+                    "(IMAGE_EMBEDDER_MAX_WAIT_SECONDS)"
+                )
+        elif self._time_left(ticket) <= 0:
+            if time.monotonic() >= self._end:
+                assert self._refusal is not None  # only closing sets an end
+                raise self._refusal()
+            self.on_hang()
+            raise TooSlow(
+                f"The inference took longer than {self._inference_seconds:g} seconds "
+                "(INFERENCE_TIMEOUT_SECONDS)"
+            )

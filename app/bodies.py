@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge, RequestTimeout
 
+from app.board import Board
 from app.errors import Busy
 
 if TYPE_CHECKING:
@@ -39,38 +40,38 @@ def spooled(data: bytes) -> BinaryIO:
 
 
 class Budget:
-    """Bytes of all bodies that are held at this moment, and how many there are."""
+    """Bytes of the bodies that all workers hold at this moment; how many this worker has."""
 
-    def __init__(self, limit: int, most: int) -> None:
+    def __init__(self, board: Board, limit: int, most: int) -> None:
+        self._board = board
         self._limit = limit
         self._most = most
         self._bodies = 0
-        self._held = 0
-        self._lock = threading.Lock()
 
     def enter(self) -> None:
         """A body begins. Raises Busy when so many are under way that probes had no thread left."""
-        with self._lock:
+        with self._board.locked():
             if self._bodies >= self._most:
                 raise Busy(f"{self._bodies} requests are under way; try again later", retry_after=5)
             self._bodies += 1
 
     def take(self, count: int) -> None:
         """Raises Busy when the budget is used up."""
-        with self._lock:
-            if self._held + count > self._limit:
+        with self._board.locked():
+            held = self._board.total("held_bytes")
+            if held + count > self._limit:
                 raise Busy(
-                    f"Requests that wait hold {self._held} bytes; "
+                    f"Requests that wait hold {held} bytes; "
                     f"at most {self._limit} are held (MAX_WAITING_BYTES); try again later",
                     retry_after=5,
                 )
-            self._held += count
+            self._board.set("held_bytes", self._board.get("held_bytes") + count)
 
     def leave(self, count: int) -> None:
         """The body is no longer needed."""
-        with self._lock:
+        with self._board.locked():
             self._bodies -= 1
-            self._held -= count
+            self._board.set("held_bytes", self._board.get("held_bytes") - count)
 
 
 class BoundedBody:

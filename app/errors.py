@@ -10,9 +10,10 @@
       +-- UnsupportedType     415   wrong content type on a JSON route
       +-- WrongShape          422   JSON with a wrong or missing field
       +-- Busy                429   the waiting room is full
+      +-- ClientGone          499   the client has hung up: nobody reads the answer, only the log
       +-- ProcessingFailed    500   a defect of ours
       +-- OperationFailed     500   loading, downloading or deleting a model failed
-      +-- NotAvailable        503   weights missing, loading failed, shutting down
+      +-- NotAvailable        503   weights missing, no memory, loading failed, shutting down
       +-- RemoteFailed        502   the host of a remote image failed
       +-- TooSlow             504   a wait or a deadline ran out
 
@@ -88,6 +89,16 @@ class Busy(TwinlensError):
 
     status = 429
     title = "Too many requests"
+
+
+class ClientGone(TwinlensError):
+    """499, nginx's own code for it: the client has hung up, so its work is dropped."""
+
+    status = 499
+    title = "Client closed request"
+
+    def __init__(self) -> None:
+        super().__init__("The client has hung up before its turn")
 
 
 class ProcessingFailed(TwinlensError):

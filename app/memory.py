@@ -32,7 +32,9 @@ def figures() -> MemoryFigures:
     # Asking must neither import torch nor create a CUDA context.
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
-        allocated, reserved = torch.cuda.memory_allocated(), torch.cuda.memory_reserved()
+        devices = range(torch.cuda.device_count())
+        allocated = sum(torch.cuda.memory_allocated(device) for device in devices)
+        reserved = sum(torch.cuda.memory_reserved(device) for device in devices)
     rss = psutil.Process().memory_info().rss
     return MemoryFigures(round(allocated / _MB, 1), round(reserved / _MB, 1), round(rss / _MB, 1))
 
@@ -83,6 +85,40 @@ def clean_up() -> CleanUp:
     after = figures()
     freed = round(before.reserved_mb - after.reserved_mb, 1)
     return CleanUp(collected, freed, after.process_rss_mb, after.allocated_mb, after.reserved_mb)
+
+
+def resident_mb(pid: int) -> float:
+    """Resident set of a process; 0 when it is gone."""
+    try:
+        return float(round(psutil.Process(pid).memory_info().rss / _MB, 1))
+    except psutil.Error:
+        return 0.0
+
+
+def free(device: str) -> int:
+    """Bytes that a model on ``device``, a torch device name, may still take.
+
+    Of the host: what is available without swapping, within a container's limit (cgroup v2). Of an
+    accelerator: what its driver calls free, and what our allocator holds unused.
+    """
+    if device != "cpu":
+        import torch
+
+        unused = torch.accelerator.memory_reserved(device) - torch.accelerator.memory_allocated(
+            device
+        )
+        return int(torch.accelerator.get_memory_info(device)[0]) + unused
+    available = int(psutil.virtual_memory().available)
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit = int((group / "memory.max").read_text())
+        used = int((group / "memory.current").read_text())
+        lines = (group / "memory.stat").read_text().splitlines()
+    except (OSError, ValueError):  # no such group, or no limit ("max")
+        return available
+    stat = {name: int(value) for name, value in (line.split() for line in lines)}
+    cache = stat.get("inactive_file", 0) + stat.get("active_file", 0)
+    return max(0, min(available, limit - used + cache))
 
 
 def usable_cores() -> int:

@@ -1,107 +1,87 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The runtime: everything behind the HTTP routes, and the path of a request through it.
+"""The runtime: owns everything behind the HTTP routes.
 
-Life of a process: ``warm()`` in the master before the fork, ``after_fork()`` and ``bring_up()`` in
-each worker, ``close()`` at the end.
+Life of a process: ``warm()`` in the master before the fork, ``after_fork()`` and ``start()`` in
+each worker, ``stop()`` when it is to end, ``close()`` at the end.
 """
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
-import shutil
-import tempfile
+import signal
 import threading
-import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO
+from collections.abc import Callable
+from functools import partial
 
 import cv2
-import numpy as np
-from numpy.typing import NDArray
 
-from app import images, memory
+from app import memory
 from app.admission import WaitingRoom
-from app.errors import NotAvailable, TwinlensError
+from app.board import Board
+from app.errors import NotAvailable
 from app.fetch import Fetcher
-from app.models.base import FloatArray, LoadError, Model
-from app.models.clip import Clip
-from app.models.depth_anything import DepthAnything
+from app.housekeeping import Housekeeping
+from app.inference import DeviceThreads
+from app.models.base import LoadError
+from app.models.choice import Choice
 from app.models.devices import Device
 from app.models.downloads import Downloads
 from app.models.manager import Manager
-from app.models.operations import Operations
 from app.models.registry import FAMILIES, Registry
+from app.operations import Operations
+from app.pipeline import Pipeline
+from app.reports import DEVICE_LOST
+from app.workers import Workers
 from config.models import ModelSpec
 from config.settings import Settings
 
 log = logging.getLogger("twinlens.runtime")
 
-_POLL_SECONDS = 1.0
-
-
-@dataclass
-class Timings:
-    """Seconds that a request waited for its turn, and that the network ran."""
-
-    wait: float = 0.0
-    infer: float = 0.0
-
-
-@dataclass(frozen=True)
-class DepthMap:
-    """[height, width] uint8, near = bright, of the upright photo's size."""
-
-    pixels: NDArray[np.uint8]
-    weights: str
-    timings: Timings
-
-
-@dataclass(frozen=True)
-class Embeddings:
-    """For each image in order a vector [dims] float32, or what was wrong with it."""
-
-    vectors: list[FloatArray | TwinlensError]
-    #: shortest edge that the sources were brought to, pixels
-    image_size: int
-    weights: str
-    timings: Timings
+_RETRY_AFTER_SECONDS = 5
+# At shutdown the answers must leave before the master's patience ends.
+_ANSWER_SECONDS = 1.0
+_FOLLOW_SECONDS = 1.0
 
 
 class Runtime:
-    """Owns registry, manager, operations, waiting room, fetcher and device threads."""
+    """Owns what is shared by all requests, and the life of a process."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, before: Runtime | None = None) -> None:
+        """Make the parts; nothing is loaded yet.
+
+        Args:
+            settings: in force from now on.
+            before: at a reload, the runtime that this one replaces in the master. What the
+                processes share is taken over, since its workers still finish their requests.
+        """
         self.settings = settings
+        self.board: Board = before.board if before else Board()
         self.registry = Registry(settings)
+        self._before = before
+        downloads = Downloads(
+            settings.hf_hub_cache, self.board.folder, settings.hf_hub_offline, self.board.life
+        )
+        specs = self.registry.specs()
+        self.manager = Manager(specs, downloads, settings.device)
+        self.workers = Workers(self.board, self.manager, specs)
+        self.reports = self.workers.reports
+        choice = Choice(self.board.folder, settings.depth_model)
+        self.operations = Operations(self.registry, self.manager, self.workers, downloads, choice)
         self.waiting_room = WaitingRoom(
+            self.board,
             settings.image_embedder_concurrency,
+            settings.web_concurrency,
             settings.image_embedder_max_queue,
             settings.image_embedder_max_wait_seconds,
+            settings.inference_timeout_seconds,
         )
-        # Where the processes of the service meet. Not a TemporaryDirectory object: that would
-        # remove the folder when the first worker ends. Shared memory is there and writable also
-        # where the root file system is read-only, and nobody tidies it up.
-        shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
-        self._folder = Path(tempfile.mkdtemp(prefix="twinlens-", dir=shared))
-        self._owner = os.getpid()
-        atexit.register(self._remove_folder)
-        downloads = Downloads(settings.hf_hub_cache, self._folder, settings.hf_hub_offline)
-        self.manager = Manager(self.registry.specs(), downloads, settings.device)
-        self.operations = Operations(
-            self.registry, self.manager, downloads, self._folder, settings.depth_model
+        self._device_threads = DeviceThreads(
+            self.waiting_room, settings.image_embedder_concurrency, self._lost
         )
-        # Inference stays on these threads: every other thread that ran it would keep an OpenMP
-        # pool and scratch memory of its own.
-        self._device_threads = ThreadPoolExecutor(
-            settings.image_embedder_concurrency, thread_name_prefix="device"
-        )
+        self.waiting_room.on_hang = self._hung
+        self.manager.on_lost = self._lost
         self.fetcher = Fetcher(
             enabled=settings.allow_remote_image_urls,
             hosts=settings.allowed_remote_image_hosts,
@@ -109,9 +89,16 @@ class Runtime:
             max_bytes=settings.max_image_bytes,
             seconds=settings.request_timeout_seconds,
         )
+        self.pipeline = Pipeline(
+            self.waiting_room,
+            self.manager,
+            self.workers,
+            self._threads(),
+            settings.max_image_pixels,
+        )
+        self._background: list[threading.Thread] = []
         self._closing = threading.Event()
-        self._worked = threading.Event()
-        self._was_ready = False
+        self._refusal = ""
 
     # -- life ----------------------------------------------------------------------------------
 
@@ -119,130 +106,108 @@ class Runtime:
         """In the master: import the engines, map the default models' weights."""
         for family in self.settings.enabled_families:
             FAMILIES[family].import_engine()
+        if self._before:
+            self.manager.adopt(self._before.manager)
+            for spec in self._before.registry.defaults.values():
+                if spec not in self.registry.defaults.values():
+                    self.workers.want_no_more(spec)
+            self._before = None
         if self.settings.warmup_on_startup:
             for spec in self.registry.defaults.values():
                 self.manager.preload(spec)
+                self.workers.want(spec, "auto")
         memory.prepare_fork()
 
     def after_fork(self) -> None:
-        """In a worker, first: share the cores with the other workers."""
+        """In a worker, first: take its slot, share the cores with the other workers."""
         import torch
 
-        threads = max(1, memory.usable_cores() // self.settings.web_concurrency)
-        torch.set_num_threads(threads)
-        cv2.setNumThreads(threads)
+        self.board.join()
+        self.manager.worker = self.board.slot - 1
+        torch.set_num_threads(self._threads())
+        cv2.setNumThreads(self._threads())
 
-    def bring_up(self) -> None:
-        """In a worker: make the default models ready, and keep memory clean, in the background."""
-        threading.Thread(target=self._bring_up, name="bring-up", daemon=True).start()
-        threading.Thread(target=self._keep_clean, name="keep-clean", daemon=True).start()
+    def start(self) -> None:
+        """In a worker: start the threads. The default models become ready in the background."""
+        self._device_threads.start()
+        housekeeping = Housekeeping(
+            self.settings, self.board, self.workers, self.waiting_room, self.pipeline.worked
+        )
+        works: dict[str, Callable[[], None]] = {
+            "follow": self._follow,
+            "housekeeping": partial(housekeeping.work, self._closing),
+        }
+        for name, work in works.items():
+            thread = threading.Thread(target=work, name=name, daemon=True)
+            thread.start()
+            self._background.append(thread)
 
-    def close(self) -> None:
-        """The process ends; the one that made the shared folder removes it."""
-        self._closing.set()
-        self._device_threads.shutdown()
-        if self.settings.cleanup_on_shutdown:
+    def announce_stop(self) -> None:
+        """In the master: the service ends, not only some of its workers."""
+        self.board.raise_flag("stopping")
+        self.board.ring()
+
+    def leave(self) -> None:
+        """In a worker that gunicorn wants to end: one that is only replaced serves who waits."""
+        if self.board.flag("stopping"):
+            self.stop("The service is shutting down")
+
+    def stop(self, reason: str) -> None:
+        """Refuse who waits and who comes; what runs has until SHUTDOWN_TIMEOUT_SECONDS."""
+        if not self._closing.is_set():
+            self._refusal = reason
+            self._closing.set()
+            seconds = self.settings.shutdown_timeout_seconds - _ANSWER_SECONDS
+            self.waiting_room.close(self.refusal, max(0.0, seconds))
+
+    def refusal(self) -> NotAvailable:
+        """What a client gets that comes too late."""
+        return NotAvailable(
+            f"{self._refusal}; try again later",
+            title="Shutting down",
+            retry_after=_RETRY_AFTER_SECONDS,
+        )
+
+    def is_closing(self) -> bool:
+        """Whether this process no longer takes requests."""
+        return self._closing.is_set()
+
+    def close(self) -> bool:
+        """The process ends; whether nothing is left that would keep it from ending."""
+        self.stop("The service is shutting down")
+        ended = self._device_threads.stop(_ANSWER_SECONDS)
+        if self.settings.cleanup_on_shutdown and ended:
             memory.clean_up()
-        self._remove_folder()
+        self.board.ring()
+        for thread in self._background:
+            thread.join(_ANSWER_SECONDS)
+        if not any(thread.is_alive() for thread in self._background):  # else it may need it
+            self.board.close()
+        return ended
 
-    def _remove_folder(self) -> None:
-        if os.getpid() == self._owner:
-            shutil.rmtree(self._folder, ignore_errors=True)
+    def _threads(self) -> int:
+        return max(1, memory.usable_cores() // self.settings.web_concurrency)
 
-    def _bring_up(self) -> None:
-        pending = list(self.registry.defaults.values())
-        while pending and not self._closing.is_set():
-            for spec in pending.copy():
-                try:
-                    # Asks for the download of what is not on disk, again if its process died.
-                    self.manager.check(spec)
-                    if self.settings.warmup_on_startup:
-                        with self.manager.lease(spec):
-                            pass
-                    pending.remove(spec)
-                except NotAvailable:
-                    continue  # logged by the manager, which decides when to try again
-            self._closing.wait(_POLL_SECONDS)
+    def _follow(self) -> None:
+        """Follow the orders of the service."""
+        while not self.is_closing():
+            self.workers.follow()
+            self.leave()
+            self.board.wait_for_bell(_FOLLOW_SECONDS)
 
-    def _keep_clean(self) -> None:
-        """Give freed memory back when the work is done, and clean up thoroughly now and then."""
-        interval = self.settings.memory_cleanup_interval_seconds
-        cleaned_at = time.monotonic()
-        while not self._closing.wait(_POLL_SECONDS):
-            if self._worked.is_set() and self.waiting_room.figures().in_flight == 0:
-                self._worked.clear()
-                memory.trim()
-            if interval and time.monotonic() - cleaned_at >= interval:
-                cleaned_at = time.monotonic()
-                log.debug("cleaned up: %s", memory.clean_up())
+    def _hung(self) -> None:
+        if not self.is_closing():
+            log.critical("an inference hangs; this worker ends\n%s", self._device_threads.stacks())
+            self._end_worker("An inference hangs, and this worker is being replaced")
 
-    # -- requests ------------------------------------------------------------------------------
+    def _lost(self) -> None:
+        self.reports.set_trouble(DEVICE_LOST)
+        self._end_worker("The device is lost, and this worker is being replaced")
 
-    def depth(self, photo: BinaryIO, spec: ModelSpec) -> DepthMap:
-        """The depth map of a photo. Raises a TwinlensError."""
-        timings = Timings()
-        self.manager.check(spec)
-        with self._turn(timings), self.manager.lease(spec) as model:
-            assert isinstance(model, DepthAnything)
-            with photo:
-                picture = images.decode(photo, self.settings.max_image_pixels)
-            size = picture.size
-            inputs = model.prepare(picture)
-            del picture  # a photo is large; only its size is needed from here on
-            disparity = self._infer(model, inputs[None], timings)[0]
-        return DepthMap(model.finish(disparity, *size), model.weights, timings)
-
-    def embed(
-        self,
-        sources: Sequence[BinaryIO | TwinlensError],
-        spec: ModelSpec,
-        *,
-        normalize: bool,
-        image_size: int | None,
-    ) -> Embeddings:
-        """The vectors of images, computed as one batch.
-
-        A source that could not be had, or that is no image, gives its error and spoils nothing for
-        the others. Raises a TwinlensError where nothing at all can be computed.
-        """
-        timings = Timings()
-        results: list[FloatArray | TwinlensError] = []
-        inputs: list[FloatArray] = []
-        self.manager.check(spec)
-        with self._turn(timings), self.manager.lease(spec) as model:
-            assert isinstance(model, Clip)
-            for source in sources:
-                try:
-                    if isinstance(source, TwinlensError):
-                        raise source
-                    with source:
-                        picture = images.decode(source, self.settings.max_image_pixels)
-                    inputs.append(model.prepare(picture, image_size))
-                    del picture  # large, and not needed any more
-                    results.append(inputs[-1])  # keeps the place of its vector
-                except TwinlensError as error:
-                    results.append(error)
-            outputs = iter(self._infer(model, np.stack(inputs), timings) if inputs else ())
-        vectors = [
-            result if isinstance(result, TwinlensError) else model.finish(next(outputs), normalize)
-            for result in results
-        ]
-        assert spec.image_size is not None
-        return Embeddings(vectors, image_size or spec.image_size, model.weights, timings)
-
-    @contextmanager
-    def _turn(self, timings: Timings) -> Iterator[None]:
-        started = time.monotonic()
-        with self.waiting_room.turn():
-            timings.wait = time.monotonic() - started
-            self._worked.set()
-            yield
-
-    def _infer(self, model: Model, batch: FloatArray, timings: Timings) -> FloatArray:
-        started = time.monotonic()
-        outputs: FloatArray = self._device_threads.submit(model.infer, batch).result()
-        timings.infer = time.monotonic() - started
-        return outputs
+    def _end_worker(self, reason: str) -> None:
+        self.stop(reason)
+        # gunicorn lets this worker send its answers, and puts another one in its place.
+        os.kill(os.getpid(), signal.SIGTERM)
 
     # -- state ---------------------------------------------------------------------------------
 
@@ -252,17 +217,18 @@ class Runtime:
         return defaults.get("embedding") or defaults["depth"]
 
     def is_ready(self) -> bool:
-        """Latches: only a failed load or the end of the process takes it back."""
-        status = self.manager.status(self.readiness_model())
-        if self._closing.is_set() or status.state == "unavailable":
+        """Latches for the whole service: a failed load, a lost device or shutdown takes it back."""
+        status = self.reports.status(self.readiness_model())
+        stopping = self.board.flag("stopping") or self.is_closing()
+        if stopping or status.state == "unavailable" or DEVICE_LOST in self.reports.troubles():
             return False
         if status.state == "loaded" or (not self.settings.warmup_on_startup and status.on_disk):
-            self._was_ready = True
-        return self._was_ready
+            self.board.raise_flag("ready")
+        return self.board.flag("ready")
 
     def device(self) -> Device:
         """The device, or what the setting names where it cannot be had."""
         try:
-            return self.manager.device()
+            return self.reports.device() or self.manager.device()
         except LoadError as error:
             return Device(self.settings.device, str(error))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""gunicorn's threaded worker, with our error body for requests that never reach the app."""
+"""gunicorn's threaded worker, with our error body and our way to end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,31 @@ from gunicorn.workers.gthread import ThreadWorker
 
 
 class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
-    """Differs in what a client reads whose request line, headers or sizes gunicorn refuses."""
+    """Differs in what a client reads whose request line, headers or sizes gunicorn refuses, and in
+    how a worker ends: it serves all that it has accepted, however long they have to wait. What
+    bounds that is the waiting room: at shutdown it refuses who waits.
+    """
+
+    def init_process(self) -> None:
+        """See gunicorn.workers.base.Worker."""
+        # Of this process only; the master's own patience at shutdown stays as it is.
+        self.cfg.set("graceful_timeout", 24 * 3600)
+        super().init_process()
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """SIGTERM; the rest follows on the main loop, since a signal may interrupt anything."""
+        if self.alive:
+            self.method_queue.defer(self._leave)
+        super().handle_exit(sig, frame)
+
+    def _leave(self) -> None:
+        self.wsgi.extensions["twinlens"].leave()
+
+    def _cap_keepalive(self, deadline: float) -> None:
+        """At the end: connections without a request, new or kept, are not waited for."""
+        super()._cap_keepalive(deadline)
+        for connection in self.pending_conns:
+            connection.timeout = min(connection.timeout, deadline)
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """See gunicorn.workers.base.Worker: its status, our body."""

@@ -36,6 +36,7 @@ def settings(hub: Path) -> Settings:
 def app(settings: Settings) -> Iterator[Flask]:
     """The app in this process, for pytest-flask's ``client``; models are loaded on first use."""
     runtime = Runtime(settings)
+    runtime.start()
     yield create_app(settings, runtime)
     runtime.close()
 

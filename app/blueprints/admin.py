@@ -10,11 +10,10 @@ from typing import Any
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from app import memory
 from app.blueprints.exchange import parse_json, runtime
 from app.blueprints.schemas import LoadRequest
 from app.errors import UnsupportedType
-from app.models.manager import ModelStatus
+from app.models.entry import ModelStatus
 
 blueprint = Blueprint("admin", __name__)
 
@@ -24,7 +23,7 @@ def list_models() -> ResponseReturnValue:
     """The depth models, or all with ``?type=all``, and which one is current."""
     service = runtime()
     family = None if request.args.get("type") == "all" else "depth"
-    statuses = service.manager.statuses()
+    statuses = service.reports.statuses()
     shown = [status for status in statuses if family in (None, status.spec.family)]
     current = _current()
     return jsonify(
@@ -39,7 +38,7 @@ def list_models() -> ResponseReturnValue:
 def current_model() -> ResponseReturnValue:
     """The current depth model, as long as it is loaded."""
     current = _current()
-    depth = [each for each in runtime().manager.statuses() if each.spec.family == "depth"]
+    depth = [each for each in runtime().reports.statuses() if each.spec.family == "depth"]
     return jsonify(
         loaded=current is not None,
         current_model=current.spec.key if current else None,
@@ -93,8 +92,8 @@ def delete_model(key: str) -> ResponseReturnValue:
 
 @blueprint.post("/admin/cleanup")
 def clean_up() -> ResponseReturnValue:
-    """Collect garbage, give cached memory back."""
-    return jsonify(asdict(memory.clean_up()))
+    """Collect garbage, give cached memory back, in every worker."""
+    return jsonify(asdict(runtime().workers.clean_up()))
 
 
 def _wanted() -> LoadRequest:
@@ -111,7 +110,7 @@ def _current() -> ModelStatus | None:
     service = runtime()
     if "depth" not in service.settings.enabled_families:
         return None
-    status = service.manager.status(service.operations.current_depth_model())
+    status = service.reports.status(service.operations.current_depth_model())
     return status if status.state == "loaded" else None
 
 

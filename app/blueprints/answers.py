@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from app.models.manager import State
+from app.models.entry import State
 
 
 class Error(BaseModel):
@@ -75,7 +75,7 @@ class Queue(BaseModel):
 class Health(BaseModel):
     """GET /health."""
 
-    status: Literal["healthy", "ok"]
+    status: Literal["healthy", "ok", "unhealthy"]
     service: str
     model: str
     model_status: State
@@ -87,6 +87,7 @@ class Health(BaseModel):
     queue: Queue
     version: str
     workers: int
+    reason: str | None = None
 
 
 class Ready(BaseModel):

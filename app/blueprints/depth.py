@@ -11,8 +11,7 @@ from urllib.parse import quote
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
-from app.blueprints.exchange import note, runtime, uploaded_image
-from app.images import encode_png
+from app.blueprints.exchange import client_is_gone, note, runtime, uploaded_image
 
 blueprint = Blueprint("depth", __name__)
 
@@ -25,9 +24,9 @@ def depth() -> ResponseReturnValue:
     registry = service.registry
     spec = registry.get(key, "depth") if key else service.operations.current_depth_model()
     photo, name = uploaded_image()
-    result = service.depth(photo, spec)
+    result = service.pipeline.depth(photo, spec, client_is_gone())
     note(spec, result.timings)
-    response = Response(encode_png(result.pixels), mimetype="image/png")
+    response = Response(result.png, mimetype="image/png")
     response.headers["Content-Disposition"] = attachment(name)
     response.headers["X-Model-Used"] = spec.key
     response.headers["X-Model-Weights"] = result.weights

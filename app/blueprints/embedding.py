@@ -14,7 +14,14 @@ from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 from pydantic import ValidationError
 
-from app.blueprints.exchange import note, parse_json, runtime, uploaded_image, wrong_shape
+from app.blueprints.exchange import (
+    client_is_gone,
+    note,
+    parse_json,
+    runtime,
+    uploaded_image,
+    wrong_shape,
+)
 from app.blueprints.schemas import (
     EmbedBatchRequest,
     EmbedOptions,
@@ -25,7 +32,8 @@ from app.blueprints.schemas import (
 from app.bodies import spooled
 from app.errors import BadRequest, TooLarge, TwinlensError, UnsupportedType
 from app.models.weights import PUBLISHED
-from app.runtime import Embeddings, Runtime
+from app.pipeline import Embeddings
+from app.runtime import Runtime
 from config.models import ModelSpec
 
 blueprint = Blueprint("embedding", __name__)
@@ -38,7 +46,7 @@ _FETCHES_AT_A_TIME = 8
 def models() -> ResponseReturnValue:
     """The embedding models; "Test Connection" counts them and looks for the chosen one."""
     service = runtime()
-    statuses = [service.manager.status(spec) for spec in service.registry.specs("embedding")]
+    statuses = [service.reports.status(spec) for spec in service.registry.specs("embedding")]
     return jsonify(
         models=[
             {
@@ -121,8 +129,12 @@ def _sources(
 def _embed(
     sources: Sequence[BinaryIO | TwinlensError], spec: ModelSpec, options: EmbedOptions
 ) -> Embeddings:
-    result = runtime().embed(
-        sources, spec, normalize=options.normalize, image_size=options.image_size
+    result = runtime().pipeline.embed(
+        sources,
+        spec,
+        normalize=options.normalize,
+        image_size=options.image_size,
+        is_gone=client_is_gone(),
     )
     note(spec, result.timings)
     return result

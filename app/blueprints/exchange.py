@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import logging
+import socket
+from collections.abc import Callable
 from typing import BinaryIO, TypeVar, cast
 
 from flask import Flask, Response, current_app, g, jsonify, request
@@ -12,7 +14,8 @@ from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from app.errors import BadRequest, ProcessingFailed, TooLarge, TwinlensError, WrongShape
-from app.runtime import Runtime, Timings
+from app.pipeline import Timings
+from app.runtime import Runtime
 from config.models import ModelSpec
 
 log = logging.getLogger("twinlens.http")
@@ -30,6 +33,27 @@ def runtime() -> Runtime:
 def note(spec: ModelSpec, timings: Timings) -> None:
     """Tell the request log which model worked for this request, and for how long."""
     g.model, g.timings = spec.key, timings
+
+
+def client_is_gone() -> Callable[[], bool]:
+    """A question for other threads: whether the client of this request has hung up.
+
+    One that only closed its sending side counts as gone, too, as with nginx: nothing tells the two
+    apart before something is sent.
+    """
+    connection: socket.socket | None = request.environ.get("gunicorn.socket")
+
+    def is_gone() -> bool:
+        if connection is None:
+            return False
+        try:
+            return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+        except (BlockingIOError, ValueError):  # nothing to read; TLS sockets know no flags
+            return False
+        except OSError:
+            return True
+
+    return is_gone
 
 
 def uploaded_image() -> tuple[BinaryIO, str]:

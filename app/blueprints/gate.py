@@ -24,10 +24,9 @@ log = logging.getLogger("twinlens.access")
 
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 # Probes, and pages without data. Everything else needs the key where one is set.
-PUBLIC = {
+PROBES = {"health.health", "health.ready"}
+PUBLIC = PROBES | {
     "health.index",
-    "health.health",
-    "health.ready",
     "docs.document",
     "docs.page",
     "docs.asset",
@@ -37,6 +36,7 @@ PUBLIC = {
 def install(app: Flask, settings: Settings) -> None:
     """Register the hooks, in the order in which they run."""
     app.before_request(_start)
+    app.before_request(_check_life)
     app.before_request(_check_key)
     app.before_request(_check_family)
     app.after_request(_finish)
@@ -57,6 +57,13 @@ def _start() -> None:
     g.started = time.monotonic()
     g.request_id = given if _SANE_REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
     request_id.set(g.request_id)
+
+
+def _check_life() -> None:
+    # A request on a kept connection of a process that ends; the probes say so themselves.
+    service = runtime()
+    if service.is_closing() and request.endpoint not in PROBES:
+        raise service.refusal()
 
 
 def _check_key() -> None:

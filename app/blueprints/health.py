@@ -10,9 +10,8 @@ from typing import Any
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from app import memory
 from app.blueprints.exchange import runtime
-from app.models.manager import ModelStatus, State
+from app.models.entry import ModelStatus, State
 from config.version import VERSION
 
 blueprint = Blueprint("health", __name__)
@@ -37,23 +36,26 @@ def index() -> ResponseReturnValue:
 
 @blueprint.get("/health")
 def health() -> ResponseReturnValue:
-    """Alive, and what it does at this moment; waits for nothing."""
+    """Alive, and what it does at this moment; waits for nothing. 503 if memory or device fail."""
     service = runtime()
     settings = service.settings
-    return jsonify(
-        status=_status_word(),
+    reason = "; ".join(service.reports.troubles())
+    answer = jsonify(
+        status="unhealthy" if reason else _status_word(),
+        **({"reason": reason} if reason else {}),
         service="ai",
         model="Depth-Anything-V2",
         model_status=_depth_state(),
         provider="local",
         default_model=settings.default_model,
         device=asdict(service.device()),
-        models=[_describe(status) for status in service.manager.statuses()],
-        memory=asdict(memory.figures()),
+        models=[_describe(status) for status in service.reports.statuses()],
+        memory=asdict(service.reports.memory()),
         queue=asdict(service.waiting_room.figures()),
         version=VERSION,
         workers=settings.web_concurrency,
     )
+    return answer, 503 if reason else 200
 
 
 @blueprint.get("/ready")
@@ -61,16 +63,21 @@ def ready() -> ResponseReturnValue:
     """200 once the default model can answer, else 503 and what is missing."""
     service = runtime()
     is_ready = service.is_ready()
-    status = service.manager.status(service.readiness_model())
+    status = service.reports.status(service.readiness_model())
     body: dict[str, Any] = {
         "ready": is_ready,
         "default_model_loaded": is_ready,
         "default_model": status.spec.key,
         "device": asdict(service.device()),
-        "models": [_describe(each) for each in service.manager.statuses()],
+        "models": [_describe(each) for each in service.reports.statuses()],
     }
     if not is_ready:
-        body["reason"] = status.reason or f"{status.spec.key} is {status.state.replace('_', ' ')}"
+        troubles = "; ".join(service.reports.troubles())
+        if service.is_closing():
+            troubles = "the service is shutting down"
+        body["reason"] = (
+            troubles or status.reason or f"{status.spec.key} is {status.state.replace('_', ' ')}"
+        )
     return jsonify(body), 200 if is_ready else 503
 
 
@@ -104,4 +111,4 @@ def _depth_state() -> State:
     service = runtime()
     if "depth" not in service.settings.enabled_families:
         return "not_loaded"
-    return service.manager.status(service.operations.current_depth_model()).state
+    return service.reports.status(service.operations.current_depth_model()).state

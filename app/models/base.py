@@ -10,6 +10,7 @@ from typing import ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from app.models import weights
 from app.models.store import Checkpoint
 from config.models import ModelSpec
 
@@ -18,6 +19,10 @@ FloatArray = NDArray[np.float32]
 
 class LoadError(Exception):
     """A checkpoint that cannot serve; the message says why, without paths of the host."""
+
+
+class DoesNotFit(LoadError):
+    """Not enough free memory; the message names what is needed and what is free."""
 
 
 class Model(ABC):
@@ -30,6 +35,8 @@ class Model(ABC):
 
     #: Files of the hub repository that loading needs; the last one holds the weights.
     FILES: ClassVar[tuple[str, ...]]
+    #: Only tensors whose names begin so are loaded.
+    PREFIX: ClassVar[str] = ""
 
     def __init__(self, spec: ModelSpec, checkpoint: Checkpoint, weights: str) -> None:
         self.spec = spec
@@ -54,6 +61,14 @@ class Model(ABC):
             LoadError: the checkpoint does not fit the table or is damaged.
         """
 
+    @classmethod
+    def size(cls, checkpoint: Checkpoint) -> int:
+        """Bytes of the weights that loading brings into memory. Raises LoadError."""
+        try:
+            return weights.size(checkpoint.path / cls.FILES[-1], cls.PREFIX)
+        except Exception as error:  # a damaged file makes its parser raise anything
+            raise LoadError("the weights file is damaged or cannot be read") from error
+
     @abstractmethod
     def to_device(self, device: str) -> None:
         """Move the weights to ``device``, a torch device name. Only after the fork."""
@@ -61,6 +76,10 @@ class Model(ABC):
     @abstractmethod
     def warm_up(self) -> None:
         """One pass on a blank input of the usual size: page faults and allocations happen here."""
+
+    def together(self) -> int:
+        """How many inputs of one shape are worth running as one batch on the model's device."""
+        return 1
 
     @abstractmethod
     def infer(self, batch: FloatArray) -> FloatArray:

@@ -23,7 +23,6 @@ from config.models import ModelSpec
 
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
 STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
-_TOWER = "visual."
 _LARGEST_RESIZED = 20_000_000  # pixels
 
 
@@ -31,6 +30,7 @@ class Clip(Model):
     """The image tower of one CLIP checkpoint."""
 
     FILES = ("open_clip_config.json", "open_clip_model.safetensors")
+    PREFIX = "visual."  # the image tower
 
     def __init__(self, spec: ModelSpec, checkpoint: Checkpoint, weights: str, tower: Any) -> None:
         super().__init__(spec, checkpoint, weights)
@@ -65,8 +65,8 @@ class Clip(Model):
                     quick_gelu=spec.activation == "quick_gelu",
                 )
             with safe_open(path, framework="pt") as file:
-                names = [name for name in file.keys() if name.startswith(_TOWER)]  # noqa: SIM118
-                tensors = {name.removeprefix(_TOWER): file.get_tensor(name) for name in names}
+                names = [name for name in file.keys() if name.startswith(cls.PREFIX)]  # noqa: SIM118
+                tensors = {name.removeprefix(cls.PREFIX): file.get_tensor(name) for name in names}
             tower.load_state_dict(tensors, strict=True, assign=True)
             origin = weights.origin(path)
         except LoadError:
@@ -104,6 +104,10 @@ class Clip(Model):
         picture = picture.crop((left, top, left + edge, top + edge))
         pixels = np.asarray(picture, np.float32) / 255
         return np.ascontiguousarray(((pixels - MEAN) / STD).transpose(2, 0, 1))
+
+    def together(self) -> int:
+        """See the base class; on 2 cores a batch of 8 takes 0.8 to 0.95 of the single time."""
+        return 8 if self._device == "cpu" else 32
 
     def infer(self, batch: FloatArray) -> FloatArray:
         """Inputs [n, 3, s, s] to vectors [n, dims], float32, not normalised."""

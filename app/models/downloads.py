@@ -66,13 +66,13 @@ def missing(spec: ModelSpec, reason: str, cache: Path) -> str:
 class Downloads:
     """Made once before the fork; used in every worker."""
 
-    def __init__(self, cache: Path, folder: Path, offline: bool) -> None:
+    def __init__(self, cache: Path, folder: Path, offline: bool, life: tuple[int, int]) -> None:
         self._cache = cache
         self._folder = folder
         self._offline = offline
-        # The download process reads from this pipe and ends when the last process of the service
-        # that holds the other end is gone, however it went.
-        self._life_read, self._life_write = os.pipe()
+        # The download process reads from this pipe and ends when the last process of the service,
+        # each of which holds the other end, is gone, however it went.
+        self._life_read = life[0]
         self._process: subprocess.Popen[bytes] | None = None
 
     def find(self, spec: ModelSpec, files: tuple[str, ...]) -> Checkpoint | None:

@@ -7,56 +7,23 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from typing import Literal
 
 from app import memory
-from app.errors import NotAvailable
 from app.models.base import LoadError, Model
-from app.models.devices import Device, resolve
+from app.models.devices import Device, fault, resolve
 from app.models.downloads import Downloads
+from app.models.entry import Entry, ModelStatus, Wanted, not_available
+from app.models.eviction import make_room
 from app.models.registry import FAMILIES
 from app.models.store import Checkpoint
 from config.models import ModelSpec
 
 log = logging.getLogger("twinlens.models")
 
-Wanted = Literal["auto", "cpu", "gpu"]
-State = Literal["not_loaded", "downloading", "loading", "loaded", "unavailable"]
-
 # After a failed load, requests get the reason at once for this long instead of trying again.
 _REMEMBER_FAILURE_SECONDS = 30.0
-_RETRY_AFTER_SECONDS = 10
-
-
-@dataclass(frozen=True)
-class ModelStatus:
-    """What is known of one model; ``reason`` says why it is unavailable."""
-
-    spec: ModelSpec
-    state: State
-    on_disk: bool
-    reason: str | None = None
-    device: Device | None = None
-    weights: str | None = None
-    downloaded_bytes: int | None = None
-    total_bytes: int | None = None
-
-
-@dataclass
-class _Entry:
-    """One model of this process. ``lock`` is held while it is loaded, so that others wait."""
-
-    spec: ModelSpec
-    lock: threading.Lock = field(default_factory=threading.Lock)
-    model: Model | None = None
-    #: None while the weights are only mapped in host memory, as in the master
-    device: Device | None = None
-    loading: bool = False
-    failure: str | None = None
-    failed_at: float = 0.0
 
 
 class Manager:
@@ -67,10 +34,19 @@ class Manager:
     """
 
     def __init__(self, specs: Iterable[ModelSpec], downloads: Downloads, device: str) -> None:
-        self._entries = {spec.key: _Entry(spec) for spec in specs}
+        self._entries = {spec.key: Entry(spec) for spec in specs}
         self._downloads = downloads
         self._device_setting = device
         self._device: Device | None = None
+        self._counting = threading.Lock()
+        #: which of the workers this is: they are spread over several devices
+        self.worker = 0
+        #: told when the state of a model has changed
+        self.on_change: Callable[[], None] = lambda: None
+        #: told that the device is lost for this process
+        self.on_lost: Callable[[], None] = lambda: None
+        #: told which model has to go because another one needs its memory
+        self.on_evict: Callable[[ModelSpec], object] = lambda _: None
 
     # -- use -----------------------------------------------------------------------------------
 
@@ -83,6 +59,13 @@ class Manager:
             with entry.lock, suppress(LoadError), self._remembering(entry):
                 entry.model = self._load(spec, checkpoint)
 
+    def adopt(self, other: Manager) -> None:
+        """Before the fork, at a reload: take over what the one before has mapped already."""
+        for key, entry in self._entries.items():
+            before = other._entries.get(key)
+            if before is not None and before.spec == entry.spec:
+                entry.model = before.model
+
     def check(self, spec: ModelSpec) -> None:
         """Whether a lease can be had, without waiting: an answer that is no is given at once.
 
@@ -93,10 +76,12 @@ class Manager:
         if entry.model is not None:
             return
         if entry.failure and time.monotonic() - entry.failed_at < _REMEMBER_FAILURE_SECONDS:
-            raise _not_available(spec, entry.failure)
+            raise not_available(spec, entry.failure)
         if not self.on_disk(spec):
             self._downloads.request(spec, FAMILIES[spec.family].FILES)
-            raise _not_available(spec, "its weights are not on disk yet; downloading them")
+            raise not_available(
+                spec, LoadError("its weights are not on disk yet; downloading them")
+            )
 
     @contextmanager
     def lease(self, spec: ModelSpec) -> Iterator[Model]:
@@ -108,7 +93,11 @@ class Manager:
         entry = self._entries[spec.key]
         with entry.lock:
             model = self._ready(entry)
-        yield model  # an unload meanwhile takes nothing from under its user
+        self._count(entry, 1)
+        try:
+            yield model  # an unload meanwhile takes nothing from under its user
+        finally:
+            self._count(entry, -1)
 
     # -- management ----------------------------------------------------------------------------
 
@@ -122,8 +111,8 @@ class Manager:
         """
         entry = self._entries[spec.key]
         with entry.lock:
-            target = self._target(entry, wanted)
-            if entry.device != target:
+            target = entry.device or self.device() if wanted == "auto" else self._target(wanted)
+            if entry.model is None or entry.device != target:
                 self._bring(entry, target)
         return target
 
@@ -133,6 +122,7 @@ class Manager:
         with entry.lock:
             entry.model, entry.device, entry.failure = None, None, None
         memory.clean_up()
+        self.on_change()
 
     # -- state ---------------------------------------------------------------------------------
 
@@ -146,7 +136,7 @@ class Manager:
         if entry.loading:
             return ModelStatus(spec, "loading", on_disk)
         if entry.failure is not None:
-            return ModelStatus(spec, "unavailable", on_disk, reason=entry.failure)
+            return ModelStatus(spec, "unavailable", on_disk, reason=str(entry.failure))
         download = None if on_disk else self._downloads.state(spec)
         if download is None:
             return ModelStatus(spec, "not_loaded", on_disk)
@@ -158,18 +148,31 @@ class Manager:
         reason = f"not on disk and cannot be downloaded: {download.error}"
         return ModelStatus(spec, "unavailable", on_disk, reason=reason)
 
-    def statuses(self) -> list[ModelStatus]:
-        """All models, in the order of the table."""
-        return [self.status(entry.spec) for entry in self._entries.values()]
+    def is_loaded(self, spec: ModelSpec) -> bool:
+        """Whether it is on a device of this process."""
+        return self._entries[spec.key].device is not None
+
+    def use(self, spec: ModelSpec) -> tuple[bool, float]:
+        """Whether a request holds it, and when one last did; monotonic seconds."""
+        entry = self._entries[spec.key]
+        return entry.leases > 0, entry.used_at
+
+    def has_gpu(self) -> bool:
+        """Whether "gpu" means anything else than the CPU here. Raises LoadError."""
+        return self._target("gpu").is_gpu
 
     def on_disk(self, spec: ModelSpec) -> bool:
         """Whether the checkpoint is complete on disk."""
         return self._find(spec) is not None
 
+    def known_device(self) -> Device | None:
+        """The device, if this process has used it already; asking creates no context."""
+        return self._device
+
     def device(self) -> Device:
         """The device of this process; only after the fork. Raises LoadError."""
         if self._device is None:
-            self._device = resolve(self._device_setting)
+            self._device = resolve(self._device_setting, self.worker)
             log.info("using device %s (%s)", self._device.type, self._device.name)
         return self._device
 
@@ -178,7 +181,7 @@ class Manager:
     def _find(self, spec: ModelSpec) -> Checkpoint | None:
         return self._downloads.find(spec, FAMILIES[spec.family].FILES)
 
-    def _ready(self, entry: _Entry) -> Model:
+    def _ready(self, entry: Entry) -> Model:
         """The model, on some device."""
         if entry.model is not None and entry.device is not None:
             return entry.model
@@ -188,37 +191,46 @@ class Manager:
                 device = self.device()
             return self._bring(entry, device)
         except LoadError as error:
-            raise _not_available(entry.spec, str(error)) from error
+            raise not_available(entry.spec, error) from error
 
-    def _target(self, entry: _Entry, wanted: Wanted) -> Device:
+    def _target(self, wanted: Wanted) -> Device:
         if wanted == "cpu":
             return resolve("cpu")
-        if wanted == "gpu":
-            own = self.device()
-            return own if own.is_gpu else resolve("auto")
-        return entry.device or self.device()
+        own = self.device()
+        return own if own.is_gpu or wanted == "auto" else resolve("auto", self.worker)
 
-    def _bring(self, entry: _Entry, target: Device) -> Model:
+    def _bring(self, entry: Entry, target: Device) -> Model:
         """Load and warm the model on a device. Raises LoadError."""
         started = time.monotonic()
         entry.loading = True
+        self.on_change()
         try:
             with self._remembering(entry):
                 # A host copy can be moved as it is; one that is in use on a device cannot.
                 model = entry.model if entry.device is None else None
+                checkpoint = self._find(entry.spec)
+                if model is None and checkpoint is None:
+                    raise LoadError("its weights are not on disk")
+                if checkpoint is not None:
+                    need = FAMILIES[entry.spec.family].size(checkpoint)
+                    others = [each for each in self._entries.values() if each is not entry]
+                    make_room(need, target, others, self.on_evict)
                 if model is None:
-                    checkpoint = self._find(entry.spec)
-                    if checkpoint is None:
-                        raise LoadError("its weights are not on disk")
+                    assert checkpoint is not None
                     model = self._load(entry.spec, checkpoint)
                 try:
                     model.to_device(target.type)
                     model.warm_up()
-                except RuntimeError as error:  # torch: out of memory, a lost device
+                except (RuntimeError, MemoryError) as error:
+                    if fault(error) == "lost":
+                        self.on_lost()
+                    memory.clean_up()
                     raise LoadError("the device refused the model") from error
         finally:
             entry.loading = False
-        entry.model, entry.device = model, target
+            self.on_change()
+        entry.model, entry.device, entry.used_at = model, target, time.monotonic()
+        self.on_change()
         elapsed = time.monotonic() - started
         log.info("%s is warm on %s after %.2f s", entry.spec.key, target.type, elapsed)
         return model
@@ -230,22 +242,19 @@ class Manager:
         log.info("%s (%s weights) mapped in %.2f s", spec.key, model.weights, elapsed)
         return model
 
+    def _count(self, entry: Entry, leases: int) -> None:
+        with self._counting:
+            entry.leases += leases
+            entry.used_at = time.monotonic()
+
     @contextmanager
-    def _remembering(self, entry: _Entry) -> Iterator[None]:
+    def _remembering(self, entry: Entry) -> Iterator[None]:
         """Keep the reason of a failed load, so that everybody who asks is told."""
         try:
             yield
         except LoadError as failure:
-            entry.failure, entry.failed_at = str(failure), time.monotonic()
+            entry.failure, entry.failed_at = failure, time.monotonic()
             cause = failure.__cause__
             log.error("%s is unavailable: %s", entry.spec.key, failure, exc_info=cause)
             raise
         entry.failure = None
-
-
-def _not_available(spec: ModelSpec, reason: str) -> NotAvailable:
-    if spec.family == "depth":  # the exact words of the replaced service; /health has the reason
-        message = "Depth estimation model is not available"
-        return NotAvailable(message, retry_after=_RETRY_AFTER_SECONDS)
-    message = f"{spec.key}: {reason}"
-    return NotAvailable(message, title="Model not available", retry_after=_RETRY_AFTER_SECONDS)

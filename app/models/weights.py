@@ -4,11 +4,28 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from safetensors import safe_open
 
 PUBLISHED = "published"
+_LARGEST_HEADER = 100_000_000  # bytes; the format's own limit
+
+
+def size(path: Path, prefix: str) -> int:
+    """Bytes of all tensors whose names begin with ``prefix``, from the file's header.
+
+    Source: the safetensors format. Raises OSError, ValueError, KeyError: not a safetensors file.
+    """
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > _LARGEST_HEADER:
+            raise ValueError("not a safetensors file")
+        header = json.loads(file.read(length))
+    tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
+    spans = [entry["data_offsets"] for name, entry in tensors.items() if name.startswith(prefix)]
+    return sum(end - begin for begin, end in spans)
 
 
 def origin(path: Path) -> str:

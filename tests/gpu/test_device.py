@@ -12,7 +12,7 @@ import torch
 
 from app.models.clip import Clip
 from app.models.depth_anything import DepthAnything
-from app.models.manager import Wanted
+from app.models.entry import Wanted
 from app.runtime import Runtime
 from config.settings import Settings
 from tests.pictures import picture

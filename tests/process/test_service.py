@@ -4,18 +4,22 @@
 
 from __future__ import annotations
 
+import io
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image
 
 from benchmarks.service import PROJECT, Service
 from tests.fake_hub import FakeHub
 from tests.pictures import encoded, picture
 
 
-def ask(service: Service, port: int, number: int) -> bytes:
+def ask(service: Service, port: int, number: int) -> NDArray[np.float64]:
     """One request of either kind; the part of the answer that must always be the same."""
     if number % 2:
         files = {"image": ("a.png", encoded(picture(300 + number, 200)))}
@@ -24,7 +28,9 @@ def ask(service: Service, port: int, number: int) -> bytes:
         files = {"image": ("a.png", encoded(picture(200 + number, 300)))}
         response = service.post("/embed-image", port, files=files)
     assert response.status_code == 200, response.text
-    return response.content
+    if number % 2:
+        return np.asarray(Image.open(io.BytesIO(response.content)), float)
+    return np.asarray(response.json()["embedding"])
 
 
 @pytest.mark.timeout(180)
@@ -42,7 +48,10 @@ def test_inference_works_in_forked_workers_and_all_ends_well(hub: Path, tmp_path
         with ThreadPoolExecutor(8) as pool:
             first = list(pool.map(ask, [service] * 24, ports, range(24)))
             again = list(pool.map(ask, [service] * 24, reversed(ports), range(24)))
-        assert first == again
+        for one, other in zip(first, again, strict=True):
+            # Vectors come from batches of different sizes, which round differently.
+            assert one.shape == other.shape
+            assert np.abs(one - other).max() < 1e-5
         workers = service.workers()
         assert service.stop() == 0
         assert not any(worker.is_running() for worker in workers)

@@ -40,7 +40,7 @@ def make_downloads(tmp_path: Path) -> Iterator[Callable[[], Downloads]]:
     def make() -> Downloads:
         folder = tmp_path / f"service-{len(made)}"
         folder.mkdir()
-        made.append(Downloads(tmp_path / "cache", folder, offline=False))
+        made.append(Downloads(tmp_path / "cache", folder, offline=False, life=os.pipe()))
         return made[-1]
 
     yield make
@@ -223,7 +223,7 @@ def test_a_wait_ends_when_the_model_is_deleted(
 
 
 def test_offline_starts_nothing(tmp_path: Path, spec: ModelSpec) -> None:
-    downloads = Downloads(tmp_path / "cache", tmp_path, offline=True)
+    downloads = Downloads(tmp_path / "cache", tmp_path, offline=True, life=os.pipe())
     with pytest.raises(DownloadFailed, match="HF_HUB_OFFLINE is set"):
         downloads.wait(spec, FILES)
     assert not processes()

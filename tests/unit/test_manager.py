@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, Self
 import numpy as np
 import pytest
 
+from app import memory
 from app.errors import NotAvailable
 from app.models import manager as manager_module
 from app.models.base import FloatArray, LoadError, Model
@@ -41,6 +43,10 @@ class SlowModel(Model):
             raise LoadError(SlowModel.failure)
         return cls(spec, checkpoint, "published")
 
+    @classmethod
+    def size(cls, checkpoint: Checkpoint) -> int:
+        return 100 * 2**20
+
     def to_device(self, device: str) -> None:
         pass
 
@@ -62,7 +68,7 @@ def manager(
 ) -> Manager:
     SlowModel.loads, SlowModel.failure = 0, None
     monkeypatch.setattr(manager_module, "FAMILIES", {"depth": SlowModel, "embedding": SlowModel})
-    return Manager(specs, Downloads(hub, tmp_path, offline=True), "cpu")
+    return Manager(specs, Downloads(hub, tmp_path, offline=True, life=os.pipe()), "cpu")
 
 
 def test_many_callers_one_load(manager: Manager, specs: tuple[ModelSpec, ...]) -> None:
@@ -114,7 +120,7 @@ def test_a_failure_is_remembered_for_a_while(
 
 
 def test_what_is_not_on_disk_says_so(tmp_path: Path, specs: tuple[ModelSpec, ...]) -> None:
-    manager = Manager(specs, Downloads(tmp_path, tmp_path, offline=True), "cpu")
+    manager = Manager(specs, Downloads(tmp_path, tmp_path, offline=True, life=os.pipe()), "cpu")
     assert manager.status(specs[0]).state == "not_loaded"
     with (
         pytest.raises(NotAvailable, match="Depth estimation model is not available"),
@@ -129,7 +135,47 @@ def test_what_is_not_on_disk_says_so(tmp_path: Path, specs: tuple[ModelSpec, ...
 def test_a_device_that_is_not_there(
     hub: Path, tmp_path: Path, specs: tuple[ModelSpec, ...]
 ) -> None:
-    manager = Manager(specs, Downloads(hub, tmp_path, offline=True), "cuda:7")
+    manager = Manager(specs, Downloads(hub, tmp_path, offline=True, life=os.pipe()), "cuda:7")
     with pytest.raises(NotAvailable), manager.lease(specs[0]):
         pass
     assert manager.status(specs[0]).reason == "DEVICE=cuda:7, but this machine has no such device"
+
+
+def test_idle_models_make_room_the_least_recently_used_first(
+    manager: Manager, specs: tuple[ModelSpec, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each takes 100 MB, and 256 MB are wanted beside it for its work."""
+    total = 600 * 2**20
+
+    def free(_: str) -> int:
+        return total - sum(manager.is_loaded(spec) for spec in specs) * 100 * 2**20
+
+    monkeypatch.setattr(memory, "free", free)
+    evicted: list[str] = []
+    manager.on_evict = lambda spec: evicted.append(spec.key)
+    for spec in specs[:3]:
+        with manager.lease(spec):
+            pass
+    with manager.lease(specs[0]), manager.lease(specs[3]):  # the first is in use, the second idle
+        assert evicted == ["base"]
+    with manager.lease(specs[4]):
+        assert evicted == ["base", "large"]
+    total = 300 * 2**20
+    manager.load(specs[0])  # what is loaded stays
+    with (
+        pytest.raises(NotAvailable, match="needs 356 MB of memory and 300 MB are free") as error,
+        manager.lease(specs[1]),
+    ):
+        pass
+    assert error.value.status == 503
+    assert not any(manager.is_loaded(spec) for spec in specs)
+
+
+def test_a_model_in_use_is_not_evicted(
+    manager: Manager, specs: tuple[ModelSpec, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with manager.lease(specs[0]):
+        monkeypatch.setattr(memory, "free", lambda _: 0)
+        with pytest.raises(NotAvailable, match="0 MB are free"), manager.lease(specs[1]):
+            pass
+        assert manager.is_loaded(specs[0])

@@ -169,7 +169,7 @@ def test_a_defect_of_ours_tells_nothing(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("secret path /srv/app")
 
-    monkeypatch.setattr(app.extensions["twinlens"], "depth", broken)
+    monkeypatch.setattr(app.extensions["twinlens"].pipeline, "depth", broken)
     response = upload(client, "/api/depth", encoded(picture(20, 20)))
     assert "secret" not in assert_error(response, 500, "Processing failed")
 
@@ -199,6 +199,7 @@ def test_ready_follows_the_default_model(client: FlaskClient) -> None:
 def test_a_page_of_any_origin_may_embed(settings: Settings) -> None:
     """What fetch() in a browser does for a POST with JSON: ask first, then send."""
     runtime = Runtime(settings.model_copy(update={"cors_allowed_origins": ("*",)}))
+    runtime.start()
     client = create_app(runtime.settings, runtime).test_client()
     page = {"Origin": "http://localhost:3000"}
     asks = {

@@ -1,19 +1,23 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What a user does with models: load, unload, download, delete, and which one is current."""
+"""What a user does with models: load, unload, download, delete, and which one is current.
+
+All of it acts on the whole service, whichever worker is asked.
+"""
 
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 
 from app.errors import Busy, OperationFailed
 from app.models.base import LoadError
 from app.models.choice import Choice
 from app.models.devices import Device
 from app.models.downloads import DownloadFailed, Downloads
-from app.models.manager import Manager, Wanted
+from app.models.entry import Wanted
+from app.models.manager import Manager
 from app.models.registry import FAMILIES, Registry
+from app.workers import Workers
 from config.models import ModelSpec
 
 MAX_WAITING = 4
@@ -23,17 +27,26 @@ class Operations:
     """Each raises OperationFailed with the reason, or Busy; doing again what is done succeeds."""
 
     def __init__(
-        self, registry: Registry, manager: Manager, downloads: Downloads, folder: Path, default: str
+        self,
+        registry: Registry,
+        manager: Manager,
+        workers: Workers,
+        downloads: Downloads,
+        choice: Choice,
     ) -> None:
         self._registry = registry
         self._manager = manager
+        self._workers = workers
         self._downloads = downloads
-        self._choice = Choice(folder, default)
+        self._choice = choice
         self._waiting = threading.Semaphore(MAX_WAITING)
 
     def current_depth_model(self) -> ModelSpec:
         """The depth model of requests that name none: the one that was loaded last."""
-        return self._registry.get(self._choice.get(), "depth")
+        key = self._choice.get()
+        known = {spec.key: spec for spec in self._registry.specs("depth")}
+        # A reload may have taken the chosen one out of the table.
+        return known.get(key) or self._registry.default("depth")
 
     def load(self, spec: ModelSpec, wanted: Wanted) -> Device:
         """Download if need be, load, and make a depth model the current one; says on which device.
@@ -42,7 +55,7 @@ class Operations:
         """
         self.download(spec)
         try:
-            device = self._manager.load(spec, wanted)
+            device = self._workers.load(spec, wanted)
         except LoadError as error:
             raise OperationFailed(f"{spec.key}: {error}", title="Load failed") from error
         if spec.family == "depth":
@@ -51,7 +64,7 @@ class Operations:
 
     def unload(self, spec: ModelSpec) -> None:
         """Unload a model; if it was the current one, DEPTH_MODEL is current again."""
-        self._manager.unload(spec)
+        self._workers.unload(spec)
         self._choice.reset(spec.key)
 
     def download(self, spec: ModelSpec) -> None:

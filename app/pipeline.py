@@ -1,0 +1,178 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""The path of a request: wait for a turn, prepare, infer, finish."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+
+from app import images
+from app.admission import WaitingRoom
+from app.errors import ProcessingFailed, TwinlensError
+from app.models.base import FloatArray, Model
+from app.models.clip import Clip
+from app.models.depth_anything import DepthAnything
+from app.models.manager import Manager
+from app.tickets import Ticket
+from app.workers import Workers
+from config.models import ModelSpec
+
+log = logging.getLogger("twinlens.pipeline")
+
+
+@dataclass
+class Timings:
+    """Seconds that a request waited for its turn, and that the network ran."""
+
+    wait: float = 0.0
+    infer: float = 0.0
+
+
+@dataclass(frozen=True)
+class DepthMap:
+    """A map as an 8-bit greyscale PNG of the upright photo's size, near = bright."""
+
+    png: bytes
+    weights: str
+    timings: Timings
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """For each image in order a vector [dims] float32, or what was wrong with it."""
+
+    vectors: list[FloatArray | TwinlensError]
+    #: shortest edge that the sources were brought to, pixels
+    image_size: int
+    weights: str
+    timings: Timings
+
+
+class Pipeline:
+    """What a caller's thread goes through; only ``infer`` runs elsewhere, on a device thread."""
+
+    def __init__(
+        self,
+        room: WaitingRoom,
+        manager: Manager,
+        workers: Workers,
+        cores: int,
+        max_pixels: int,
+    ) -> None:
+        self._room = room
+        self._manager = manager
+        self._workers = workers
+        self._max_pixels = max_pixels
+        # Decoding and encoding take a core and, for a large photo, much memory.
+        self._cores = threading.BoundedSemaphore(cores)
+        #: set when memory was used that may be given back later
+        self.worked = threading.Event()
+
+    def depth(
+        self, photo: BinaryIO, spec: ModelSpec, is_gone: Callable[[], bool] = lambda: False
+    ) -> DepthMap:
+        """The depth map of a photo.
+
+        Args:
+            photo: a file in one of ``images.FORMATS``.
+            spec: a depth model.
+            is_gone: tells whether the client has hung up.
+
+        Raises:
+            TwinlensError: whatever is wrong with the photo or the service.
+        """
+        timings = Timings()
+        with self._turn(spec, 1, is_gone, timings) as (ticket, model):
+            assert isinstance(model, DepthAnything)
+            with self._cores:
+                with photo:
+                    picture = images.decode(photo, self._max_pixels)
+                size = picture.size
+                inputs = model.prepare(picture)
+                del picture  # a photo is large; only its size is needed from here on
+            disparity = self._infer(ticket, model, inputs[None], timings)[0]
+        with self._cores:
+            png = images.encode_png(model.finish(disparity, *size))
+        return DepthMap(png, model.weights, timings)
+
+    def embed(
+        self,
+        sources: Sequence[BinaryIO | TwinlensError],
+        spec: ModelSpec,
+        *,
+        normalize: bool,
+        image_size: int | None,
+        is_gone: Callable[[], bool] = lambda: False,
+    ) -> Embeddings:
+        """The vectors of images, computed as one batch.
+
+        A source that could not be had, or that is no image, gives its error and spoils nothing for
+        the others. Raises a TwinlensError where nothing at all can be computed.
+        """
+        timings = Timings()
+        results: list[FloatArray | TwinlensError] = []
+        inputs: list[FloatArray] = []
+        with self._turn(spec, len(sources), is_gone, timings) as (ticket, model):
+            assert isinstance(model, Clip)
+            for source in sources:
+                try:
+                    if isinstance(source, TwinlensError):
+                        raise source
+                    with source, self._cores:
+                        picture = images.decode(source, self._max_pixels)
+                        inputs.append(model.prepare(picture, image_size))
+                        del picture  # large, and not needed any more
+                    results.append(inputs[-1])  # keeps the place of its vector
+                except TwinlensError as error:
+                    results.append(error)
+            outputs = self._infer(ticket, model, np.stack(inputs), timings) if inputs else ()
+        rows = iter(outputs)
+        vectors = [
+            result
+            if isinstance(result, TwinlensError)
+            else self._vector(model, next(rows), normalize)
+            for result in results
+        ]
+        assert spec.image_size is not None
+        return Embeddings(vectors, image_size or spec.image_size, model.weights, timings)
+
+    @staticmethod
+    def _vector(model: Clip, output: FloatArray, normalize: bool) -> FloatArray | TwinlensError:
+        try:
+            return model.finish(output, normalize)
+        except ArithmeticError:
+            log.exception("a vector is unusable")
+            return ProcessingFailed()
+
+    @contextmanager
+    def _turn(
+        self, spec: ModelSpec, count: int, is_gone: Callable[[], bool], timings: Timings
+    ) -> Iterator[tuple[Ticket, Model]]:
+        """Wait for a turn with a model, which is loaded meanwhile if need be."""
+        self._manager.check(spec)
+        entered = self._room.enter(spec.key, count, is_gone)
+        with entered as ticket, self._workers.lease(spec) as model:
+            started = time.monotonic()
+            self._room.wait_for_turn(ticket, model.together())
+            timings.wait = time.monotonic() - started
+            self.worked.set()
+            yield ticket, model
+
+    def _infer(
+        self, ticket: Ticket, model: Model, inputs: FloatArray, timings: Timings
+    ) -> FloatArray:
+        prepared = time.monotonic()
+        ticket.images = len(inputs)
+        outputs = self._room.run(ticket, model, inputs)
+        assert ticket.started is not None
+        timings.wait += ticket.started - prepared
+        timings.infer = time.monotonic() - ticket.started
+        return outputs

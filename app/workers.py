@@ -1,0 +1,219 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""All workers as one: what they are told to hold and to do.
+
+Orders are one file that any worker writes. Each follows them in its own time and writes a report;
+an answer of any worker is made of the reports of all. A worker that is forked later, also in the
+place of one that crashed, follows the same orders.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+from pydantic import BaseModel, Field
+
+from app import memory
+from app.board import Board
+from app.errors import NotAvailable
+from app.models import atomic
+from app.models.base import LoadError, Model
+from app.models.devices import Device
+from app.models.entry import Wanted
+from app.models.manager import Manager
+from app.reports import Reports
+from config.models import ModelSpec
+
+log = logging.getLogger("twinlens.workers")
+
+# How long the answer to an order waits for the workers that did not take it.
+_LOAD_SECONDS = 10.0
+_CLEAN_UP_SECONDS = 5.0
+_LOOK_SECONDS = 0.02
+# Followed as a model's orders are, under this name, which no model can have.
+_CLEAN_UP = "*"
+
+
+class Order(BaseModel):
+    """Load a model, or unload it where no device is wanted."""
+
+    number: int
+    wanted: Wanted | None
+
+
+class Orders(BaseModel):
+    """What all workers are told; numbers grow."""
+
+    number: int = 0
+    clean_up: int = 0
+    models: dict[str, Order] = Field(default_factory=dict)
+
+
+class Workers:
+    """The part of this worker in the whole."""
+
+    def __init__(self, board: Board, manager: Manager, specs: Iterable[ModelSpec]) -> None:
+        self._board = board
+        self._manager = manager
+        self._specs = {spec.key: spec for spec in specs}
+        self.reports = Reports(board, manager, self._specs.values())
+        self._file = board.folder / "orders.json"
+        self._following = threading.Lock()
+        manager.on_change = self.reports.write
+        manager.on_evict = self.want_no_more
+
+    # -- orders --------------------------------------------------------------------------------
+
+    def want(self, spec: ModelSpec, wanted: Wanted) -> int:
+        """Have every worker load a model; gives the number of the order."""
+        return self._order(spec, wanted)
+
+    def want_no_more(self, spec: ModelSpec) -> int:
+        """Have every worker unload it."""
+        return self._order(spec, None)
+
+    def load(self, spec: ModelSpec, wanted: Wanted) -> Device:
+        """Load a model that is on disk in every worker; cheap when that is done already.
+
+        Raises:
+            LoadError: it failed in some worker; the message says why.
+        """
+        found = [report.models.get(spec.key) for report in self.reports.all()]
+        devices = [each.device if each and each.state == "loaded" else None for each in found]
+        if all(device is not None and self._serves(device, wanted) for device in devices):
+            assert devices[0] is not None
+            return devices[0]
+        number = self.want(spec, wanted)
+        self.follow()
+        self._wait(spec.key, number, _LOAD_SECONDS)
+        found = [report.models.get(spec.key) for report in self.reports.all()]
+        for each in found:
+            if each is not None and each.state == "unavailable":
+                self._withdraw(spec, number)
+                raise LoadError(each.reason)
+        loaded = [each.device for each in found if each is not None and each.device is not None]
+        if not loaded:
+            raise LoadError("it was unloaded meanwhile")
+        return loaded[0]
+
+    def unload(self, spec: ModelSpec) -> None:
+        """Unload a model in every worker; requests that hold it finish with it."""
+        number = self.want_no_more(spec)
+        self.follow()
+        self._wait(spec.key, number, _LOAD_SECONDS)
+
+    @contextmanager
+    def lease(self, spec: ModelSpec) -> Iterator[Model]:
+        """Lend the model, see Manager; where it had to be loaded the other workers load it, too."""
+        was_loaded = self._manager.is_loaded(spec)
+        with self._manager.lease(spec) as model:
+            if not was_loaded:
+                order = self._read().models.get(spec.key)
+                if order is None or order.wanted is None:
+                    self.want(spec, "auto")
+            yield model
+
+    def clean_up(self) -> memory.CleanUp:
+        """Clean up in every worker; the sum of what they say, memory of the largest."""
+        with self._board.locked():
+            orders = self._read()
+            orders.number += 1
+            number = orders.clean_up = orders.number
+            self._write(orders)
+        self._board.ring()
+        self.follow()
+        self._wait(_CLEAN_UP, number, _CLEAN_UP_SECONDS)
+        done = [report.cleaned for report in self.reports.all() if report.cleaned is not None]
+        return memory.CleanUp(
+            gc_collected=sum(each.gc_collected for each in done),
+            gpu_freed_mb=round(sum(each.gpu_freed_mb for each in done), 1),
+            process_rss_mb=max(each.process_rss_mb for each in done),
+            gpu_allocated_mb=round(sum(each.gpu_allocated_mb for each in done), 1),
+            gpu_reserved_mb=round(sum(each.gpu_reserved_mb for each in done), 1),
+        )
+
+    def follow(self) -> None:
+        """Do what the orders say and this worker has not done yet, and report."""
+        with self._following:
+            orders = self._read()
+            for key, order in orders.models.items():
+                if key in self._specs:  # the table may have changed at a reload
+                    self._obey(self._specs[key], order)
+            if orders.clean_up > self.reports.followed.get(_CLEAN_UP, 0):
+                self.reports.cleaned = memory.clean_up()
+                self.reports.followed[_CLEAN_UP] = orders.clean_up
+        self.reports.write()
+
+    def unload_idle(self, seconds: float) -> None:
+        """Have models unloaded that no worker used for so long."""
+        reports = self.reports.all()
+        for key, spec in self._specs.items():
+            found = [report.models[key] for report in reports if key in report.models]
+            loaded = [each for each in found if each.state == "loaded"]
+            idle = not any(each.in_use for each in found)
+            if loaded and idle:
+                used_at = max(each.used_at for each in loaded)
+                if time.monotonic() - used_at >= seconds:
+                    self.want_no_more(spec)
+
+    # -- inside --------------------------------------------------------------------------------
+
+    def _order(self, spec: ModelSpec, wanted: Wanted | None) -> int:
+        with self._board.locked():
+            orders = self._read()
+            orders.number += 1
+            orders.models[spec.key] = Order(number=orders.number, wanted=wanted)
+            self._write(orders)
+        self._board.ring()
+        return orders.number
+
+    def _withdraw(self, spec: ModelSpec, number: int) -> None:
+        """Nobody need try again what failed."""
+        with self._board.locked():
+            orders = self._read()
+            if spec.key in orders.models and orders.models[spec.key].number == number:
+                del orders.models[spec.key]
+                self._write(orders)
+
+    def _read(self) -> Orders:
+        try:
+            return Orders.model_validate_json(self._file.read_bytes())
+        except FileNotFoundError:
+            return Orders()
+
+    def _write(self, orders: Orders) -> None:
+        atomic.write_text(self._file, orders.model_dump_json())
+
+    def _obey(self, spec: ModelSpec, order: Order) -> None:
+        is_new = self.reports.followed.get(spec.key) != order.number
+        if order.wanted is None:
+            if is_new:
+                self._manager.unload(spec)
+        elif is_new or not self._manager.is_loaded(spec):
+            try:
+                if not is_new or not self._manager.on_disk(spec):
+                    # Asks for its download, again if that process died; and after a failure
+                    # says no for a while.
+                    self._manager.check(spec)
+                self._manager.load(spec, order.wanted)
+            except (NotAvailable, LoadError):
+                pass  # the manager has logged it, and its status says why
+        self.reports.followed[spec.key] = order.number
+
+    def _wait(self, key: str, number: int, seconds: float) -> None:
+        """Until all workers have followed, or one of them seems to be stuck."""
+        end = time.monotonic() + seconds
+        while not all(report.followed.get(key, 0) >= number for report in self.reports.all()):
+            if time.monotonic() > end:
+                log.warning("not all workers followed an order within %g s", seconds)
+                return
+            time.sleep(_LOOK_SECONDS)
+
+    def _serves(self, device: Device, wanted: Wanted) -> bool:
+        if wanted == "auto":
+            return True
+        return device.is_gpu == (wanted == "gpu" and self._manager.has_gpu())

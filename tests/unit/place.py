@@ -1,0 +1,90 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""A waiting room with a device, and callers to fill it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+
+from app.admission import WaitingRoom
+from app.board import Board
+from app.errors import NotAvailable
+from app.inference import DeviceThreads
+from app.tickets import FloatArray
+
+
+class Doubling:
+    """A model whose outputs tell which input they belong to; the test holds it back."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.batches: list[list[float]] = []
+        self.fail: Callable[[FloatArray], None] = lambda _: None
+
+    def order(self) -> list[float]:
+        return [number for batch in self.batches for number in batch]
+
+    def infer(self, batch: FloatArray) -> FloatArray:
+        self.go.wait(10)
+        self.batches.append([float(each.flat[0]) for each in batch])
+        self.fail(batch)
+        return batch.reshape(len(batch), -1) * 2
+
+
+class Place:
+    """A room with one device, and callers to fill it."""
+
+    def __init__(self, max_queue: int = 100, wait: float = 10, inference: float = 10) -> None:
+        self.board = Board()
+        self.room = WaitingRoom(self.board, 1, 1, max_queue, wait, inference)
+        self.model = Doubling()
+        self.lost = False
+        self.device = DeviceThreads(self.room, 1, self._lose)
+        self.device.start()
+        self.pool = ThreadPoolExecutor(64)
+        self.called: list[float] = []
+
+    def _lose(self) -> None:
+        self.lost = True
+
+    def ask(
+        self,
+        number: float,
+        key: str = "a",
+        together: int = 4,
+        is_gone: Callable[[], bool] = lambda: False,
+        shape: tuple[int, ...] = (1,),
+    ) -> Future[float]:
+        """In a thread of its own; returns when the caller has its place."""
+
+        def call() -> float:
+            with self.room.enter(key, 1, is_gone) as ticket:
+                entered.set()
+                self.room.wait_for_turn(ticket, together)
+                self.called.append(number)
+                inputs = np.full((1, *shape), number, np.float32)
+                return float(self.room.run(ticket, self.model, inputs).flat[0])
+
+        entered = threading.Event()
+        future = self.pool.submit(call)
+        while not entered.is_set() and not future.done():
+            time.sleep(0.001)
+        time.sleep(0.002)  # so that it asks for its turn before the next one comes
+        return future
+
+    def wait_until_busy(self) -> None:
+        """Until the device has taken the first request."""
+        while not self.room._running:
+            time.sleep(0.001)
+
+    def close(self) -> None:
+        self.model.go.set()
+        self.room.close(lambda: NotAvailable("closed"))
+        assert self.device.stop(5)
+        self.pool.shutdown()
+        self.board.close()
