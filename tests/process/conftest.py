@@ -1,0 +1,91 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""A service that fails when the test wants it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from benchmarks.service import PROJECT, Service
+from tests.pictures import encoded, picture
+from tests.services import start  # noqa: F401
+
+SMALL = encoded(picture(60, 40))
+
+
+class Faulty:
+    """A service under tests/process/faults.conf.py, and clients of it."""
+
+    def __init__(self, service: Service, folder: Path) -> None:
+        self.service = service
+        self.folder = folder
+        self.pool = ThreadPoolExecutor(64)
+
+    def plan(self, name: str, text: object = "") -> None:
+        """Let a fault happen."""
+        fresh = self.folder / f"{name}.new"
+        fresh.write_text(str(text))
+        fresh.rename(self.folder / name)
+
+    def heal(self, name: str) -> None:
+        (self.folder / name).unlink(missing_ok=True)
+
+    def inferences(self) -> list[tuple[int, str, int]]:
+        """Process, model and images of each so far."""
+        path = self.folder / "inferences"
+        lines = path.read_text().splitlines() if path.exists() else []
+        words = [line.split() for line in lines]
+        return [(int(pid), key, int(images)) for pid, key, images in words]
+
+    def ask(self, path: str = "/embed-image", data: bytes = SMALL) -> Future[requests.Response]:
+        """A request in the background."""
+        files = {"image": ("a.png", data)}
+        return self.pool.submit(self.service.post, path, files=files)
+
+    def wait_for(self, what: Callable[[], object]) -> None:
+        """Until something is true."""
+        end = time.monotonic() + 30
+        while not what():
+            assert time.monotonic() < end, self.service.text()
+            time.sleep(0.02)
+
+    def queue(self) -> dict[str, Any]:
+        figures: dict[str, Any] = self.service.get("/health").json()["queue"]
+        return figures
+
+    def wait_for_queue(self, in_flight: int, waiting: int) -> None:
+        self.wait_for(
+            lambda: (self.queue()["in_flight"], self.queue()["waiting"]) == (in_flight, waiting)
+        )
+
+
+@pytest.fixture(scope="session")
+def start_faulty(
+    start: Callable[..., Service],  # noqa: F811
+    hub: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[..., Faulty]:
+    """Start one with settings of its own."""
+
+    def started(**environ: Any) -> Faulty:
+        folder = tmp_path_factory.mktemp("faults")
+        config = PROJECT / "tests" / "process" / "faults.conf.py"
+        environ.setdefault("HF_HUB_CACHE", hub)
+        return Faulty(start(config=config, FAULTS=folder, **environ), folder)
+
+    return started
+
+
+@pytest.fixture(scope="module")
+def faulty(start_faulty: Callable[..., Faulty]) -> Iterator[Faulty]:
+    """One worker, a short patience with inference; each test leaves it healed."""
+    running = start_faulty(INFERENCE_TIMEOUT_SECONDS=3, IMAGE_EMBEDDER_MAX_QUEUE=20)
+    yield running
+    running.pool.shutdown()

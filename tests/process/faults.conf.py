@@ -1,0 +1,80 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""The project's gunicorn.conf.py with faults at the engine's seam, as files in $FAULTS ask for.
+
+slow: seconds that each inference takes longer. hang, lost: the next inference. memory: so many next
+ones. free: bytes that are said to be free. Each inference adds a line to ``inferences``.
+"""
+
+import os
+import runpy
+import time
+from pathlib import Path
+from typing import Any
+
+globals().update(
+    {
+        name: value
+        for name, value in runpy.run_path("gunicorn.conf.py").items()
+        if not name.startswith("__")
+    }
+)
+
+# After the configuration, which has to be first.
+from app import memory  # noqa: E402
+from app.models.base import FloatArray  # noqa: E402
+from app.models.clip import Clip  # noqa: E402
+from app.models.depth_anything import DepthAnything  # noqa: E402
+
+_folder = Path(os.environ["FAULTS"])
+_free = memory.free
+
+
+def _wanted(name: str) -> str | None:
+    try:
+        return (_folder / name).read_text()
+    except OSError:
+        return None
+
+
+def _once(name: str) -> bool:
+    """A file is for one worker; its text counts the times."""
+    try:
+        (_folder / name).rename(_folder / f".{name}")
+    except OSError:
+        return False
+    left = int((_folder / f".{name}").read_text() or 1) - 1
+    if left:
+        (_folder / f".{name}").write_text(str(left))
+        (_folder / f".{name}").rename(_folder / name)
+    return True
+
+
+def _faulty(family: Any) -> None:
+    infer = family.infer
+
+    def infer_or_fail(self: Any, batch: FloatArray) -> FloatArray:
+        import torch
+
+        with (_folder / "inferences").open("a") as file:
+            file.write(f"{os.getpid()} {self.spec.key} {len(batch)}\n")
+        if slow := _wanted("slow"):
+            time.sleep(float(slow))
+        if _once("hang"):
+            time.sleep(3600)
+        if _once("memory"):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        if _once("lost"):
+            raise torch.AcceleratorError("CUDA error: unspecified launch failure")
+        return infer(self, batch)  # type: ignore[no-any-return]
+
+    family.infer = infer_or_fail
+
+
+def _free_or_less(device: str) -> int:
+    return int(_wanted("free") or _free(device))
+
+
+_faulty(Clip)
+_faulty(DepthAnything)
+memory.free = _free_or_less

@@ -1,0 +1,121 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""What breaks while it runs: hanging inference, no memory, a lost device, clients that leave."""
+
+from __future__ import annotations
+
+import socket
+import time
+
+from benchmarks.service import Service
+from tests.contract import check
+from tests.process.conftest import SMALL, Faulty
+
+HEAD = (
+    b"POST /api/depth HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+    b"Content-Length: %d\r\n\r\n"
+)
+PART = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n'
+
+
+def send_depth(service: Service) -> socket.socket:
+    """A request whose answer nobody has read yet."""
+    body = PART + SMALL + b"\r\n--b--\r\n"
+    connection = socket.create_connection(("127.0.0.1", service.embedder_port))
+    connection.sendall(HEAD % len(body) + body)
+    return connection
+
+
+def test_a_hanging_inference_ends_its_worker_and_nothing_else(faulty: Faulty) -> None:
+    (worker,) = faulty.service.workers()
+    faulty.plan("hang")
+    hanging = faulty.ask("/api/depth")
+    faulty.wait_for_queue(1, 0)
+    waiting = [faulty.ask(path) for path in ("/api/depth", "/embed-image") * 3]
+    faulty.wait_for_queue(1, 6)
+    answer = hanging.result()
+    check.error(answer, 504)
+    assert "INFERENCE_TIMEOUT_SECONDS" in answer.json()["message"]
+    for each in waiting:
+        check.error(each.result(), 503)
+        assert int(each.result().headers["Retry-After"]) > 0
+    # A new one takes its place, and works; the log shows where the old one was.
+    assert faulty.ask("/api/depth").result().status_code == 200
+    assert faulty.service.workers()[0].pid != worker.pid
+    assert "an inference hangs" in faulty.service.text()
+    assert "time.sleep(3600)" in faulty.service.text()
+    faulty.service.wait_until_ready()
+
+
+def test_out_of_memory_once_goes_unnoticed(faulty: Faulty) -> None:
+    faulty.plan("memory", 1)
+    assert faulty.ask("/api/depth").result().status_code == 200
+    assert "trying again, each alone" in faulty.service.text()
+
+
+def test_out_of_memory_twice_is_503_and_the_next_request_works(faulty: Faulty) -> None:
+    (worker,) = faulty.service.workers()
+    faulty.plan("memory", 2)
+    refused = faulty.ask("/embed-image").result()
+    check.error(refused, 503)
+    assert int(refused.headers["Retry-After"]) > 0
+    assert "memory" in refused.json()["message"]
+    assert faulty.ask("/embed-image").result().status_code == 200
+    assert faulty.service.workers()[0].pid == worker.pid
+
+
+def test_a_lost_device_replaces_the_worker(faulty: Faulty) -> None:
+    (worker,) = faulty.service.workers()
+    faulty.plan("lost")
+    refused = faulty.ask("/api/depth").result()
+    check.error(refused, 503)
+    assert int(refused.headers["Retry-After"]) > 0
+    assert faulty.ask("/api/depth").result().status_code == 200
+    assert faulty.service.workers()[0].pid != worker.pid
+    assert faulty.service.get("/health").status_code == 200
+    faulty.service.wait_until_ready()
+
+
+def test_clients_that_hung_up_are_not_computed(faulty: Faulty) -> None:
+    faulty.plan("slow", 1.0)
+    first = faulty.ask("/api/depth")
+    faulty.wait_for_queue(1, 0)
+    before = len(faulty.inferences())
+    gone = [send_depth(faulty.service) for _ in range(8)]
+    faulty.wait_for_queue(1, 8)
+    for connection in gone:
+        connection.close()
+    last = faulty.ask("/api/depth")
+    assert first.result().status_code == last.result().status_code == 200
+    faulty.heal("slow")
+    assert len(faulty.inferences()) == before + 1, "only the last one"
+    faulty.wait_for(lambda: faulty.service.text().count("status=499") == 8)
+
+
+def test_who_waits_for_nothing_gives_up_the_place(faulty: Faulty) -> None:
+    """The room is full of clients that are gone: the next one is let in before their turn."""
+    faulty.plan("slow", 2.5)
+    first = faulty.ask("/api/depth")
+    faulty.wait_for_queue(1, 0)
+    gone = [send_depth(faulty.service) for _ in range(20)]
+    faulty.wait_for_queue(1, 20)
+    check.error(faulty.ask("/api/depth").result(), 429)
+    for connection in gone:
+        connection.close()
+    faulty.wait_for_queue(1, 0)
+    faulty.heal("slow")
+    assert faulty.ask("/api/depth").result().status_code == 200
+    assert first.result().status_code == 200
+
+
+def test_health_answers_while_the_device_is_busy(faulty: Faulty) -> None:
+    faulty.plan("slow", 0.5)
+    asked = [faulty.ask("/embed-image") for _ in range(4)]
+    faulty.wait_for(lambda: faulty.queue()["waiting"])
+    began = time.monotonic()
+    answers = [faulty.service.get("/health") for _ in range(5)]
+    took = time.monotonic() - began
+    assert all(answer.status_code == 200 for answer in answers)
+    assert not all(each.done() for each in asked), f"the probes waited: {took:.1f} s"
+    faulty.heal("slow")
+    assert all(each.result().status_code == 200 for each in asked)

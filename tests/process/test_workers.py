@@ -1,0 +1,156 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Two workers tell one truth, whichever answers; what one is told, both do."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.process.conftest import Faulty
+
+
+@pytest.fixture(scope="module")
+def two(start_faulty: Callable[..., Faulty]) -> Faulty:
+    two = start_faulty(WEB_CONCURRENCY=2, IMAGE_EMBEDDER_MAX_QUEUE=6)
+    two.wait_for(lambda: len(two.service.workers()) == 2)
+    return two
+
+
+@contextmanager
+def only(worker: psutil.Process, two: Faulty) -> Iterator[None]:
+    """Only this worker can answer."""
+    others = [each for each in two.service.workers() if each.pid != worker.pid]
+    for other in others:
+        other.suspend()
+    try:
+        yield
+    finally:
+        for other in others:
+            other.resume()
+
+
+def told(two: Faulty) -> list[dict[str, Any]]:
+    """What each worker says of the models."""
+    answers = []
+    for worker in two.service.workers():
+        with only(worker, two):
+            answers.append(
+                {
+                    "managed": two.service.get("/api/models?type=all").json(),
+                    "current": two.service.get("/api/models/current").json(),
+                    "models": two.service.get("/models").json(),
+                    "ready": two.service.get("/ready").json(),
+                    "health": two.service.get("/health").json()["models"],
+                }
+            )
+    return answers
+
+
+def test_load_and_unload_reach_every_worker(two: Faulty) -> None:
+    assert two.service.post("/api/models/large/load").status_code == 200
+    one, other = told(two)
+    assert one == other
+    assert one["current"]["current_model"] == "large"
+    loaded = [each["key"] for each in one["managed"]["models"] if each["is_loaded"]]
+    assert loaded == ["small", "large", "ViT-L-14"]
+    # Loaded it is in both, not only said to be.
+    for worker in two.service.workers():
+        with only(worker, two):
+            answer = two.ask("/api/depth").result()
+            assert answer.headers["X-Model-Used"] == "large"
+    assert {pid for pid, key, _ in two.inferences() if key == "large"} == {
+        worker.pid for worker in two.service.workers()
+    }
+    assert two.service.post("/api/models/large/unload").status_code == 200
+    one, other = told(two)
+    assert one == other
+    assert one["current"]["current_model"] == "small"
+
+
+def test_a_model_that_a_request_brings_is_there_for_all(two: Faulty) -> None:
+    with only(two.service.workers()[0], two):
+        assert two.ask("/api/depth?model=base").result().status_code == 200
+    one, other = told(two)
+    assert one == other
+    assert "base" in [each["key"] for each in one["managed"]["models"] if each["is_loaded"]]
+    two.service.post("/api/models/base/unload")
+
+
+def test_queue_figures_are_sums_and_the_room_is_one(two: Faulty) -> None:
+    two.plan("slow", 1.0)
+    asked = [two.ask("/api/depth") for _ in range(20)]
+    two.wait_for(lambda: two.queue()["waiting"] == 6)
+    figures = [two.queue() for _ in range(8)]
+    assert {each["in_flight"] for each in figures} == {2}
+    assert all(each["waiting"] <= 6 and each["concurrency"] == 2 for each in figures)
+    two.plan("slow", 0.05)
+    answers = [each.result() for each in asked]
+    codes = [answer.status_code for answer in answers]
+    assert set(codes) == {200, 429}
+    assert codes.count(200) >= 8
+    for answer in answers:
+        assert answer.headers["X-Queue-Max-Queue"] == "6"
+        if answer.status_code == 429:
+            assert 1 <= int(answer.headers["Retry-After"]) <= 60
+    two.heal("slow")
+
+
+def test_clean_up_acts_on_all(two: Faulty) -> None:
+    answer = two.service.post("/admin/cleanup").json()
+    assert set(answer) == {
+        "gc_collected",
+        "gpu_freed_mb",
+        "process_rss_mb",
+        "gpu_allocated_mb",
+        "gpu_reserved_mb",
+    }
+    largest = max(worker.memory_info().rss for worker in two.service.workers()) / 2**20
+    assert abs(answer["process_rss_mb"] - largest) < 100
+
+
+def test_a_killed_worker_loses_only_its_own_requests(two: Faulty) -> None:
+    two.service.post("/api/models/large/load")
+    two.plan("slow", 1.0)
+    asked = [two.ask("/api/depth") for _ in range(8)]
+    two.wait_for(lambda: two.queue()["in_flight"] == 2)
+    victim = two.service.workers()[0]
+    os.kill(victim.pid, signal.SIGKILL)
+    two.heal("slow")
+    codes = []
+    for each in asked:
+        try:
+            codes.append(each.result().status_code)
+        except OSError:  # its connection ended with the worker
+            codes.append(0)
+    assert set(codes) <= {0, 200}
+    assert codes.count(200) >= 1
+    # The dead one's figures are gone, and its successor holds what it held.
+    two.wait_for(lambda: len(two.service.workers()) == 2)
+    two.wait_for_queue(0, 0)
+    for worker in two.service.workers():
+        with only(worker, two):
+            two.wait_for(
+                lambda: two.service.get("/api/models/current").json()["current_model"] == "large"
+            )
+            assert two.ask("/api/depth").result().headers["X-Model-Used"] == "large"
+    assert victim.pid not in [worker.pid for worker in two.service.workers()]
+    zombies = [
+        child
+        for child in psutil.Process(two.service.pid).children()
+        if child.status() == psutil.STATUS_ZOMBIE
+    ]
+    assert not zombies
+    two.service.post("/api/models/large/unload")
+
+
+def test_ready_holds_while_a_worker_is_replaced(two: Faulty) -> None:
+    os.kill(two.service.workers()[0].pid, signal.SIGKILL)
+    assert {two.service.get("/ready").status_code for _ in range(20)} == {200}
+    two.wait_for(lambda: len(two.service.workers()) == 2)
