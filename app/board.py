@@ -90,7 +90,7 @@ class Board:
         self._rows["pid"][self.slot] = os.getpid()
         self._threads = threading.Lock()
         # A lock of its own open file: one that was inherited would be shared with the parent.
-        self._file = (self.folder / "lock").open("w")
+        self._file = (self.folder / "board.lock").open("w")
         self._bell = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._bell.bind(str(self._bell_path(self.slot)))
         self._ringer = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

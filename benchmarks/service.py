@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +73,12 @@ class Service:
 
     def workers(self) -> list[psutil.Process]:
         """Worker processes; the download process is no worker."""
-        children = psutil.Process(self.pid).children()
-        return [child for child in children if "gunicorn" in " ".join(child.cmdline())]
+        found = []
+        for child in psutil.Process(self.pid).children():
+            with suppress(psutil.Error):  # it has just ended
+                if "gunicorn" in " ".join(child.cmdline()):
+                    found.append(child)
+        return found
 
     def stop(self, seconds: float = 40.0) -> int:
         """SIGTERM; returns the exit code, raises TimeoutExpired if it hangs."""

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,10 @@ from tests.pictures import encoded, picture
 PHOTO = encoded(picture(320, 240))
 
 
-@pytest.fixture(scope="session")
-def nginx(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The shipped configuration in front of the service; only ports and the pid file differ."""
-    folder, port = tmp_path_factory.mktemp("nginx"), free_port()
+@contextmanager
+def nginx_before(service: Service, folder: Path) -> Iterator[str]:
+    """The shipped configuration in front of a service; only ports and the pid file differ."""
+    port = free_port()
     text = (PROJECT / "config" / "nginx.conf").read_text()
     for shipped, here in (
         ("127.0.0.1:5000", f"127.0.0.1:{service.depth_port}"),
@@ -46,6 +46,13 @@ def nginx(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterato
                 time.sleep(0.05)
         yield url
         process.terminate()
+
+
+@pytest.fixture(scope="session")
+def nginx(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """nginx in front of the service."""
+    with nginx_before(service, tmp_path_factory.mktemp("nginx")) as url:
+        yield url
 
 
 @pytest.fixture(params=["port of ImmichVR", "port of Classifarr", "nginx"])

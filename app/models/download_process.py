@@ -47,7 +47,7 @@ def main() -> None:
     # Between "no request is left" and "the lock is free" a new request may arrive whose own
     # process found the lock taken: hence the look after the lock was given back.
     while any(folder.glob("*.request")):
-        with (folder / "lock").open("w") as lock:
+        with (folder / "download.lock").open("w") as lock:
             if not _locked(lock):
                 return
             _serve(folder)

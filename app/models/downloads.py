@@ -156,7 +156,7 @@ class Downloads:
         """Whether some worker's process is at work, or this one's is about to be."""
         if self._process is not None and self._process.poll() is None:
             return True
-        with (self._folder / "lock").open("w") as lock:
+        with (self._folder / "download.lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:

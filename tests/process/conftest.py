@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -44,10 +47,13 @@ class Faulty:
         words = [line.split() for line in lines]
         return [(int(pid), key, int(images)) for pid, key, images in words]
 
-    def ask(self, path: str = "/embed-image", data: bytes = SMALL) -> Future[requests.Response]:
-        """A request in the background."""
+    def ask(
+        self, path: str = "/embed-image", data: bytes = SMALL, base: str | None = None
+    ) -> Future[requests.Response]:
+        """A request in the background, also through a proxy at ``base``."""
         files = {"image": ("a.png", data)}
-        return self.pool.submit(self.service.post, path, files=files)
+        url = f"{base}{path}" if base else self.service.url(path)
+        return self.pool.submit(requests.post, url, files=files, timeout=60)
 
     def wait_for(self, what: Callable[[], object]) -> None:
         """Until something is true."""
@@ -66,6 +72,40 @@ class Faulty:
         )
 
 
+class Stream:
+    """Clients that ask without pause, and keep every answer that is not right."""
+
+    def __init__(self, faulty: Faulty, base: str | None = None) -> None:
+        self._faulty = faulty
+        self._base = base
+        self._end = threading.Event()
+        self.done = 0
+        self.wrong: list[str] = []
+        self._threads = [threading.Thread(target=self._ask, args=(i,)) for i in range(6)]
+
+    def __enter__(self) -> Stream:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask(self, number: int) -> None:
+        while not self._end.is_set():
+            path = ("/api/depth", "/embed-image")[number % 2]
+            try:
+                answer = self._faulty.ask(path, base=self._base).result()
+            except OSError as error:
+                self.wrong.append(str(error))
+                continue
+            self.done += 1
+            if answer.status_code != 200:
+                self.wrong.append(answer.text)
+
+
 @pytest.fixture(scope="session")
 def start_faulty(
     start: Callable[..., Service],  # noqa: F811
@@ -81,6 +121,18 @@ def start_faulty(
         return Faulty(start(config=config, FAULTS=folder, **environ), folder)
 
     return started
+
+
+def reload(faulty: Faulty) -> None:
+    """SIGHUP, until all workers are new."""
+    before = {worker.pid for worker in faulty.service.workers()}
+    os.kill(faulty.service.pid, signal.SIGHUP)
+    faulty.wait_for(
+        lambda: (
+            len(after := {worker.pid for worker in faulty.service.workers()}) == len(before)
+            and not after & before
+        )
+    )
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,125 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""The end: SIGTERM, and workers that are replaced while requests come."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+
+from tests.contract import check
+from tests.process.conftest import SMALL, Faulty, Stream, reload
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sigterm_finishes_what_runs_and_refuses_the_rest(
+    start_faulty: Callable[..., Faulty], workers: int
+) -> None:
+    ending = start_faulty(WEB_CONCURRENCY=workers)
+    kept = requests.Session()
+    assert kept.get(ending.service.url("/models"), timeout=10).status_code == 200
+    ending.plan("slow", 1.5)
+    asked = [ending.ask("/api/depth") for _ in range(10)]
+    ending.wait_for(lambda: ending.queue()["in_flight"] == workers)
+    ending.wait_for(lambda: ending.queue()["in_flight"] + ending.queue()["waiting"] >= 9)
+    processes = psutil.Process(ending.service.pid).children()
+    os.kill(ending.service.pid, signal.SIGTERM)
+    # What waits is told at once, long before what runs is done.
+    ending.wait_for(lambda: sum(each.done() for each in asked) >= 7)
+    late = kept.post(
+        ending.service.url("/embed-image"), files={"image": ("a.png", SMALL)}, timeout=10
+    )
+    check.error(late, 503, "Shutting down")
+    assert not all(each.done() for each in asked)
+    answers = [each.result() for each in asked]
+    codes = [answer.status_code for answer in answers]
+    assert set(codes) == {200, 503}
+    assert codes.count(200) >= workers
+    for answer in answers:
+        if answer.status_code == 503:
+            check.error(answer, 503, "Shutting down")
+            assert int(answer.headers["Retry-After"]) > 0
+    assert ending.service.process.wait(20) == 0
+    assert not any(process.is_running() for process in processes)
+    assert "Traceback" not in ending.service.text()
+
+
+def test_what_runs_too_long_at_shutdown_is_told(start_faulty: Callable[..., Faulty]) -> None:
+    ending = start_faulty(SHUTDOWN_TIMEOUT_SECONDS=3, ENABLED_FAMILIES="depth")
+    ending.plan("hang")
+    asked = ending.ask("/api/depth")
+    ending.wait_for_queue(1, 0)
+    os.kill(ending.service.pid, signal.SIGTERM)
+    check.error(asked.result(), 503, "Shutting down")
+    assert ending.service.process.wait(10) == 0
+
+
+@pytest.fixture(scope="module")
+def reloading(
+    start_faulty: Callable[..., Faulty], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Faulty, Path]:
+    config = tmp_path_factory.mktemp("config") / "twinlens.toml"
+    config.write_text('DEPTH_MODEL = "small"\n')
+    return start_faulty(WEB_CONCURRENCY=2, CONFIG_FILE=config), config
+
+
+def test_sighup_changes_settings_without_refusing_a_request(
+    reloading: tuple[Faulty, Path],
+) -> None:
+    faulty, config = reloading
+    faulty.plan("slow", 0.1)  # so that some always wait
+    with Stream(faulty) as stream:
+        faulty.wait_for(lambda: stream.done > 20)
+        config.write_text('DEPTH_MODEL = "base"\nEMBED_BATCH_API_MAX_ITEMS = 1\n')
+        reload(faulty)
+        done = stream.done
+        faulty.wait_for(lambda: stream.done > done + 20)
+    faulty.heal("slow")
+    assert stream.wrong == []
+    assert faulty.ask("/api/depth").result().headers["X-Model-Used"] == "base"
+    assert faulty.service.get("/api/models").json()["default_model"] == "base"
+    items = [{"image_base64": "x"}] * 2
+    assert faulty.service.post("/embed-batch", json={"items": items}).status_code == 413
+    health = faulty.service.get("/health").json()
+    faulty.wait_for(lambda: faulty.service.get("/health").json()["model_status"] == "loaded")
+    assert health["workers"] == 2
+    assert faulty.service.get("/ready").status_code == 200
+    # What is new was mapped in the master, before the fork.
+    lines = faulty.service.text().splitlines()
+    mapped = {int(line.split()[3]) for line in lines if "base (random weights) mapped" in line}
+    assert faulty.service.pid in mapped
+    assert not mapped & {worker.pid for worker in faulty.service.workers()}
+
+
+def test_a_file_with_a_mistake_changes_nothing(reloading: tuple[Faulty, Path]) -> None:
+    faulty, config = reloading
+    config.write_text('DEPTH_MODEL = "huge"\nLOG_LEVEL = "LOUD"\n')
+    reload(faulty)
+    assert "the running settings stay in force" in faulty.service.text()
+    assert "DEPTH_MODEL='huge': allowed: small, base, large" in faulty.service.text()
+    assert "LOG_LEVEL='LOUD'" in faulty.service.text()
+    assert faulty.service.get("/api/models").json()["default_model"] == "base"
+    assert faulty.ask("/api/depth").result().headers["X-Model-Used"] == "base"
+
+
+def test_ports_and_workers_need_a_restart(reloading: tuple[Faulty, Path]) -> None:
+    faulty, config = reloading
+    config.write_text("WEB_CONCURRENCY = 1\n")
+    # The environment wins over the file, so the number of workers is as it was.
+    reload(faulty)
+    assert len(faulty.service.workers()) == 2
+
+
+def test_recycled_workers_drop_nothing(start_faulty: Callable[..., Faulty]) -> None:
+    """gunicorn's own setting, as an operator would give it."""
+    faulty = start_faulty(WEB_CONCURRENCY=2, GUNICORN_CMD_ARGS="--max-requests 15")
+    with Stream(faulty) as stream:
+        faulty.wait_for(lambda: stream.done > 150)
+    assert stream.wrong == []
+    assert faulty.service.text().count("Autorestarting worker") >= 5
