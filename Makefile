@@ -9,8 +9,10 @@ BIN    := $(VENV)/bin
 DEMO   := .demo/hub
 FUZZ_EXAMPLES  ?= 10000
 FUZZ_MUTATIONS ?= 3000
+SOAK_REQUESTS  ?= 6000
+CHAOS_SECONDS  ?= 180
 
-.PHONY: help run demo test fuzz debian lint format clean
+.PHONY: help run demo test fuzz soak chaos debian lint format clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: [^#]*##/:/'
@@ -28,6 +30,12 @@ test: lint debian          ## all checks and tests
 fuzz: $(VENV)/.dev         ## a longer look for inputs that break something: minutes, not seconds
 	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest --timeout=0 tests/unit/test_properties.py
 	FUZZ_MUTATIONS=$(FUZZ_MUTATIONS) $(BIN)/python -m pytest --timeout=0 -s tests/attacks/test_mutations.py
+
+soak: $(VENV)/.dev         ## thousands of requests: memory must not grow
+	SOAK_REQUESTS=$(SOAK_REQUESTS) $(BIN)/python -m pytest -s tests/load/test_soak.py
+
+chaos: $(VENV)/.dev        ## workers are killed under load: every answer must be right or a documented error
+	CHAOS_SECONDS=$(CHAOS_SECONDS) $(BIN)/python -m pytest -s tests/load/test_chaos.py
 
 debian:                    # what the tests need beside Python packages
 	@command -v nginx >/dev/null && command -v curl >/dev/null || \

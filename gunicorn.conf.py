@@ -36,11 +36,13 @@ preload_app = True
 # With sync workers /health would wait behind inference. A waiting request keeps its thread.
 worker_class = "config.worker.Worker"
 threads = _settings.image_embedder_concurrency + _settings.image_embedder_max_queue + 16
-worker_connections = threads + 64  # else the waiting room could not fill, nor a probe get in
+# Silent and kept connections need no thread (config/worker.py).
+worker_connections = threads + 1000
 # Longer than nginx keeps an idle connection (config/nginx.conf): the side that sends the next
 # request must be the one that closes, else a POST meets a connection that is just being closed.
 keepalive = 75
-timeout = _settings.inference_timeout_seconds
+# Only of the heartbeat; inferences have a watchdog of their own (app/admission.py).
+timeout = max(30, _settings.inference_timeout_seconds)
 graceful_timeout = _settings.shutdown_timeout_seconds
 # The heartbeat file must not sit on a slow or read-only disk.
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None

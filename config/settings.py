@@ -51,10 +51,10 @@ class Settings(BaseModel):
     )
     web_concurrency: int = Field(1, ge=1, le=256, description="worker processes")
     inference_timeout_seconds: int = Field(
-        300, ge=1, description="seconds after which gunicorn replaces a silent worker"
+        300, ge=1, description="longest inference; beyond it 504, and a fresh worker"
     )
     shutdown_timeout_seconds: int = Field(
-        30, ge=1, description="seconds that running requests get at shutdown"
+        30, ge=1, description="seconds that running requests get at shutdown; who waits gets 503"
     )
 
     # Models
@@ -77,10 +77,10 @@ class Settings(BaseModel):
 
     # Requests
     image_embedder_concurrency: int = Field(
-        1, ge=1, le=256, description="inferences at a time, per worker"
+        1, ge=1, le=256, description="inferences (a batch is one) at a time, per worker"
     )
     image_embedder_max_queue: int = Field(
-        100, ge=0, le=10_000, description="requests that may wait; beyond it 429"
+        100, ge=0, le=10_000, description="requests that may wait, in all workers; beyond it 429"
     )
     image_embedder_max_wait_seconds: float = Field(
         60, gt=0, le=86_400, description="longest wait for a turn; beyond it 504"
@@ -100,15 +100,15 @@ class Settings(BaseModel):
     max_process_memory_mb: int = Field(
         0,
         ge=0,
-        description="per worker; `/health` is 503 above it; 0 = no limit (not yet in effect)",
+        description="per worker; `/health` is 503 where a clean-up does not help; 0 = no limit",
     )
     max_gpu_memory_mb: int = Field(
         0,
         ge=0,
-        description="per device; `/health` is 503 above it; 0 = no limit (not yet in effect)",
+        description="per device; `/health` is 503 where a clean-up does not help; 0 = no limit",
     )
     model_idle_seconds: float = Field(
-        0, ge=0, description="unload a model that is not used; 0 = never (not yet in effect)"
+        0, ge=0, description="unload a model that nobody used for so long; 0 = never"
     )
 
     # Untrusted input

@@ -1,20 +1,22 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""gunicorn's threaded worker, with our error body and our way to end."""
+"""gunicorn's threaded worker, with our own way to begin, to refuse and to end."""
 
 from __future__ import annotations
 
 import json
+import selectors
 import uuid
+from functools import partial
 from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
 
 
 class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
-    """Differs in what a client reads whose request line, headers or sizes gunicorn refuses, and in
-    how a worker ends: it serves all that it has accepted, however long they have to wait. What
-    bounds that is the waiting room: at shutdown it refuses who waits.
+    """Differs in when a connection takes a thread, in what a client reads whose request line,
+    headers or sizes gunicorn refuses, and in how a worker ends: it serves all that it has accepted,
+    however long they have to wait. At shutdown the waiting room refuses them.
     """
 
     def init_process(self) -> None:
@@ -22,6 +24,21 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
         # Of this process only; the master's own patience at shutdown stays as it is.
         self.cfg.set("graceful_timeout", 24 * 3600)
         super().init_process()
+
+    def enqueue_req(self, conn: Any) -> None:
+        """A new connection takes a thread only when it has sent something.
+
+        gunicorn gives it one at once, for five seconds: as many silent clients as there are
+        threads would keep everybody else waiting.
+        """
+        if conn.initialized or conn.data_ready:
+            super().enqueue_req(conn)
+            return
+        conn.sock.setblocking(False)
+        conn.set_timeout()
+        self.pending_conns.append(conn)
+        readable = partial(self.on_pending_socket_readable, conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, readable)
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         """SIGTERM; the rest follows on the main loop, since a signal may interrupt anything."""

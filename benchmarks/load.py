@@ -1,0 +1,123 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Overload: ``python -m benchmarks.load --cache CACHE``.
+
+Throughput of good answers at 8 and at 64 clients that ask without pause, measured in turns in one
+run, as a ratio; and what 100 waiting photos of 12 megapixels cost in memory (MB of 2**20 bytes).
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+
+from benchmarks.peak import highest_mb, photo
+from benchmarks.service import Service
+
+FEW, MANY = 8, 64
+
+
+def answers_per_second(
+    service: Service, path: str, data: bytes, clients: int, seconds: float
+) -> float:
+    """Good answers between the first second and the end, each client asking again at once."""
+    begin = time.monotonic() + 1.0
+    end = begin + seconds
+    done: list[float] = []
+
+    def client() -> None:
+        while time.monotonic() < end:
+            response = service.post(path, files={"image": ("a.jpg", data)})
+            if response.status_code == 200:
+                done.append(time.monotonic())
+
+    threads = [threading.Thread(target=client) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sum(begin <= at <= end for at in done) / seconds
+
+
+def throughput(cache: Path, workers: int, rounds: int, seconds: float) -> None:
+    """Print a line for each family."""
+    log = Path(tempfile.mkdtemp()) / "log"
+    service = Service(
+        log,
+        HF_HUB_CACHE=cache,
+        HF_HUB_OFFLINE=1,
+        DEFAULT_MODEL="ViT-B-16",
+        WEB_CONCURRENCY=workers,
+        IMAGE_EMBEDDER_MAX_WAIT_SECONDS=600,
+    )
+    inputs = {"/api/depth": photo(1920, 1080), "/embed-image": photo(1000, 1500)}
+    with service.started():
+        service.wait_until_ready()
+        for path, data in inputs.items():
+            answers_per_second(service, path, data, FEW, 3)
+            few, many = [], []
+            for _ in range(rounds):
+                few.append(answers_per_second(service, path, data, FEW, seconds))
+                many.append(answers_per_second(service, path, data, MANY, seconds))
+            ratios = [b / a for a, b in zip(few, many, strict=True)]
+            print(
+                f"{path}, {workers} worker(s): {statistics.median(few):.2f}/s at {FEW} clients, "
+                f"{statistics.median(many):.2f}/s at {MANY}; ratio "
+                f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
+                flush=True,
+            )
+
+
+def waiting(cache: Path) -> None:
+    """Print what a full waiting room costs."""
+    service = Service(
+        Path(tempfile.mkdtemp()) / "log",
+        HF_HUB_CACHE=cache,
+        HF_HUB_OFFLINE=1,
+        DEFAULT_MODEL="ViT-B-16",
+        IMAGE_EMBEDDER_MAX_WAIT_SECONDS=600,
+    )
+    data = photo(4000, 3000)
+
+    def ask(_: int) -> int:
+        return service.post("/api/depth", files={"image": ("a.jpg", data)}).status_code
+
+    with service.started(), ThreadPoolExecutor(100) as pool:
+        service.wait_until_ready()
+        (worker,) = service.workers()
+        ask(0)
+        for count in (1, 100):
+            time.sleep(3)
+            rest = psutil.Process(worker.pid).memory_info().rss / 2**20
+            Path(f"/proc/{worker.pid}/clear_refs").write_text("5")
+            codes = list(pool.map(ask, range(count)))
+            assert set(codes) == {200}
+            top = highest_mb(worker.pid)
+            print(
+                f"{count} photo(s) of 12 MP ({len(data) / 1e6:.1f} MB) at a time: at rest "
+                f"{rest:.0f} MB, highest {top:.0f} MB, difference {top - rest:.0f} MB",
+                flush=True,
+            )
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description="Throughput and memory under overload.")
+    parser.add_argument("--cache", type=Path, required=True, help="made by benchmarks.checkpoints")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=12)
+    options = parser.parse_args()
+    waiting(options.cache)
+    for workers in (1, 2):
+        throughput(options.cache, workers, options.rounds, options.seconds)
+
+
+if __name__ == "__main__":
+    main()

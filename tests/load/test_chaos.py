@@ -1,0 +1,71 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Workers are killed under load: ``make chaos``; CHAOS_SECONDS says for how long."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from benchmarks.service import Service
+from tests.load.clients import Crowd, questions
+
+SECONDS = float(os.environ.get("CHAOS_SECONDS", "12"))
+CLIENTS = 16
+
+
+@pytest.mark.timeout(SECONDS + 180)
+def test_every_request_is_answered_right_or_with_a_documented_error(
+    hub: Path, tmp_path: Path
+) -> None:
+    service = Service(
+        tmp_path / "log",
+        HF_HUB_CACHE=hub,
+        HF_HUB_OFFLINE=1,
+        WEB_CONCURRENCY=2,
+        IMAGE_EMBEDDER_MAX_QUEUE=12,
+        LOG_LEVEL="WARNING",
+    )
+    dice = random.Random(7)
+    kills = 0
+    with service.started():
+        service.wait_until_ready()
+        asked = questions(service, 40)
+        with Crowd(service, asked, CLIENTS) as crowd:
+            end = time.monotonic() + SECONDS
+            reload_at = time.monotonic() + SECONDS / 2
+            while time.monotonic() < end:
+                time.sleep(dice.uniform(1.5, 4))
+                if time.monotonic() > reload_at:
+                    reload_at = end + 1
+                    os.kill(service.pid, signal.SIGHUP)
+                elif workers := service.workers():
+                    dice.choice(workers).kill()
+                    kills += 1
+        # All is as before: two workers, nothing in the room, right answers.
+        deadline = time.monotonic() + 60
+        while len(service.workers()) != 2 or busy(service):
+            assert time.monotonic() < deadline, service.text()
+            time.sleep(0.2)
+        fresh = questions(service, 40)
+        assert all(abs(a.answer - b.answer).max() <= 1 for a, b in zip(asked, fresh, strict=True))
+        children = psutil.Process(service.pid).children()
+        assert not [child for child in children if child.status() == psutil.STATUS_ZOMBIE]
+        assert service.stop() == 0
+    counts = ", ".join(f"{what}: {count}" for what, count in sorted(crowd.counts.items()))
+    print(f"\n{SECONDS:.0f} s, {CLIENTS} clients, {kills} kills, one reload: {counts}")
+    assert crowd.wrong == []
+    assert crowd.counts["200"] > 10 * SECONDS / 2
+    # A worker takes with it at most what it was serving.
+    assert crowd.counts["connection ended"] <= kills * CLIENTS
+
+
+def busy(service: Service) -> bool:
+    queue = service.get("/health").json()["queue"]
+    return bool(queue["in_flight"] or queue["waiting"])

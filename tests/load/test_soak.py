@@ -1,0 +1,56 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Memory does not grow: ``make soak``; SOAK_REQUESTS says for how many requests."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.service import Service
+from tests.load.clients import Crowd, questions
+
+REQUESTS = int(os.environ.get("SOAK_REQUESTS", "400"))
+PARTS = 8
+CLIENTS = 8
+
+
+@pytest.mark.timeout(REQUESTS / 10 + 120)
+def test_memory_does_not_grow(hub: Path, tmp_path: Path) -> None:
+    """Sizes are mixed; the first quarter fills caches and does not count."""
+    service = Service(
+        tmp_path / "log",
+        HF_HUB_CACHE=hub,
+        HF_HUB_OFFLINE=1,
+        WEB_CONCURRENCY=2,
+        LOG_LEVEL="WARNING",
+        MEMORY_CLEANUP_INTERVAL_SECONDS=20,
+    )
+    sizes: list[float] = []
+    done = 0
+    with service.started():
+        service.wait_until_ready()
+        asked = questions(service, 60)
+        for _ in range(PARTS):
+            with Crowd(service, asked, CLIENTS) as crowd:
+                while sum(crowd.counts.values()) < REQUESTS / PARTS:
+                    time.sleep(0.05)
+            assert crowd.wrong == []
+            assert set(crowd.counts) == {"200"}
+            done += crowd.counts["200"]
+            time.sleep(2)  # what is free is given back when there is nothing to do
+            sizes.append(sum(worker.memory_info().rss for worker in service.workers()) / 2**20)
+    settled = sizes[PARTS // 4 :]
+    per_part = done / PARTS
+    slope = float(np.polyfit(np.arange(len(settled)) * per_part, settled, 1)[0]) * 1000
+    growth = settled[-1] / settled[0] - 1
+    print(
+        f"\n{done} requests; both workers {sizes[0]:.0f} MB at first, {settled[0]:.0f} MB after a "
+        f"quarter, {settled[-1]:.0f} MB at the end ({growth:+.1%}); "
+        f"slope {slope:+.1f} MB per 1000 requests"
+    )
+    assert growth < 0.05
