@@ -18,6 +18,8 @@ from config.settings import Settings
 log = logging.getLogger("twinlens.housekeeping")
 
 _SECONDS = 1.0
+# Above a limit, where one clean-up did not help the next one hardly will.
+_CLEAN_UP_SECONDS = 10.0
 
 
 class Housekeeping:
@@ -36,12 +38,14 @@ class Housekeeping:
         self._workers = workers
         self._room = room
         self._worked = worked
+        self._cleaned_at = 0.0
 
     def work(self, closing: threading.Event) -> None:
         """Until ``closing`` is set."""
         interval = self._settings.memory_cleanup_interval_seconds
         idle = self._settings.model_idle_seconds
-        cleaned_at = time.monotonic()
+        self._look_at_limits()
+        self._cleaned_at = time.monotonic()
         self._workers.reports.write()
         while not closing.wait(_SECONDS):
             if self._worked.is_set():
@@ -49,8 +53,8 @@ class Housekeeping:
                     self._worked.clear()
                     memory.trim()
                 self._workers.reports.write()  # says when models were used
-            if interval and time.monotonic() - cleaned_at >= interval:
-                cleaned_at = time.monotonic()
+            if interval and time.monotonic() - self._cleaned_at >= interval:
+                self._cleaned_at = time.monotonic()
                 log.debug("cleaned up: %s", memory.clean_up())
             self._look_at_limits()
             # One worker is enough to see that no worker uses a model.
@@ -59,7 +63,8 @@ class Housekeeping:
 
     def _look_at_limits(self) -> None:
         """Clean up above a limit; if that does not help, /health says so."""
-        if self._exceeded():
+        if self._exceeded() and time.monotonic() - self._cleaned_at >= _CLEAN_UP_SECONDS:
+            self._cleaned_at = time.monotonic()
             memory.clean_up()
         self._workers.reports.set_trouble(self._exceeded())
 

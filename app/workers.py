@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from pydantic import BaseModel, Field
 
@@ -114,7 +114,8 @@ class Workers:
             if not was_loaded:
                 order = self._read().models.get(spec.key)
                 if order is None or order.wanted is None:
-                    self.want(spec, "auto")
+                    with suppress(OSError):  # a full /dev/shm: then only this worker has it
+                        self.want(spec, "auto")
             yield model
 
     def clean_up(self) -> memory.CleanUp:

@@ -24,7 +24,8 @@ _MEANING = {
     422: "JSON of the wrong shape; the message names the field and what was expected",
     429: "The waiting room is full; see Retry-After",
     500: "A defect; the log has details under X-Request-ID",
-    503: "The model is not available now; see Retry-After",
+    502: "The host of a remote image failed",
+    503: "The model is not available, or the service is ending; see Retry-After",
     504: "The wait or a deadline ran out",
 }
 _INFERENCE = (400, 401, 404, 408, 413, 429, 500, 503, 504)
@@ -72,10 +73,13 @@ def document() -> Json:
 
 
 def _paths() -> Json:
-    operation = (400, 401, 415, 422, 500)
+    operation = (400, 401, 415, 422, 429, 500)
     return {
         "/": {"get": _get("What the service is", answers.Index)},
-        "/health": {"get": _get("Alive, and what it does", answers.Health)},
+        "/health": {
+            "get": _get("Alive, and what it does", answers.Health)
+            | {"responses": {"200": _json(answers.Health), "503": _json(answers.Health, "Unwell")}}
+        },
         "/ready": {
             "get": _get("200 once the default model can work", answers.Ready)
             | {"responses": {"200": _json(answers.Ready), "503": _json(answers.Ready, "Not yet")}}
@@ -104,7 +108,7 @@ def _paths() -> Json:
             "post": _operation("Give a model's memory back", answers.Done, 400, 401)
         },
         "/api/models/{key}/download": {
-            "post": _operation("Bring a model to disk", answers.Done, 400, 401, 500)
+            "post": _operation("Bring a model to disk", answers.Done, 400, 401, 429, 500)
         },
         "/admin/cleanup": {"post": _get("Give cached memory back", answers.CleanUp, 401)},
     }
@@ -144,7 +148,7 @@ def _embed_image() -> Json:
         },
         "responses": {
             "200": _json(answers.Embedding) | {"headers": _QUEUE},
-            **_errors(*_INFERENCE, 415, 422),
+            **_errors(*_INFERENCE, 415, 422, 502),
         },
     }
 
@@ -161,7 +165,9 @@ def _embed_batch() -> Json:
 
 
 def _get(summary: str, answer: type[BaseModel], *statuses: int) -> Json:
-    return {"summary": summary, "responses": {"200": _json(answer), **_errors(*statuses)}}
+    # Any request may meet a service that is shutting down.
+    errors = _errors(*statuses, 503)
+    return {"summary": summary, "responses": {"200": _json(answer), **errors}}
 
 
 def _operation(summary: str, answer: type[BaseModel], *statuses: int) -> Json:

@@ -13,12 +13,14 @@ from typing import Any
 import psutil
 import pytest
 
+from tests.contract import check
+from tests.pictures import encoded, picture
 from tests.process.conftest import Faulty
 
 
 @pytest.fixture(scope="module")
 def two(start_faulty: Callable[..., Faulty]) -> Faulty:
-    two = start_faulty(WEB_CONCURRENCY=2, IMAGE_EMBEDDER_MAX_QUEUE=6)
+    two = start_faulty(WEB_CONCURRENCY=2, IMAGE_EMBEDDER_MAX_QUEUE=6, MAX_WAITING_BYTES=3_000_000)
     two.wait_for(lambda: len(two.service.workers()) == 2)
     return two
 
@@ -100,6 +102,23 @@ def test_queue_figures_are_sums_and_the_room_is_one(two: Faulty) -> None:
         if answer.status_code == 429:
             assert 1 <= int(answer.headers["Retry-After"]) <= 60
     two.heal("slow")
+
+
+def test_waiting_bytes_are_counted_together(two: Faulty) -> None:
+    large = encoded(picture(900, 800), "BMP")
+    assert 2_000_000 < len(large) < 3_000_000
+    one, other = two.service.workers()
+    two.plan("slow", 1.0)
+    with only(one, two):
+        first = two.ask("/api/depth", large)
+        two.wait_for_queue(1, 0)
+    two.heal("slow")
+    with only(other, two):  # the first is stopped, and holds its bytes
+        refused = two.ask("/api/depth", large).result()
+    check.error(refused, 429)
+    assert "MAX_WAITING_BYTES" in refused.json()["message"]
+    assert first.result().status_code == 200
+    assert two.ask("/api/depth", large).result().status_code == 200
 
 
 def test_clean_up_acts_on_all(two: Faulty) -> None:

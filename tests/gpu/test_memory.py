@@ -1,0 +1,74 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""On a machine with an accelerator: no memory, for real, and memory that is given back."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from app.errors import NotAvailable
+from app.runtime import Runtime
+from config.settings import Settings
+from tests.pictures import encoded, picture
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA or ROCm device here"),
+]
+PHOTO = encoded(picture(640, 480))
+
+
+@pytest.fixture
+def runtime(settings: Settings) -> Iterator[Runtime]:
+    running = Runtime(settings)
+    running.start()
+    yield running
+    running.close()
+
+
+def fill() -> list[torch.Tensor]:
+    """Take all memory of the device but a few megabytes."""
+    held = []
+    block = 2**30
+    while block >= 2**20:
+        try:
+            held.append(torch.empty(block, dtype=torch.uint8, device="cuda"))
+        except torch.OutOfMemoryError:
+            block //= 2
+    return held
+
+
+def test_out_of_memory_is_503_and_the_next_request_works(runtime: Runtime) -> None:
+    spec = runtime.registry.get("small")
+    before = runtime.pipeline.depth(io.BytesIO(PHOTO), spec).png
+    torch.cuda.empty_cache()
+    held = fill()
+    with pytest.raises(NotAvailable, match="memory") as refused:
+        runtime.pipeline.depth(io.BytesIO(PHOTO), spec)
+    assert refused.value.retry_after
+    held.clear()
+    torch.cuda.empty_cache()
+    assert runtime.pipeline.depth(io.BytesIO(PHOTO), spec).png == before
+
+
+def test_a_model_that_does_not_fit_is_503(runtime: Runtime) -> None:
+    held = fill()
+    with pytest.raises(NotAvailable, match="MB are free"):
+        runtime.pipeline.depth(io.BytesIO(PHOTO), runtime.registry.get("base"))
+    held.clear()
+    torch.cuda.empty_cache()
+
+
+def test_unloading_gives_device_memory_back(runtime: Runtime) -> None:
+    spec = runtime.registry.get("large")
+    torch.cuda.empty_cache()
+    before = torch.cuda.memory_reserved()
+    runtime.operations.load(spec, "gpu")
+    runtime.pipeline.depth(io.BytesIO(PHOTO), spec)
+    assert torch.cuda.memory_reserved() > before
+    runtime.operations.unload(spec)
+    assert torch.cuda.memory_reserved() <= before + 32 * 2**20  # cuBLAS keeps its workspace
