@@ -13,6 +13,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import cv2
@@ -192,8 +193,17 @@ class Runtime:
         """Follow the orders of the service."""
         while not self.is_closing():
             self.workers.follow()
+            self._bring_defaults_to_disk()
             self.leave()
             self.board.wait_for_bell(_FOLLOW_SECONDS)
+
+    def _bring_defaults_to_disk(self) -> None:
+        """Those that are to be loaded at start are downloaded by their orders."""
+        if not self.settings.warmup_on_startup:
+            for spec in self.registry.defaults.values():
+                if not self.manager.on_disk(spec):
+                    with suppress(NotAvailable):
+                        self.manager.check(spec)
 
     def _hung(self) -> None:
         if not self.is_closing():
