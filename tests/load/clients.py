@@ -94,11 +94,11 @@ class Crowd:
             question = dice.choice(self._asked)
             try:
                 response = ask(self._service, question.path, question.data)
-            except requests.ConnectionError:
-                self._count("connection ended")
-                continue
             except requests.Timeout:
                 self._note(f"{question.path}: no answer within a minute")
+                continue
+            except requests.RequestException:  # also in the middle of an answer
+                self._count("connection ended")
                 continue
             code = response.status_code
             if code == 200 and not question.is_answer(response):
