@@ -2,7 +2,10 @@
 # SPDX-License-Identifier: MIT
 """How gunicorn runs Twinlens. Each odd line says why it is there."""
 
+import logging
 import os
+import signal
+import sys
 from pathlib import Path
 
 # Before torch is imported anywhere: a multi-threaded kernel on the master's main thread would
@@ -11,7 +14,13 @@ os.environ["OMP_NUM_THREADS"] = "1"
 # CLIP's and transformers' tokenizers would start threads before the fork.
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
-from app import reloaded
+# gunicorn's own handlers come later; until then these signals would leave things behind.
+if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+from app import memory, reloaded
 from config.logging import logging_dict
 from config.running import settings_in_force
 
@@ -53,27 +62,49 @@ logconfig_dict = logging_dict(_settings)
 
 def on_starting(server):
     _runtime(server).warm()
+    memory.prepare_fork()
 
 
 def when_ready(server):
     # gunicorn has no hook before it stops, and to a worker SIGTERM means the same at shutdown,
     # when it must refuse who waits, and at a reload, when it must serve them.
-    stop = server.stop
+    stop, manage_workers = server.stop, server.manage_workers
 
     def announced_stop(graceful=True):
         _runtime(server).announce_stop()
+        patience = _runtime(server).settings.shutdown_timeout_seconds
+        server.cfg.set("graceful_timeout", patience)
         stop(graceful)
 
+    def manage_staying_workers():
+        # A worker that serves its last requests needs its successor now, not when it is gone.
+        leaving = _runtime(server).board.leaving()
+        wanted = server._num_workers - server.leaving
+        server.leaving = len(leaving)
+        server._num_workers = wanted + len(leaving)
+        staying = [worker for worker in server.WORKERS.values() if worker.slot not in leaving]
+        staying.sort(key=lambda worker: worker.age)
+        for worker in staying[: max(0, len(staying) - wanted)]:
+            server.kill_worker(worker.pid, signal.SIGTERM)
+        manage_workers()
+
+    server.leaving = 0
     server.stop = announced_stop
+    server.manage_workers = manage_staying_workers
 
 
 def on_reload(server):
+    server.leaving = 0  # gunicorn has set its number of workers anew
     # Under preload gunicorn keeps the app that it has; workers are forked with this one.
-    server.app.callable = reloaded(server.app.wsgi(), _settings)
+    if _settings is not _runtime(server).settings:
+        server.app.callable = reloaded(server.app.wsgi(), _settings)
+        memory.prepare_fork()
+    # Else it would do nothing until the old workers are gone: neither stop nor replace any.
+    server.cfg.set("graceful_timeout", 0)
 
 
 def pre_fork(server, worker):
-    _runtime(server).board.claim()
+    worker.slot = _runtime(server).board.claim()
 
 
 def post_fork(server, worker):
@@ -89,13 +120,18 @@ def worker_int(worker):
 
 
 def worker_exit(server, worker):
-    # The master calls it, too, for a worker that it finds gone.
-    if worker.pid == os.getpid() and not _runtime(worker).close():
-        os._exit(1)  # the thread that hangs would keep the process for ever
+    if worker.pid != os.getpid():  # the master has found it gone
+        _runtime(server).board.release(worker.slot)
+        return
+    ended = _runtime(worker).close()
+    reason = sys.exc_info()[1]
+    logging.shutdown()
+    # Not the usual way: Python would wait for threads that hang or that clients keep busy.
+    os._exit(getattr(reason, "code", 0) or 0 if ended else 1)
 
 
 def child_exit(server, worker):
-    _runtime(server).board.release(worker.pid)
+    _runtime(server).board.release(worker.slot)
 
 
 def on_exit(server):

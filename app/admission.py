@@ -20,7 +20,7 @@ from typing import Any
 from app.board import Board
 from app.errors import Busy, ClientGone, TooSlow, TwinlensError
 from app.rate import Rate
-from app.tickets import FloatArray, QueueFigures, Ticket
+from app.tickets import FloatArray, QueueFigures, Ticket, call
 
 # How often a waiting request looks whether its client is still there.
 _LOOK_SECONDS = 1.0
@@ -101,7 +101,7 @@ class WaitingRoom:
         with self._lock:
             ticket.together = together
             ticket.deadline = time.monotonic() + self._max_wait_seconds
-            self._call()
+            call(self._queue, self._concurrency)
         self._wait(ticket, ticket.called)
 
     def run(self, ticket: Ticket, model: Any, inputs: FloatArray) -> FloatArray:
@@ -118,6 +118,17 @@ class WaitingRoom:
         self._wait(ticket, ticket.done)
         assert ticket.outputs is not None
         return ticket.outputs
+
+    def look(self, ticket: Ticket) -> None:
+        """For a caller that waits for something else: whether it still should.
+
+        Raises:
+            ClientGone, NotAvailable: as above.
+        """
+        with self._lock:
+            if ticket.error is not None:
+                raise ticket.error
+            self._look(ticket)
 
     def figures(self) -> QueueFigures:
         """The state of this moment, of all workers together."""
@@ -142,7 +153,7 @@ class WaitingRoom:
             self._end = min(self._end, time.monotonic() + running_seconds)
             for ticket in self._queue.copy():
                 self._forget(ticket)
-                ticket.finish(None, refusal())
+                ticket.finish(refusal())
             self._prepared.notify_all()
 
     # -- the device's side ---------------------------------------------------------------------
@@ -163,20 +174,19 @@ class WaitingRoom:
                         ticket.started = now
                     self._running.append(batch)
                     self._publish()
-                    self._call()
+                    call(self._queue, self._concurrency)
                     return batch
                 if self._refusal:
                     return []
                 self._prepared.wait()
 
-    def done(self, batch: list[Ticket]) -> None:
-        """The batch from ``take`` is computed; its tickets have their outputs."""
+    def done(self, batch: list[Ticket], began: float) -> None:
+        """The device is free again of the batch that it began at ``began``."""
         with self._lock:
             self._running.remove(batch)
-            assert batch[0].started is not None
-            self._rate.note(batch[0].started, len(batch))
+            self._rate.note(began, len(batch))
             self._publish()
-            self._call()
+            call(self._queue, self._concurrency)
 
     # -- inside; the caller holds the lock -----------------------------------------------------
 
@@ -204,32 +214,14 @@ class WaitingRoom:
         if ticket in self._queue:
             self._queue.remove(ticket)
             self._publish()
-            self._call()
-
-    def _call(self) -> None:
-        """Call as many to prepare as the device takes next, in the order of arrival."""
-        ahead: dict[str, int] = {}
-        for ticket in self._queue:
-            if ticket.called.is_set():
-                ahead[ticket.key] = ahead.get(ticket.key, 0) + ticket.images
-        for ticket in self._queue:
-            if ticket.called.is_set() or not ticket.together:
-                continue
-            if ticket.key not in ahead:
-                fits = len(ahead) < self._concurrency
-            else:
-                room = ticket.together * self._concurrency
-                fits = ahead[ticket.key] + ticket.images <= room
-            if fits:
-                ahead[ticket.key] = ahead.get(ticket.key, 0) + ticket.images
-                ticket.called.set()
+            call(self._queue, self._concurrency)
 
     def _next_batch(self) -> list[Ticket]:
         batch: list[Ticket] = []
         for ticket in [each for each in self._queue if each.inputs is not None]:
             if ticket.is_gone():
                 self._forget(ticket)
-                ticket.finish(None, ClientGone())
+                ticket.finish(ClientGone())
             elif not batch or ticket.fits_into(batch):
                 batch.append(ticket)
         return batch

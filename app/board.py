@@ -17,16 +17,17 @@ import shutil
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 #: Of one worker: what it holds at this moment.
-Figure = Literal["connections", "in_flight", "waiting", "held_bytes"]
+Figure = Literal["leaving", "in_flight", "waiting", "held_bytes"]
 #: Of the service.
 Flag = Literal["stopping", "ready"]
 
@@ -35,14 +36,39 @@ _SLOTS = 1024
 _ROW = np.dtype(
     [
         ("pid", "i8"),
-        ("connections", "i8"),
+        ("leaving", "i8"),
         ("in_flight", "i8"),
         ("waiting", "i8"),
         ("held_bytes", "i8"),
         ("request_seconds", "f8"),
     ]
 )
+_RESERVED = -1
+_PREFIX = "twinlens-"
+_FRESH_SECONDS = 60.0
 _FLAGS = np.dtype([("stopping", "i8"), ("ready", "i8")])
+
+
+def _locked(path: Path) -> TextIO | None:
+    """The file, locked until the last process that inherits it is gone; None if another has it."""
+    file = path.open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        return None
+    return file
+
+
+def _sweep(place: Path) -> None:
+    """Remove what a service left that was killed with all its processes."""
+    for file in place.glob(f"{_PREFIX}*/alive"):
+        with suppress(OSError):
+            # A fresh one may be between the making of the file and its lock.
+            old = time.time() - file.stat().st_mtime > _FRESH_SECONDS
+            if old and (lock := _locked(file)):
+                shutil.rmtree(file.parent, ignore_errors=True)
+                lock.close()
 
 
 class Closeable(Protocol):
@@ -60,8 +86,11 @@ class Board:
         # nobody tidies it up. Not a TemporaryDirectory object: that would remove the folder when
         # the first worker ends.
         shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
-        self.folder = Path(tempfile.mkdtemp(prefix="twinlens-", dir=shared))
+        self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=shared))
         self._owner = os.getpid()
+        # Held by all processes of the service, since they inherit it.
+        self._alive = _locked(self.folder / "alive")
+        _sweep(self.folder.parent)
         atexit.register(self.close)
         # An anonymous map is shared with children. Numbers of 8 bytes are written at once.
         memory = mmap.mmap(-1, _FLAGS.itemsize + _SLOTS * _ROW.itemsize)
@@ -76,17 +105,19 @@ class Board:
 
     # -- life ----------------------------------------------------------------------------------
 
-    def claim(self) -> None:
-        """In the master, just before a fork: the slot of the next worker."""
-        taken = self._rows["pid"][1:]
-        self._claimed = 1 + int(np.flatnonzero(taken == 0)[0])
+    def claim(self) -> int:
+        """In the master, just before a fork: reserve a slot for the next worker."""
+        self.folder.mkdir(mode=0o700, exist_ok=True)  # whoever removed it
+        self._claimed = 1 + int(np.flatnonzero(self._rows["pid"][1:] == 0)[0])
+        self._clear(self._claimed)
+        self._rows["pid"][self._claimed] = _RESERVED
+        return self._claimed
 
     def join(self) -> None:
         """In the new process, before it has threads: take the slot."""
         for mine in self._open:
             mine.close()  # the parent's, inherited
         self.slot = self._claimed
-        self._clear(self.slot)
         self._rows["pid"][self.slot] = os.getpid()
         self._threads = threading.Lock()
         # A lock of its own open file: one that was inherited would be shared with the parent.
@@ -97,16 +128,17 @@ class Board:
         self._ringer.setblocking(False)
         self._open = [self._file, self._bell, self._ringer]
 
-    def release(self, pid: int) -> None:
-        """In the master: a worker has ended."""
-        for slot in np.flatnonzero(self._rows["pid"] == pid):
-            self._clear(int(slot))
+    def release(self, slot: int) -> None:
+        """In the master: the worker with this slot has ended, or never began."""
+        self._clear(slot)
 
     def close(self) -> None:
         """The process ends; the one that made the board removes its folder."""
         while self._open:
             self._open.pop().close()
         if os.getpid() == self._owner:
+            if self._alive:
+                self._alive.close()
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def _clear(self, slot: int) -> None:
@@ -117,9 +149,17 @@ class Board:
     # -- numbers -------------------------------------------------------------------------------
 
     def workers(self) -> list[int]:
-        """The slots of the living workers; in a process without workers its own."""
-        slots = [int(slot) for slot in np.flatnonzero(self._rows["pid"])]
-        return [slot for slot in slots if slot] or slots
+        """The slots of the workers that stay; those of all where none does.
+
+        In a process without workers it is its own.
+        """
+        slots = [int(slot) for slot in np.flatnonzero(self._rows["pid"] > 0)]
+        slots = [slot for slot in slots if slot] or slots
+        return [slot for slot in slots if not self._rows["leaving"][slot]] or slots
+
+    def leaving(self) -> set[int]:
+        """The slots of workers that serve their last requests."""
+        return {int(slot) for slot in np.flatnonzero(self._rows["leaving"])}
 
     def pid(self, slot: int) -> int:
         """The process that has a slot."""
@@ -137,13 +177,13 @@ class Board:
         """The sum over all workers."""
         return int(self._rows[figure].sum())
 
-    def raise_flag(self, flag: Flag) -> None:
-        """For all to see, for good."""
-        self._flags[flag][0] = 1
+    def raise_flag(self, flag: Flag, value: int = 1) -> None:
+        """For all to see."""
+        self._flags[flag][0] = value
 
-    def flag(self, flag: Flag) -> bool:
-        """Whether it was raised."""
-        return bool(self._flags[flag][0])
+    def flag(self, flag: Flag) -> int:
+        """The value with which it was raised last; 0 if it never was."""
+        return int(self._flags[flag][0])
 
     def request_seconds(self) -> float:
         """How long the device of this worker takes for a request; 0 as long as nobody knows."""

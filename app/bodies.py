@@ -89,6 +89,7 @@ class BoundedBody:
         self._budget = budget
         self._count = 0
         self._late = False
+        self._entered = False
         # Neither a length nor chunks: there is no body.
         self._ended = not self._declared and "HTTP_TRANSFER_ENCODING" not in environ
         self._timer: threading.Timer | None = None
@@ -124,6 +125,7 @@ class BoundedBody:
         """The request is over."""
         if self._timer is not None:
             self._timer.cancel()
+        if self._entered:
             self._budget.leave(self._count)
 
     def _take(self, read: Any) -> bytes:
@@ -131,6 +133,7 @@ class BoundedBody:
             if self._declared > self._limit:  # no need to see more
                 raise RequestEntityTooLarge
             self._budget.enter()
+            self._entered = True
             self._timer = self._clock(self._seconds)
         try:
             data: bytes = read()

@@ -48,18 +48,24 @@ class Housekeeping:
         self._cleaned_at = time.monotonic()
         self._workers.reports.write()
         while not closing.wait(_SECONDS):
-            if self._worked.is_set():
-                if self._room.is_empty():
-                    self._worked.clear()
-                    memory.trim()
-                self._workers.reports.write()  # says when models were used
-            if interval and time.monotonic() - self._cleaned_at >= interval:
-                self._cleaned_at = time.monotonic()
-                log.debug("cleaned up: %s", memory.clean_up())
-            self._look_at_limits()
-            # One worker is enough to see that no worker uses a model.
-            if idle and self._board.slot == min(self._board.workers()):
-                self._workers.unload_idle(idle)
+            try:
+                self._once(interval, idle)
+            except Exception:  # it must not be the end of housekeeping
+                log.exception("housekeeping failed; trying again")
+
+    def _once(self, interval: float, idle: float) -> None:
+        if self._worked.is_set():
+            if self._room.is_empty():
+                self._worked.clear()
+                memory.trim()
+            self._workers.reports.write()  # says when models were used
+        if interval and time.monotonic() - self._cleaned_at >= interval:
+            self._cleaned_at = time.monotonic()
+            log.debug("cleaned up: %s", memory.clean_up())
+        self._look_at_limits()
+        # One worker is enough to see that no worker uses a model.
+        if idle and self._board.slot == min(self._board.workers()):
+            self._workers.unload_idle(idle)
 
     def _look_at_limits(self) -> None:
         """Clean up above a limit; if that does not help, /health says so."""

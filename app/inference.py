@@ -7,6 +7,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 
@@ -22,6 +23,9 @@ from app.tickets import FloatArray, Ticket
 log = logging.getLogger("twinlens.inference")
 
 _RETRY_AFTER_SECONDS = 10
+
+#: Rows [images, ...] of one ticket, or why there are none.
+Outcome = FloatArray | Exception
 
 
 class DeviceThreads:
@@ -60,60 +64,74 @@ class DeviceThreads:
         return "\n".join(texts)
 
     def _work(self) -> None:
-        while batch := self._room.take():
-            try:
-                self._infer(batch)
-            finally:
-                self._room.done(batch)
+        while self._next():
+            pass
 
-    def _infer(self, batch: list[Ticket]) -> None:
-        """Give each ticket its outputs or an error; one that fails does not fail the others."""
+    def _next(self) -> bool:
+        """One batch; a function of its own, so that nothing of it is kept while waiting."""
+        batch = self._room.take()
+        if not batch:
+            return False
+        began = time.monotonic()
+        outcomes: list[Outcome]
         try:
-            self._together(batch)
-        except Exception as error:
-            if devices.fault(error) == "memory":
-                log.warning("out of memory; freeing caches and trying again, each alone")
-                memory.clean_up()
-            elif len(batch) > 1 and devices.fault(error) is None:
-                log.warning("a batch of %d failed; trying each alone", len(batch), exc_info=error)
-            else:
+            outcomes = self._infer(batch)
+        except Exception as error:  # freeing memory failed, too
+            outcomes = [self._failure(error)] * len(batch)
+        # First the place, then the answer: who asks again at once finds it free.
+        self._room.done(batch, began)
+        for ticket, outcome in zip(batch, outcomes, strict=True):
+            ticket.finish(outcome)
+        return True
+
+    def _infer(self, batch: list[Ticket]) -> list[Outcome]:
+        """Outputs or an error for each ticket; one that fails does not fail the others."""
+        result = self._attempt(batch, batch)
+        if isinstance(result, list):
+            return result
+        fault = devices.fault(result)
+        if fault == "lost" or (fault is None and len(batch) == 1):
+            return [self._failure(result)] * len(batch)
+        log.warning("a batch of %d failed; trying each alone", len(batch), exc_info=result)
+        del result  # its traceback holds what the failed pass had in memory
+        if fault == "memory":
+            memory.clean_up()
+        alone: list[Outcome] = []
+        for ticket in batch:
+            outcome = self._attempt([ticket], batch)
+            alone.append(outcome[0] if isinstance(outcome, list) else self._failure(outcome))
+        return alone
+
+    def _attempt(self, tickets: list[Ticket], batch: list[Ticket]) -> list[Outcome] | Exception:
+        """One try; the clock of the whole batch begins anew with each pass of the network."""
+        try:
+            model: Model = tickets[0].model
+            inputs = [ticket.inputs for ticket in tickets if ticket.inputs is not None]
+            images = np.concatenate(inputs)
+            most = tickets[0].together
+            outputs = []
+            # Only a batch of one request may be larger than what runs together.
+            for first in range(0, len(images), most):
                 for ticket in batch:
-                    self._fail(ticket, error)
-                return
-            for ticket in batch:
-                self._alone(ticket)
-
-    def _alone(self, ticket: Ticket) -> None:
-        try:
-            self._together([ticket])
+                    ticket.started = time.monotonic()
+                outputs.append(model.infer(images[first : first + most]))
+            rows = np.concatenate(outputs)
+            ends = np.cumsum([len(each) for each in inputs])
+            return list(np.split(rows, ends[:-1]))
         except Exception as error:
-            self._fail(ticket, error)
+            return error
 
-    def _fail(self, ticket: Ticket, error: Exception) -> None:
+    def _failure(self, error: Exception) -> Exception:
+        """What the caller is told."""
         fault = devices.fault(error)
         if fault == "memory":
             log.error("out of memory also alone, after freeing caches", exc_info=error)
-            memory.clean_up()
-            error = _not_now("There is not enough memory for this request now")
-        elif fault == "lost":
-            log.critical("the device is lost", exc_info=error)
-            error = _not_now("The device is lost, and this worker is being replaced")
-        ticket.finish(None, error)
+            return _not_now("There is not enough memory for this request now")
         if fault == "lost":
+            log.critical("the device is lost", exc_info=error)
             self._on_lost()
-
-    @staticmethod
-    def _together(batch: list[Ticket]) -> None:
-        model: Model = batch[0].model
-        inputs: FloatArray = np.concatenate(
-            [ticket.inputs for ticket in batch if ticket.inputs is not None]
-        )
-        most = batch[0].together
-        # Only a batch of one request may be larger than what runs together.
-        outputs = [model.infer(inputs[i : i + most]) for i in range(0, len(inputs), most)]
-        rows = iter(np.concatenate(outputs))
-        for ticket in batch:
-            ticket.finish(np.stack([next(rows) for _ in range(ticket.images)]))
+            return _not_now("The device is lost, and this worker is being replaced")
+        return error
 
 
 def _not_now(message: str) -> NotAvailable:

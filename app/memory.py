@@ -47,6 +47,7 @@ def prepare_fork() -> None:
     mallopt(3)). And objects made so far are taken out of garbage collection, whose marks would
     copy their pages into every worker (gc.freeze in Python's documentation).
     """
+    gc.unfreeze()  # at a reload: what was replaced can go
     gc.collect()
     gc.freeze()
     _glibc("mallopt", _M_ARENA_MAX, 1)

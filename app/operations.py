@@ -17,7 +17,7 @@ from app.models.downloads import DownloadFailed, Downloads
 from app.models.entry import Wanted
 from app.models.manager import Manager
 from app.models.registry import FAMILIES, Registry
-from app.workers import Workers
+from app.workers import Look, Workers
 from config.models import ModelSpec
 
 MAX_WAITING = 4
@@ -48,26 +48,27 @@ class Operations:
         # A reload may have taken the chosen one out of the table.
         return known.get(key) or self._registry.default("depth")
 
-    def load(self, spec: ModelSpec, wanted: Wanted) -> Device:
+    def load(self, spec: ModelSpec, wanted: Wanted, look: Look) -> Device:
         """Download if need be, load, and make a depth model the current one; says on which device.
 
-        It is called before each depth request, so it is cheap when the model is loaded.
+        It is called before each depth request, so it is cheap when the model is loaded. ``look``,
+        here and below, is called now and then while it waits; it may raise to end the wait.
         """
-        self.download(spec)
+        self.download(spec, look)
         try:
-            device = self._workers.load(spec, wanted)
+            device = self._workers.load(spec, wanted, look)
         except LoadError as error:
             raise OperationFailed(f"{spec.key}: {error}", title="Load failed") from error
         if spec.family == "depth":
             self._choice.set(spec.key)
         return device
 
-    def unload(self, spec: ModelSpec) -> None:
+    def unload(self, spec: ModelSpec, look: Look) -> None:
         """Unload a model; if it was the current one, DEPTH_MODEL is current again."""
-        self._workers.unload(spec)
+        self._workers.unload(spec, look)
         self._choice.reset(spec.key)
 
-    def download(self, spec: ModelSpec) -> None:
+    def download(self, spec: ModelSpec, look: Look) -> None:
         """Wait until it is on disk."""
         if self._manager.on_disk(spec):
             return
@@ -75,15 +76,15 @@ class Operations:
         if not self._waiting.acquire(blocking=False):
             raise Busy(f"{MAX_WAITING} requests wait for downloads already", retry_after=30)
         try:
-            self._downloads.wait(spec, FAMILIES[spec.family].FILES)
+            self._downloads.wait(spec, FAMILIES[spec.family].FILES, look)
         except DownloadFailed as error:
             raise OperationFailed(f"{spec.key}: {error}", title="Download failed") from error
         finally:
             self._waiting.release()
 
-    def delete(self, spec: ModelSpec) -> None:
+    def delete(self, spec: ModelSpec, look: Look) -> None:
         """Unload it and delete its files."""
-        self.unload(spec)
+        self.unload(spec, look)
         if not self._downloads.cancel(spec):
             raise OperationFailed(
                 f"{spec.key} is being downloaded; try again when that is done",

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import BinaryIO
 
 import numpy as np
@@ -159,7 +160,10 @@ class Pipeline:
         """Wait for a turn with a model, which is loaded meanwhile if need be."""
         self._manager.check(spec)
         entered = self._room.enter(spec.key, count, is_gone)
-        with entered as ticket, self._workers.lease(spec) as model:
+        with (
+            entered as ticket,
+            self._workers.lease(spec, partial(self._room.look, ticket)) as model,
+        ):
             started = time.monotonic()
             self._room.wait_for_turn(ticket, model.together())
             timings.wait = time.monotonic() - started

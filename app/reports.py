@@ -43,6 +43,8 @@ class Report(BaseModel):
     trouble: str | None = None
     #: number of the last order that was followed, by model; see app/workers.py
     followed: dict[str, int] = Field(default_factory=dict)
+    #: those of them that failed, and why
+    failed: dict[str, str] = Field(default_factory=dict)
     cleaned: memory.CleanUp | None = None
     models: dict[str, ModelReport] = Field(default_factory=dict)
 
@@ -57,6 +59,7 @@ class Reports:
         self._writing = threading.Lock()
         #: parts of the own report that others fill in
         self.followed: dict[str, int] = {}
+        self.failed: dict[str, str] = {}
         self.cleaned: memory.CleanUp | None = None
         self.trouble: str | None = None
 
@@ -139,7 +142,8 @@ class Reports:
             allocated_mb=figures.allocated_mb,
             reserved_mb=figures.reserved_mb,
             trouble=self.trouble,
-            followed=self.followed,
+            followed=self.followed.copy(),
+            failed=self.failed.copy(),
             cleaned=self.cleaned,
             models=models,
         )

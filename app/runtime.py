@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from zlib import crc32
 
 import cv2
 
@@ -100,6 +101,7 @@ class Runtime:
         self._background: list[threading.Thread] = []
         self._closing = threading.Event()
         self._refusal = ""
+        self._retired: list[ModelSpec] = []
 
     # -- life ----------------------------------------------------------------------------------
 
@@ -109,15 +111,16 @@ class Runtime:
             FAMILIES[family].import_engine()
         if self._before:
             self.manager.adopt(self._before.manager)
-            for spec in self._before.registry.defaults.values():
-                if spec not in self.registry.defaults.values():
-                    self.workers.want_no_more(spec)
+            self._retired = [
+                spec
+                for spec in self._before.registry.defaults.values()
+                if spec not in self.registry.defaults.values()
+            ]
             self._before = None
         if self.settings.warmup_on_startup:
             for spec in self.registry.defaults.values():
                 self.manager.preload(spec)
                 self.workers.want(spec, "auto")
-        memory.prepare_fork()
 
     def after_fork(self) -> None:
         """In a worker, first: take its slot, share the cores with the other workers."""
@@ -149,9 +152,12 @@ class Runtime:
         self.board.ring()
 
     def leave(self) -> None:
-        """In a worker that gunicorn wants to end: one that is only replaced serves who waits."""
+        """In a worker that ends: one that is only replaced serves who waits."""
         if self.board.flag("stopping"):
             self.stop("The service is shutting down")
+        elif not self.board.get("leaving"):
+            self.board.set("leaving", 1)
+            os.kill(os.getppid(), signal.SIGCHLD)  # the master looks after its workers
 
     def stop(self, reason: str) -> None:
         """Refuse who waits and who comes; what runs has until SHUTDOWN_TIMEOUT_SECONDS."""
@@ -192,10 +198,27 @@ class Runtime:
     def _follow(self) -> None:
         """Follow the orders of the service."""
         while not self.is_closing():
-            self.workers.follow()
-            self._bring_defaults_to_disk()
-            self.leave()
+            try:
+                self.workers.follow()
+                self._bring_defaults_to_disk()
+                self._retire()
+            except Exception:  # such as a full /dev/shm: it must not be the end of following
+                log.exception("orders could not be followed; trying again")
+            if self.board.flag("stopping"):
+                self.leave()
+                os.kill(os.getpid(), signal.SIGTERM)  # the master's may have come too early
             self.board.wait_for_bell(_FOLLOW_SECONDS)
+
+    def _retire(self) -> None:
+        """After a reload, when the old workers are gone: unload what only they needed."""
+        slots = self.board.workers()
+        if self._retired and len(slots) <= self.settings.web_concurrency:
+            current = self.operations.current_depth_model().key
+            if self.board.slot == min(slots):
+                for spec in self._retired:
+                    if spec.key != current:
+                        self.workers.want_no_more(spec)
+            self._retired = []
 
     def _bring_defaults_to_disk(self) -> None:
         """Those that are to be loaded at start are downloaded by their orders."""
@@ -216,7 +239,11 @@ class Runtime:
 
     def _end_worker(self, reason: str) -> None:
         self.stop(reason)
-        # gunicorn lets this worker send its answers, and puts another one in its place.
+        # gunicorn lets this worker send its answers, and puts another one in its place. No client
+        # that does not take its answer may keep it here.
+        end = threading.Timer(self.settings.shutdown_timeout_seconds, os._exit, [1])
+        end.daemon = True
+        end.start()
         os.kill(os.getpid(), signal.SIGTERM)
 
     # -- state ---------------------------------------------------------------------------------
@@ -229,12 +256,14 @@ class Runtime:
     def is_ready(self) -> bool:
         """Latches for the whole service: a failed load, a lost device or shutdown takes it back."""
         status = self.reports.status(self.readiness_model())
-        stopping = self.board.flag("stopping") or self.is_closing()
+        stopping = bool(self.board.flag("stopping")) or self.is_closing()
         if stopping or status.state == "unavailable" or DEVICE_LOST in self.reports.troubles():
             return False
+        # A reload may have made it another model.
+        mark = 1 + crc32(status.spec.key.encode())
         if status.state == "loaded" or (not self.settings.warmup_on_startup and status.on_disk):
-            self.board.raise_flag("ready")
-        return self.board.flag("ready")
+            self.board.raise_flag("ready", mark)
+        return self.board.flag("ready") == mark
 
     def device(self) -> Device:
         """The device, or what the setting names where it cannot be had."""

@@ -6,12 +6,15 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+# So many that fit into the next batch may go before one that does not.
+_MOST_OVERTAKEN = 8
 
 FloatArray = NDArray[np.float32]
 
@@ -41,14 +44,22 @@ class Ticket:
     #: what the device needs: the loaded model, and [images, 3, h, w] float32
     model: Any = None
     inputs: FloatArray | None = None
+    #: when the pass of the network that it is in began
     started: float | None = None
+    #: how many that came later were called before it
+    overtaken: int = 0
     done: threading.Event = field(default_factory=threading.Event)
     outputs: FloatArray | None = None
     error: BaseException | None = None
 
-    def finish(self, outputs: FloatArray | None, error: BaseException | None = None) -> None:
+    def finish(self, outcome: FloatArray | BaseException) -> None:
         """Give the waiting caller its outputs, or what went wrong."""
-        self.outputs, self.error = outputs, error
+        # The model may be unloaded while the caller still has its ticket.
+        self.model = self.inputs = None
+        if isinstance(outcome, BaseException):
+            self.error = outcome
+        else:
+            self.outputs = outcome
         self.called.set()
         self.done.set()
 
@@ -59,3 +70,34 @@ class Ticket:
             return False
         images = sum(each.images for each in batch) + self.images
         return self.inputs.shape[1:] == first.inputs.shape[1:] and images <= first.together
+
+
+def call(queue: Sequence[Ticket], concurrency: int) -> None:
+    """Call as many to prepare as the device takes next, in the order of arrival.
+
+    Args:
+        queue: tickets that wait, the oldest first.
+        concurrency: batches that the device runs at a time.
+    """
+    ahead: dict[str, int] = {}
+    for ticket in queue:
+        if ticket.called.is_set():
+            ahead[ticket.key] = ahead.get(ticket.key, 0) + ticket.images
+    passed: list[Ticket] = []
+    for ticket in queue:
+        if ticket.called.is_set() or not ticket.together:
+            continue
+        if ticket.key not in ahead:
+            fits = len(ahead) < concurrency
+        else:
+            room = ticket.together * concurrency
+            fits = ahead[ticket.key] + ticket.images <= room
+        if fits:
+            ahead[ticket.key] = ahead.get(ticket.key, 0) + ticket.images
+            ticket.called.set()
+            for other in passed:
+                other.overtaken += 1
+        elif ticket.overtaken >= _MOST_OVERTAKEN:
+            return  # it is next
+        else:
+            passed.append(ticket)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
 from pydantic import BaseModel, Field
@@ -36,6 +36,9 @@ _CLEAN_UP_SECONDS = 5.0
 _LOOK_SECONDS = 0.02
 # Followed as a model's orders are, under this name, which no model can have.
 _CLEAN_UP = "*"
+
+#: Raises where the answer that is waited for has become useless.
+Look = Callable[[], None]
 
 
 class Order(BaseModel):
@@ -76,8 +79,13 @@ class Workers:
         """Have every worker unload it."""
         return self._order(spec, None)
 
-    def load(self, spec: ModelSpec, wanted: Wanted) -> Device:
+    def load(self, spec: ModelSpec, wanted: Wanted, look: Look) -> Device:
         """Load a model that is on disk in every worker; cheap when that is done already.
+
+        Args:
+            spec: the model.
+            wanted: where to.
+            look: called now and then while it waits; it may raise to end the wait.
 
         Raises:
             LoadError: it failed in some worker; the message says why.
@@ -87,38 +95,38 @@ class Workers:
         if all(device is not None and self._serves(device, wanted) for device in devices):
             assert devices[0] is not None
             return devices[0]
+        before = self._read().models.get(spec.key)
         number = self.want(spec, wanted)
-        self.follow()
-        self._wait(spec.key, number, _LOAD_SECONDS)
-        found = [report.models.get(spec.key) for report in self.reports.all()]
-        for each in found:
-            if each is not None and each.state == "unavailable":
-                self._withdraw(spec, number)
-                raise LoadError(each.reason)
-        loaded = [each.device for each in found if each is not None and each.device is not None]
-        if not loaded:
+        self._wait(spec.key, number, _LOAD_SECONDS, look)
+        reports = [each for each in self.reports.all() if each.followed.get(spec.key, 0) >= number]
+        for report in reports:
+            if spec.key in report.failed:
+                self._restore(spec, number, before)
+                raise LoadError(report.failed[spec.key])
+        loaded = [each.models[spec.key].device for each in reports if spec.key in each.models]
+        device = next((device for device in loaded if device is not None), None)
+        if device is None:
             raise LoadError("it was unloaded meanwhile")
-        return loaded[0]
+        return device
 
-    def unload(self, spec: ModelSpec) -> None:
+    def unload(self, spec: ModelSpec, look: Look) -> None:
         """Unload a model in every worker; requests that hold it finish with it."""
-        number = self.want_no_more(spec)
-        self.follow()
-        self._wait(spec.key, number, _LOAD_SECONDS)
+        self._wait(spec.key, self.want_no_more(spec), _LOAD_SECONDS, look)
 
     @contextmanager
-    def lease(self, spec: ModelSpec) -> Iterator[Model]:
+    def lease(self, spec: ModelSpec, look: Look) -> Iterator[Model]:
         """Lend the model, see Manager; where it had to be loaded the other workers load it, too."""
         was_loaded = self._manager.is_loaded(spec)
-        with self._manager.lease(spec) as model:
-            if not was_loaded:
+        with self._manager.lease(spec, look) as model:
+            # What a worker that is being replaced still needs is nobody else's business.
+            if not was_loaded and not self._board.get("leaving"):
                 order = self._read().models.get(spec.key)
                 if order is None or order.wanted is None:
                     with suppress(OSError):  # a full /dev/shm: then only this worker has it
                         self.want(spec, "auto")
             yield model
 
-    def clean_up(self) -> memory.CleanUp:
+    def clean_up(self, look: Look) -> memory.CleanUp:
         """Clean up in every worker; the sum of what they say, memory of the largest."""
         with self._board.locked():
             orders = self._read()
@@ -126,9 +134,10 @@ class Workers:
             number = orders.clean_up = orders.number
             self._write(orders)
         self._board.ring()
-        self.follow()
-        self._wait(_CLEAN_UP, number, _CLEAN_UP_SECONDS)
-        done = [report.cleaned for report in self.reports.all() if report.cleaned is not None]
+        self._wait(_CLEAN_UP, number, _CLEAN_UP_SECONDS, look)
+        # A worker that is stuck in something long does not count.
+        cleaned = [report.cleaned for report in self.reports.all()]
+        done = [each for each in cleaned if each is not None] or [memory.clean_up()]
         return memory.CleanUp(
             gc_collected=sum(each.gc_collected for each in done),
             gpu_freed_mb=round(sum(each.gpu_freed_mb for each in done), 1),
@@ -172,12 +181,14 @@ class Workers:
         self._board.ring()
         return orders.number
 
-    def _withdraw(self, spec: ModelSpec, number: int) -> None:
-        """Nobody need try again what failed."""
+    def _restore(self, spec: ModelSpec, number: int, before: Order | None) -> None:
+        """After an order that failed: the one that stood before it, unless there is a newer one."""
         with self._board.locked():
             orders = self._read()
             if spec.key in orders.models and orders.models[spec.key].number == number:
                 del orders.models[spec.key]
+                if before is not None:
+                    orders.models[spec.key] = before
                 self._write(orders)
 
     def _read(self) -> Orders:
@@ -191,6 +202,8 @@ class Workers:
 
     def _obey(self, spec: ModelSpec, order: Order) -> None:
         is_new = self.reports.followed.get(spec.key) != order.number
+        if is_new:
+            self.reports.failed.pop(spec.key, None)
         if order.wanted is None:
             if is_new:
                 self._manager.unload(spec)
@@ -201,17 +214,28 @@ class Workers:
                     # says no for a while.
                     self._manager.check(spec)
                 self._manager.load(spec, order.wanted)
-            except (NotAvailable, LoadError):
-                pass  # the manager has logged it, and its status says why
+            except LoadError as error:  # the manager has logged it
+                self.reports.failed[spec.key] = str(error)
+            except NotAvailable:
+                pass  # its status says why
         self.reports.followed[spec.key] = order.number
 
-    def _wait(self, key: str, number: int, seconds: float) -> None:
-        """Until all workers have followed, or one of them seems to be stuck."""
-        end = time.monotonic() + seconds
-        while not all(report.followed.get(key, 0) >= number for report in self.reports.all()):
-            if time.monotonic() > end:
+    def _wait(self, key: str, number: int, seconds: float, look: Look) -> None:
+        """Until all workers have followed; not for ever for one that seems to be stuck.
+
+        A load has no limit: the worker that is asked waits for its own.
+        """
+        end = None
+        while True:
+            own, *others = [each.followed.get(key, 0) >= number for each in self.reports.all()]
+            if own and all(others):
+                return
+            if end is None and (own or key == _CLEAN_UP):
+                end = time.monotonic() + seconds
+            if end is not None and time.monotonic() > end:
                 log.warning("not all workers followed an order within %g s", seconds)
                 return
+            look()
             time.sleep(_LOOK_SECONDS)
 
     def _serves(self, device: Device, wanted: Wanted) -> bool:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import logging
+import os
 
 from config.settings import Settings, SettingsError, load_settings, load_settings_or_exit
 
@@ -18,6 +19,8 @@ _NEED_RESTART = (
     "web_concurrency",
 )
 _in_force: Settings | None = None
+# As the operator gave it: the service changes its own, for the libraries that it uses.
+_environ: dict[str, str] = {}
 
 
 def settings_in_force(reload: bool = False) -> Settings:
@@ -29,12 +32,13 @@ def settings_in_force(reload: bool = False) -> Settings:
     """
     global _in_force
     if _in_force is None:
+        _environ.update(os.environ)
         _in_force = load_settings_or_exit()
     elif reload:
         try:
-            fresh = load_settings()
+            fresh = load_settings(_environ)
         except SettingsError as error:
-            log.error("the running settings stay in force. %s", error)
+            log.error("the running settings stay in force:\n%s", error)
             return _in_force
         stay = {name: getattr(_in_force, name) for name in _NEED_RESTART}
         for name, value in stay.items():

@@ -30,7 +30,7 @@ from config.values import (
 
 
 class SettingsError(Exception):
-    """Start-up cannot go on; the message names every bad value and what is allowed."""
+    """The message names every bad value and what is allowed, one a line."""
 
 
 class Settings(BaseModel):
@@ -186,7 +186,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     problems += _problems_with_models(settings)
     problems += _problems_with_log_file(settings)
     if problems:
-        raise SettingsError("Twinlens cannot start:\n" + "\n".join(f"  {p}" for p in problems))
+        raise SettingsError("\n".join(f"  {problem}" for problem in problems))
     return settings
 
 
@@ -250,7 +250,7 @@ def load_settings_or_exit() -> Settings:
     try:
         return load_settings()
     except SettingsError as error:
-        print(error, file=sys.stderr)
+        print(f"Twinlens cannot start:\n{error}", file=sys.stderr)
         raise SystemExit(os.EX_CONFIG) from None
 
 

@@ -6,24 +6,38 @@ from __future__ import annotations
 
 import json
 import selectors
+import socket
+import struct
+import time
 import uuid
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from gunicorn import util
 from gunicorn.workers.gthread import ThreadWorker
+
+# Seconds for the head of a request; its body has BODY_TIMEOUT_SECONDS.
+_HEAD_SECONDS = 20.0
+# Seconds in which a client must take something of its answer.
+_SEND_SECONDS = 30
 
 
 class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
-    """Differs in when a connection takes a thread, in what a client reads whose request line,
-    headers or sizes gunicorn refuses, and in how a worker ends: it serves all that it has accepted,
-    however long they have to wait. At shutdown the waiting room refuses them.
+    """Differs from gunicorn's in what a client can do to others, in what it reads when its request
+    is malformed, and in how a worker ends: it serves all requests that it has accepted, however
+    long they have to wait. At shutdown the waiting room refuses them.
     """
 
     def init_process(self) -> None:
         """See gunicorn.workers.base.Worker."""
         # Of this process only; the master's own patience at shutdown stays as it is.
         self.cfg.set("graceful_timeout", 24 * 3600)
+        #: connections that a thread reads the head of a request from, and until when
+        self._heads: dict[Any, float] = {}
         super().init_process()
+
+    # -- to begin ------------------------------------------------------------------------------
 
     def enqueue_req(self, conn: Any) -> None:
         """A new connection takes a thread only when it has sent something.
@@ -34,26 +48,79 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
         if conn.initialized or conn.data_ready:
             super().enqueue_req(conn)
             return
+        timeout = struct.pack("ll", _SEND_SECONDS, 0)
+        conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeout)
         conn.sock.setblocking(False)
         conn.set_timeout()
         self.pending_conns.append(conn)
         readable = partial(self.on_pending_socket_readable, conn)
         self.poller.register(conn.sock, selectors.EVENT_READ, readable)
 
-    def handle_exit(self, sig: int, frame: Any) -> None:
-        """SIGTERM; the rest follows on the main loop, since a signal may interrupt anything."""
-        if self.alive:
-            self.method_queue.defer(self._leave)
-        super().handle_exit(sig, frame)
+    def handle(self, conn: Any) -> Any:
+        """See ThreadWorker; in a thread of the pool."""
+        self._heads[conn] = time.monotonic() + _HEAD_SECONDS
+        try:
+            keep = super().handle(conn)
+        finally:
+            self._heads.pop(conn, None)
+        if not keep:
+            # It may wait two seconds for the client to close first; gunicorn would do that on the
+            # main loop, which accepts everybody's connections.
+            with suppress(OSError):
+                conn.sock.setblocking(True)
+                util.close_graceful(conn.sock)
+            conn.ended = True
+        return keep
 
-    def _leave(self) -> None:
-        self.wsgi.extensions["twinlens"].leave()
+    def handle_request(self, req: Any, conn: Any) -> Any:
+        """See ThreadWorker: the head is complete."""
+        self._heads.pop(conn, None)
+        return super().handle_request(req, conn)
+
+    def finish_request(self, conn: Any, fs: Any) -> None:
+        """See ThreadWorker; on the main loop."""
+        if getattr(conn, "ended", False):
+            self.nr_conns -= 1
+        else:
+            super().finish_request(conn, fs)
+
+    def murder_pending(self) -> None:
+        """See ThreadWorker; called about once a second: also ends heads that take too long."""
+        super().murder_pending()
+        for conn, deadline in list(self._heads.items()):
+            if time.monotonic() > deadline:
+                with suppress(OSError):
+                    conn.sock.shutdown(socket.SHUT_RD)
+
+    # -- to end --------------------------------------------------------------------------------
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """See ThreadWorker; the first call after the end has begun, for whatever reason."""
+        if not enabled and not self.alive and self._accepting:
+            runtime = self.wsgi.extensions["twinlens"]
+            runtime.leave()
+            if runtime.is_closing():
+                # Who has connected already gets an answer; who comes later is refused at once.
+                for listener in self.sockets:
+                    before = -1
+                    while before != self.nr_conns:
+                        before = self.nr_conns
+                        self.accept(listener)
+                super().set_accept_enabled(False)
+                for listener in self.sockets:
+                    listener.close()
+                return
+        super().set_accept_enabled(enabled)
 
     def _cap_keepalive(self, deadline: float) -> None:
-        """At the end: connections without a request, new or kept, are not waited for."""
+        """At the end: connections without a whole request are not waited for."""
         super()._cap_keepalive(deadline)
         for connection in self.pending_conns:
             connection.timeout = min(connection.timeout, deadline)
+        for connection in list(self._heads):
+            self._heads[connection] = deadline
+
+    # -- to refuse -----------------------------------------------------------------------------
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """See gunicorn.workers.base.Worker: its status, our body."""

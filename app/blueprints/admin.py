@@ -10,7 +10,7 @@ from typing import Any
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from app.blueprints.exchange import parse_json, runtime
+from app.blueprints.exchange import parse_json, runtime, still_wanted
 from app.blueprints.schemas import LoadRequest
 from app.errors import UnsupportedType
 from app.models.entry import ModelStatus
@@ -54,7 +54,7 @@ def load_model(key: str) -> ResponseReturnValue:
     service = runtime()
     spec = service.registry.get(key)
     wanted = _wanted()
-    device = service.operations.load(spec, wanted.device)
+    device = service.operations.load(spec, wanted.device, still_wanted())
     message = f"{spec.name} is loaded on the {'GPU' if device.is_gpu else 'CPU'}"
     if wanted.device == "gpu" and not device.is_gpu:
         message += ": there is no GPU here"
@@ -68,7 +68,7 @@ def unload_model(key: str) -> ResponseReturnValue:
     """Give its memory back."""
     service = runtime()
     spec = service.registry.get(key)
-    service.operations.unload(spec)
+    service.operations.unload(spec, still_wanted())
     return jsonify(success=True, message=f"{spec.name} is unloaded")
 
 
@@ -77,7 +77,7 @@ def download_model(key: str) -> ResponseReturnValue:
     """Bring its files to disk, without loading it; waits for the end."""
     service = runtime()
     spec = service.registry.get(key)
-    service.operations.download(spec)
+    service.operations.download(spec, still_wanted())
     return jsonify(success=True, message=f"{spec.name} is on disk")
 
 
@@ -86,14 +86,14 @@ def delete_model(key: str) -> ResponseReturnValue:
     """Unload it and delete its files."""
     service = runtime()
     spec = service.registry.get(key)
-    service.operations.delete(spec)
+    service.operations.delete(spec, still_wanted())
     return jsonify(success=True, message=f"{spec.name} is deleted from disk")
 
 
 @blueprint.post("/admin/cleanup")
 def clean_up() -> ResponseReturnValue:
     """Collect garbage, give cached memory back, in every worker."""
-    return jsonify(asdict(runtime().workers.clean_up()))
+    return jsonify(asdict(runtime().workers.clean_up(still_wanted())))
 
 
 def _wanted() -> LoadRequest:

@@ -13,7 +13,7 @@ from flask import Flask, Response, current_app, g, jsonify, request
 from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from app.errors import BadRequest, ProcessingFailed, TooLarge, TwinlensError, WrongShape
+from app.errors import BadRequest, ClientGone, ProcessingFailed, TooLarge, TwinlensError, WrongShape
 from app.pipeline import Timings
 from app.runtime import Runtime
 from config.models import ModelSpec
@@ -54,6 +54,19 @@ def client_is_gone() -> Callable[[], bool]:
             return True
 
     return is_gone
+
+
+def still_wanted() -> Callable[[], None]:
+    """For long waits: raises where the client has hung up or the service ends."""
+    is_gone, service = client_is_gone(), runtime()
+
+    def look() -> None:
+        if service.is_closing():
+            raise service.refusal()
+        if is_gone():
+            raise ClientGone
+
+    return look
 
 
 def uploaded_image() -> tuple[BinaryIO, str]:

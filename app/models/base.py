@@ -40,7 +40,7 @@ class Model(ABC):
 
     def __init__(self, spec: ModelSpec, checkpoint: Checkpoint, weights: str) -> None:
         self.spec = spec
-        self.revision = checkpoint.revision
+        self.checkpoint = checkpoint
         #: "published", or what the checkpoint says of itself, such as "random"
         self.weights = weights
 

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -114,8 +115,15 @@ class Downloads:
         if not self._process_is_alive():
             self._start_process()
 
-    def wait(self, spec: ModelSpec, files: tuple[str, ...]) -> Checkpoint:
+    def wait(
+        self, spec: ModelSpec, files: tuple[str, ...], look: Callable[[], None] = lambda: None
+    ) -> Checkpoint:
         """Ask for a download and wait until it is there.
+
+        Args:
+            spec: the model.
+            files: what belongs to it.
+            look: called now and then; it may raise to end the wait, not the download.
 
         Raises:
             DownloadFailed: the first attempt since then failed (further ones go on by themselves).
@@ -134,6 +142,7 @@ class Downloads:
             # It may have been about to end when we asked, or be killed at any time.
             if not self._offline and not self._process_is_alive():
                 self._start_process()
+            look()
             time.sleep(0.1)
 
     def cancel(self, spec: ModelSpec) -> bool:

@@ -4,7 +4,12 @@
 
 from __future__ import annotations
 
+import logging
 import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -12,6 +17,8 @@ from app.errors import NotAvailable
 from app.models.base import DoesNotFit, LoadError, Model
 from app.models.devices import Device
 from config.models import ModelSpec
+
+log = logging.getLogger("twinlens.models")
 
 Wanted = Literal["auto", "cpu", "gpu"]
 State = Literal["not_loaded", "downloading", "loading", "loaded", "unavailable"]
@@ -43,11 +50,25 @@ class Entry:
     #: None while the weights are only mapped in host memory, as in the master
     device: Device | None = None
     loading: bool = False
+    #: a load that requests wait for
+    under_way: Future[Model] | None = None
     failure: LoadError | None = None
     failed_at: float = 0.0
     #: requests that hold the model, and when the last one began or ended (monotonic seconds)
     leases: int = 0
     used_at: float = 0.0
+
+    @contextmanager
+    def remembering(self) -> Iterator[None]:
+        """Keep the reason of a failed load, so that everybody who asks is told."""
+        try:
+            yield
+        except LoadError as error:
+            log.error("%s is unavailable: %s", self.spec.key, error, exc_info=error.__cause__)
+            # Not the error itself: its traceback holds what the failed load had in memory.
+            self.failure, self.failed_at = type(error)(str(error)), time.monotonic()
+            raise type(error)(str(error)) from None
+        self.failure = None
 
 
 def not_available(spec: ModelSpec, reason: LoadError) -> NotAvailable:

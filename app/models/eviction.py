@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable
 
 from app import memory
@@ -17,6 +18,7 @@ log = logging.getLogger("twinlens.models")
 
 # What inference needs beside the weights; measured: benchmarks/peak.py.
 _WORKING_BYTES = 256 * 2**20
+_SHARED_SECONDS = 3.0
 
 
 def make_room(
@@ -34,6 +36,7 @@ def make_room(
         DoesNotFit: also without the idle ones; names what is needed and what is free.
     """
     need = weights + _WORKING_BYTES
+    evicted = False
     here = [entry for entry in others if entry.device == device]
     for entry in sorted(here, key=lambda entry: entry.used_at):
         if memory.free(device.type) >= need:
@@ -45,6 +48,10 @@ def make_room(
             log.warning("%s is unloaded: another model needs its memory", entry.spec.key)
             memory.clean_up()
             on_evict(entry.spec)
-    free = memory.free(device.type)
+            evicted = True
+    # On a device that workers share, the others give the same models back a moment later.
+    end = time.monotonic() + (_SHARED_SECONDS if evicted and device.is_gpu else 0)
+    while (free := memory.free(device.type)) < need and time.monotonic() < end:
+        time.sleep(0.05)
     if free < need:
         raise DoesNotFit(f"it needs {need // 2**20} MB of memory and {free // 2**20} MB are free")

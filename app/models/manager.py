@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 
 from app import memory
@@ -24,6 +25,7 @@ log = logging.getLogger("twinlens.models")
 
 # After a failed load, requests get the reason at once for this long instead of trying again.
 _REMEMBER_FAILURE_SECONDS = 30.0
+_LOOK_SECONDS = 1.0
 
 
 class Manager:
@@ -43,9 +45,8 @@ class Manager:
         self.worker = 0
         #: told when the state of a model has changed
         self.on_change: Callable[[], None] = lambda: None
-        #: told that the device is lost for this process
+        #: told that the device is lost for this process; which model had to go for another one
         self.on_lost: Callable[[], None] = lambda: None
-        #: told which model has to go because another one needs its memory
         self.on_evict: Callable[[ModelSpec], object] = lambda _: None
 
     # -- use -----------------------------------------------------------------------------------
@@ -54,16 +55,18 @@ class Manager:
         """Before the fork: load to host memory what is on disk; failures are remembered."""
         entry = self._entries[spec.key]
         checkpoint = self._find(spec)
-        if checkpoint is not None:
+        if checkpoint is not None and entry.model is None:
             # A failure is logged, and shown by the status.
-            with entry.lock, suppress(LoadError), self._remembering(entry):
+            with entry.lock, suppress(LoadError), entry.remembering():
                 entry.model = self._load(spec, checkpoint)
 
     def adopt(self, other: Manager) -> None:
         """Before the fork, at a reload: take over what the one before has mapped already."""
         for key, entry in self._entries.items():
             before = other._entries.get(key)
-            if before is not None and before.spec == entry.spec:
+            if before is None or before.spec != entry.spec or before.model is None:
+                continue
+            if before.model.checkpoint == self._find(entry.spec):
                 entry.model = before.model
 
     def check(self, spec: ModelSpec) -> None:
@@ -73,7 +76,7 @@ class Manager:
             NotAvailable: it is not on disk (its download has been started) or failed to load.
         """
         entry = self._entries[spec.key]
-        if entry.model is not None:
+        if entry.device is not None:
             return
         if entry.failure and time.monotonic() - entry.failed_at < _REMEMBER_FAILURE_SECONDS:
             raise not_available(spec, entry.failure)
@@ -84,15 +87,23 @@ class Manager:
             )
 
     @contextmanager
-    def lease(self, spec: ModelSpec) -> Iterator[Model]:
+    def lease(self, spec: ModelSpec, look: Callable[[], None] = lambda: None) -> Iterator[Model]:
         """Lend the model, loading it first if need be. Callers that come meanwhile wait for it.
+
+        Args:
+            spec: the model.
+            look: called now and then while it is being loaded; it may raise to end the wait.
 
         Raises:
             NotAvailable: it is not on disk (its download has been started) or cannot be loaded.
         """
         entry = self._entries[spec.key]
-        with entry.lock:
-            model = self._ready(entry)
+        model = entry.model if entry.device is not None else None
+        while model is None:
+            loading = self._load_in_background(entry)
+            with suppress(TimeoutError):
+                model = loading.result(_LOOK_SECONDS)
+            look()
         self._count(entry, 1)
         try:
             yield model  # an unload meanwhile takes nothing from under its user
@@ -181,17 +192,32 @@ class Manager:
     def _find(self, spec: ModelSpec) -> Checkpoint | None:
         return self._downloads.find(spec, FAMILIES[spec.family].FILES)
 
-    def _ready(self, entry: Entry) -> Model:
-        """The model, on some device."""
-        if entry.model is not None and entry.device is not None:
-            return entry.model
-        self.check(entry.spec)
+    def _load_in_background(self, entry: Entry) -> Future[Model]:
+        """The load that is under way, or a new one, in a thread that nobody has to wait for."""
+        with self._counting:
+            if entry.under_way is None or entry.under_way.done():
+                entry.under_way = Future()
+                thread = threading.Thread(
+                    target=self._ready, args=(entry, entry.under_way), name="load", daemon=True
+                )
+                thread.start()
+            return entry.under_way
+
+    def _ready(self, entry: Entry, result: Future[Model]) -> None:
+        """Set the model, on some device, as the result."""
         try:
-            with self._remembering(entry):
-                device = self.device()
-            return self._bring(entry, device)
+            with entry.lock:
+                if entry.model is None or entry.device is None:
+                    self.check(entry.spec)
+                    with entry.remembering():
+                        device = self.device()
+                    self._bring(entry, device)
+                assert entry.model is not None
+                result.set_result(entry.model)
         except LoadError as error:
-            raise not_available(entry.spec, error) from error
+            result.set_exception(not_available(entry.spec, error))
+        except Exception as error:
+            result.set_exception(error)
 
     def _target(self, wanted: Wanted) -> Device:
         if wanted == "cpu":
@@ -205,26 +231,27 @@ class Manager:
         entry.loading = True
         self.on_change()
         try:
-            with self._remembering(entry):
-                # A host copy can be moved as it is; one that is in use on a device cannot.
-                model = entry.model if entry.device is None else None
+            with entry.remembering():
                 checkpoint = self._find(entry.spec)
-                if model is None and checkpoint is None:
+                if checkpoint is None:
                     raise LoadError("its weights are not on disk")
-                if checkpoint is not None:
-                    need = FAMILIES[entry.spec.family].size(checkpoint)
-                    others = [each for each in self._entries.values() if each is not entry]
-                    make_room(need, target, others, self.on_evict)
+                # A host copy can be moved as it is; one that is in use on a device cannot, nor
+                # one whose file was replaced.
+                model = entry.model if entry.device is None else None
+                if model is not None and model.checkpoint != checkpoint:
+                    model = None
+                need = FAMILIES[entry.spec.family].size(checkpoint)
+                others = [each for each in self._entries.values() if each is not entry]
+                make_room(need, target, others, self.on_evict)
                 if model is None:
-                    assert checkpoint is not None
                     model = self._load(entry.spec, checkpoint)
                 try:
                     model.to_device(target.type)
                     model.warm_up()
                 except (RuntimeError, MemoryError) as error:
+                    entry.model = model = None  # part of it may be on the device
                     if fault(error) == "lost":
                         self.on_lost()
-                    memory.clean_up()
                     raise LoadError("the device refused the model") from error
         finally:
             entry.loading = False
@@ -246,15 +273,3 @@ class Manager:
         with self._counting:
             entry.leases += leases
             entry.used_at = time.monotonic()
-
-    @contextmanager
-    def _remembering(self, entry: Entry) -> Iterator[None]:
-        """Keep the reason of a failed load, so that everybody who asks is told."""
-        try:
-            yield
-        except LoadError as failure:
-            entry.failure, entry.failed_at = failure, time.monotonic()
-            cause = failure.__cause__
-            log.error("%s is unavailable: %s", entry.spec.key, failure, exc_info=cause)
-            raise
-        entry.failure = None

@@ -27,6 +27,7 @@ pytestmark = [
 @pytest.fixture
 def runtime(settings: Settings) -> Iterator[Runtime]:
     running = Runtime(settings)
+    running.start()
     yield running
     running.close()
 
@@ -35,7 +36,7 @@ def test_depth_agrees(runtime: Runtime) -> None:
     spec = runtime.registry.get("small")
     maps = []
     for wanted in WANTED:
-        device = runtime.operations.load(spec, wanted)
+        device = runtime.operations.load(spec, wanted, lambda: None)
         assert device.is_gpu is (wanted == "gpu")
         with runtime.manager.lease(spec) as model:
             assert isinstance(model, DepthAnything)
@@ -48,7 +49,7 @@ def test_embedding_agrees(runtime: Runtime) -> None:
     spec = runtime.registry.get("ViT-B-16")
     vectors = []
     for wanted in WANTED:
-        runtime.operations.load(spec, wanted)
+        runtime.operations.load(spec, wanted, lambda: None)
         with runtime.manager.lease(spec) as model:
             assert isinstance(model, Clip)
             vectors.append(

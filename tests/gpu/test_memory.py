@@ -67,8 +67,8 @@ def test_unloading_gives_device_memory_back(runtime: Runtime) -> None:
     spec = runtime.registry.get("large")
     torch.cuda.empty_cache()
     before = torch.cuda.memory_reserved()
-    runtime.operations.load(spec, "gpu")
+    runtime.operations.load(spec, "gpu", lambda: None)
     runtime.pipeline.depth(io.BytesIO(PHOTO), spec)
     assert torch.cuda.memory_reserved() > before
-    runtime.operations.unload(spec)
+    runtime.operations.unload(spec, lambda: None)
     assert torch.cuda.memory_reserved() <= before + 32 * 2**20  # cuBLAS keeps its workspace

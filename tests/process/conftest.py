@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import requests
 
@@ -61,6 +62,11 @@ class Faulty:
         while not what():
             assert time.monotonic() < end, self.service.text()
             time.sleep(0.02)
+
+    def wait_for_successor(self, worker: psutil.Process) -> None:
+        """Until another worker alone has its place."""
+        self.wait_for(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
+        self.wait_for(lambda: [each.pid != worker.pid for each in self.service.workers()] == [True])
 
     def queue(self) -> dict[str, Any]:
         figures: dict[str, Any] = self.service.get("/health").json()["queue"]

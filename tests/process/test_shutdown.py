@@ -25,8 +25,9 @@ def test_sigterm_finishes_what_runs_and_refuses_the_rest(
     kept = requests.Session()
     assert kept.get(ending.service.url("/models"), timeout=10).status_code == 200
     ending.plan("slow", 1.5)
+    before = len(ending.inferences())
     asked = [ending.ask("/api/depth") for _ in range(10)]
-    ending.wait_for(lambda: ending.queue()["in_flight"] == workers)
+    ending.wait_for(lambda: len(ending.inferences()) == before + workers)
     ending.wait_for(lambda: ending.queue()["in_flight"] + ending.queue()["waiting"] >= 9)
     processes = psutil.Process(ending.service.pid).children()
     os.kill(ending.service.pid, signal.SIGTERM)
@@ -46,6 +47,7 @@ def test_sigterm_finishes_what_runs_and_refuses_the_rest(
             check.error(answer, 503, "Shutting down")
             assert int(answer.headers["Retry-After"]) > 0
     assert ending.service.process.wait(20) == 0
+    kept.close()
     assert not any(process.is_running() for process in processes)
     assert "Traceback" not in ending.service.text()
 
