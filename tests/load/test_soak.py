@@ -14,8 +14,8 @@ import pytest
 from benchmarks.service import Service
 from tests.load.clients import Crowd, questions
 
-REQUESTS = int(os.environ.get("SOAK_REQUESTS", "400"))
-PARTS = 8
+REQUESTS = int(os.environ.get("SOAK_REQUESTS", "240"))
+PARTS = 6
 CLIENTS = 8
 
 
@@ -34,7 +34,7 @@ def test_memory_does_not_grow(hub: Path, tmp_path: Path) -> None:
     done = 0
     with service.started():
         service.wait_until_ready()
-        asked = questions(service, 60)
+        asked = questions(service, 40)
         for _ in range(PARTS):
             with Crowd(service, asked, CLIENTS) as crowd:
                 while sum(crowd.counts.values()) < REQUESTS / PARTS:

@@ -141,7 +141,7 @@ def reload(faulty: Faulty) -> None:
     )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def faulty(start_faulty: Callable[..., Faulty]) -> Iterator[Faulty]:
     """One worker, a short patience with inference; each test leaves it healed."""
     running = start_faulty(INFERENCE_TIMEOUT_SECONDS=3, IMAGE_EMBEDDER_MAX_QUEUE=20)

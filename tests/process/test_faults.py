@@ -111,7 +111,7 @@ def test_who_waits_for_nothing_gives_up_the_place(faulty: Faulty) -> None:
 def test_health_answers_while_the_device_is_busy(faulty: Faulty) -> None:
     faulty.plan("slow", 0.5)
     asked = [faulty.ask("/embed-image") for _ in range(4)]
-    faulty.wait_for(lambda: faulty.queue()["waiting"])
+    faulty.wait_for(lambda: faulty.queue()["in_flight"])
     began = time.monotonic()
     answers = [faulty.service.get("/health") for _ in range(5)]
     took = time.monotonic() - began

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import psutil
 import pytest
 import requests
 
+from benchmarks.service import Service
 from tests.contract import check
 from tests.process.conftest import SMALL, Faulty, Stream, reload
 
@@ -62,6 +64,11 @@ def test_what_runs_too_long_at_shutdown_is_told(start_faulty: Callable[..., Faul
     assert ending.service.process.wait(10) == 0
 
 
+def loaded(faulty: Faulty) -> list[str]:
+    models = faulty.service.get("/api/models?type=all").json()["models"]
+    return [model["key"] for model in models if model["is_loaded"]]
+
+
 @pytest.fixture(scope="module")
 def reloading(
     start_faulty: Callable[..., Faulty], tmp_path_factory: pytest.TempPathFactory
@@ -91,12 +98,30 @@ def test_sighup_changes_settings_without_refusing_a_request(
     health = faulty.service.get("/health").json()
     faulty.wait_for(lambda: faulty.service.get("/health").json()["model_status"] == "loaded")
     assert health["workers"] == 2
-    assert faulty.service.get("/ready").status_code == 200
+    faulty.service.wait_until_ready()
     # What is new was mapped in the master, before the fork.
     lines = faulty.service.text().splitlines()
     mapped = {int(line.split()[3]) for line in lines if "base (random weights) mapped" in line}
     assert faulty.service.pid in mapped
     assert not mapped & {worker.pid for worker in faulty.service.workers()}
+
+
+def test_a_reload_keeps_what_users_chose(reloading: tuple[Faulty, Path]) -> None:
+    faulty, config = reloading
+    assert faulty.service.post("/api/models/small/load").status_code == 200
+    config.write_text('DEPTH_MODEL = "large"\n')
+    reload(faulty)
+    current = faulty.service.get("/api/models/current").json()
+    assert (current["loaded"], current["current_model"]) == (True, "small")
+    faulty.service.post("/api/models/small/unload")
+    assert faulty.ask("/api/depth").result().headers["X-Model-Used"] == "large"
+    config.write_text('DEPTH_MODEL = "base"\n')
+    reload(faulty)
+    # Nobody needs the former default any more.
+    faulty.wait_for(lambda: loaded(faulty) == ["base", "ViT-L-14"])
+    # HF_HUB_OFFLINE and all else of the environment is as the operator gave it.
+    reports = list(Path("/dev/shm").glob("twinlens-*/report-*.json"))
+    assert len(reports) >= 2, "each worker has a place of its own"
 
 
 def test_a_file_with_a_mistake_changes_nothing(reloading: tuple[Faulty, Path]) -> None:
@@ -108,6 +133,31 @@ def test_a_file_with_a_mistake_changes_nothing(reloading: tuple[Faulty, Path]) -
     assert "LOG_LEVEL='LOUD'" in faulty.service.text()
     assert faulty.service.get("/api/models").json()["default_model"] == "base"
     assert faulty.ask("/api/depth").result().headers["X-Model-Used"] == "base"
+
+
+def test_sigterm_in_the_middle_of_a_reload(start_faulty: Callable[..., Faulty]) -> None:
+    """gunicorn alone would do nothing until the old worker is gone."""
+    ending = start_faulty(ENABLED_FAMILIES="depth")
+    ending.plan("slow", 2.0)
+    before = len(ending.inferences())
+    asked = [ending.ask("/api/depth") for _ in range(8)]
+    ending.wait_for(lambda: len(ending.inferences()) == before + 1)
+    os.kill(ending.service.pid, signal.SIGHUP)
+    ending.wait_for(lambda: len(ending.service.workers()) == 2)
+    os.kill(ending.service.pid, signal.SIGTERM)
+    codes = [each.result().status_code for each in asked]
+    assert codes.count(503) >= 6
+    assert 200 in codes
+    assert ending.service.process.wait(10) == 0
+
+
+def test_sigterm_while_it_starts(hub: Path, tmp_path: Path) -> None:
+    service = Service(tmp_path / "log", HF_HUB_CACHE=hub, HF_HUB_OFFLINE=1)
+    with service.started():
+        time.sleep(1.5)
+        os.kill(service.pid, signal.SIGTERM)
+        assert service.process.wait(10) == 0
+    assert "Traceback" not in service.text()
 
 
 def test_ports_and_workers_need_a_restart(reloading: tuple[Faulty, Path]) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from tests.contract import check
 from tests.pictures import encoded, picture
-from tests.process.conftest import Faulty
+from tests.process.conftest import Faulty, reload
 
 
 @pytest.fixture(scope="module")
@@ -167,6 +167,19 @@ def test_a_killed_worker_loses_only_its_own_requests(two: Faulty) -> None:
     ]
     assert not zombies
     two.service.post("/api/models/large/unload")
+
+
+def test_each_worker_has_a_place_of_its_own(start_faulty: Callable[..., Faulty]) -> None:
+    four = start_faulty(WEB_CONCURRENCY=4, ENABLED_FAMILIES="depth")
+    four.wait_for(lambda: len(four.service.workers()) == 4)
+    for _ in range(2):
+        four.wait_for(lambda: len(told(four)) == 4)
+        bells = set()
+        for worker in four.service.workers():
+            names = [c.laddr for c in worker.net_connections("unix") if "twinlens-" in str(c.laddr)]
+            bells |= set(names)
+        assert len(bells) == 4
+        reload(four)
 
 
 def test_ready_holds_while_a_worker_is_replaced(two: Faulty) -> None:

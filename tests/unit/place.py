@@ -82,6 +82,11 @@ class Place:
         while not self.room._running:
             time.sleep(0.001)
 
+    def wait_until_called(self, count: int) -> None:
+        while len(self.called) < count:
+            time.sleep(0.001)
+        time.sleep(0.05)
+
     def close(self) -> None:
         self.model.go.set()
         self.room.close(lambda: NotAvailable("closed"))

@@ -198,3 +198,18 @@ def test_a_failing_caller_gives_its_place_back(place: Place) -> None:
     with pytest.raises(ValueError, match="broken"):
         caller()
     assert place.room.figures().in_flight == 0
+
+
+def test_another_model_is_not_starved(place: Place) -> None:
+    """However many come for a model whose next batch always has room."""
+    first = place.ask(0)
+    place.wait_until_busy()
+    crowd = [place.ask(number, together=100) for number in range(1, 6)]
+    other = place.ask(-1, key="b")
+    crowd += [place.ask(number, together=100) for number in range(6, 40)]
+    place.wait_until_called(14)
+    assert place.called == list(range(14)), "eight have gone before it, and no more"
+    place.model.go.set()
+    assert other.result(5) == -2
+    assert place.model.order().index(-1) == 14
+    assert [future.result(5) for future in [first, *crowd]] == [2.0 * n for n in range(40)]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.service import PROJECT
+from config import running
 from config.settings import SettingsError, load_settings
 
 
@@ -83,3 +84,22 @@ def test_gunicorn_stops_with_the_list_and_no_traceback() -> None:
     assert "DEVICE='gpu'" in done.stderr
     assert "LOG_LEVEL='LOUD'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_reload_sees_the_environment_of_the_operator(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The service sets HF_HUB_OFFLINE for its own libraries; that is no setting."""
+    config = tmp_path / "a.toml"
+    config.write_text("MODEL_IDLE_SECONDS = 1\n")
+    monkeypatch.setattr(running, "_in_force", None)
+    monkeypatch.setattr(running, "_environ", {})
+    monkeypatch.setenv("CONFIG_FILE", str(config))
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    assert running.settings_in_force().model_idle_seconds == 1
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    config.write_text("MODEL_IDLE_SECONDS = 2\nWEB_CONCURRENCY = 7\n")
+    fresh = running.settings_in_force(reload=True)
+    assert (fresh.model_idle_seconds, fresh.hf_hub_offline, fresh.web_concurrency) == (2, False, 1)
+    config.write_text("MODEL_IDLE_SECONDS = -1\n")
+    assert running.settings_in_force(reload=True) is fresh
