@@ -57,7 +57,7 @@ class Operations:
         self.download(spec, look)
         try:
             device = self._workers.load(spec, wanted, look)
-        except LoadError as error:
+        except (LoadError, OSError) as error:  # the latter: no room for the order in /dev/shm
             raise OperationFailed(f"{spec.key}: {error}", title="Load failed") from error
         if spec.family == "depth":
             self._choice.set(spec.key)

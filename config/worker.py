@@ -99,7 +99,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
         if not enabled and not self.alive and self._accepting:
             runtime = self.wsgi.extensions["twinlens"]
             runtime.leave()
-            if runtime.is_closing():
+            if runtime.board.flag("stopping"):
                 # Who has connected already gets an answer; who comes later is refused at once.
                 for listener in self.sockets:
                     before = -1
