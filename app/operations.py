@@ -57,8 +57,11 @@ class Operations:
         self.download(spec, look)
         try:
             device = self._workers.load(spec, wanted, look)
-        except (LoadError, OSError) as error:  # the latter: no room for the order in /dev/shm
+        except LoadError as error:
             raise OperationFailed(f"{spec.key}: {error}", title="Load failed") from error
+        except OSError as error:  # no room for the order in /dev/shm
+            message = f"{spec.key}: the workers cannot be told ({error.strerror})"
+            raise OperationFailed(message, title="Load failed") from error
         if spec.family == "depth":
             self._choice.set(spec.key)
         return device
