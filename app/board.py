@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 #: Of one worker: what it holds at this moment.
-Figure = Literal["leaving", "in_flight", "waiting", "held_bytes"]
+Figure = Literal["leaving", "connections", "in_flight", "waiting", "held_bytes"]
 #: Of the service.
 Flag = Literal["stopping", "ready"]
 
@@ -37,6 +37,7 @@ _ROW = np.dtype(
     [
         ("pid", "i8"),
         ("leaving", "i8"),
+        ("connections", "i8"),
         ("in_flight", "i8"),
         ("waiting", "i8"),
         ("held_bytes", "i8"),
@@ -176,6 +177,10 @@ class Board:
     def total(self, figure: Figure) -> int:
         """The sum over all workers."""
         return int(self._rows[figure].sum())
+
+    def least(self, figure: Figure) -> int:
+        """The smallest of the workers that stay."""
+        return int(min(self._rows[figure][slot] for slot in self.workers()))
 
     def raise_flag(self, flag: Flag, value: int = 1) -> None:
         """For all to see."""

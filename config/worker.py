@@ -21,6 +21,9 @@ from gunicorn.workers.gthread import ThreadWorker
 _HEAD_SECONDS = 20.0
 # Seconds in which a client must take something of its answer.
 _SEND_SECONDS = 30
+# A worker that does not take a connection in time, though it has fewer, may be stuck.
+_MOST_PASSES = 20
+_PASS_SECONDS = 0.001
 
 
 class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
@@ -35,9 +38,30 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
         self.cfg.set("graceful_timeout", 24 * 3600)
         #: connections that a thread reads the head of a request from, and until when
         self._heads: dict[Any, float] = {}
+        #: how often in a row a connection was left to others
+        self._passed = 0
         super().init_process()
 
     # -- to begin ------------------------------------------------------------------------------
+
+    def accept(self, listener: Any) -> None:
+        """A new connection goes to the worker that has the fewest: a request cannot move later."""
+        if self._count() > self._board().least("connections") and self._passed < _MOST_PASSES:
+            self._passed += 1
+            time.sleep(_PASS_SECONDS)  # it has been woken for this connection, too
+            return
+        self._passed = 0
+        super().accept(listener)
+        self._count()
+
+    def _board(self) -> Any:
+        return self.wsgi.extensions["twinlens"].board
+
+    def _count(self) -> int:
+        """Publish how many connections this worker has that are not merely kept."""
+        connections: int = self.nr_conns - len(self.keepalived_conns)
+        self._board().set("connections", connections)
+        return connections
 
     def enqueue_req(self, conn: Any) -> None:
         """A new connection takes a thread only when it has sent something.
@@ -83,6 +107,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
             self.nr_conns -= 1
         else:
             super().finish_request(conn, fs)
+        self._count()
 
     def murder_pending(self) -> None:
         """See ThreadWorker; called about once a second: also ends heads that take too long."""
@@ -105,7 +130,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
                     before = -1
                     while before != self.nr_conns:
                         before = self.nr_conns
-                        self.accept(listener)
+                        super().accept(listener)
                 super().set_accept_enabled(False)
                 for listener in self.sockets:
                     listener.close()

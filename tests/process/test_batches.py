@@ -24,7 +24,7 @@ def test_each_caller_gets_its_own_vector(faulty: Faulty) -> None:
     before = len(faulty.inferences())
     faulty.plan("slow", 1.0)
     asked = [faulty.ask(data=pictures[0])]
-    faulty.wait_for_queue(1, 0)
+    faulty.wait_for(lambda: len(faulty.inferences()) == before + 1)
     asked += [faulty.ask(data=each) for each in pictures[1:]]
     faulty.wait_for_queue(1, 15)
     faulty.heal("slow")
