@@ -7,12 +7,14 @@ from __future__ import annotations
 import io
 import logging
 import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
 import pillow_heif
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from app.errors import BadRequest, TooLarge
 
@@ -27,10 +29,29 @@ pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_image
 Image.MAX_IMAGE_PIXELS = None
 
 _STRIP_ROWS = 64
+_ORIENTATION = ExifTags.Base.Orientation
+_TURNED = (5, 6, 7, 8)  # the values that swap width and height
 _SRGB = ImageCms.createProfile("sRGB")
 
 
-def decode(file: BinaryIO, max_pixels: int) -> Image.Image:
+@dataclass(frozen=True)
+class Picture:
+    """An upright picture, 8 bits a channel, RGB."""
+
+    image: Image.Image
+    #: width and height of the upright photo, pixels; the image itself may have been decoded smaller
+    size: tuple[int, int]
+
+
+#: From the upright size to width and height that are enough, or None for all there is.
+Enough = Callable[[int, int], tuple[int, int] | None]
+
+
+def in_full(_: int, __: int) -> None:
+    """Decode all pixels."""
+
+
+def decode(file: BinaryIO, max_pixels: int, enough: Enough = in_full) -> Picture:
     """Decode an image of a client.
 
     The EXIF orientation is applied first; colours are brought to sRGB where the file has a profile;
@@ -40,9 +61,8 @@ def decode(file: BinaryIO, max_pixels: int) -> Image.Image:
     Args:
         file: in one of ``FORMATS``, whatever its name says.
         max_pixels: budget for width x height, checked on the header before anything is decoded.
-
-    Returns:
-        An RGB picture, 8 bits a channel.
+        enough: a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size, straight from its DCT
+            coefficients (libjpeg), as long as it stays at least as large as this says.
 
     Raises:
         BadRequest: not an image, or a broken one.
@@ -58,10 +78,12 @@ def decode(file: BinaryIO, max_pixels: int) -> Image.Image:
                 f"at most {max_pixels} are accepted (MAX_IMAGE_PIXELS)"
             )
         try:
+            size = _scale_jpeg(image, enough)
             image.load()
             profile = image.info.get("icc_profile")
             ImageOps.exif_transpose(image, in_place=True)  # else it copies in any case
-            return _to_rgb(image, profile)
+            upright = _to_rgb(image, profile)
+            return Picture(upright, size or upright.size)
         except MemoryError:
             raise
         except Exception as error:  # the decoders raise many kinds
@@ -80,6 +102,19 @@ def _open(file: BinaryIO) -> Image.Image:
     except Exception as error:  # the parsers raise many kinds on broken headers
         log.debug("opening failed", exc_info=error)
         raise _broken() from None
+
+
+def _scale_jpeg(image: Image.Image, enough: Enough) -> tuple[int, int] | None:
+    """Have a JPEG decoded no larger than needed; its full upright size, if that is what happens."""
+    if image.format != "JPEG":
+        return None
+    turned = image.getexif().get(_ORIENTATION) in _TURNED
+    size = image.size[::-1] if turned else image.size
+    wanted = enough(*size)
+    if wanted is None:
+        return None
+    image.draft(None, wanted[::-1] if turned else wanted)
+    return size
 
 
 def _broken() -> BadRequest:
@@ -135,9 +170,16 @@ def _finite(values: NDArray[Any]) -> NDArray[np.float64]:
     return np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0)
 
 
-def encode_png(pixels: NDArray[np.uint8]) -> bytes:
-    """[height, width] uint8 to an 8-bit greyscale PNG."""
-    file = io.BytesIO()
-    # Level 1: a 12 MP map takes a quarter of the default level's time and little more room.
-    Image.fromarray(pixels).save(file, "PNG", compress_level=1)
-    return file.getvalue()
+def normalised(
+    image: Image.Image, mean: NDArray[np.float32], deviation: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """RGB picture to [3, height, width] float32: each channel scaled to 0..1, minus its mean, over
+    its standard deviation.
+    """
+    pixels = np.asarray(image)
+    planes = np.empty((3, *pixels.shape[:2]), np.float32)
+    for channel in range(3):
+        scale = 1 / (255 * deviation[channel])
+        np.multiply(pixels[..., channel], scale, out=planes[channel], dtype=np.float32)
+        planes[channel] -= mean[channel] / deviation[channel]
+    return planes

@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from app import images
+from app import images, png
 from app.admission import WaitingRoom
 from app.errors import ProcessingFailed, TwinlensError
 from app.models.base import FloatArray, Model
@@ -67,11 +67,13 @@ class Pipeline:
         workers: Workers,
         cores: int,
         max_pixels: int,
+        exact_decode: bool,
     ) -> None:
         self._room = room
         self._manager = manager
         self._workers = workers
         self._max_pixels = max_pixels
+        self._exact_decode = exact_decode
         # Decoding and encoding take a core and, for a large photo, much memory.
         self._cores = threading.BoundedSemaphore(cores)
         #: set when memory was used that may be given back later
@@ -95,14 +97,14 @@ class Pipeline:
             assert isinstance(model, DepthAnything)
             with self._cores:
                 with photo:
-                    picture = images.decode(photo, self._max_pixels)
+                    picture = images.decode(photo, self._max_pixels, self._enough(model.enough))
                 size = picture.size
                 inputs = model.prepare(picture)
                 del picture  # a photo is large; only its size is needed from here on
             disparity = self._infer(ticket, model, inputs[None], timings)[0]
         with self._cores:
-            png = images.encode_png(model.finish(disparity, *size))
-        return DepthMap(png, model.weights, timings)
+            map_ = png.encode(model.finish(disparity, *size))
+        return DepthMap(map_, model.weights, timings)
 
     def embed(
         self,
@@ -123,12 +125,13 @@ class Pipeline:
         inputs: list[FloatArray] = []
         with self._turn(spec, len(sources), is_gone, timings) as (ticket, model):
             assert isinstance(model, Clip)
+            enough = self._enough(partial(model.enough, image_size))
             for source in sources:
                 try:
                     if isinstance(source, TwinlensError):
                         raise source
                     with source, self._cores:
-                        picture = images.decode(source, self._max_pixels)
+                        picture = images.decode(source, self._max_pixels, enough)
                         inputs.append(model.prepare(picture, image_size))
                         del picture  # large, and not needed any more
                     results.append(inputs[-1])  # keeps the place of its vector
@@ -144,6 +147,9 @@ class Pipeline:
         ]
         assert spec.image_size is not None
         return Embeddings(vectors, image_size or spec.image_size, model.weights, timings)
+
+    def _enough(self, enough: images.Enough) -> images.Enough:
+        return images.in_full if self._exact_decode else enough
 
     @staticmethod
     def _vector(model: Clip, output: FloatArray, normalize: bool) -> FloatArray | TwinlensError:

@@ -97,6 +97,7 @@ class Runtime:
             self.workers,
             self._threads(),
             settings.max_image_pixels,
+            settings.exact_decode,
         )
         self._background: list[threading.Thread] = []
         self._closing = threading.Event()

@@ -135,7 +135,7 @@ class Settings(BaseModel):
     engine: Literal["auto", "torch"] = Field("auto", description="`torch` is the only one yet")
     precision: Literal["auto", "fp32"] = Field("auto", description="`fp32` is the only one yet")
     exact_decode: bool = Field(
-        False, description="decode JPEG in full (not yet in effect: always exact)"
+        False, description="decode JPEG in full, also where fewer pixels would do"
     )
 
     # Who may ask

@@ -10,12 +10,18 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from app.images import Picture
 from benchmarks.checkpoints import numbers
 
 
 def picture(width: int, height: int, seed: int = 1) -> Image.Image:
     values = numbers.pictures(1, height, width, seed)[0].permute(1, 2, 0).numpy()
     return Image.fromarray((values * 255).astype(np.uint8))
+
+
+def upright(image: Image.Image) -> Picture:
+    """As the decoder gives it."""
+    return Picture(image, image.size)
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:

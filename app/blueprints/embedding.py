@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, BinaryIO
 
+import orjson
 from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 from pydantic import ValidationError
@@ -37,6 +38,8 @@ from app.runtime import Runtime
 from config.models import ModelSpec
 
 blueprint = Blueprint("embedding", __name__)
+
+_JSON = "application/json"
 
 # Of a batch; a slow host delays the others of its batch, not the service.
 _FETCHES_AT_A_TIME = 8
@@ -77,7 +80,7 @@ def embed_image() -> ResponseReturnValue:
     if isinstance(vector, TwinlensError):
         raise vector
     body: dict[str, Any] = {
-        "embedding": vector.tolist(),
+        "embedding": vector,
         "dims": vector.size,
         "provider": "local",
         "model": spec.key,
@@ -106,7 +109,7 @@ def embed_batch() -> ResponseReturnValue:
         if isinstance(vector, TwinlensError):
             fields = {"status": "error", "error": f"{vector.title}: {vector.message}"}
         else:
-            fields = {"status": "ok", "embedding": vector.tolist(), "dims": vector.size}
+            fields = {"status": "ok", "embedding": vector, "dims": vector.size}
         results.append({"index": index, **fields, **common})
     succeeded = sum(each["status"] == "ok" for each in results)
     counts = {"total": len(results), "succeeded": succeeded, "failed": len(results) - succeeded}
@@ -144,7 +147,7 @@ def _marked(body: dict[str, Any], result: Embeddings) -> Response:
     """The answer; vectors of other than the published weights say so."""
     if result.weights != PUBLISHED:
         body["weights"] = result.weights
-    response = jsonify(body)
+    response = Response(orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY), mimetype=_JSON)
     response.headers["X-Model-Weights"] = result.weights
     return response
 

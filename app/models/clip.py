@@ -10,12 +10,14 @@ which the replaced service used: users' stored vectors came from it.
 from __future__ import annotations
 
 import json
+import math
 from typing import Any, Self
 
 import numpy as np
 from PIL import Image
 from safetensors import safe_open
 
+from app.images import Picture, normalised
 from app.models import weights
 from app.models.base import FloatArray, LoadError, Model
 from app.models.store import Checkpoint
@@ -23,6 +25,7 @@ from config.models import ModelSpec
 
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
 STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
+_OVERSAMPLED = 2.0
 _LARGEST_RESIZED = 20_000_000  # pixels
 
 
@@ -84,26 +87,32 @@ class Clip(Model):
         """See the base class."""
         self.infer(np.zeros((1, 3, self._edge, self._edge), np.float32))
 
-    def prepare(self, picture: Image.Image, image_size: int | None = None) -> FloatArray:
+    def enough(self, image_size: int | None, width: int, height: int) -> tuple[int, int]:
+        """How large an image of this size must be decoded for ``prepare``; measured, see
+        docs/performance.md.
+        """
+        scale = _OVERSAMPLED * (image_size or self._edge) / min(width, height)
+        return math.ceil(width * scale), math.ceil(height * scale)
+
+    def prepare(self, picture: Picture, image_size: int | None = None) -> FloatArray:
         """Resize the shortest edge, crop the centre, normalise.
 
         Args:
-            picture: RGB.
+            picture: upright.
             image_size: shortest edge that the source is brought to first, pixels. The model's own
                 preparation follows, so that vectors stay in the model's space.
 
         Returns:
             [3, s, s] float32 with the native size s, normalised with CLIP's mean and deviation.
         """
-        edge = self._edge
+        edge, image, size = self._edge, picture.image, picture.size
         if image_size is not None:
-            picture = _resize_shortest(picture, image_size)
-        picture = _resize_shortest(picture, edge)
+            image = _resize_shortest(image, size, image_size)
+            size = image.size
+        image = _resize_shortest(image, size, edge)
         # Offsets are floored, as transformers does; torchvision rounds and differs by one pixel.
-        left, top = (picture.width - edge) // 2, (picture.height - edge) // 2
-        picture = picture.crop((left, top, left + edge, top + edge))
-        pixels = np.asarray(picture, np.float32) / 255
-        return np.ascontiguousarray(((pixels - MEAN) / STD).transpose(2, 0, 1))
+        left, top = (image.width - edge) // 2, (image.height - edge) // 2
+        return normalised(image.crop((left, top, left + edge, top + edge)), MEAN, STD)
 
     def together(self) -> int:
         """See the base class; on 2 cores a batch of 8 takes 0.8 to 0.95 of the single time."""
@@ -149,8 +158,10 @@ def _check(spec: ModelSpec, architecture: dict[str, Any]) -> None:
             )
 
 
-def _resize_shortest(picture: Image.Image, edge: int) -> Image.Image:
+def _resize_shortest(picture: Image.Image, size: tuple[int, int], edge: int) -> Image.Image:
     """Bring the shorter side to ``edge``, aspect kept; of a very long picture only the middle.
+
+    The aspect is that of ``size``, width and height before the picture was decoded smaller.
 
     The centre crop that follows keeps a square, so the far ends of a thin strip never matter; but
     resized in full a file of 1x3000 pixels would need gigabytes.
@@ -161,9 +172,10 @@ def _resize_shortest(picture: Image.Image, edge: int) -> Image.Image:
     if long > keep:
         left, top = (width - min(width, keep)) // 2, (height - min(height, keep)) // 2
         picture = picture.crop((left, top, left + min(width, keep), top + min(height, keep)))
-        width, height = picture.size
+        size = picture.size
+    width, height = size
     if width <= height:
-        size = edge, int(edge * height / width)
+        target = edge, int(edge * height / width)
     else:
-        size = int(edge * width / height), edge
-    return picture.resize(size, Image.Resampling.BICUBIC)
+        target = int(edge * width / height), edge
+    return picture.resize(target, Image.Resampling.BICUBIC)

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.errors import TooLarge
+from app.images import Picture, normalised
 from app.models import weights
 from app.models.base import FloatArray, LoadError, Model
 from app.models.store import Checkpoint
@@ -26,6 +27,7 @@ EDGE = 518
 PATCH = 14
 MAX_TOKENS = 4096  # patches; a 4:3 photo has 1813, a 16:9 one 2442
 MAX_ASPECT = 20
+_OVERSAMPLED = 1.4
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)
 
@@ -85,19 +87,24 @@ class DepthAnything(Model):
         """See the base class; 518x686 is what a 4:3 photo becomes."""
         self.infer(np.zeros((1, 3, EDGE, 686), np.float32))
 
-    def prepare(self, picture: Image.Image) -> FloatArray:
-        """Resize to about 518 on one edge, normalise.
+    @staticmethod
+    def enough(width: int, height: int) -> tuple[int, int]:
+        """How large a photo of this size must be decoded for ``prepare``; measured, see
+        docs/performance.md.
+        """
+        columns, rows = input_size(width, height)
+        return math.ceil(columns * _OVERSAMPLED), math.ceil(rows * _OVERSAMPLED)
 
-        Args:
-            picture: RGB.
+    @staticmethod
+    def prepare(picture: Picture) -> FloatArray:
+        """Resize to about 518 on one edge, normalise.
 
         Returns:
             [3, h, w] float32, h and w multiples of 14, normalised with ImageNet's
             mean and deviation.
         """
-        size = input_size(picture.width, picture.height)
-        pixels = np.asarray(picture.resize(size, Image.Resampling.BICUBIC), np.float32) / 255
-        return np.ascontiguousarray(((pixels - MEAN) / STD).transpose(2, 0, 1))
+        size = input_size(*picture.size)
+        return normalised(picture.image.resize(size, Image.Resampling.BICUBIC), MEAN, STD)
 
     def together(self) -> int:
         """See the base class; on 2 cores two maps in one batch take longer than one by one."""
@@ -129,16 +136,14 @@ class DepthAnything(Model):
         """
         if not np.isfinite(disparity).all():
             raise ArithmeticError("the map has infinite or undefined values")
-        enlarged = cv2.resize(disparity, (width, height), interpolation=cv2.INTER_CUBIC)
-        full = cast(FloatArray, enlarged)
-        low, high = float(full.min()), float(full.max())
+        full = cv2.resize(disparity, (width, height), interpolation=cv2.INTER_CUBIC)
+        low, high, _, _ = cv2.minMaxLoc(full)
         # A difference that small is what resizing adds to a constant; it must not be stretched.
         if high - low <= 1e-6 * max(abs(low), abs(high)):
             return np.full(full.shape, 128, np.uint8)
-        # Quantised once, from floats, with rounding; in place, since a photo's map is large.
-        full -= low
-        full *= 255 / (high - low)
-        return np.rint(full, out=full).clip(0, 255, out=full).astype(np.uint8)
+        # Quantised once, from floats, with rounding and clamping, in one pass.
+        scale = 255 / (high - low)
+        return cast(NDArray[np.uint8], cv2.convertScaleAbs(full, alpha=scale, beta=-low * scale))
 
 
 def input_size(width: int, height: int) -> tuple[int, int]:

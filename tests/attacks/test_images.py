@@ -134,7 +134,7 @@ MODES: dict[str, tuple[Image.Image, str, dict[str, Any]]] = {
 def test_every_mode_shows_the_same_picture(mode: str) -> None:
     """Golden: what each mode decodes to is the picture it was made from."""
     image, kind, options = MODES[mode]
-    decoded = images.decode(io.BytesIO(encoded(image, kind, **options)), 10**6)
+    decoded = images.decode(io.BytesIO(encoded(image, kind, **options)), 10**6).image
     assert (decoded.mode, decoded.size) == ("RGB", (40, 30))
     expected = np.asarray(image.convert("RGB"), float)
     assert np.abs(np.asarray(decoded, float) - expected).mean() < 6
@@ -151,9 +151,9 @@ def test_the_orientation_counts_in_every_format_that_has_it(kind: str) -> None:
 def test_a_profile_is_applied_and_a_broken_one_ignored() -> None:
     red = Image.new("RGB", (8, 8), (200, 30, 30))
     lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    same = images.decode(io.BytesIO(encoded(red, "PNG", icc_profile=lab)), 1000)
+    same = images.decode(io.BytesIO(encoded(red, "PNG", icc_profile=lab)), 1000).image
     assert np.abs(np.asarray(same, int) - [200, 30, 30]).max() <= 1
-    broken = images.decode(io.BytesIO(encoded(red, "PNG", icc_profile=b"no profile")), 1000)
+    broken = images.decode(io.BytesIO(encoded(red, "PNG", icc_profile=b"no profile")), 1000).image
     assert broken.getpixel((0, 0)) == (200, 30, 30)
 
 

@@ -28,7 +28,7 @@ def test_mutated_files_are_refused_or_understood(start: Callable[..., Service], 
         response = service.post("/api/depth", files={"image": ("photo.jpg", data)})
         if response.status_code == 200:
             picture = images.decode(io.BytesIO(data), 120_000_000)
-            assert check.depth_map(response).shape == (picture.height, picture.width)
+            assert check.depth_map(response).shape == picture.size[::-1]
         else:
             assert 400 <= response.status_code < 500, response.text
             check.error(response, response.status_code)

@@ -15,7 +15,7 @@ from app.models.depth_anything import DepthAnything
 from app.models.entry import Wanted
 from app.runtime import Runtime
 from config.settings import Settings
-from tests.pictures import picture
+from tests.pictures import picture, upright
 
 WANTED: list[Wanted] = ["cpu", "gpu"]
 pytestmark = [
@@ -40,7 +40,7 @@ def test_depth_agrees(runtime: Runtime) -> None:
         assert device.is_gpu is (wanted == "gpu")
         with runtime.manager.lease(spec) as model:
             assert isinstance(model, DepthAnything)
-            inputs = model.prepare(picture(640, 480))[None]
+            inputs = model.prepare(upright(picture(640, 480)))[None]
             maps.append(model.finish(model.infer(inputs)[0], 640, 480).astype(int))
     assert np.abs(maps[0] - maps[1]).max() <= 2
 
@@ -53,6 +53,6 @@ def test_embedding_agrees(runtime: Runtime) -> None:
         with runtime.manager.lease(spec) as model:
             assert isinstance(model, Clip)
             vectors.append(
-                model.finish(model.infer(model.prepare(picture(300, 200))[None])[0], True)
+                model.finish(model.infer(model.prepare(upright(picture(300, 200)))[None])[0], True)
             )
     assert float(vectors[0] @ vectors[1]) > 0.9999

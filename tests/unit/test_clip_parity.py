@@ -24,7 +24,7 @@ from app.models.store import Checkpoint, find
 from benchmarks.checkpoints.clip import SHAPES
 from config.models import ModelSpec
 from config.settings import Settings
-from tests.pictures import encoded, picture
+from tests.pictures import encoded, picture, upright
 
 PICTURES = {
     "poster": picture(500, 750, 1),
@@ -62,8 +62,8 @@ def test_the_same_direction_to_five_nines(pair: tuple[Clip, Any, Any], name: str
         expected = network(**inputs).image_embeds[0].numpy()
     # Through our decoder, so that its conversions count too.
     kind = "TIFF" if image.mode == "CMYK" else "PNG"
-    decoded = decode(io.BytesIO(encoded(image, kind)), 10**7)
-    vector = ours.finish(ours.infer(ours.prepare(decoded)[None])[0], normalize=True)
+    decoded = decode(io.BytesIO(encoded(image, kind)), 10**7).image
+    vector = ours.finish(ours.infer(ours.prepare(upright(decoded))[None])[0], normalize=True)
     assert vector.shape == (ours.spec.dims,)
     assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-6)
     cosine = float(vector @ (expected / np.linalg.norm(expected)))
@@ -75,7 +75,7 @@ def test_not_normalised_on_request(pair: tuple[Clip, Any, Any]) -> None:
     image = PICTURES["poster"]
     with torch.inference_mode():
         expected = network(**processor(images=image, return_tensors="pt")).image_embeds[0].numpy()
-    vector = ours.finish(ours.infer(ours.prepare(image)[None])[0], normalize=False)
+    vector = ours.finish(ours.infer(ours.prepare(upright(image))[None])[0], normalize=False)
     np.testing.assert_allclose(vector, expected, rtol=1e-3, atol=1e-4)
 
 
@@ -83,8 +83,8 @@ def test_image_size_shrinks_the_source_first(pair: tuple[Clip, Any, Any]) -> Non
     ours, _, _ = pair
     image = picture(900, 1200)
     shrunk = image.resize((512, 682), Image.Resampling.BICUBIC)
-    assert np.array_equal(ours.prepare(image, 512), ours.prepare(shrunk))
-    assert ours.prepare(image, 512).shape == ours.prepare(image).shape
+    assert np.array_equal(ours.prepare(upright(image), 512), ours.prepare(upright(shrunk)))
+    assert ours.prepare(upright(image), 512).shape == ours.prepare(upright(image)).shape
 
 
 @pytest.mark.parametrize("size", [(1, 3000), (3000, 1), (1, 1), (20000, 10)])
@@ -93,7 +93,7 @@ def test_a_thin_picture_costs_no_more_than_another(
 ) -> None:
     ours, _, _ = pair
     for image_size in (None, 512, 4096):
-        assert ours.prepare(Image.new("RGB", size), image_size).shape == (3, 224, 224)
+        assert ours.prepare(upright(Image.new("RGB", size)), image_size).shape == (3, 224, 224)
 
 
 def test_a_vector_that_is_none_is_refused() -> None:

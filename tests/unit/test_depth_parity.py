@@ -17,7 +17,7 @@ from app.models.depth_anything import MAX_TOKENS, PATCH, DepthAnything, input_si
 from app.models.store import find
 from config.models import ModelSpec
 from config.settings import Settings
-from tests.pictures import picture
+from tests.pictures import picture, upright
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_at_most_one_level_apart(
 ) -> None:
     photo = picture(width, height, seed=width)
     expected = np.asarray(reference(photo)["depth"]).astype(int)
-    ours = model.finish(model.infer(model.prepare(photo)[None])[0], width, height)
+    ours = model.finish(model.infer(model.prepare(upright(photo))[None])[0], width, height)
     assert ours.shape == (height, width)
     assert ours.min() == 0
     assert ours.max() == 255
@@ -93,7 +93,7 @@ def test_beyond_twenty_to_one_is_refused() -> None:
 
 
 def test_a_batch_gives_what_each_gives_alone(model: DepthAnything) -> None:
-    inputs = [model.prepare(picture(320, 240, seed)) for seed in (1, 2)]
+    inputs = [model.prepare(upright(picture(320, 240, seed))) for seed in (1, 2)]
     together = model.infer(np.stack(inputs))
     for one, input_array in zip(together, inputs, strict=True):
         np.testing.assert_allclose(one, model.infer(input_array[None])[0], rtol=1e-4, atol=1e-4)
@@ -102,6 +102,6 @@ def test_a_batch_gives_what_each_gives_alone(model: DepthAnything) -> None:
 def test_prepare_keeps_the_picture(model: DepthAnything) -> None:
     photo = picture(64, 48)
     before = photo.copy()
-    model.prepare(photo)
+    model.prepare(upright(photo))
     assert np.array_equal(np.asarray(photo), np.asarray(before))
     assert isinstance(photo, Image.Image)

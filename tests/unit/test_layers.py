@@ -23,7 +23,7 @@ LAYERS = (
     {"app.reports", "app.inference"},
     {"app.models"},
     {"app.admission", "app.bodies", "app.fetch", "app.images", "app.memory"},
-    {"app.addresses", "app.deadline", "app.rate", "app.tickets"},
+    {"app.addresses", "app.deadline", "app.png", "app.rate", "app.tickets"},
     {"app.board"},
     {"app.errors"},
     {"config"},

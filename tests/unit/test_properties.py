@@ -40,8 +40,9 @@ def assert_decodes_or_refuses(data: bytes) -> None:
         picture = images.decode(io.BytesIO(data), 1_000_000)
     except (BadRequest, TooLarge):
         return
-    assert picture.mode == "RGB"
-    assert picture.width * picture.height <= 1_000_000
+    assert picture.image.mode == "RGB"
+    assert picture.image.size == picture.size
+    assert picture.size[0] * picture.size[1] <= 1_000_000
 
 
 @given(st.binary(max_size=2000))
