@@ -1,0 +1,91 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""What decoding a JPEG at reduced size changes: ``python -m benchmarks.drift --cache CACHE``.
+
+For each size of photo: the cosine of the vectors, and the mean and 99.9th percentile of the
+difference of the maps in levels of 255, against full decode (EXACT_DECODE=true); and the time of
+decoding and preparing, both ways, in ms.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from app.images import Enough, Picture, decode, in_full
+from app.models.base import FloatArray, Model
+from app.models.clip import Clip
+from app.models.depth_anything import DepthAnything
+from app.models.store import find
+from benchmarks.peak import photo
+from config.settings import Settings
+
+SIZES = {
+    "12 MP 4:3": (4000, 3000),
+    "12 MP 3:4": (3000, 4000),
+    "24 MP 3:2": (6000, 4000),
+    "1920x1080": (1920, 1080),
+    "poster 1000x1500": (1000, 1500),
+    "poster 500x750": (500, 750),
+}
+REPEATS = 5
+
+
+def load(cache: Path, family: type[Model], key: str) -> Model:
+    """A model on the CPU."""
+    (spec,) = [spec for spec in Settings().table().model if spec.key == key]
+    checkpoint = find(spec, family.FILES, cache)
+    assert checkpoint is not None, f"{key} is not in {cache}"
+    model = family.load(spec, checkpoint)
+    model.to_device("cpu")
+    model.warm_up()
+    return model
+
+
+def prepared(
+    data: bytes, enough: Enough, prepare: Callable[[Picture], FloatArray]
+) -> tuple[FloatArray, float]:
+    """The input of the network, and the median of the milliseconds that it took."""
+    times = []
+    for _ in range(REPEATS):
+        began = time.perf_counter()
+        inputs = prepare(decode(io.BytesIO(data), 10**9, enough))
+        times.append((time.perf_counter() - began) * 1000)
+    return inputs, statistics.median(times)
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description="Drift of reduced decoding.")
+    parser.add_argument("--cache", type=Path, required=True, help="made by benchmarks.checkpoints")
+    options = parser.parse_args()
+    depth = load(options.cache, DepthAnything, "small")
+    clip = load(options.cache, Clip, "ViT-L-14")
+    assert isinstance(depth, DepthAnything)
+    assert isinstance(clip, Clip)
+    for name, size in SIZES.items():
+        data = photo(*size)
+        full, slow = prepared(data, in_full, depth.prepare)
+        scaled, fast = prepared(data, depth.enough, depth.prepare)
+        maps = [depth.finish(depth.infer(each[None])[0], *size) for each in (full, scaled)]
+        off = np.abs(maps[0].astype(int) - maps[1])
+        print(
+            f"{name}: depth mean {off.mean():.2f}, 99.9 % {np.percentile(off, 99.9):.0f}, "
+            f"{slow:.0f} ms to {fast:.0f} ms",
+            flush=True,
+        )
+        full, slow = prepared(data, in_full, clip.prepare)
+        scaled, fast = prepared(data, partial(clip.enough, None), clip.prepare)
+        one, other = (clip.finish(clip.infer(each[None])[0], True) for each in (full, scaled))
+        print(f"{name}: embedding cosine {one @ other:.6f}, {slow:.0f} ms to {fast:.0f} ms")
+
+
+if __name__ == "__main__":
+    main()

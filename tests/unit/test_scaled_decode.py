@@ -1,0 +1,97 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""JPEG decoded at reduced size: large enough, upright, and the answers stay what they were."""
+
+from __future__ import annotations
+
+import io
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.images import Picture, decode, in_full
+from app.models.clip import Clip
+from app.models.depth_anything import DepthAnything, input_size
+from app.models.store import find
+from config.settings import Settings
+from tests.pictures import encoded, picture, rotated_jpeg
+
+BUDGET = 10**8
+
+
+@pytest.fixture(scope="module")
+def depth(hub: Path) -> DepthAnything:
+    spec = Settings().table().model[0]
+    checkpoint = find(spec, DepthAnything.FILES, hub)
+    assert checkpoint is not None
+    return DepthAnything.load(spec, checkpoint)
+
+
+@pytest.fixture(scope="module")
+def clip(hub: Path) -> Clip:
+    spec = Settings().table().model[3]
+    checkpoint = find(spec, Clip.FILES, hub)
+    assert checkpoint is not None
+    return Clip.load(spec, checkpoint)
+
+
+def scaled(data: bytes, family: DepthAnything | Clip) -> Picture:
+    enough = family.enough if isinstance(family, DepthAnything) else partial(family.enough, None)
+    return decode(io.BytesIO(data), BUDGET, enough)
+
+
+@pytest.mark.parametrize("size", [(4000, 3000), (3001, 4003), (1920, 1080), (700, 500), (64, 48)])
+def test_it_stays_large_enough(size: tuple[int, int], depth: DepthAnything, clip: Clip) -> None:
+    data = encoded(picture(*size), "JPEG")
+    for_depth, for_clip = scaled(data, depth), scaled(data, clip)
+    assert for_depth.size == for_clip.size == size
+    columns, rows = input_size(*size)
+    enough = min(size[0], 1.4 * columns), min(size[1], 1.4 * rows)
+    assert for_depth.image.width >= enough[0]
+    assert for_depth.image.height >= enough[1]
+    assert min(for_clip.image.size) >= min(*size, 448)
+    assert decode(io.BytesIO(data), BUDGET, in_full).image.size == size
+    if size == (4000, 3000):
+        assert for_depth.image.size == (1000, 750)
+        assert for_clip.image.size == (1000, 750)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_orientation_counts(orientation: int, depth: DepthAnything) -> None:
+    data = rotated_jpeg(picture(2400, 1600), orientation)
+    assert scaled(data, depth).size == decode(io.BytesIO(data), BUDGET).image.size
+    assert (scaled(data, depth).size == (2400, 1600)) == (orientation < 5)
+    assert scaled(data, depth).image.width < 2400
+    small = np.asarray(scaled(data, depth).image.resize((60, 40)), float)
+    full = np.asarray(decode(io.BytesIO(data), BUDGET).image.resize((60, 40)), float)
+    assert np.abs(small - full).mean() < 3
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "BMP"])
+def test_other_formats_are_decoded_in_full(kind: str, clip: Clip) -> None:
+    assert scaled(encoded(picture(900, 700), kind), clip).image.size == (900, 700)
+
+
+def test_a_larger_image_size_needs_more_pixels(clip: Clip) -> None:
+    data = encoded(picture(4000, 3000), "JPEG")
+    decoded = decode(io.BytesIO(data), BUDGET, partial(clip.enough, 512))
+    assert decoded.image.size == (2000, 1500)
+
+
+def test_the_answers_stay_what_they_were(depth: DepthAnything, clip: Clip) -> None:
+    """Bounds as for full-size weights, whose figures are in docs/performance.md."""
+    rows, columns = np.indices((1500, 2000))
+    waves = np.stack([np.sin(rows / 90), np.cos(columns / 70), np.sin((rows + columns) / 120)], 2)
+    data = encoded(Image.fromarray((127 * (1 + waves)).astype(np.uint8)), "JPEG")
+    full = decode(io.BytesIO(data), BUDGET)
+    one = clip.finish(clip.infer(clip.prepare(full)[None])[0], True)
+    other = clip.finish(clip.infer(clip.prepare(scaled(data, clip))[None])[0], True)
+    assert float(one @ other) > 0.999
+    maps = [
+        depth.finish(depth.infer(depth.prepare(each)[None])[0], 2000, 1500).astype(int)
+        for each in (full, scaled(data, depth))
+    ]
+    assert np.abs(maps[0] - maps[1]).mean() <= 1.0
