@@ -11,6 +11,7 @@ import io
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 # Up to here a body stays in memory while it waits.
 SPOOL_BYTES = 2**20
 _DRAIN_SECONDS = 3.0
+_PATIENCE_SECONDS = 3.0
 
 
 def spooled(data: bytes) -> BinaryIO:
@@ -46,17 +48,34 @@ class Budget:
         self._board = board
         self._limit = limit
         self._most = most
-        self._bodies = 0
+        #: the oldest first
+        self._bodies: list[object] = []
 
-    def enter(self) -> None:
+    def enter(self, body: object) -> None:
         """A body begins. Raises Busy when so many are under way that probes had no thread left."""
         with self._board.locked():
-            if self._bodies >= self._most:
-                raise Busy(f"{self._bodies} requests are under way; try again later", retry_after=5)
-            self._bodies += 1
+            if len(self._bodies) >= self._most:
+                raise Busy(
+                    f"{len(self._bodies)} requests are under way; try again later", retry_after=5
+                )
+            self._bodies.append(body)
 
-    def take(self, count: int) -> None:
-        """Raises Busy when the budget is used up."""
+    def take(self, body: object, count: int) -> None:
+        """Raises Busy when the budget is used up.
+
+        The oldest body waits a little for the others to be refused: else many that come at once
+        would each take a part, and none would be served.
+        """
+        end = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                return self._take(count)
+            except Busy:
+                if self._bodies[0] is not body or time.monotonic() > end:
+                    raise
+            time.sleep(0.01)
+
+    def _take(self, count: int) -> None:
         with self._board.locked():
             held = self._board.total("held_bytes")
             if held + count > self._limit:
@@ -67,10 +86,10 @@ class Budget:
                 )
             self._board.set("held_bytes", self._board.get("held_bytes") + count)
 
-    def leave(self, count: int) -> None:
+    def leave(self, body: object, count: int) -> None:
         """The body is no longer needed."""
         with self._board.locked():
-            self._bodies -= 1
+            self._bodies.remove(body)
             self._board.set("held_bytes", self._board.get("held_bytes") - count)
 
 
@@ -126,13 +145,13 @@ class BoundedBody:
         if self._timer is not None:
             self._timer.cancel()
         if self._entered:
-            self._budget.leave(self._count)
+            self._budget.leave(self, self._count)
 
     def _take(self, read: Any) -> bytes:
         if self._timer is None:
             if self._declared > self._limit:  # no need to see more
                 raise RequestEntityTooLarge
-            self._budget.enter()
+            self._budget.enter(self)
             self._entered = True
             self._timer = self._clock(self._seconds)
         try:
@@ -149,7 +168,7 @@ class BoundedBody:
             )
         if self._count + len(data) > self._limit:
             raise RequestEntityTooLarge
-        self._budget.take(len(data))
+        self._budget.take(self, len(data))
         self._count += len(data)
         if not data or self._count == self._declared:
             self._ended = True
