@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
@@ -14,7 +12,6 @@ from app.models.clip import Clip
 from app.models.depth_anything import DepthAnything
 from app.models.entry import Wanted
 from app.runtime import Runtime
-from config.settings import Settings
 from tests.pictures import picture, upright
 
 WANTED: list[Wanted] = ["cpu", "gpu"]
@@ -22,14 +19,6 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA or ROCm device here"),
 ]
-
-
-@pytest.fixture
-def runtime(settings: Settings) -> Iterator[Runtime]:
-    running = Runtime(settings)
-    running.start()
-    yield running
-    running.close()
 
 
 def test_depth_agrees(runtime: Runtime) -> None:

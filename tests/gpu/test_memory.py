@@ -5,14 +5,12 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 
 import pytest
 import torch
 
 from app.errors import NotAvailable
 from app.runtime import Runtime
-from config.settings import Settings
 from tests.pictures import encoded, picture
 
 pytestmark = [
@@ -20,14 +18,6 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA or ROCm device here"),
 ]
 PHOTO = encoded(picture(640, 480))
-
-
-@pytest.fixture
-def runtime(settings: Settings) -> Iterator[Runtime]:
-    running = Runtime(settings)
-    running.start()
-    yield running
-    running.close()
 
 
 def fill() -> list[torch.Tensor]:
