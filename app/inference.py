@@ -15,8 +15,8 @@ import numpy as np
 
 from app import memory
 from app.admission import WaitingRoom
+from app.engines import devices
 from app.errors import NotAvailable
-from app.models import devices
 from app.models.base import Model
 from app.tickets import FloatArray, Ticket
 

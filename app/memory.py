@@ -15,6 +15,7 @@ import psutil
 
 _MB = 2**20
 _M_ARENA_MAX = -8  # malloc.h
+_MADV_DONTNEED = 4  # sys/mman.h of Linux
 
 
 @dataclass(frozen=True)
@@ -58,10 +59,26 @@ def trim() -> None:
     _glibc("malloc_trim", 0)
 
 
+def forget_mapped(folder: Path) -> None:
+    """Drop this process's pages of files that it has mapped from a folder and only reads.
+
+    They are read from the file again where they are needed after all (madvise(2), MADV_DONTNEED).
+    """
+    try:
+        lines = Path("/proc/self/maps").read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        span, rights, _, _, _, *path = line.split(maxsplit=5)
+        if path and path[0].startswith(f"{folder}/") and "w" not in rights:
+            begin, end = (int(address, 16) for address in span.split("-"))
+            _glibc("madvise", begin, end - begin, _MADV_DONTNEED)
+
+
 def _glibc(name: str, *arguments: int) -> None:
     function = getattr(ctypes.CDLL(None), name, None)
     if function is not None:  # other C libraries do not have it
-        function(*arguments)
+        function(*(ctypes.c_ssize_t(each) for each in arguments))
 
 
 @dataclass(frozen=True)
@@ -97,12 +114,13 @@ def resident_mb(pid: int) -> float:
 
 
 def free(device: str) -> int:
-    """Bytes that a model on ``device``, a torch device name, may still take.
+    """Bytes that a model on ``device``, a name as in ``Device.type``, may still take.
 
     Of the host: what is available without swapping, within a container's limit (cgroup v2). Of an
-    accelerator: what its driver calls free, and what our allocator holds unused.
+    accelerator: what its driver calls free, and what our allocator holds unused. Intel GPUs under
+    OpenVINO mostly share the host's memory.
     """
-    if device != "cpu":
+    if device != "cpu" and not device.startswith("openvino"):
         import torch
 
         unused = torch.accelerator.memory_reserved(device) - torch.accelerator.memory_allocated(

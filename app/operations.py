@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import threading
 
+from app.engines.base import LoadError
+from app.engines.devices import Device
 from app.errors import Busy, OperationFailed
-from app.models.base import LoadError
 from app.models.choice import Choice
-from app.models.devices import Device
 from app.models.downloads import DownloadFailed, Downloads
 from app.models.entry import Wanted
 from app.models.manager import Manager

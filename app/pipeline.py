@@ -17,8 +17,9 @@ import numpy as np
 
 from app import images, png
 from app.admission import WaitingRoom
+from app.engines.base import FloatArray
 from app.errors import ProcessingFailed, TwinlensError
-from app.models.base import FloatArray, Model
+from app.models.base import Model
 from app.models.clip import Clip
 from app.models.depth_anything import DepthAnything
 from app.models.manager import Manager
@@ -31,10 +32,28 @@ log = logging.getLogger("twinlens.pipeline")
 
 @dataclass
 class Timings:
-    """Seconds that a request waited for its turn, and that the network ran."""
+    """Seconds that a request spent in each stage; of several images, all together."""
 
+    #: of the file, to pixels
+    decode: float = 0.0
+    #: of the picture, to the network's input
+    prepare: float = 0.0
+    #: for its turn, and for the device
     wait: float = 0.0
     infer: float = 0.0
+    #: the network's output to a map or a vector
+    finish: float = 0.0
+    #: the map to PNG
+    encode: float = 0.0
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the time of a block to a stage."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            setattr(self, name, getattr(self, name) + time.monotonic() - began)
 
 
 @dataclass(frozen=True)
@@ -96,14 +115,18 @@ class Pipeline:
         with self._turn(spec, 1, is_gone, timings) as (ticket, model):
             assert isinstance(model, DepthAnything)
             with self._cores:
-                with photo:
+                with photo, timings.stage("decode"):
                     picture = images.decode(photo, self._max_pixels, self._enough(model.enough))
                 size = picture.size
-                inputs = model.prepare(picture)
+                with timings.stage("prepare"):
+                    inputs = model.prepare(picture)
                 del picture  # a photo is large; only its size is needed from here on
             disparity = self._infer(ticket, model, inputs[None], timings)[0]
         with self._cores:
-            map_ = png.encode(model.finish(disparity, *size))
+            with timings.stage("finish"):
+                levels = model.finish(disparity, *size)
+            with timings.stage("encode"):
+                map_ = png.encode(levels)
         return DepthMap(map_, model.weights, timings)
 
     def embed(
@@ -131,20 +154,23 @@ class Pipeline:
                     if isinstance(source, TwinlensError):
                         raise source
                     with source, self._cores:
-                        picture = images.decode(source, self._max_pixels, enough)
-                        inputs.append(model.prepare(picture, image_size))
+                        with timings.stage("decode"):
+                            picture = images.decode(source, self._max_pixels, enough)
+                        with timings.stage("prepare"):
+                            inputs.append(model.prepare(picture, image_size))
                         del picture  # large, and not needed any more
                     results.append(inputs[-1])  # keeps the place of its vector
                 except TwinlensError as error:
                     results.append(error)
             outputs = self._infer(ticket, model, np.stack(inputs), timings) if inputs else ()
         rows = iter(outputs)
-        vectors = [
-            result
-            if isinstance(result, TwinlensError)
-            else self._vector(model, next(rows), normalize)
-            for result in results
-        ]
+        with timings.stage("finish"):
+            vectors = [
+                result
+                if isinstance(result, TwinlensError)
+                else self._vector(model, next(rows), normalize)
+                for result in results
+            ]
         assert spec.image_size is not None
         return Embeddings(vectors, image_size or spec.image_size, model.weights, timings)
 

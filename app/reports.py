@@ -12,11 +12,12 @@ from pydantic import BaseModel, Field
 
 from app import memory
 from app.board import Board
+from app.engines.devices import Device
 from app.models import atomic
-from app.models.devices import Device
 from app.models.entry import ModelStatus, State
 from app.models.manager import Manager
 from config.models import ModelSpec
+from config.values import EngineName, Precision
 
 DEVICE_LOST = "the device is lost"
 
@@ -27,6 +28,8 @@ class ModelReport(BaseModel):
     state: State
     device: Device | None = None
     weights: str | None = None
+    engine: EngineName | None = None
+    precision: Precision | None = None
     reason: str | None = None
     in_use: bool = False
     #: seconds of the machine's monotonic clock
@@ -133,6 +136,8 @@ class Reports:
                 state=status.state,
                 device=status.device,
                 weights=status.weights,
+                engine=status.engine,
+                precision=status.precision,
                 reason=status.reason,
                 in_use=in_use,
                 used_at=used_at,
@@ -163,5 +168,7 @@ class Reports:
                         reason=each.reason,
                         device=each.device,
                         weights=each.weights,
+                        engine=each.engine,
+                        precision=each.precision,
                     )
         return status

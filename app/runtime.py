@@ -22,16 +22,17 @@ import cv2
 from app import memory
 from app.admission import WaitingRoom
 from app.board import Board
+from app.engines.base import LoadError
+from app.engines.devices import Device
 from app.errors import NotAvailable
 from app.fetch import Fetcher
 from app.housekeeping import Housekeeping
 from app.inference import DeviceThreads
-from app.models.base import LoadError
 from app.models.choice import Choice
-from app.models.devices import Device
 from app.models.downloads import Downloads
+from app.models.loader import Loader
 from app.models.manager import Manager
-from app.models.registry import FAMILIES, Registry
+from app.models.registry import Registry
 from app.operations import Operations
 from app.pipeline import Pipeline
 from app.reports import DEVICE_LOST
@@ -66,7 +67,8 @@ class Runtime:
             settings.hf_hub_cache, self.board.folder, settings.hf_hub_offline, self.board.life
         )
         specs = self.registry.specs()
-        self.manager = Manager(specs, downloads, settings.device)
+        self.loader = Loader.from_settings(settings, self._threads(), self.board.life[0])
+        self.manager = Manager(specs, downloads, self.loader)
         self.workers = Workers(self.board, self.manager, specs)
         self.reports = self.workers.reports
         choice = Choice(self.board.folder, settings.depth_model)
@@ -109,7 +111,7 @@ class Runtime:
     def warm(self) -> None:
         """In the master: import the engines, map the default models' weights."""
         for family in self.settings.enabled_families:
-            FAMILIES[family].import_engine()
+            self.loader.import_engine(family)
         if self._before:
             self.manager.adopt(self._before.manager)
             self._retired = [
@@ -119,17 +121,16 @@ class Runtime:
             ]
             self._before = None
         if self.settings.warmup_on_startup:
-            for spec in self.registry.defaults.values():
+            # The model that /ready stands for comes first.
+            ready = self.readiness_model()
+            for spec in sorted(self.registry.defaults.values(), key=lambda spec: spec != ready):
                 self.manager.preload(spec)
                 self.workers.want(spec, "auto")
 
     def after_fork(self) -> None:
         """In a worker, first: take its slot, share the cores with the other workers."""
-        import torch
-
         self.board.join()
         self.manager.worker = self.board.slot - 1
-        torch.set_num_threads(self._threads())
         cv2.setNumThreads(self._threads())
 
     def start(self) -> None:

@@ -19,10 +19,11 @@ from pydantic import BaseModel, Field
 
 from app import memory
 from app.board import Board
+from app.engines.base import LoadError
+from app.engines.devices import Device
 from app.errors import NotAvailable
 from app.models import atomic
-from app.models.base import LoadError, Model
-from app.models.devices import Device
+from app.models.base import Model
 from app.models.entry import Wanted
 from app.models.manager import Manager
 from app.reports import Reports
@@ -157,6 +158,10 @@ class Workers:
                 self.reports.cleaned = memory.clean_up()
                 self.reports.followed[_CLEAN_UP] = orders.clean_up
         self.reports.write()
+
+    def settle(self) -> None:
+        """In this worker, when it has nothing to do: give back what it needs only then."""
+        self._manager.settle()
 
     def unload_idle(self, seconds: float) -> None:
         """Have models unloaded that no worker used for so long."""

@@ -19,13 +19,12 @@ from pathlib import Path
 
 import numpy as np
 
+from app.engines.base import FloatArray
 from app.images import Enough, Picture, decode, in_full
-from app.models.base import FloatArray, Model
 from app.models.clip import Clip
 from app.models.depth_anything import DepthAnything
-from app.models.store import find
+from benchmarks.models import load
 from benchmarks.peak import photo
-from config.settings import Settings
 
 SIZES = {
     "12 MP 4:3": (4000, 3000),
@@ -36,17 +35,6 @@ SIZES = {
     "poster 500x750": (500, 750),
 }
 REPEATS = 5
-
-
-def load(cache: Path, family: type[Model], key: str) -> Model:
-    """A model on the CPU."""
-    (spec,) = [spec for spec in Settings().table().model if spec.key == key]
-    checkpoint = find(spec, family.FILES, cache)
-    assert checkpoint is not None, f"{key} is not in {cache}"
-    model = family.load(spec, checkpoint)
-    model.to_device("cpu")
-    model.warm_up()
-    return model
 
 
 def prepared(
@@ -66,8 +54,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Drift of reduced decoding.")
     parser.add_argument("--cache", type=Path, required=True, help="made by benchmarks.checkpoints")
     options = parser.parse_args()
-    depth = load(options.cache, DepthAnything, "small")
-    clip = load(options.cache, Clip, "ViT-L-14")
+    depth = load(options.cache, "small")
+    clip = load(options.cache, "ViT-L-14")
     assert isinstance(depth, DepthAnything)
     assert isinstance(clip, Clip)
     for name, size in SIZES.items():

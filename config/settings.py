@@ -16,15 +16,18 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
-from config.models import FAMILIES, Family, ModelTable, read_table
+from config import checks
+from config.models import FAMILIES, ModelTable, read_table
 from config.values import (
     DeviceName,
+    EngineSetting,
     Families,
     HomePath,
     Names,
     Networks,
     Origins,
     Port,
+    PrecisionSetting,
     hub_cache,
 )
 
@@ -67,7 +70,9 @@ class Settings(BaseModel):
         Path(__file__).with_name("models.toml"), description="the table of models (TOML)"
     )
     device: DeviceName = Field(
-        "auto", description="`auto`, `cpu`, `cuda`, `cuda:N`, `rocm`, `xpu` or `mps`"
+        "auto",
+        description="`auto`, `cpu`, `cuda`, `cuda:N`, `rocm`, `xpu`, `mps`; `openvino:GPU`, "
+        "`openvino:GPU.N`: an Intel GPU, `openvino:AUTO`: such a one or the CPU, `openvino:CPU`",
     )
     warmup_on_startup: bool = Field(True, description="load the default models at start-up")
     hf_hub_cache: HomePath = Field(
@@ -132,8 +137,12 @@ class Settings(BaseModel):
     )
 
     # Engine
-    engine: Literal["auto", "torch"] = Field("auto", description="`torch` is the only one yet")
-    precision: Literal["auto", "fp32"] = Field("auto", description="`fp32` is the only one yet")
+    engine: EngineSetting = Field(
+        "auto", description="`openvino` (what `auto` takes on a CPU) or `torch` (on a GPU)"
+    )
+    precision: PrecisionSetting = Field(
+        "auto", description="`fp32`, `bf16` or `fp16`; `auto`: the fastest that the hardware has"
+    )
     exact_decode: bool = Field(
         False, description="decode JPEG in full, also where fewer pixels would do"
     )
@@ -183,8 +192,14 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         settings = Settings.model_validate({k: v for k, v in given.items() if k not in bad})
     if settings.require_api_key and settings.service_api_key is None:
         problems.append("REQUIRE_API_KEY=true, but SERVICE_API_KEY is not set")
-    problems += _problems_with_models(settings)
-    problems += _problems_with_log_file(settings)
+    problems += checks.engine(settings.engine, settings.device)
+    problems += checks.models(
+        settings.models_file,
+        settings.depth_model,
+        settings.default_model,
+        settings.enabled_families,
+    )
+    problems += checks.log_file(settings.log_file)
     if problems:
         raise SettingsError("\n".join(f"  {problem}" for problem in problems))
     return settings
@@ -214,35 +229,6 @@ def _problem(detail: Any, given: Mapping[str, object]) -> str:
     name = str(detail["loc"][0])
     value = "(hidden)" if name == "service_api_key" else repr(given[name])
     return f"{name.upper()}={value}: {detail['msg'].removeprefix('Value error, ')}"
-
-
-def _problems_with_models(settings: Settings) -> list[str]:
-    try:
-        table = settings.table()
-    except OSError as error:
-        return [f"MODELS_FILE='{settings.models_file}': cannot be read ({error.strerror})"]
-    except ValueError as error:  # TOML syntax and pydantic's errors are both of this kind
-        return [f"MODELS_FILE='{settings.models_file}': {error}"]
-    wanted: list[tuple[str, str, Family]] = [
-        ("DEPTH_MODEL", settings.depth_model, "depth"),
-        ("DEFAULT_MODEL", settings.default_model, "embedding"),
-    ]
-    return [
-        f"{name}={value!r}: allowed: {', '.join(table.keys(family))}"
-        for name, value, family in wanted
-        if family in settings.enabled_families and value not in table.keys(family)
-    ]
-
-
-def _problems_with_log_file(settings: Settings) -> list[str]:
-    """Better now than a traceback for each line later."""
-    if settings.log_file is None:
-        return []
-    try:
-        with settings.log_file.open("a"):
-            return []
-    except OSError as error:
-        return [f"LOG_FILE='{settings.log_file}': cannot be written ({error.strerror})"]
 
 
 def load_settings_or_exit() -> Settings:

@@ -8,14 +8,15 @@ import ipaddress
 import os
 import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from config.models import Family
 
-_DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?|rocm|xpu|mps")
-
+_DEVICE = re.compile(
+    r"auto|cpu|cuda(:\d+)?|rocm|xpu|mps|openvino(:(AUTO|CPU|GPU(\.\d+)?))?", re.ASCII
+)
 
 _ORIGIN = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:\d+)?")
 
@@ -30,7 +31,10 @@ def comma_list(value: object) -> object:
 def device(value: object) -> object:
     """Raises ValueError unless it is a value of DEVICE."""
     if not isinstance(value, str) or not _DEVICE.fullmatch(value):
-        raise ValueError("allowed: auto, cpu, cuda, cuda:N, rocm, xpu, mps")
+        raise ValueError(
+            "allowed: auto, cpu, cuda, cuda:N, rocm, xpu, mps, openvino, openvino:AUTO, "
+            "openvino:CPU, openvino:GPU, openvino:GPU.N"
+        )
     return value
 
 
@@ -42,6 +46,10 @@ def hub_cache() -> Path:
     return Path(home).expanduser() / "hub"
 
 
+EngineName = Literal["torch", "openvino"]
+EngineSetting = Literal["auto", "torch", "openvino"]
+Precision = Literal["fp32", "bf16", "fp16"]
+PrecisionSetting = Literal["auto", "fp32", "bf16", "fp16"]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,10 @@ import pytest
 from flask import Flask
 
 from app import create_app
+from app.models.conversion_process import convert
+from app.models.conversions import Conversions
+from app.models.registry import FAMILIES
+from app.models.store import find
 from app.runtime import Runtime
 from benchmarks.checkpoints.__main__ import make
 from benchmarks.service import Service
@@ -19,11 +24,19 @@ from config.settings import Settings
 
 @pytest.fixture(scope="session")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A hub cache with tiny checkpoints of all five models; nobody writes to it."""
+    """A hub cache with tiny checkpoints of all five models, converted; nobody writes to it."""
     cache = tmp_path_factory.mktemp("hub")
     for key in ("small", "base", "large", "ViT-L-14", "ViT-B-16"):
         for repository in make(key, small_scale=True):
             repository.write(cache)
+    # As a first start would, but all in this process, which is faster.
+    conversions = Conversions(half=True, life=0)
+    for spec in Settings().table().model:
+        family = FAMILIES[spec.family]
+        checkpoint = find(spec, family.FILES, cache)
+        assert checkpoint is not None
+        with warnings.catch_warnings(action="ignore"):  # of tracing
+            convert(conversions.job(family, spec, checkpoint))
     return cache
 
 

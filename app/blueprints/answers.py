@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel
 
 from app.models.entry import State
+from config.values import EngineName, Precision, PrecisionSetting
 
 
 class Error(BaseModel):
@@ -49,6 +50,8 @@ class ModelState(BaseModel):
     loaded: bool
     state: State
     weights: str | None = None
+    engine: EngineName | None = None
+    precision: Precision | None = None
     reason: str | None = None
     downloaded_bytes: int | None = None
     total_bytes: int | None = None
@@ -82,6 +85,8 @@ class Health(BaseModel):
     provider: str
     default_model: str
     device: DeviceAnswer
+    engine: EngineName
+    precision: PrecisionSetting
     models: list[ModelState]
     memory: Memory
     queue: Queue

@@ -96,15 +96,24 @@ def _finish(response: Response) -> Response:
         for name, value in asdict(runtime().waiting_room.figures()).items():
             header = "-".join(word.capitalize() for word in name.split("_"))
             response.headers[f"X-Queue-{header}"] = f"{value:g}"
-    timings = g.get("timings")
+    timings = (
+        {stage: round(seconds * 1000, 1) for stage, seconds in asdict(g.timings).items()}
+        if "timings" in g
+        else {}
+    )
+    if timings:
+        # W3C "Server Timing": browsers show it, and benchmarks read it.
+        response.headers["Server-Timing"] = ", ".join(
+            f"{stage};dur={milliseconds}" for stage, milliseconds in timings.items()
+        )
     fields = {
         "method": request.method,
         "path": request.path,
         "status": response.status_code,
         "duration_ms": round((time.monotonic() - g.started) * 1000, 1),
         "model": g.get("model"),
-        "wait_ms": round(timings.wait * 1000, 1) if timings else None,
-        "infer_ms": round(timings.infer * 1000, 1) if timings else None,
+        "wait_ms": timings.get("wait"),
+        "infer_ms": timings.get("infer"),
         "bytes_in": request.content_length or 0,
         "bytes_out": response.content_length or 0,
     }

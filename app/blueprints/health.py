@@ -49,6 +49,7 @@ def health() -> ResponseReturnValue:
         provider="local",
         default_model=settings.default_model,
         device=asdict(service.device()),
+        **_engine(),
         models=[_describe(status) for status in service.reports.statuses()],
         memory=asdict(service.reports.memory()),
         queue=asdict(service.waiting_room.figures()),
@@ -99,11 +100,22 @@ def _describe(status: ModelStatus) -> dict[str, Any]:
     }
     optional = {
         "weights": status.weights,
+        "engine": status.engine,
+        "precision": status.precision,
         "reason": status.reason,
         "downloaded_bytes": status.downloaded_bytes,
         "total_bytes": status.total_bytes,
     }
     return described | {name: value for name, value in optional.items() if value is not None}
+
+
+def _engine() -> dict[str, str]:
+    """What runs the models: of the first that is loaded, else what is expected to."""
+    service = runtime()
+    for status in service.reports.statuses():
+        if status.engine and status.precision:
+            return {"engine": status.engine, "precision": status.precision}
+    return {"engine": service.loader.expected_engine(), "precision": service.settings.precision}
 
 
 def _depth_state() -> State:

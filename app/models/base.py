@@ -5,32 +5,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Self
+from typing import Any, ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
-
+from app.engines.base import FloatArray, LoadError, Network
 from app.models import weights
 from app.models.store import Checkpoint
 from config.models import ModelSpec
 
-FloatArray = NDArray[np.float32]
-
-
-class LoadError(Exception):
-    """A checkpoint that cannot serve; the message says why, without paths of the host."""
-
-
-class DoesNotFit(LoadError):
-    """Not enough free memory; the message names what is needed and what is free."""
-
 
 class Model(ABC):
-    """One loaded checkpoint.
+    """One loaded checkpoint: what its family makes of a network, which an engine runs.
 
     A family is a subclass in a file of its own. Beside what stands here it has ``prepare`` (a
     picture to one input array) and ``finish`` (one output to the answer), which differ in their
-    options and are called by the runtime.
+    options and are called by the pipeline.
     """
 
     #: Files of the hub repository that loading needs; the last one holds the weights.
@@ -38,28 +26,38 @@ class Model(ABC):
     #: Only tensors whose names begin so are loaded.
     PREFIX: ClassVar[str] = ""
 
-    def __init__(self, spec: ModelSpec, checkpoint: Checkpoint, weights: str) -> None:
+    def __init__(self, spec: ModelSpec, checkpoint: Checkpoint, network: Network) -> None:
+        """Take a network; raises LoadError where the weights file is damaged."""
         self.spec = spec
         self.checkpoint = checkpoint
-        #: "published", or what the checkpoint says of itself, such as "random"
-        self.weights = weights
+        self.network = network
+        try:
+            #: "published", or what the checkpoint says of itself, such as "random"
+            self.weights = weights.origin(checkpoint.path / self.FILES[-1])
+        except Exception as error:  # a damaged file makes its parser raise anything
+            raise LoadError("the weights file is damaged or cannot be read") from error
 
     @classmethod
     @abstractmethod
-    def import_engine(cls) -> None:
-        """Import the libraries of the family; done before the fork so that workers share them."""
+    def import_torch(cls) -> None:
+        """Import what ``module`` needs; done before the fork so that workers share it."""
 
     @classmethod
     @abstractmethod
-    def load(cls, spec: ModelSpec, checkpoint: Checkpoint) -> Self:
-        """Map the weights into host memory.
+    def module(cls, spec: ModelSpec, checkpoint: Checkpoint) -> Any:
+        """The network as a torch module, [n, 3, h, w] to [n, ...], float32, in evaluation mode.
 
-        Runs no multi-threaded kernel: one on the master's main thread before the fork would hang
-        inference in the workers for ever (libgomp).
+        Its weights are mapped from the file. Runs no multi-threaded kernel: one on the master's
+        main thread before the fork would hang inference in the workers for ever (libgomp).
 
         Raises:
             LoadError: the checkpoint does not fit the table or is damaged.
         """
+
+    @classmethod
+    @abstractmethod
+    def input_shape(cls, spec: ModelSpec) -> tuple[int | None, ...]:
+        """Images, channels, rows, columns; None where any number will do."""
 
     @classmethod
     def size(cls, checkpoint: Checkpoint) -> int:
@@ -70,10 +68,6 @@ class Model(ABC):
             raise LoadError("the weights file is damaged or cannot be read") from error
 
     @abstractmethod
-    def to_device(self, device: str) -> None:
-        """Move the weights to ``device``, a torch device name. Only after the fork."""
-
-    @abstractmethod
     def warm_up(self) -> None:
         """One pass on a blank input of the usual size: page faults and allocations happen here."""
 
@@ -81,6 +75,6 @@ class Model(ABC):
         """How many inputs of one shape are worth running as one batch on the model's device."""
         return 1
 
-    @abstractmethod
     def infer(self, batch: FloatArray) -> FloatArray:
         """Run the network: inputs [n, 3, h, w] to outputs [n, ...], float32."""
+        return self.network.infer(batch)

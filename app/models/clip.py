@@ -11,15 +11,15 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from PIL import Image
 from safetensors import safe_open
 
+from app.engines.base import FloatArray, LoadError, Network
 from app.images import Picture, normalised
-from app.models import weights
-from app.models.base import FloatArray, LoadError, Model
+from app.models.base import Model
 from app.models.store import Checkpoint
 from config.models import ModelSpec
 
@@ -35,21 +35,19 @@ class Clip(Model):
     FILES = ("open_clip_config.json", "open_clip_model.safetensors")
     PREFIX = "visual."  # the image tower
 
-    def __init__(self, spec: ModelSpec, checkpoint: Checkpoint, weights: str, tower: Any) -> None:
-        super().__init__(spec, checkpoint, weights)
+    def __init__(self, spec: ModelSpec, checkpoint: Checkpoint, network: Network) -> None:
+        super().__init__(spec, checkpoint, network)
         assert spec.image_size is not None  # the table of models was checked
         self._edge = spec.image_size
-        self._tower = tower
-        self._device = "cpu"
 
     @classmethod
-    def import_engine(cls) -> None:
+    def import_torch(cls) -> None:
         """See the base class."""
         import open_clip.model  # noqa: F401
 
     @classmethod
-    def load(cls, spec: ModelSpec, checkpoint: Checkpoint) -> Self:
-        """See the base class.
+    def module(cls, spec: ModelSpec, checkpoint: Checkpoint) -> Any:
+        """See the base class; the image tower, whose vectors [n, dims] are not normalised.
 
         The tower is built without memory and takes the file's mapped tensors: no copy and no
         kernel, unlike open_clip's ``create_model``, whose weight initialisation runs many.
@@ -71,17 +69,16 @@ class Clip(Model):
                 names = [name for name in file.keys() if name.startswith(cls.PREFIX)]  # noqa: SIM118
                 tensors = {name.removeprefix(cls.PREFIX): file.get_tensor(name) for name in names}
             tower.load_state_dict(tensors, strict=True, assign=True)
-            origin = weights.origin(path)
         except LoadError:
             raise
         except Exception as error:  # a damaged file makes its parsers raise anything
             raise LoadError("the checkpoint is damaged or not an open_clip model") from error
-        return cls(spec, checkpoint, origin, tower.eval())
+        return tower.eval()
 
-    def to_device(self, device: str) -> None:
+    @classmethod
+    def input_shape(cls, spec: ModelSpec) -> tuple[int | None, ...]:
         """See the base class."""
-        self._tower = self._tower.to(device)
-        self._device = device
+        return None, 3, spec.image_size, spec.image_size
 
     def warm_up(self) -> None:
         """See the base class."""
@@ -116,17 +113,7 @@ class Clip(Model):
 
     def together(self) -> int:
         """See the base class; on 2 cores a batch of 8 takes 0.8 to 0.95 of the single time."""
-        return 8 if self._device == "cpu" else 32
-
-    def infer(self, batch: FloatArray) -> FloatArray:
-        """Inputs [n, 3, s, s] to vectors [n, dims], float32, not normalised."""
-        import torch
-
-        torch.get_num_threads()  # else a fresh thread's first convolution runs on one core
-        with torch.inference_mode():
-            pixels = torch.from_numpy(batch).to(self._device)
-            vectors: FloatArray = self._tower(pixels).float().cpu().numpy()
-        return vectors
+        return 8 if self.network.device == "cpu" else 32
 
     @staticmethod
     def finish(vector: FloatArray, normalize: bool) -> FloatArray:

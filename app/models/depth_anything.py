@@ -9,17 +9,17 @@ is that of transformers' DPTImageProcessor as the published checkpoints configur
 from __future__ import annotations
 
 import math
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from app.engines.base import FloatArray, LoadError
 from app.errors import TooLarge
 from app.images import Picture, normalised
-from app.models import weights
-from app.models.base import FloatArray, LoadError, Model
+from app.models.base import Model
 from app.models.store import Checkpoint
 from config.models import ModelSpec
 
@@ -37,25 +37,15 @@ class DepthAnything(Model):
 
     FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
 
-    def __init__(
-        self,
-        spec: ModelSpec,
-        checkpoint: Checkpoint,
-        weights: str,
-        network: Any,
-    ) -> None:
-        super().__init__(spec, checkpoint, weights)
-        self._network = network
-
     @classmethod
-    def import_engine(cls) -> None:
+    def import_torch(cls) -> None:
         """See the base class."""
         import torch  # noqa: F401
         from transformers import DepthAnythingForDepthEstimation  # noqa: F401
 
     @classmethod
-    def load(cls, spec: ModelSpec, checkpoint: Checkpoint) -> Self:
-        """See the base class."""
+    def module(cls, spec: ModelSpec, checkpoint: Checkpoint) -> Any:  # noqa: ARG003
+        """See the base class; gives disparity [n, h, w], >= 0, larger is nearer."""
         import torch
         from transformers import DepthAnythingForDepthEstimation
         from transformers.utils import logging
@@ -71,17 +61,17 @@ class DepthAnything(Model):
                 dtype=torch.float32,
                 output_loading_info=True,
             )
-            origin = weights.origin(checkpoint.path / cls.FILES[-1])
         except Exception as error:  # a damaged file makes its parsers raise anything
             raise LoadError("the checkpoint is damaged or not a Depth Anything model") from error
         # transformers fills absent tensors with random numbers and only warns.
         if report["missing_keys"] or report["mismatched_keys"]:
             raise LoadError("the checkpoint lacks tensors of a Depth Anything model")
-        return cls(spec, checkpoint, origin, network.eval())
+        return _disparity(network).eval()
 
-    def to_device(self, device: str) -> None:
+    @classmethod
+    def input_shape(cls, spec: ModelSpec) -> tuple[int | None, ...]:  # noqa: ARG003
         """See the base class."""
-        self._network = self._network.to(device)
+        return None, 3, None, None
 
     def warm_up(self) -> None:
         """See the base class; 518x686 is what a 4:3 photo becomes."""
@@ -108,17 +98,7 @@ class DepthAnything(Model):
 
     def together(self) -> int:
         """See the base class; on 2 cores two maps in one batch take longer than one by one."""
-        return 1 if self._network.device.type == "cpu" else 4
-
-    def infer(self, batch: FloatArray) -> FloatArray:
-        """Inputs [n, 3, h, w] to relative disparity [n, h, w], float32, >= 0, larger is nearer."""
-        import torch
-
-        torch.get_num_threads()  # else a fresh thread's first convolution runs on one core
-        with torch.inference_mode():
-            pixels = torch.from_numpy(batch).to(self._network.device)
-            disparity: FloatArray = self._network(pixels).predicted_depth.float().cpu().numpy()
-        return disparity
+        return 1 if self.network.device == "cpu" else 4
 
     @staticmethod
     def finish(disparity: FloatArray, width: int, height: int) -> NDArray[np.uint8]:
@@ -144,6 +124,39 @@ class DepthAnything(Model):
         # Quantised once, from floats, with rounding and clamping, in one pass.
         scale = 255 / (high - low)
         return cast(NDArray[np.uint8], cv2.convertScaleAbs(full, alpha=scale, beta=-low * scale))
+
+
+def _disparity(network: Any) -> Any:
+    """The network's own forward pass, in terms that hold for every shape of input.
+
+    transformers gives the head its output size as Python numbers, and a trace would keep those of
+    its example; here they come from the input.
+    """
+    import torch
+    import torch.nn.functional as F
+
+    class Disparity(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            size = pixels.shape[2:]
+            backbone, neck, head = self.network.backbone, self.network.neck, self.network.head
+            features = backbone.forward_with_filtered_kwargs(pixels).feature_maps
+            rows, columns = size[0] // head.patch_size, size[1] // head.patch_size
+            fused = neck(features, rows, columns)[head.head_in_index]
+            enlarged = F.interpolate(
+                head.conv1(fused), size=size, mode="bilinear", align_corners=True
+            )
+            last = head.activation1(head.conv2(enlarged))
+            # Always in float32: bf16 has fewer steps than a map has levels.
+            weight, bias = head.conv3.weight.float(), head.conv3.bias.float()
+            disparity = F.conv2d(last.float(), weight, bias)
+            nearness: torch.Tensor = head.activation2(disparity) * head.max_depth
+            return nearness.squeeze(1)
+
+    return Disparity()
 
 
 def input_size(width: int, height: int) -> tuple[int, int]:

@@ -13,10 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
+from app.engines.base import DoesNotFit, LoadError
+from app.engines.devices import Device
 from app.errors import NotAvailable
-from app.models.base import DoesNotFit, LoadError, Model
-from app.models.devices import Device
+from app.models.base import Model
+from app.models.downloads import DownloadState
 from config.models import ModelSpec
+from config.values import EngineName, Precision
 
 log = logging.getLogger("twinlens.models")
 
@@ -36,6 +39,8 @@ class ModelStatus:
     reason: str | None = None
     device: Device | None = None
     weights: str | None = None
+    engine: EngineName | None = None
+    precision: Precision | None = None
     downloaded_bytes: int | None = None
     total_bytes: int | None = None
 
@@ -69,6 +74,33 @@ class Entry:
             self.failure, self.failed_at = type(error)(str(error)), time.monotonic()
             raise type(error)(str(error)) from None
         self.failure = None
+
+    def status(self, on_disk: bool, download: DownloadState | None) -> ModelStatus:
+        """What is known of it; never waits for a load."""
+        spec, model, device = self.spec, self.model, self.device
+        if model is not None and device is not None:
+            return ModelStatus(
+                spec,
+                "loaded",
+                on_disk,
+                device=device,
+                weights=model.weights,
+                engine=model.network.engine,
+                precision=model.network.precision,
+            )
+        if self.loading:
+            return ModelStatus(spec, "loading", on_disk)
+        if self.failure is not None:
+            return ModelStatus(spec, "unavailable", on_disk, reason=str(self.failure))
+        if download is None:
+            return ModelStatus(spec, "not_loaded", on_disk)
+        if download.state == "downloading":
+            done, total = download.downloaded_bytes, download.total_bytes
+            return ModelStatus(
+                spec, "downloading", on_disk, downloaded_bytes=done, total_bytes=total
+            )
+        reason = f"not on disk and cannot be downloaded: {download.error}"
+        return ModelStatus(spec, "unavailable", on_disk, reason=reason)
 
 
 def not_available(spec: ModelSpec, reason: LoadError) -> NotAvailable:

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Iterable
 
 from app import memory
-from app.models.base import DoesNotFit
-from app.models.devices import Device
+from app.engines.base import DoesNotFit
+from app.engines.devices import Device
 from app.models.entry import Entry
 from config.models import ModelSpec
 

@@ -12,11 +12,13 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 
 from app import memory
-from app.models.base import LoadError, Model
-from app.models.devices import Device, fault, resolve
+from app.engines.base import LoadError
+from app.engines.devices import Device, fault, resolve
+from app.models.base import Model
 from app.models.downloads import Downloads
 from app.models.entry import Entry, ModelStatus, Wanted, not_available
 from app.models.eviction import make_room
+from app.models.loader import Loader
 from app.models.registry import FAMILIES
 from app.models.store import Checkpoint
 from config.models import ModelSpec
@@ -35,10 +37,10 @@ class Manager:
     those pages and move them to their device on first use.
     """
 
-    def __init__(self, specs: Iterable[ModelSpec], downloads: Downloads, device: str) -> None:
+    def __init__(self, specs: Iterable[ModelSpec], downloads: Downloads, loader: Loader) -> None:
         self._entries = {spec.key: Entry(spec) for spec in specs}
         self._downloads = downloads
-        self._device_setting = device
+        self._loader = loader
         self._device: Device | None = None
         self._counting = threading.Lock()
         #: which of the workers this is: they are spread over several devices
@@ -58,7 +60,7 @@ class Manager:
         if checkpoint is not None and entry.model is None:
             # A failure is logged, and shown by the status.
             with entry.lock, suppress(LoadError), entry.remembering():
-                entry.model = self._load(spec, checkpoint)
+                entry.model = self._loader.preload(spec, checkpoint)
 
     def adopt(self, other: Manager) -> None:
         """Before the fork, at a reload: take over what the one before has mapped already."""
@@ -127,6 +129,14 @@ class Manager:
                 self._bring(entry, target)
         return target
 
+    def settle(self) -> None:
+        """When this process has nothing to do: give back what models need only while they run."""
+        for entry in self._entries.values():
+            model = entry.model if entry.device is not None else None
+            if model is not None:
+                model.network.settle()
+        memory.trim()
+
     def unload(self, spec: ModelSpec) -> None:
         """Give its memory back; requests that hold a lease finish with it. Never fails."""
         entry = self._entries[spec.key]
@@ -141,23 +151,7 @@ class Manager:
         """What is known of a model; never waits for a load."""
         entry = self._entries[spec.key]
         on_disk = self._find(spec) is not None
-        model, device = entry.model, entry.device
-        if model is not None and device is not None:
-            return ModelStatus(spec, "loaded", on_disk, device=device, weights=model.weights)
-        if entry.loading:
-            return ModelStatus(spec, "loading", on_disk)
-        if entry.failure is not None:
-            return ModelStatus(spec, "unavailable", on_disk, reason=str(entry.failure))
-        download = None if on_disk else self._downloads.state(spec)
-        if download is None:
-            return ModelStatus(spec, "not_loaded", on_disk)
-        done, total = download.downloaded_bytes, download.total_bytes
-        if download.state == "downloading":
-            return ModelStatus(
-                spec, "downloading", on_disk, downloaded_bytes=done, total_bytes=total
-            )
-        reason = f"not on disk and cannot be downloaded: {download.error}"
-        return ModelStatus(spec, "unavailable", on_disk, reason=reason)
+        return entry.status(on_disk, None if on_disk else self._downloads.state(spec))
 
     def is_loaded(self, spec: ModelSpec) -> bool:
         """Whether it is on a device of this process."""
@@ -183,7 +177,7 @@ class Manager:
     def device(self) -> Device:
         """The device of this process; only after the fork. Raises LoadError."""
         if self._device is None:
-            self._device = resolve(self._device_setting, self.worker)
+            self._device = resolve(self._loader.device, self.worker)
             log.info("using device %s (%s)", self._device.type, self._device.name)
         return self._device
 
@@ -236,18 +230,21 @@ class Manager:
                 if checkpoint is None:
                     raise LoadError("its weights are not on disk")
                 # A host copy can be moved as it is; one that is in use on a device cannot, nor
-                # one whose file was replaced.
+                # one whose file was replaced, nor one that was made for another device.
                 model = entry.model if entry.device is None else None
-                if model is not None and model.checkpoint != checkpoint:
+                if model is not None and (
+                    model.checkpoint != checkpoint or not model.network.suits(target.type)
+                ):
                     model = None
                 need = FAMILIES[entry.spec.family].size(checkpoint)
                 others = [each for each in self._entries.values() if each is not entry]
                 make_room(need, target, others, self.on_evict)
                 if model is None:
-                    model = self._load(entry.spec, checkpoint)
+                    model = self._loader.load(entry.spec, checkpoint, target.type)
                 try:
-                    model.to_device(target.type)
+                    model.network.to_device(target.type)
                     model.warm_up()
+                    model.network.settle()
                 except (RuntimeError, MemoryError) as error:
                     entry.model = model = None  # part of it may be on the device
                     if fault(error) == "lost":
@@ -259,14 +256,8 @@ class Manager:
         entry.model, entry.device, entry.used_at = model, target, time.monotonic()
         self.on_change()
         elapsed = time.monotonic() - started
-        log.info("%s is warm on %s after %.2f s", entry.spec.key, target.type, elapsed)
-        return model
-
-    def _load(self, spec: ModelSpec, checkpoint: Checkpoint) -> Model:
-        started = time.monotonic()
-        model = FAMILIES[spec.family].load(spec, checkpoint)
-        elapsed = time.monotonic() - started
-        log.info("%s (%s weights) mapped in %.2f s", spec.key, model.weights, elapsed)
+        how = f"{model.network.engine}, {model.network.precision}, {model.weights} weights"
+        log.info("%s is warm on %s (%s) after %.2f s", entry.spec.key, target.type, how, elapsed)
         return model
 
     def _count(self, entry: Entry, leases: int) -> None:

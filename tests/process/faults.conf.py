@@ -22,7 +22,7 @@ globals().update(
 
 # After the configuration, which has to be first.
 from app import memory  # noqa: E402
-from app.models.base import FloatArray  # noqa: E402
+from app.engines.base import FloatArray  # noqa: E402
 from app.models.clip import Clip  # noqa: E402
 from app.models.depth_anything import DepthAnything  # noqa: E402
 
@@ -54,8 +54,6 @@ def _faulty(family: Any) -> None:
     infer = family.infer
 
     def infer_or_fail(self: Any, batch: FloatArray) -> FloatArray:
-        import torch
-
         with (_folder / "inferences").open("a") as file:
             file.write(f"{os.getpid()} {self.spec.key} {len(batch)}\n")
         if slow := _wanted("slow"):
@@ -63,9 +61,9 @@ def _faulty(family: Any) -> None:
         if _once("hang"):
             time.sleep(3600)
         if _once("memory"):
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
         if _once("lost"):
-            raise torch.AcceleratorError("CUDA error: unspecified launch failure")
+            raise RuntimeError("CUDA error: unspecified launch failure")
         return infer(self, batch)  # type: ignore[no-any-return]
 
     family.infer = infer_or_fail

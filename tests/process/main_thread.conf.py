@@ -7,6 +7,7 @@ multi-threaded kernel ran in the master before the fork, this hangs for ever.
 """
 
 import runpy
+from dataclasses import replace
 from typing import Any
 
 globals().update(
@@ -20,10 +21,12 @@ _after_fork, _bring_up = globals()["post_fork"], globals()["post_worker_init"]
 
 
 def post_fork(server: Any, worker: Any) -> None:
-    import torch
-
+    runtime = server.app.wsgi().extensions["twinlens"]
+    runtime.loader = runtime.manager._loader = replace(runtime.loader, threads=2)
+    for entry in runtime.manager._entries.values():
+        if entry.model is not None:
+            entry.model.network._threads = 2
     _after_fork(server, worker)
-    torch.set_num_threads(2)
 
 
 def post_worker_init(worker: Any) -> None:

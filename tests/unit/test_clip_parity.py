@@ -17,11 +17,12 @@ from PIL import Image
 from transformers import CLIPVisionModelWithProjection
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
+from app.engines.base import LoadError
 from app.images import decode
-from app.models.base import LoadError
 from app.models.clip import Clip
 from app.models.store import Checkpoint, find
 from benchmarks.checkpoints.clip import SHAPES
+from benchmarks.models import load
 from config.models import ModelSpec
 from config.settings import Settings
 from tests.pictures import encoded, picture, upright
@@ -38,19 +39,18 @@ PICTURES = {
 }
 
 
-def load(settings: Settings, hub: Path, key: str) -> tuple[Clip, Any, Any]:
-    spec = next(spec for spec in settings.table().model if spec.key == key)
-    checkpoint = find(spec, Clip.FILES, hub)
-    assert checkpoint is not None
+def load_both(hub: Path, key: str) -> tuple[Clip, Any, Any]:
+    ours = load(hub, key)
+    assert isinstance(ours, Clip)
     theirs = hub / f"models--{SHAPES[key].transformers_repository.replace('/', '--')}"
     folder = next((theirs / "snapshots").iterdir())
     network: Any = CLIPVisionModelWithProjection.from_pretrained(folder)
-    return Clip.load(spec, checkpoint), network, CLIPImageProcessorPil.from_pretrained(folder)
+    return ours, network, CLIPImageProcessorPil.from_pretrained(folder)
 
 
 @pytest.fixture(params=["ViT-L-14", "ViT-B-16"])
-def pair(request: pytest.FixtureRequest, settings: Settings, hub: Path) -> tuple[Clip, Any, Any]:
-    return load(settings, hub, request.param)
+def pair(request: pytest.FixtureRequest, hub: Path) -> tuple[Clip, Any, Any]:
+    return load_both(hub, request.param)
 
 
 @pytest.mark.parametrize("name", PICTURES)
@@ -130,7 +130,7 @@ def test_a_checkpoint_that_contradicts_the_table_is_refused(
 ) -> None:
     spec = next(spec for spec in settings.table().model if spec.key == "ViT-L-14")
     with pytest.raises(LoadError, match=reason):
-        Clip.load(spec, altered(hub, spec, tmp_path / "copy", **changes))
+        Clip.module(spec, altered(hub, spec, tmp_path / "copy", **changes))
 
 
 def test_a_damaged_checkpoint_is_refused(settings: Settings, hub: Path, tmp_path: Path) -> None:
@@ -139,5 +139,5 @@ def test_a_damaged_checkpoint_is_refused(settings: Settings, hub: Path, tmp_path
     weights = checkpoint.path / Clip.FILES[1]
     weights.write_bytes(weights.read_bytes()[:5000])
     with pytest.raises(LoadError, match="damaged") as error:
-        Clip.load(spec, checkpoint)
+        Clip.module(spec, checkpoint)
     assert str(tmp_path) not in str(error.value)

@@ -15,6 +15,7 @@ from transformers import pipeline
 from app.errors import TooLarge
 from app.models.depth_anything import MAX_TOKENS, PATCH, DepthAnything, input_size
 from app.models.store import find
+from benchmarks.models import load
 from config.models import ModelSpec
 from config.settings import Settings
 from tests.pictures import picture, upright
@@ -27,9 +28,9 @@ def spec(settings: Settings) -> ModelSpec:
 
 @pytest.fixture
 def model(hub: Path, spec: ModelSpec) -> DepthAnything:
-    checkpoint = find(spec, DepthAnything.FILES, hub)
-    assert checkpoint is not None
-    return DepthAnything.load(spec, checkpoint)
+    model = load(hub, spec.key)
+    assert isinstance(model, DepthAnything)
+    return model
 
 
 @pytest.fixture

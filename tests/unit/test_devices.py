@@ -7,11 +7,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from app.models.devices import fault, resolve
+from app.engines import devices
+from app.engines.devices import fault, resolve
 
 
 @pytest.fixture
 def three_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "_may_have_gpu", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device=None: f"GPU {device}")

@@ -22,6 +22,7 @@ LAYERS = (
     {"app.workers"},
     {"app.reports", "app.inference"},
     {"app.models"},
+    {"app.engines"},
     {"app.admission", "app.bodies", "app.fetch", "app.images", "app.memory"},
     {"app.addresses", "app.deadline", "app.png", "app.rate", "app.tickets"},
     {"app.board"},
@@ -29,8 +30,8 @@ LAYERS = (
     {"config"},
 )
 # Packages whose modules may import each other, without a circle.
-PACKAGES = ("app.blueprints", "app.models", "config")
-ENGINES = ("torch", "transformers", "open_clip")
+PACKAGES = ("app.blueprints", "app.engines", "app.models", "config")
+ENGINES = ("torch", "transformers", "open_clip", "openvino")
 
 
 def modules() -> dict[str, ast.Module]:

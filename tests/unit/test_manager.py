@@ -8,53 +8,60 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pytest
 
 from app import memory
+from app.engines.base import FloatArray, LoadError, Network
 from app.errors import NotAvailable
 from app.models import manager as manager_module
-from app.models.base import FloatArray, LoadError, Model
+from app.models.base import Model
+from app.models.conversions import Conversions
 from app.models.downloads import Downloads
+from app.models.loader import Loader
 from app.models.manager import Manager
+from app.models.registry import FAMILIES
 from app.models.store import Checkpoint
 from config.models import ModelSpec
 from config.settings import Settings
 
 
-class SlowModel(Model):
-    """Takes a moment to load, counts how often, fails on request."""
+class Nothing(Network):
+    """Answers at once."""
 
-    FILES = ()
+    engine = "torch"
+
+    def suits(self, device: str) -> bool:
+        return True
+
+    def to_device(self, device: str) -> None:
+        self.device = device
+
+    def infer(self, batch: FloatArray) -> FloatArray:
+        return np.zeros((len(batch), 1), np.float32)
+
+
+class SlowLoader(Loader):
+    """Takes a moment, counts how often, fails on request."""
+
     loads = 0
     failure: str | None = None
 
-    @classmethod
-    def import_engine(cls) -> None:
-        pass
+    def preload(self, spec: ModelSpec, checkpoint: Checkpoint) -> Model:
+        return self.load(spec, checkpoint, "cpu")
 
-    @classmethod
-    def load(cls, spec: ModelSpec, checkpoint: Checkpoint) -> Self:
+    def load(self, spec: ModelSpec, checkpoint: Checkpoint, device: str) -> Model:
         time.sleep(0.1)
-        SlowModel.loads += 1
-        if SlowModel.failure:
-            raise LoadError(SlowModel.failure)
-        return cls(spec, checkpoint, "published")
+        SlowLoader.loads += 1
+        if SlowLoader.failure:
+            raise LoadError(SlowLoader.failure)
+        return FAMILIES[spec.family](spec, checkpoint, Nothing())
 
-    @classmethod
-    def size(cls, checkpoint: Checkpoint) -> int:
-        return 100 * 2**20
 
-    def to_device(self, device: str) -> None:
-        pass
-
-    def warm_up(self) -> None:
-        pass
-
-    def infer(self, batch: FloatArray) -> FloatArray:
-        return np.zeros(1, np.float32)
+def loader(kind: type[Loader], device: str = "cpu") -> Loader:
+    return kind("auto", "auto", device, 1, 1, Conversions(half=True, life=0))
 
 
 @pytest.fixture
@@ -66,9 +73,10 @@ def specs(settings: Settings) -> tuple[ModelSpec, ...]:
 def manager(
     hub: Path, tmp_path: Path, specs: tuple[ModelSpec, ...], monkeypatch: pytest.MonkeyPatch
 ) -> Manager:
-    SlowModel.loads, SlowModel.failure = 0, None
-    monkeypatch.setattr(manager_module, "FAMILIES", {"depth": SlowModel, "embedding": SlowModel})
-    return Manager(specs, Downloads(hub, tmp_path, offline=True, life=os.pipe()), "cpu")
+    SlowLoader.loads, SlowLoader.failure = 0, None
+    monkeypatch.setattr(Model, "size", lambda _: 100 * 2**20)
+    downloads = Downloads(hub, tmp_path, offline=True, life=os.pipe())
+    return Manager(specs, downloads, loader(SlowLoader))
 
 
 def test_many_callers_one_load(manager: Manager, specs: tuple[ModelSpec, ...]) -> None:
@@ -86,7 +94,7 @@ def test_many_callers_one_load(manager: Manager, specs: tuple[ModelSpec, ...]) -
     assert manager.status(specs[0]).state == "loading"
     for thread in threads:
         thread.join()
-    assert SlowModel.loads == 1
+    assert SlowLoader.loads == 1
     assert len({id(model) for model in seen}) == 1
     assert manager.status(specs[0]).state == "loaded"
     assert manager.status(specs[1]).state == "not_loaded"
@@ -99,28 +107,29 @@ def test_a_preloaded_model_is_not_loaded_again(
     assert manager.status(specs[0]).state == "not_loaded", "in the master it is only host memory"
     with manager.lease(specs[0]):
         pass
-    assert SlowModel.loads == 1
+    assert SlowLoader.loads == 1
 
 
 def test_a_failure_is_remembered_for_a_while(
     manager: Manager, specs: tuple[ModelSpec, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    SlowModel.failure = "it is broken"
+    SlowLoader.failure = "it is broken"
     manager.preload(specs[3])
     status = manager.status(specs[3])
     assert (status.state, status.reason) == ("unavailable", "it is broken")
     with pytest.raises(NotAvailable, match="it is broken") as error, manager.lease(specs[3]):
         pass
     assert error.value.retry_after
-    assert SlowModel.loads == 1
-    SlowModel.failure = None
+    assert SlowLoader.loads == 1
+    SlowLoader.failure = None
     monkeypatch.setattr(manager_module, "_REMEMBER_FAILURE_SECONDS", 0)
     with manager.lease(specs[3]):
         assert manager.status(specs[3]).state == "loaded"
 
 
 def test_what_is_not_on_disk_says_so(tmp_path: Path, specs: tuple[ModelSpec, ...]) -> None:
-    manager = Manager(specs, Downloads(tmp_path, tmp_path, offline=True, life=os.pipe()), "cpu")
+    downloads = Downloads(tmp_path, tmp_path, offline=True, life=os.pipe())
+    manager = Manager(specs, downloads, loader(Loader))
     assert manager.status(specs[0]).state == "not_loaded"
     with (
         pytest.raises(NotAvailable, match="Depth estimation model is not available"),
@@ -135,7 +144,8 @@ def test_what_is_not_on_disk_says_so(tmp_path: Path, specs: tuple[ModelSpec, ...
 def test_a_device_that_is_not_there(
     hub: Path, tmp_path: Path, specs: tuple[ModelSpec, ...]
 ) -> None:
-    manager = Manager(specs, Downloads(hub, tmp_path, offline=True, life=os.pipe()), "cuda:7")
+    downloads = Downloads(hub, tmp_path, offline=True, life=os.pipe())
+    manager = Manager(specs, downloads, loader(Loader, "cuda:7"))
     with pytest.raises(NotAvailable), manager.lease(specs[0]):
         pass
     assert manager.status(specs[0]).reason == "DEVICE=cuda:7, but this machine has no such device"

@@ -15,8 +15,7 @@ from PIL import Image
 from app.images import Picture, decode, in_full
 from app.models.clip import Clip
 from app.models.depth_anything import DepthAnything, input_size
-from app.models.store import find
-from config.settings import Settings
+from benchmarks.models import load
 from tests.pictures import encoded, picture, rotated_jpeg
 
 BUDGET = 10**8
@@ -24,18 +23,16 @@ BUDGET = 10**8
 
 @pytest.fixture(scope="module")
 def depth(hub: Path) -> DepthAnything:
-    spec = Settings().table().model[0]
-    checkpoint = find(spec, DepthAnything.FILES, hub)
-    assert checkpoint is not None
-    return DepthAnything.load(spec, checkpoint)
+    model = load(hub, "small")
+    assert isinstance(model, DepthAnything)
+    return model
 
 
 @pytest.fixture(scope="module")
 def clip(hub: Path) -> Clip:
-    spec = Settings().table().model[3]
-    checkpoint = find(spec, Clip.FILES, hub)
-    assert checkpoint is not None
-    return Clip.load(spec, checkpoint)
+    model = load(hub, "ViT-L-14")
+    assert isinstance(model, Clip)
+    return model
 
 
 def scaled(data: bytes, family: DepthAnything | Clip) -> Picture:

@@ -1,0 +1,59 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""What every engine does with a network: hold it, bring it to a device, run it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from config.values import EngineName, Precision
+
+FloatArray = NDArray[np.float32]
+
+
+class LoadError(Exception):
+    """A checkpoint that cannot serve; the message says why, without paths of the host."""
+
+
+class DoesNotFit(LoadError):
+    """Not enough free memory; the message names what is needed and what is free."""
+
+
+class EngineUnavailable(LoadError):
+    """The checkpoint may be fine, but this engine cannot run it here."""
+
+
+class Network(ABC):
+    """One network: first in host memory, where forked processes share it, then on one device."""
+
+    #: which engine runs it
+    engine: ClassVar[EngineName]
+
+    def __init__(self) -> None:
+        #: of the arithmetic; final once it is on its device
+        self.precision: Precision = "fp32"
+        #: where it is, a name as in ``devices.Device.type``
+        self.device = "cpu"
+
+    @abstractmethod
+    def suits(self, device: str) -> bool:
+        """Whether this host copy is the right one to bring to ``device``."""
+
+    @abstractmethod
+    def to_device(self, device: str) -> None:
+        """Make it ready to run on ``device``. Only after the fork.
+
+        Raises:
+            RuntimeError, MemoryError: the device refuses it.
+        """
+
+    def settle(self) -> None:  # noqa: B027 - most have nothing to give back
+        """When nothing runs: give back what is not needed until it runs again."""
+
+    @abstractmethod
+    def infer(self, batch: FloatArray) -> FloatArray:
+        """Run it: [n, 3, h, w] to [n, ...], both float32. Safe to call from several threads."""

@@ -1,0 +1,143 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Which device DEVICE means on this machine, and what an engine's error says of it."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+from app.engines import openvino_engine
+from app.engines.base import LoadError
+
+# What the drivers put there; to ask them would make a context, which no fork survives.
+_DRIVER_NODES = ("nvidia[0-9]*", "nvidiactl", "dxg", "kfd")
+# In the messages of torch, its CUDA libraries, and OpenCL below OpenVINO.
+_NO_MEMORY = (
+    "not enough memory",
+    "out of memory",
+    "ALLOC_FAILED",
+    "CL_OUT_OF_HOST_MEMORY",
+    "CL_MEM_OBJECT_ALLOCATION_FAILURE",
+)
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device and its name for people.
+
+    ``type`` is "cpu", a device of torch such as "cuda:1", or one of OpenVINO: "openvino:GPU.0".
+    """
+
+    type: str
+    name: str
+
+    @property
+    def is_gpu(self) -> bool:
+        """Whether it is anything else than the CPU."""
+        return self.type != "cpu"
+
+
+_CPU = Device("cpu", "CPU")
+
+
+def is_surely_cpu(setting: str) -> bool:
+    """Whether a value of DEVICE can only mean the CPU; asks no driver and imports no engine."""
+    if setting == "auto":
+        return not _may_have_gpu()
+    return setting in ("cpu", "openvino:CPU")
+
+
+def resolve(setting: str, worker: int = 0) -> Device:
+    """The device for a value of DEVICE; only after the fork, since it asks the drivers.
+
+    Where it leaves the choice among several CUDA devices, workers are spread over them in turn.
+
+    Raises:
+        LoadError: a device was named that this machine (or this torch) does not have.
+    """
+    if is_surely_cpu(setting):
+        return _CPU
+    if setting.startswith("openvino"):
+        return _resolve_openvino(setting)
+    import torch
+
+    if setting == "auto":
+        if torch.cuda.is_available():
+            return _any_cuda(worker)
+        if torch.xpu.is_available():
+            return Device("xpu", torch.xpu.get_device_name())
+        if torch.backends.mps.is_available():
+            return Device("mps", "Apple GPU")
+        return _CPU
+    # On ROCm builds of torch the devices answer to "cuda".
+    wanted = torch.device("cuda" if setting == "rocm" else setting)
+    available = {
+        "cuda": torch.cuda.is_available() and (wanted.index or 0) < torch.cuda.device_count(),
+        "xpu": torch.xpu.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not available[wanted.type]:
+        raise _no_such(setting)
+    names = {"cuda": torch.cuda.get_device_name, "xpu": torch.xpu.get_device_name}
+    if wanted.type == "cuda" and wanted.index is None:
+        return _any_cuda(worker)
+    name = names[wanted.type](wanted) if wanted.type in names else "Apple GPU"
+    return Device(str(wanted), name)
+
+
+def _may_have_gpu() -> bool:
+    """Whether torch could find a GPU here."""
+    if sys.platform == "darwin":
+        return True
+    try:
+        build = version("torch")
+    except PackageNotFoundError:
+        return False
+    return "xpu" in build or any(any(Path("/dev").glob(node)) for node in _DRIVER_NODES)
+
+
+def _resolve_openvino(setting: str) -> Device:
+    wanted = setting.partition(":")[2] or "AUTO"
+    gpus = openvino_engine.gpus()
+    for name, full_name in gpus.items():
+        # With one GPU its name is "GPU", with several they are "GPU.0" and so on.
+        if wanted in ("AUTO", "GPU", name) or (wanted == "GPU.0" and name == "GPU"):
+            return Device(f"openvino:{name}", full_name)
+    if wanted == "AUTO":
+        return _CPU
+    raise _no_such(setting)
+
+
+def _no_such(setting: str) -> LoadError:
+    return LoadError(f"DEVICE={setting}, but this machine has no such device")
+
+
+def _any_cuda(worker: int) -> Device:
+    import torch
+
+    count = torch.cuda.device_count()
+    name = "cuda" if count == 1 else f"cuda:{worker % count}"
+    return Device(name, torch.cuda.get_device_name(name))
+
+
+def fault(error: BaseException) -> Literal["memory", "lost"] | None:
+    """What an error of an engine says of the device; None: it says nothing.
+
+    Sources: PyTorch's documentation of ``torch.OutOfMemoryError`` and ``torch.AcceleratorError``.
+    The latter means that the device's context is broken: all further calls fail, so the process
+    has to be replaced. The host's allocator raises a plain RuntimeError.
+    """
+    if isinstance(error, MemoryError):
+        return "memory"
+    if not isinstance(error, RuntimeError):
+        return None
+    if any(word in str(error) for word in _NO_MEMORY):
+        return "memory"
+    torch = sys.modules.get("torch")
+    if "CUDA error" in str(error) or (torch and isinstance(error, torch.AcceleratorError)):
+        return "lost"
+    return None

@@ -1,0 +1,132 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""PyTorch: the engine of GPUs, and of CPUs without OpenVINO."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from app.engines.base import FloatArray, Network
+from config.values import Precision, PrecisionSetting
+
+log = logging.getLogger("twinlens.engines")
+
+# Largest relative error at which a faster way to multiply fp32 matrices still counts as fp32.
+_EXACT = 1e-5
+_PROBE_EDGE = 512
+
+
+class TorchNetwork(Network):
+    """A torch module in evaluation mode."""
+
+    engine = "torch"
+
+    def __init__(self, module: Any, wanted: PrecisionSetting, threads: int) -> None:
+        """Take a module.
+
+        Args:
+            module: float32, its weights usually mapped from the checkpoint's file.
+            wanted: PRECISION.
+            threads: cores that this process may use.
+        """
+        super().__init__()
+        self._module = module
+        self._wanted = wanted
+        self._threads = threads
+        self._is_cast = False
+
+    def cast_for_cpu(self) -> None:
+        """Before the fork: to the precision that a CPU will use, in memory that workers share.
+
+        A mapped float32 file becomes a private copy of half its size; in the worker that copy
+        would be each worker's own.
+        """
+        self._cast("cpu")
+
+    def suits(self, device: str) -> bool:
+        """See the base class; weights that were rounded for a CPU are no good elsewhere."""
+        return device == "cpu" or not self._is_cast
+
+    def to_device(self, device: str) -> None:
+        """See the base class."""
+        import torch
+
+        if device == "cpu":
+            # gunicorn.conf.py holds the master to one thread, and workers inherit that.
+            torch.set_num_threads(self._threads)
+        self._cast(device)
+        self._module = self._module.to(device)
+        self.device = device
+        if device == "cpu" and self.precision == "fp32":
+            _choose_fp32_matmul()
+
+    def infer(self, batch: FloatArray) -> FloatArray:
+        """See the base class."""
+        import torch
+
+        torch.get_num_threads()  # else a fresh thread's first convolution runs on one core
+        with torch.inference_mode():
+            pixels = torch.from_numpy(batch)
+            if self.device != "cpu":
+                # From pinned memory the copy runs beside what the device still computes.
+                pixels = pixels.pin_memory().to(self.device, non_blocking=True)
+            pixels = pixels.to(_dtype(self.precision))
+            if self.precision != "fp32":
+                pixels = pixels.contiguous(memory_format=torch.channels_last)
+            outputs: FloatArray = self._module(pixels).float().cpu().numpy()
+        return outputs
+
+    def _cast(self, device: str) -> None:
+        import torch
+
+        if self._is_cast:
+            return
+        self.precision = precision_for(device) if self._wanted == "auto" else self._wanted
+        if self.precision != "fp32":
+            self._is_cast = True
+            # Convolutions of reduced precision have their fast kernels in this order of memory.
+            self._module = self._module.to(
+                _dtype(self.precision), memory_format=torch.channels_last
+            )
+
+
+def precision_for(device: str) -> Precision:
+    """The fastest precision that the hardware itself has; only asks drivers after the fork.
+
+    On GPUs fp16, which is as fast as bf16 and keeps three more bits.
+    """
+    import torch
+
+    if device == "cpu":
+        has = torch.cpu.get_capabilities()
+        return "bf16" if any(has.get(name) for name in ("avx512_bf16", "amx_bf16")) else "fp32"
+    if device.startswith("cuda"):
+        # Below 7.0 there are no tensor cores.
+        return "fp16" if torch.cuda.get_device_capability(device) >= (7, 0) else "fp32"
+    return "fp16" if device.startswith("xpu") else "fp32"
+
+
+def _dtype(precision: Precision) -> Any:
+    import torch
+
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+
+
+def _choose_fp32_matmul() -> None:
+    """Take oneDNN's fp32 GEMM where it is fp32.
+
+    ``torch.set_float32_matmul_precision("medium")`` leaves MKL, which is slow on AMD, for oneDNN.
+    Where the CPU has bf16 tiles it may round the operands to bf16, so one product decides.
+    """
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    one, other = torch.randn(2, _PROBE_EDGE, _PROBE_EDGE, generator=generator)
+    torch.set_float32_matmul_precision("highest")
+    exact = one @ other
+    torch.set_float32_matmul_precision("medium")
+    error = float((one @ other - exact).norm() / exact.norm())
+    if error > _EXACT:
+        torch.set_float32_matmul_precision("highest")
+    log.debug("fp32 GEMM 'medium' has a relative error of %.1e", error)

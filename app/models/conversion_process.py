@@ -1,0 +1,81 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""The process that converts one checkpoint: ``python -m app.models.conversion_process JOB PIPE``.
+
+It ends with status 0 when the result is in its place, and with ``REFUSED`` and one line on its
+output where the checkpoint is at fault.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+import threading
+import warnings
+from pathlib import Path
+
+from app.engines import converted
+from app.engines.base import LoadError
+from app.engines.openvino_engine import import_openvino
+from app.models.conversions import REFUSED, Job
+from app.models.registry import FAMILIES
+from app.models.store import Checkpoint
+from config.logging import configure_logging
+from config.settings import load_settings_or_exit
+
+# Images, channels, rows and columns of the trace's input, where a family leaves them open.
+_EXAMPLE = (1, 3, 70, 98)
+
+
+def main() -> None:
+    """Entry point."""
+    job, life = Job.model_validate_json(sys.argv[1]), int(sys.argv[2])
+    configure_logging(load_settings_or_exit())
+    threading.Thread(target=_end_with_the_service, args=(life,), daemon=True).start()
+    # Tracing warns of every branch that depends on a shape; those are dealt with.
+    warnings.simplefilter("ignore")
+    try:
+        convert(job)
+    except LoadError as error:
+        print(error)
+        raise SystemExit(REFUSED) from None
+
+
+def convert(job: Job) -> None:
+    """Convert a checkpoint, with every shape of input that its family knows, and publish it.
+
+    Raises:
+        LoadError: the checkpoint does not fit the table or is damaged.
+        OSError: the result cannot be stored.
+    """
+    import torch
+
+    ov = import_openvino()
+    family = FAMILIES[job.spec.family]
+    module = family.module(job.spec, Checkpoint(job.checkpoint, job.revision))
+    shape = family.input_shape(job.spec)
+    # The trace is made with a small input, and holds for every shape.
+    example = torch.zeros([size or small for size, small in zip(shape, _EXAMPLE, strict=True)])
+    with torch.no_grad():
+        model = ov.convert_model(
+            module,
+            example_input=example,
+            input=[ov.PartialShape([size or -1 for size in shape])],
+        )
+    made = Path(tempfile.mkdtemp(dir=job.target.parent))
+    try:
+        ov.save_model(model, made / "model.xml", compress_to_fp16=job.half)
+        converted.publish(made, job.target, job.basis)
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def _end_with_the_service(life: int) -> None:
+    os.read(life, 1)  # nobody writes: it returns when the last writer is gone
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Makes models: which engine runs them, and their networks in host memory."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from app.engines import devices, openvino_engine
+from app.engines.base import EngineUnavailable
+from app.engines.openvino_engine import OpenVinoNetwork
+from app.engines.torch_engine import TorchNetwork
+from app.models.base import Model
+from app.models.conversions import Conversions
+from app.models.registry import FAMILIES
+from app.models.store import Checkpoint
+from config.models import Family, ModelSpec
+from config.settings import Settings
+from config.values import EngineName, EngineSetting, PrecisionSetting
+
+log = logging.getLogger("twinlens.models")
+
+
+@dataclass(frozen=True)
+class Loader:
+    """What the settings say about engines; one for all models."""
+
+    engine: EngineSetting
+    precision: PrecisionSetting
+    #: DEVICE
+    device: str
+    #: cores that this process may use, and inferences at a time that share them
+    threads: int
+    streams: int
+    conversions: Conversions
+
+    @classmethod
+    def from_settings(cls, settings: Settings, threads: int, life: int) -> Self:
+        """As the settings want it; for ``threads`` and ``life`` see here and ``Conversions``."""
+        return cls(
+            settings.engine,
+            settings.precision,
+            settings.device,
+            threads,
+            settings.image_embedder_concurrency,
+            # Exact weights only where exact arithmetic was asked for.
+            Conversions(half=settings.precision != "fp32", life=life),
+        )
+
+    def expected_engine(self) -> EngineName:
+        """Before the fork, when no driver may be asked: the engine that will most likely run."""
+        return self.engine_on("cpu" if devices.is_surely_cpu(self.device) else "gpu")
+
+    def engine_on(self, device: str) -> EngineName:
+        """The engine for a device, a name as in ``Device.type``."""
+        if device.startswith("openvino"):
+            return "openvino"
+        if device != "cpu" or self.engine == "torch":
+            return "torch"
+        return "openvino" if openvino_engine.is_installed() else "torch"
+
+    def import_engine(self, family: Family) -> None:
+        """Before the fork: import the libraries, so that workers share them."""
+        if self.expected_engine() == "openvino":
+            openvino_engine.core()
+        else:
+            FAMILIES[family].import_torch()
+
+    def preload(self, spec: ModelSpec, checkpoint: Checkpoint) -> Model | None:
+        """Before the fork: its weights in memory that workers share; None: that is not possible
+        yet, because it has to be converted first. Raises LoadError.
+        """
+        family = FAMILIES[spec.family]
+        if self.expected_engine() == "openvino":
+            folder = self.conversions.find(family, spec, checkpoint)
+            if folder is None:
+                return None
+            return family(spec, checkpoint, self._openvino(folder))
+        network = TorchNetwork(family.module(spec, checkpoint), self.precision, self.threads)
+        if devices.is_surely_cpu(self.device):
+            network.cast_for_cpu()
+        return family(spec, checkpoint, network)
+
+    def load(self, spec: ModelSpec, checkpoint: Checkpoint, device: str) -> Model:
+        """In host memory, right for ``device``; converted first where that needs to be.
+
+        Raises:
+            LoadError: the message says why.
+        """
+        family = FAMILIES[spec.family]
+        if self.engine_on(device) == "openvino":
+            try:
+                folder = self.conversions.bring(family, spec, checkpoint)
+                return family(spec, checkpoint, self._openvino(folder))
+            except EngineUnavailable as error:
+                if self.engine != "auto" or device != "cpu":
+                    raise
+                log.warning("%s: OpenVINO cannot run it here (%s); torch takes it", spec.key, error)
+        network = TorchNetwork(family.module(spec, checkpoint), self.precision, self.threads)
+        return family(spec, checkpoint, network)
+
+    def _openvino(self, folder: Path) -> OpenVinoNetwork:
+        return OpenVinoNetwork(folder, self.precision, self.threads, self.streams)

@@ -1,0 +1,168 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Twinlens against what the replaced services do: ``python -m benchmarks.bench --cache CACHE``.
+
+Makes missing checkpoints, measures, and writes ``bench.json``, ``bench.md`` and ``bench.png``. The
+contenders run side by side and are asked in turns, one at a time. Everything is saved as soon as it
+is there; ``--only`` and ``--models`` measure a part and leave the other figures as they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks import latency, resources, throughput
+from benchmarks.contenders import contenders
+from benchmarks.plan import FULL, QUICK, SECTIONS, Plan
+from benchmarks.plot import plot
+from benchmarks.report import markdown
+from benchmarks.results import Results
+from benchmarks.service import PROJECT
+from config.settings import Settings
+
+_COST_MODEL = "small"
+_BEGAN = time.monotonic()
+
+
+def say(what: str) -> None:
+    """A line of progress."""
+    print(f"[{time.monotonic() - _BEGAN:5.0f} s] {what}", file=sys.stderr, flush=True)
+
+
+def lines_of(module: str, *arguments: str) -> Iterator[str]:
+    """What a module prints that runs as a process of its own."""
+    command = [sys.executable, "-m", module, *arguments]
+    with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield from process.stdout
+    if process.returncode:
+        raise SystemExit(f"{module} ended with {process.returncode}")
+
+
+def make_checkpoints(cache: Path, models: list[str], tiny: bool) -> None:
+    """Those that are missing, in a process of its own: this one must not import torch."""
+    folders = {
+        spec.key: cache / f"models--{spec.hub_id.replace('/', '--')}"
+        for spec in Settings().table().model
+    }
+    missing = [model for model in models if not (folders[model] / "refs" / "main").exists()]
+    if missing:
+        wanted = ["--out", str(cache), "--models", ",".join(missing)]
+        for line in lines_of("benchmarks.checkpoints", *wanted, *["--tiny"] * tiny):
+            say(line.strip())
+
+
+class Bench:
+    """One run."""
+
+    def __init__(
+        self, plan: Plan, cache: Path, sections: list[str], models: list[str], results: Results
+    ) -> None:
+        self._plan, self._cache, self._results = plan, cache, results
+        self._sections, self._models = sections, models
+        self._logs = Path(tempfile.mkdtemp(prefix="twinlens-bench-"))
+
+    def run(self) -> None:
+        """All sections that were asked for."""
+        say(f"logs of the services: {self._logs}")
+        self._limits()
+        for model in self._models:
+            for workers in self._plan.workers:
+                self._over_http(model, workers)
+        if "resources" in self._sections:
+            for together in self._plan.together:
+                if set(together) <= set(self._models):
+                    say(f"resources: {', '.join(together)}")
+                    resources.measure(
+                        self._results, self._cache, self._logs, list(together), self._plan
+                    )
+        if "accuracy" in self._sections:
+            self._accuracy()
+
+    def _limits(self) -> None:
+        say("ceilings of the machine")
+        (line,) = lines_of(
+            "benchmarks.ceiling",
+            *("--cache", str(self._cache), "--models", ",".join(self._plan.latency)),
+            *("--seconds", str(self._plan.ceiling_seconds)),
+        )
+        self._results.limits = json.loads(line)
+
+    def _over_http(self, model: str, workers: int) -> None:
+        """What needs the services to run; with more than one worker Twinlens runs alone."""
+        alone = workers > 1
+        possible = {
+            "latency": not alone,
+            "cost": not alone and model == _COST_MODEL,
+            "throughput": model in self._plan.usual,
+            "health": not alone and model in self._plan.usual,
+        }
+        wanted = [name for name, is_ in possible.items() if is_ and name in self._sections]
+        if not wanted:
+            return
+        say(f"{model}, {workers} worker(s): start")
+        with contenders(self._cache, self._logs, model, workers, alone) as running:
+            for name in wanted:
+                say(f"{model}, {workers} worker(s): {name}")
+                if name == "latency":
+                    latency.measure(self._results, running, model, self._plan)
+                elif name == "cost":
+                    latency.measure_cost(self._results, running, model, self._plan)
+                elif name == "throughput":
+                    throughput.measure(self._results, running, model, workers, self._plan)
+                else:
+                    throughput.measure_health(self._results, running[0], model, self._plan)
+
+    def _accuracy(self) -> None:
+        say("accuracy")
+        for line in lines_of(
+            "benchmarks.accuracy",
+            *("--cache", str(self._cache), "--models", ",".join(self._models)),
+            *("--inputs", ",".join(self._plan.accuracy)),
+        ):
+            rows = json.loads(line)
+            model = rows[0]["model"]
+            for row in rows:
+                took = row.get("in a batch of 8, ms", row["alone, ms"])
+                row["share"] = self._results.share(model, row["photo"], 1000 / took)
+            self._results.put("vectors" if "cosine" in rows[0] else "maps", rows, model=model)
+            say(f"{model}: accuracy")
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description="Twinlens against what it replaces.")
+    parser.add_argument("--cache", type=Path, required=True, help="hub cache with checkpoints")
+    parser.add_argument("--out", type=Path, default=PROJECT / "out" / "bench")
+    parser.add_argument("--only", default=",".join(SECTIONS), help="comma list; default: all")
+    parser.add_argument("--models", help="comma list; default: all that the plan has")
+    parser.add_argument("--quick", action="store_true", help="few repeats, fewer cases")
+    parser.add_argument("--tiny", action="store_true", help="make tiny checkpoints")
+    options = parser.parse_args()
+    plan = QUICK if options.quick else FULL
+    models = options.models.split(",") if options.models else list(plan.latency)
+    for given, known in ((options.only.split(","), SECTIONS), (models, plan.latency)):
+        if unknown := set(given) - set(known):
+            parser.error(f"unknown: {', '.join(unknown)}; known: {', '.join(known)}")
+    make_checkpoints(options.cache, list(plan.latency), options.tiny)
+    results = Results(
+        options.out / "bench.json",
+        f"random, {'tiny' if options.tiny else 'full size'}",
+        f"python -m benchmarks.bench {' '.join(sys.argv[1:])}",
+    )
+    Bench(plan, options.cache, options.only.split(","), models, results).run()
+    page = markdown(results)
+    (options.out / "bench.md").write_text(page)
+    plot(results, options.out / "bench.png")
+    print(page)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""What the machine could do at best, and what a model asks of it.
+
+``python -m benchmarks.ceiling --cache CACHE --models small,ViT-L-14`` prints JSON: the ceilings of
+matrix multiplication in GFLOP/s, and for each model and size of photo the FLOP of one inference
+(a multiplication and an addition are two). A process of its own, because threads and allocations of
+other work would lower the ceilings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import (
+    AutoConfig,
+    CLIPVisionConfig,
+    CLIPVisionModelWithProjection,
+    DepthAnythingForDepthEstimation,
+)
+
+from app.models.depth_anything import input_size
+from benchmarks.inputs import SIZES
+from benchmarks.reference.folders import folder
+
+# Rows, inner length, columns: two squares, then layers of ViT-L-14 on a batch of 8 and of Small.
+SHAPES = (
+    (1024, 1024, 1024),
+    (2048, 2048, 2048),
+    (2056, 1024, 4096),
+    (2056, 4096, 1024),
+    (1814, 384, 1536),
+)
+_CLIP_EDGE = 224
+_SAME = 1e-5
+
+
+def gflops(shape: tuple[int, int, int], dtype: torch.dtype, seconds: float) -> float:
+    """GFLOP/s of the fastest of as many products as fit into ``seconds``."""
+    rows, inner, columns = shape
+    left, right = torch.randn(rows, inner).to(dtype), torch.randn(inner, columns).to(dtype)
+    best, end = float("inf"), time.perf_counter() + seconds
+    left @ right  # the first one also makes room
+    while (began := time.perf_counter()) < end or best == float("inf"):
+        left @ right
+        best = min(best, time.perf_counter() - began)
+    return 2 * rows * inner * columns / best / 1e9
+
+
+def ceilings(seconds: float) -> dict[str, float]:
+    """The best over all shapes in GFLOP/s for "bf16" and "fp32", on all cores."""
+    bf16 = max(gflops(shape, torch.bfloat16, seconds) for shape in SHAPES)
+    fp32 = max(gflops(shape, torch.float32, seconds) for shape in SHAPES)
+    # Another library multiplies then; it counts where its numbers are those of fp32.
+    sample = torch.randn(512, 512)
+    exact = sample @ sample
+    torch.set_float32_matmul_precision("medium")
+    if _difference(sample @ sample, exact) < _SAME:
+        fp32 = max(fp32, *(gflops(shape, torch.float32, seconds) for shape in SHAPES))
+    torch.set_float32_matmul_precision("highest")
+    return {"bf16": bf16, "fp32": fp32}
+
+
+def _difference(one: Tensor, other: Tensor) -> float:
+    """The largest difference, relative to the largest number."""
+    return float((one - other).abs().max() / other.abs().max())
+
+
+def flop(cache: Path, key: str) -> dict[str, int]:
+    """FLOP of one inference for each size of photo, counted without computing anything."""
+    path = folder(cache, key)
+    config = AutoConfig.from_pretrained(path)
+    with torch.device("meta"), torch.no_grad():
+        if config.model_type == "depth_anything":
+            depth = DepthAnythingForDepthEstimation(config)
+            shapes = {name: input_size(*size) for name, size in SIZES.items()}
+            counts = {shape: _count(depth, *shape) for shape in set(shapes.values())}
+            return {name: counts[shape] for name, shape in shapes.items()}
+        clip = CLIPVisionModelWithProjection(CLIPVisionConfig.from_pretrained(path))
+        return dict.fromkeys(SIZES, _count(clip, _CLIP_EDGE, _CLIP_EDGE))
+
+
+def _count(network: Any, columns: int, rows: int) -> int:
+    with FlopCounterMode(display=False) as counter:
+        network(torch.empty(1, 3, rows, columns))
+    total: int = counter.get_total_flops()
+    return total
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description="Ceilings of the machine, work of the models.")
+    parser.add_argument("--cache", type=Path, required=True, help="made by benchmarks.checkpoints")
+    parser.add_argument("--models", required=True, help="comma list")
+    parser.add_argument("--seconds", type=float, default=0.7, help="for each shape of matrix")
+    options = parser.parse_args()
+    found: dict[str, Any] = ceilings(options.seconds)
+    found["flop"] = {key: flop(options.cache, key) for key in options.models.split(",")}
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()

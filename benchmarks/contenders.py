@@ -1,0 +1,76 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Twinlens and the references it is measured against, as running services."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.reference.service import Network, Reference
+from benchmarks.service import Service
+from config.settings import Settings
+
+#: key to "depth" or "embedding"
+FAMILIES = {spec.key: spec.family for spec in Settings().table().model}
+PATHS = {"depth": "/api/depth", "embedding": "/embed-image"}
+_DEFAULTS = {"depth": "DEPTH_MODEL", "embedding": "DEFAULT_MODEL"}
+#: by family what the replaced services do; for embeddings also with their OpenVINO option
+REFERENCES: dict[str, dict[str, Network]] = {
+    "depth": {"reference": "depth"},
+    "embedding": {"reference": "embedding", "reference OpenVINO": "openvino"},
+}
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A running service, asked for one model."""
+
+    name: str
+    service: Service
+    path: str
+    #: computes nothing for clients that are gone
+    notices_hang_up: bool = False
+
+
+def twinlens(cache: Path, logs: Path, models: list[str], **environ: object) -> Service:
+    """Twinlens with these default models, one a family, and no other family."""
+    families = {FAMILIES[model]: model for model in models}
+    own: dict[str, object] = {
+        "HF_HUB_CACHE": cache,
+        "HF_HUB_OFFLINE": 1,
+        "ENABLED_FAMILIES": ",".join(families),
+        "IMAGE_EMBEDDER_MAX_WAIT_SECONDS": 600,
+        **{_DEFAULTS[family]: model for family, model in families.items()},
+    }
+    return Service(logs / f"twinlens-{'-'.join(models)}.log", None, **own | environ)
+
+
+def reference(cache: Path, logs: Path, model: str, name: str) -> Reference:
+    """One of ``REFERENCES``."""
+    network = REFERENCES[FAMILIES[model]][name]
+    return Reference(logs / f"reference-{model}-{network}.log", cache, model, network)
+
+
+@contextmanager
+def contenders(
+    cache: Path, logs: Path, model: str, workers: int, alone: bool
+) -> Iterator[list[Contender]]:
+    """All of them ready: Twinlens first, then, unless it runs alone, the references."""
+    family = FAMILIES[model]
+    services: dict[str, Service] = {
+        "Twinlens": twinlens(cache, logs, [model], WEB_CONCURRENCY=workers)
+    }
+    if not alone:
+        services |= {name: reference(cache, logs, model, name) for name in REFERENCES[family]}
+    with ExitStack() as stack:
+        for service in services.values():
+            stack.enter_context(service.started())
+        for service in services.values():
+            service.wait_until_ready()
+        yield [
+            Contender(name, service, PATHS[family], notices_hang_up=name == "Twinlens")
+            for name, service in services.items()
+        ]

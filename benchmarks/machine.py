@@ -1,0 +1,45 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""What was measured on, and with which libraries."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+import psutil
+
+_TELLING = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
+_LIBRARIES = ("torch", "transformers", "open-clip-torch", "openvino", "pillow", "gunicorn")
+
+
+def cpu_flags() -> list[str]:
+    """Those extensions of the CPU that decide how fast it multiplies matrices."""
+    line = next(line for line in _cpuinfo() if line.startswith("flags"))
+    return [flag for flag in _TELLING if flag in line.split()]
+
+
+def has_bf16() -> bool:
+    """Whether bfloat16 is multiplied in hardware."""
+    return not {"avx512_bf16", "amx_bf16"}.isdisjoint(cpu_flags())
+
+
+def description() -> dict[str, str]:
+    """The class of machine, without names of it."""
+    name = next(line for line in _cpuinfo() if line.startswith("model name"))
+    return {
+        "CPU": f"{name.split(':')[1].strip()}, {' '.join(cpu_flags())}",
+        "cores": str(len(os.sched_getaffinity(0))),
+        "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
+    }
+
+
+def versions() -> dict[str, str]:
+    """Python's and those of the libraries that do the work."""
+    return {"python": platform.python_version()} | {name: version(name) for name in _LIBRARIES}
+
+
+def _cpuinfo() -> list[str]:
+    return Path("/proc/cpuinfo").read_text().splitlines()

@@ -1,0 +1,91 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""How much is measured: all of it, or a short form that only shows that it can be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from benchmarks.client import Window
+
+SECTIONS = ("latency", "throughput", "health", "cost", "resources", "accuracy")
+_POSTERS = ("poster 1000x1500", "poster 500x750", "12 MP 4:3")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is measured, and how often."""
+
+    #: sizes of photos for latency, by model
+    latency: dict[str, tuple[str, ...]]
+    #: sizes of photos, for cost against megapixels
+    cost: tuple[str, ...]
+    #: the contenders are asked in turns, so many times
+    rounds: int
+    #: in one turn as many requests, one after the other, as fit
+    turn_seconds: float
+    window: Window
+    #: size of photo that many clients send, by model
+    usual: dict[str, str]
+    clients: tuple[int, ...]
+    #: at these the references are asked, too
+    compared_at: tuple[int, ...]
+    workers: tuple[int, ...]
+    health_seconds: float
+    #: models that one service serves, for memory and start-up
+    together: tuple[tuple[str, ...], ...]
+    engines: tuple[str, ...]
+    starts: int
+    #: sizes of photos; times are those of the first
+    accuracy: tuple[str, ...]
+    #: for each shape of matrix
+    ceiling_seconds: float
+
+
+FULL = Plan(
+    latency={
+        "small": (
+            "12 MP 4:3",
+            "12 MP 3:4",
+            "24 MP 3:2",
+            "1920x1080",
+            "poster 1000x1500",
+            "poster 500x750",
+        ),
+        "base": ("12 MP 4:3",),
+        "large": ("12 MP 4:3",),
+        "ViT-B-16": _POSTERS,
+        "ViT-L-14": _POSTERS,
+    },
+    cost=("0.3 MP", "1 MP", "2 MP", "6 MP", "12 MP 4:3", "24 MP 4:3"),
+    rounds=3,
+    turn_seconds=1.0,
+    window=Window(seconds=5, answers=24, lead_in=1),
+    usual={"small": "12 MP 4:3", "ViT-B-16": "poster 1000x1500", "ViT-L-14": "poster 1000x1500"},
+    clients=(1, 2, 4, 8, 16, 64),
+    compared_at=(1, 8),
+    workers=(1, 2),
+    health_seconds=15,
+    together=(("small", "ViT-B-16"), ("ViT-L-14",)),
+    engines=("openvino", "torch"),
+    starts=2,
+    accuracy=("12 MP 4:3", "1920x1080", "poster 500x750"),
+    ceiling_seconds=0.7,
+)
+QUICK = Plan(
+    latency={"small": ("1920x1080",), "ViT-B-16": ("poster 500x750",)},
+    cost=("0.3 MP",),
+    rounds=1,
+    turn_seconds=0.1,
+    window=Window(seconds=0.5, answers=8, lead_in=0),
+    usual={"small": "1920x1080", "ViT-B-16": "poster 500x750"},
+    clients=(1, 8),
+    compared_at=(1,),
+    workers=(1,),
+    health_seconds=1,
+    together=(("small",),),
+    engines=("openvino",),
+    starts=1,
+    accuracy=("poster 500x750",),
+    ceiling_seconds=0.01,
+)

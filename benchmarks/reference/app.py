@@ -1,0 +1,49 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""The routes of the reference; one model, named by the environment, loaded at the start."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+from flask import Flask, Response, jsonify, request
+from PIL import Image, ImageOps
+
+from benchmarks.reference.folders import folder
+from benchmarks.reference.networks import Depth, Embedding, OpenvinoEmbedding
+
+_NETWORKS = {"depth": Depth, "embedding": Embedding, "openvino": OpenvinoEmbedding}
+
+app = Flask(__name__)
+_network = _NETWORKS[os.environ["REFERENCE_NETWORK"]](
+    folder(Path(os.environ["HF_HUB_CACHE"]), os.environ["REFERENCE_MODEL"])
+)
+
+
+@app.get("/ready")
+def ready() -> str:
+    """It is, as soon as it answers."""
+    return "ready"
+
+
+@app.post("/api/depth")
+def depth() -> Response:
+    """The map as PNG."""
+    assert isinstance(_network, Depth)
+    file = io.BytesIO()
+    _network(_uploaded()).save(file, "PNG")
+    return Response(file.getvalue(), mimetype="image/png")
+
+
+@app.post("/embed-image")
+def embed() -> Response:
+    """The vector as JSON."""
+    assert isinstance(_network, Embedding)
+    return jsonify(embedding=_network(_uploaded()).tolist())
+
+
+def _uploaded() -> Image.Image:
+    image = Image.open(request.files["image"].stream)
+    return ImageOps.exif_transpose(image).convert("RGB")

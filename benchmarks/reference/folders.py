@@ -1,0 +1,19 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Where transformers finds the checkpoint of a model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.checkpoints import clip, depth
+
+
+def folder(cache: Path, key: str) -> Path:
+    """The snapshot in transformers' own format, which for CLIP is a repository of its own."""
+    if key in depth.SHAPES:
+        repository = depth.SHAPES[key].repository
+    else:
+        repository = clip.SHAPES[key].transformers_repository
+    path = cache / f"models--{repository.replace('/', '--')}"
+    return path / "snapshots" / (path / "refs" / "main").read_text()

@@ -1,0 +1,109 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""The networks of the reference: an RGB image to a depth map or to a vector."""
+
+from __future__ import annotations
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from transformers import CLIPProcessor, CLIPVisionModelWithProjection, pipeline
+
+from benchmarks.machine import has_bf16
+
+
+class OneAtATime:
+    """What the replaced services have a lock for.
+
+    A thread that stays is kinder to them: a fresh one is slow at first, and with many of them each
+    has OpenMP threads of its own.
+    """
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1)
+
+    def __call__(self, image: Image.Image) -> Any:
+        """Wait for a turn, then for the answer."""
+        return self._thread.submit(self.work, image).result()
+
+    def work(self, image: Image.Image) -> Any:
+        """From an RGB image to the answer."""
+        raise NotImplementedError
+
+
+class Depth(OneAtATime):
+    """transformers' pipeline."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        make: Any = pipeline  # its hints know the tasks, but not all arguments
+        self._pipeline = make("depth-estimation", str(folder), device="cpu", dtype=torch.float32)
+
+    def work(self, image: Image.Image) -> Image.Image:
+        """The map in 8 bits, of the image's size."""
+        torch.get_num_threads()  # else a fresh thread's first convolution runs on one core
+        map_: Image.Image = self._pipeline(image)["depth"]
+        return map_
+
+
+class Embedding(OneAtATime):
+    """transformers' processor and network."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._processor: Any = CLIPProcessor.from_pretrained(folder)
+        network: Any = CLIPVisionModelWithProjection.from_pretrained(folder, dtype=torch.float32)
+        self._network = network.eval()
+
+    def work(self, image: Image.Image) -> NDArray[np.float32]:
+        """The vector [dims], L2-normalised."""
+        torch.get_num_threads()  # as above
+        vector = self.infer(self._processor(images=image, return_tensors="pt")["pixel_values"])
+        return vector / np.linalg.norm(vector)
+
+    def infer(self, pixels: torch.Tensor) -> NDArray[np.float32]:
+        """[1, 3, 224, 224] to [dims]."""
+        with torch.inference_mode():
+            vector: NDArray[np.float32] = self._network(pixels).image_embeds[0].numpy()
+        return vector
+
+
+class OpenvinoEmbedding(Embedding):
+    """The same network, converted at the start."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # it calls home
+        import openvino
+
+        converted = openvino.convert_model(
+            _OnlyVector(self._network), example_input=torch.zeros(1, 3, 224, 224)
+        )
+        precision = "bf16" if has_bf16() else "f32"
+        hints = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
+        compiled = openvino.Core().compile_model(converted, "CPU", hints)
+        self._request = compiled.create_infer_request()
+        del self._network
+
+    def infer(self, pixels: torch.Tensor) -> NDArray[np.float32]:
+        """As above."""
+        vector: NDArray[np.float32] = self._request.infer(pixels.numpy())[0][0]
+        return vector
+
+
+class _OnlyVector(torch.nn.Module):
+    """The network with one output, as the conversion wants it."""
+
+    def __init__(self, network: Any) -> None:
+        super().__init__()
+        self._network = network
+
+    def forward(self, pixels: torch.Tensor) -> Any:
+        """[n, 3, 224, 224] to [n, dims]."""
+        return self._network(pixels).image_embeds

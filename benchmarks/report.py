@@ -1,0 +1,90 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""From the figures to a page (Markdown)."""
+
+from __future__ import annotations
+
+from benchmarks.results import Cell, Results, Row
+
+_SHARE = "Shares are of the ceiling of matrix multiplication, 0 to 1."
+TITLES = {
+    "latency": (
+        "One client",
+        "From connecting to the last byte of the answer; no two requests have the same bytes.",
+    ),
+    "stages": (
+        "Where the time goes",
+        "Milliseconds by stage at one client, from Server-Timing; the share is that of the stage "
+        f"`infer`. {_SHARE}",
+    ),
+    "throughput": (
+        "Many clients",
+        "Good answers a second, each client asking again at once. The share counts the whole "
+        f"service, not the network alone. {_SHARE}",
+    ),
+    "health": (
+        "/health while saturated",
+        "Asked ten times a second from a process of its own; one worker.",
+    ),
+    "cost": ("Cost against megapixels", "All 4:3, so that the network's input is the same."),
+    "resources": (
+        "Start-up and memory",
+        "Seconds from the start of the process to /ready, with converted models in the cache; PSS "
+        "when ready, and after requests.",
+    ),
+    "maps": (
+        "Depth: speed and accuracy of engines, in one process",
+        "Against torch in fp32 with full decode: over all photos the highest mean and 99.9th "
+        f"percentile of the difference in levels of 255. {_SHARE}",
+    ),
+    "vectors": (
+        "Embedding: speed and accuracy of engines, in one process",
+        "Against torch in fp32 with full decode: the lowest cosine over all photos. The share is "
+        f"that of the batch. {_SHARE}",
+    ),
+}
+
+
+def markdown(results: Results) -> str:
+    """The page; an interval in brackets is the lowest and the highest of the rounds."""
+    head = results.head
+    limits = results.limits
+    lines = [
+        "# Benchmark",
+        "",
+        f"- machine: {', '.join(f'{key} {value}' for key, value in head['machine'].items())}",
+        f"- versions: {', '.join(f'{key} {value}' for key, value in head['versions'].items())}",
+        f"- weights: {head['weights']}",
+        f"- ceiling of matrix multiplication, GFLOP/s: bf16 {limits['bf16']:.0f}, "
+        f"fp32 {limits['fp32']:.0f}",
+        *(f"- {run}" for run in results.runs),
+    ]
+    for name, (title, note) in TITLES.items():
+        if results.tables.get(name):
+            lines += ["", f"## {title}", "", note, "", *_table(results.tables[name])]
+    return "\n".join([*lines, ""])
+
+
+def _table(rows: list[Row]) -> list[str]:
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    return [
+        _line(columns),
+        _line(["---"] * len(columns)),
+        *(_line([_text(row.get(column, ""), column) for column in columns]) for row in rows),
+    ]
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _text(cell: Cell, column: str) -> str:
+    """Three digits that matter; of a cosine, those behind the nines."""
+    if isinstance(cell, list):
+        middle, low, high = (_text(each, column) for each in cell)
+        return middle if low == high else f"{middle} ({low} to {high})"
+    if not isinstance(cell, float):
+        return str(cell)
+    if column == "cosine":
+        return f"{cell:.6f}"
+    return f"{cell:.0f}" if abs(cell) >= 100 else f"{cell:.3g}"

@@ -1,0 +1,99 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Seconds from the start of the process to /ready, and memory then and after requests.
+
+Memory is the proportional set size (PSS: shared pages counted once) in MB of 2**20 bytes. The
+process that measures imports neither torch nor OpenVINO: it would share their pages.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import psutil
+
+from benchmarks.client import ask
+from benchmarks.contenders import (
+    FAMILIES,
+    PATHS,
+    REFERENCES,
+    Contender,
+    reference,
+    twinlens,
+)
+from benchmarks.inputs import SIZES, Photos
+from benchmarks.memory import pss_mb
+from benchmarks.plan import Plan
+from benchmarks.results import Results, Row, spread
+from benchmarks.service import Service
+
+_PHOTO = "poster 1000x1500"
+_REQUESTS = 8  # for each worker, so that every worker has answered some
+_IDLE_SECONDS = 2  # idle memory is given back within a second
+
+
+def measure(results: Results, cache: Path, logs: Path, models: list[str], plan: Plan) -> None:
+    """Twinlens with each engine and number of workers, then the services that it replaces."""
+
+    def put(name: str, of: list[str], workers: int, make: Callable[[], Service]) -> None:
+        about: Row = {"model": " + ".join(of), "service": name, "workers": workers}
+        row = about | _figures(make, of, workers, plan.starts)
+        results.put("resources", [row], **about)
+
+    for engine in plan.engines:
+        for workers in plan.workers:
+            environ = {"ENGINE": engine, "WEB_CONCURRENCY": workers}
+            make = partial(twinlens, cache, logs, models, **environ)
+            if workers == min(plan.workers):
+                _start_once(make())
+            put(f"Twinlens {engine}", models, workers, make)
+    for model in models:
+        for name in REFERENCES[FAMILIES[model]]:
+            put(name, [model], 1, partial(reference, cache, logs, model, name))
+
+
+def _start_once(service: Service) -> None:
+    """So that what is made on the first start only is there."""
+    with service.started():
+        service.wait_until_ready()
+
+
+def _figures(make: Callable[[], Service], models: list[str], workers: int, starts: int) -> Row:
+    seconds = []
+    for number in range(starts):
+        service = make()
+        began = time.perf_counter()
+        with service.started():
+            service.wait_until_ready()
+            seconds.append(time.perf_counter() - began)
+            if number == starts - 1:
+                ready = sum(_pss(service))
+                _work(service, models, workers)
+                time.sleep(_IDLE_SECONDS)
+                master, *rest = _pss(service)
+    return {
+        "start, s": spread(seconds),
+        "ready, MB": ready,
+        "master, MB": master,
+        "workers, MB": sum(rest),
+        "all, MB": master + sum(rest),
+    }
+
+
+def _pss(service: Service) -> list[float]:
+    """Of the master, then of all processes below it."""
+    master = psutil.Process(service.pid)
+    return [pss_mb(process) for process in (master, *master.children(recursive=True))]
+
+
+def _work(service: Service, models: list[str], workers: int) -> None:
+    for model in models:
+        contender = Contender("service", service, PATHS[FAMILIES[model]])
+        photos = Photos(SIZES[_PHOTO])
+        files = [photos.next() for _ in range(_REQUESTS * workers)]
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(partial(ask, contender), files))

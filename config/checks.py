@@ -1,0 +1,54 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""What is wrong with settings that are fine one by one; each gives a line for every mistake."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from config.models import Family, read_table
+from config.values import EngineSetting
+
+
+def engine(wanted: EngineSetting, device: str) -> list[str]:
+    """ENGINE and DEVICE together."""
+    if wanted == "torch" and device.startswith("openvino"):
+        return [f"ENGINE=torch, but DEVICE={device} needs openvino"]
+    if wanted == "openvino" and device.startswith(("cuda", "rocm", "xpu", "mps")):
+        return [f"ENGINE=openvino, but DEVICE={device} needs torch"]
+    needed = wanted == "openvino" or device.startswith("openvino")
+    if needed and find_spec("openvino") is None:
+        return [f"ENGINE={wanted}, DEVICE={device}: this platform has no openvino package"]
+    return []
+
+
+def models(file: Path, depth: str, embedding: str, enabled: Sequence[Family]) -> list[str]:
+    """MODELS_FILE, and DEPTH_MODEL and DEFAULT_MODEL in it."""
+    try:
+        table = read_table(file)
+    except OSError as error:
+        return [f"MODELS_FILE='{file}': cannot be read ({error.strerror})"]
+    except ValueError as error:  # TOML syntax and pydantic's errors are both of this kind
+        return [f"MODELS_FILE='{file}': {error}"]
+    wanted: list[tuple[str, str, Family]] = [
+        ("DEPTH_MODEL", depth, "depth"),
+        ("DEFAULT_MODEL", embedding, "embedding"),
+    ]
+    return [
+        f"{name}={value!r}: allowed: {', '.join(table.keys(family))}"
+        for name, value, family in wanted
+        if family in enabled and value not in table.keys(family)
+    ]
+
+
+def log_file(path: Path | None) -> list[str]:
+    """LOG_FILE: better now than a traceback for each line later."""
+    if path is None:
+        return []
+    try:
+        with path.open("a"):
+            return []
+    except OSError as error:
+        return [f"LOG_FILE='{path}': cannot be written ({error.strerror})"]
