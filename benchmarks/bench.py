@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks import latency, resources, throughput
-from benchmarks.contenders import contenders
+from benchmarks.contenders import FAMILIES, contenders
 from benchmarks.plan import FULL, QUICK, SECTIONS, Plan
 from benchmarks.plot import plot
 from benchmarks.report import markdown
@@ -90,10 +90,12 @@ class Bench:
         say("ceilings of the machine")
         (line,) = lines_of(
             "benchmarks.ceiling",
-            *("--cache", str(self._cache), "--models", ",".join(self._plan.latency)),
+            *("--cache", str(self._cache), "--models", ",".join(self._models)),
             *("--seconds", str(self._plan.ceiling_seconds)),
         )
-        self._results.limits = json.loads(line)
+        self._results.begin(
+            f"python -m benchmarks.bench {' '.join(sys.argv[1:])}", json.loads(line)
+        )
 
     def _over_http(self, model: str, workers: int) -> None:
         """What needs the services to run; with more than one worker Twinlens runs alone."""
@@ -132,7 +134,9 @@ class Bench:
             for row in rows:
                 took = row.get("in a batch of 8, ms", row["alone, ms"])
                 row["share"] = self._results.share(model, row["photo"], 1000 / took)
-            self._results.put("vectors" if "cosine" in rows[0] else "maps", rows, model=model)
+            self._results.put(
+                "vectors" if FAMILIES[model] == "embedding" else "maps", rows, model=model
+            )
             say(f"{model}: accuracy")
 
 
@@ -151,12 +155,10 @@ def main() -> None:
     for given, known in ((options.only.split(","), SECTIONS), (models, plan.latency)):
         if unknown := set(given) - set(known):
             parser.error(f"unknown: {', '.join(unknown)}; known: {', '.join(known)}")
-    make_checkpoints(options.cache, list(plan.latency), options.tiny)
-    results = Results(
-        options.out / "bench.json",
-        f"random, {'tiny' if options.tiny else 'full size'}",
-        f"python -m benchmarks.bench {' '.join(sys.argv[1:])}",
-    )
+    make_checkpoints(options.cache, models, options.tiny)
+    weights = f"random, {'tiny' if options.tiny else 'full size'}"
+    extent = "short" if options.quick else "full"
+    results = Results(options.out / "bench.json", {"weights": weights, "extent": extent})
     Bench(plan, options.cache, options.only.split(","), models, results).run()
     page = markdown(results)
     (options.out / "bench.md").write_text(page)

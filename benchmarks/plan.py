@@ -22,6 +22,8 @@ class Plan:
     cost: tuple[str, ...]
     #: the contenders are asked in turns, so many times
     rounds: int
+    #: for throughput where Twinlens runs alone
+    rounds_alone: int
     #: in one turn as many requests, one after the other, as fit
     turn_seconds: float
     window: Window
@@ -59,8 +61,9 @@ FULL = Plan(
     },
     cost=("0.3 MP", "1 MP", "2 MP", "6 MP", "12 MP 4:3", "24 MP 4:3"),
     rounds=3,
+    rounds_alone=1,
     turn_seconds=1.0,
-    window=Window(seconds=5, answers=24, lead_in=1),
+    window=Window(seconds=4, answers=24, lead_in=0.5),
     usual={"small": "12 MP 4:3", "ViT-B-16": "poster 1000x1500", "ViT-L-14": "poster 1000x1500"},
     clients=(1, 2, 4, 8, 16, 64),
     compared_at=(1, 8),
@@ -69,13 +72,14 @@ FULL = Plan(
     together=(("small", "ViT-B-16"), ("ViT-L-14",)),
     engines=("openvino", "torch"),
     starts=2,
-    accuracy=("12 MP 4:3", "1920x1080", "poster 500x750"),
+    accuracy=("12 MP 4:3", "poster 1000x1500"),
     ceiling_seconds=0.7,
 )
 QUICK = Plan(
     latency={"small": ("1920x1080",), "ViT-B-16": ("poster 500x750",)},
     cost=("0.3 MP",),
     rounds=1,
+    rounds_alone=1,
     turn_seconds=0.1,
     window=Window(seconds=0.5, answers=8, lead_in=0),
     usual={"small": "1920x1080", "ViT-B-16": "poster 500x750"},

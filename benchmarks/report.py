@@ -30,7 +30,7 @@ TITLES = {
     "resources": (
         "Start-up and memory",
         "Seconds from the start of the process to /ready, with converted models in the cache; PSS "
-        "when ready, and after requests.",
+        "in MB when all default models are loaded, and after requests.",
     ),
     "maps": (
         "Depth: speed and accuracy of engines, in one process",
@@ -48,16 +48,17 @@ TITLES = {
 def markdown(results: Results) -> str:
     """The page; an interval in brackets is the lowest and the highest of the rounds."""
     head = results.head
-    limits = results.limits
     lines = [
         "# Benchmark",
         "",
         f"- machine: {', '.join(f'{key} {value}' for key, value in head['machine'].items())}",
         f"- versions: {', '.join(f'{key} {value}' for key, value in head['versions'].items())}",
-        f"- weights: {head['weights']}",
-        f"- ceiling of matrix multiplication, GFLOP/s: bf16 {limits['bf16']:.0f}, "
-        f"fp32 {limits['fp32']:.0f}",
-        *(f"- {run}" for run in results.runs),
+        f"- weights: {head['weights']}; extent: {head['extent']}",
+        *(
+            f"- {run['date']}, `{run['command']}`, ceilings of matrix multiplication: "
+            f"bf16 {run['bf16']:.0f}, fp32 {run['fp32']:.0f} GFLOP/s"
+            for run in results.runs
+        ),
     ]
     for name, (title, note) in TITLES.items():
         if results.tables.get(name):

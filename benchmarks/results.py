@@ -30,29 +30,32 @@ def ratios(others: Sequence[float], ours: Sequence[float]) -> list[float]:
 
 
 class Results:
-    """What one machine did with one set of libraries and weights."""
+    """What one machine did with one set of libraries and weights, ``about`` them."""
 
-    def __init__(self, path: Path, weights: str, command: str) -> None:
+    def __init__(self, path: Path, about: dict[str, str]) -> None:
         self._path = path
         self.head: dict[str, Any] = {
             "machine": machine.description(),
             "versions": machine.versions(),
-            "weights": weights,
+            **about,
         }
-        #: date and command of each run that these figures come from
-        self.runs: list[str] = []
-        #: see benchmarks.ceiling
-        self.limits: dict[str, Any] = {}
+        #: date, command and ceilings (GFLOP/s) of each run that these figures come from
+        self.runs: list[dict[str, Any]] = []
         self.tables: dict[str, list[Row]] = {}
+        self._flop: dict[str, dict[str, int]] = {}
         self._resume()
-        self.runs.append(f"{datetime.now(UTC):%Y-%m-%d}: {command}")
 
     def _resume(self) -> None:
         """Take over what an earlier run left, unless it cannot be compared."""
         if self._path.exists():
             old = json.loads(self._path.read_text())
             if old["head"] == self.head:
-                self.runs, self.limits, self.tables = old["runs"], old["limits"], old["tables"]
+                self.runs, self.tables = old["runs"], old["tables"]
+
+    def begin(self, command: str, limits: dict[str, Any]) -> None:
+        """Of the run that adds figures from here on: its command, what benchmarks.ceiling found."""
+        self._flop = limits.pop("flop")
+        self.runs.append({"date": f"{datetime.now(UTC):%Y-%m-%d}", "command": command} | limits)
 
     def put(self, table: str, rows: list[Row], **of: Cell) -> None:
         """Add rows in place of those that have the same values in these columns; save all."""
@@ -67,22 +70,16 @@ class Results:
     def save(self) -> None:
         """Write the file; a cut never leaves half of one."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        content = {
-            "head": self.head,
-            "runs": self.runs,
-            "limits": self.limits,
-            "tables": self.tables,
-        }
+        content = {"head": self.head, "runs": self.runs, "tables": self.tables}
         scratch = self._path.with_suffix(".part")
         scratch.write_text(json.dumps(content, indent=1) + "\n")
         scratch.replace(self._path)
 
     def gflop(self, model: str, size: str) -> float:
         """Of one inference on a photo of this size."""
-        flop: int = self.limits["flop"][model][size]
-        return flop / 1e9
+        return self._flop[model][size] / 1e9
 
     def share(self, model: str, size: str, per_second: float) -> float:
         """Share of the machine's ceiling that so many inferences a second are, 0 to 1."""
-        ceiling: float = max(self.limits["bf16"], self.limits["fp32"])
+        ceiling: float = max(self.runs[-1]["bf16"], self.runs[-1]["fp32"])
         return self.gflop(model, size) * per_second / ceiling

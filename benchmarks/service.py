@@ -129,3 +129,10 @@ class Service:
     def wait_until_ready(self) -> None:
         """Until /ready is 200, in whichever worker answers."""
         self.wait_for("/ready", 200)
+
+    def wait_until_warm(self) -> None:
+        """Until both default models are loaded; /ready stands for one of them."""
+        self.wait_until_ready()
+        if "depth" in self.environ.get("ENABLED_FAMILIES", "depth"):
+            while self.get("/health").json()["model_status"] != "loaded":
+                time.sleep(0.05)

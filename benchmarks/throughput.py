@@ -30,7 +30,7 @@ def measure(
     afterwards: dict[int, list[float]] = defaultdict(list)
     for each in contenders:  # a fresh thread is slow at first
         rate(each, photos, max(plan.compared_at), plan.window)
-    for _ in range(plan.rounds):
+    for _ in range(plan.rounds if len(contenders) > 1 else plan.rounds_alone):
         for clients in plan.clients:
             for each in contenders:
                 if each.notices_hang_up:

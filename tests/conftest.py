@@ -59,5 +59,5 @@ def service(hub: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
     """The real thing with the default settings: one gunicorn for all tests that only read."""
     log = tmp_path_factory.mktemp("service") / "log"
     with Service(log, HF_HUB_CACHE=hub, HF_HUB_OFFLINE=1).started() as running:
-        running.wait_until_ready()
+        running.wait_until_warm()
         yield running

@@ -76,7 +76,10 @@ def start(hub: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Calla
                 shutil.copytree(hub, folder / "hub", symlinks=True)
             environ.setdefault("HF_HUB_OFFLINE", 1)
             service = stack.enter_context(Service(folder / "log", **environ).started())
-            service.wait_for("/ready" if ready else "/health", 200)
+            if ready and environ.get("WARMUP_ON_STARTUP") != "false":
+                service.wait_until_warm()
+            else:
+                service.wait_for("/ready" if ready else "/health", 200)
             return service
 
         yield started

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from app.engines import devices, openvino_engine
-from app.engines.base import EngineUnavailable
+from app.engines.base import EngineUnavailable, Network
 from app.engines.openvino_engine import OpenVinoNetwork
 from app.engines.torch_engine import TorchNetwork
 from app.models.base import Model
@@ -43,7 +43,10 @@ class Loader:
         return cls(
             settings.engine,
             settings.precision,
-            settings.device,
+            # Its GPUs are taken by name only.
+            "cpu"
+            if (settings.engine, settings.device) == ("openvino", "auto")
+            else settings.device,
             threads,
             settings.image_embedder_concurrency,
             # Exact weights only where exact arithmetic was asked for.
@@ -52,6 +55,8 @@ class Loader:
 
     def expected_engine(self) -> EngineName:
         """Before the fork, when no driver may be asked: the engine that will most likely run."""
+        if self.device.startswith("openvino"):
+            return "openvino"
         return self.engine_on("cpu" if devices.is_surely_cpu(self.device) else "gpu")
 
     def engine_on(self, device: str) -> EngineName:
@@ -76,13 +81,12 @@ class Loader:
         family = FAMILIES[spec.family]
         if self.expected_engine() == "openvino":
             folder = self.conversions.find(family, spec, checkpoint)
-            if folder is None:
-                return None
-            return family(spec, checkpoint, self._openvino(folder))
-        network = TorchNetwork(family.module(spec, checkpoint), self.precision, self.threads)
+            return None if folder is None else self._openvino(spec, checkpoint, folder)
+        model = self._torch(spec, checkpoint)
         if devices.is_surely_cpu(self.device):
-            network.cast_for_cpu()
-        return family(spec, checkpoint, network)
+            assert isinstance(model.network, TorchNetwork)
+            model.network.cast_for_cpu()
+        return model
 
     def load(self, spec: ModelSpec, checkpoint: Checkpoint, device: str) -> Model:
         """In host memory, right for ``device``; converted first where that needs to be.
@@ -94,13 +98,24 @@ class Loader:
         if self.engine_on(device) == "openvino":
             try:
                 folder = self.conversions.bring(family, spec, checkpoint)
-                return family(spec, checkpoint, self._openvino(folder))
+                return self._openvino(spec, checkpoint, folder)
             except EngineUnavailable as error:
                 if self.engine != "auto" or device != "cpu":
                     raise
                 log.warning("%s: OpenVINO cannot run it here (%s); torch takes it", spec.key, error)
-        network = TorchNetwork(family.module(spec, checkpoint), self.precision, self.threads)
-        return family(spec, checkpoint, network)
+        return self._torch(spec, checkpoint)
 
-    def _openvino(self, folder: Path) -> OpenVinoNetwork:
-        return OpenVinoNetwork(folder, self.precision, self.threads, self.streams)
+    def _openvino(self, spec: ModelSpec, checkpoint: Checkpoint, folder: Path) -> Model:
+        network = OpenVinoNetwork(folder, self.precision, self.threads, self.streams)
+        return self._model(spec, checkpoint, network)
+
+    def _torch(self, spec: ModelSpec, checkpoint: Checkpoint) -> Model:
+        module = FAMILIES[spec.family].module(spec, checkpoint)
+        network = TorchNetwork(module, self.precision, self.threads)
+        return self._model(spec, checkpoint, network)
+
+    @staticmethod
+    def _model(spec: ModelSpec, checkpoint: Checkpoint, network: Network) -> Model:
+        model = FAMILIES[spec.family](spec, checkpoint, network)
+        log.info("%s (%s weights) mapped for %s", spec.key, model.weights, network.engine)
+        return model

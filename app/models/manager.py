@@ -124,7 +124,8 @@ class Manager:
         """
         entry = self._entries[spec.key]
         with entry.lock:
-            target = entry.device or self.device() if wanted == "auto" else self._target(wanted)
+            with entry.remembering():
+                target = entry.device or self.device() if wanted == "auto" else self._target(wanted)
             if entry.model is None or entry.device != target:
                 self._bring(entry, target)
         return target

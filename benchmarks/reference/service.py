@@ -28,9 +28,15 @@ class Reference(Service):
         # Inference may use all cores, whatever our own environment says.
         self.environ.pop("OMP_NUM_THREADS", None)
 
+    def wait_until_warm(self) -> None:
+        """Its model is loaded before it answers."""
+        self.wait_until_ready()
+
     def stop(self, seconds: float = 40.0) -> int:
         """Kill it: how it ends is not measured, and torch takes seconds to."""
-        for worker in self.workers():
-            worker.kill()
-        self.process.kill()
+        if self.process.poll() is None:
+            workers = self.workers()
+            self.process.kill()
+            for worker in workers:
+                worker.kill()
         return self.process.wait(seconds)

@@ -157,7 +157,7 @@ def test_a_loaded_model_is_loaded_again_in_milliseconds(fresh: Service) -> None:
     log = fresh.text()
     for _ in range(20):
         check.json(fresh.post("/api/models/large/load", json={}))
-    assert fresh.text().count("mapped in") == log.count("mapped in")
+    assert fresh.text().count("mapped for") == log.count("mapped for")
 
 
 def test_loads_at_the_same_time_load_once(fresh: Service) -> None:

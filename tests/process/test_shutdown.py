@@ -111,8 +111,8 @@ def test_a_reload_keeps_what_users_chose(reloading: tuple[Faulty, Path]) -> None
     assert faulty.service.post("/api/models/small/load").status_code == 200
     config.write_text('DEPTH_MODEL = "large"\n')
     reload(faulty)
-    current = faulty.service.get("/api/models/current").json()
-    assert (current["loaded"], current["current_model"]) == (True, "small")
+    faulty.wait_for(lambda: faulty.service.get("/api/models/current").json()["loaded"])
+    assert faulty.service.get("/api/models/current").json()["current_model"] == "small"
     faulty.service.post("/api/models/small/unload")
     assert faulty.ask("/api/depth").result().headers["X-Model-Used"] == "large"
     config.write_text('DEPTH_MODEL = "base"\n')

@@ -1,0 +1,33 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""The project's gunicorn.conf.py, with a line in $CALLS for whatever Python asks of the network
+and for each process that it starts (sys.addaudithook; workers inherit it).
+"""
+
+import os
+import sys
+from typing import Any
+
+_WATCHED = ("socket.connect", "socket.getaddrinfo", "socket.sendto", "subprocess.Popen")
+
+
+def _note(event: str, arguments: tuple[Any, ...]) -> None:
+    # An address that is text is a file's name, such as the workers' bells have.
+    if event in _WATCHED and not (event.startswith("socket.") and isinstance(arguments[1], str)):
+        line = f"{event} {arguments[1:3]!r}\n"
+        file = os.open(os.environ["CALLS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        os.write(file, line.encode())
+        os.close(file)
+
+
+sys.addaudithook(_note)
+
+import runpy  # noqa: E402
+
+globals().update(
+    {
+        name: value
+        for name, value in runpy.run_path("gunicorn.conf.py").items()
+        if not name.startswith("__")
+    }
+)

@@ -1,0 +1,312 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Engines: the same answers from each, whatever the shape, and which one is taken."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from app.engines import devices, openvino_engine
+from app.engines.base import EngineUnavailable, LoadError
+from app.engines.devices import resolve
+from app.engines.torch_engine import TorchNetwork
+from app.models.conversions import Conversions
+from app.models.depth_anything import DepthAnything
+from app.models.loader import Loader
+from app.models.registry import FAMILIES
+from app.models.store import Checkpoint, find
+from benchmarks.models import load
+from config.settings import Settings, SettingsError, load_settings
+from config.values import EngineName, EngineSetting
+from tests.pictures import picture, upright
+
+# Nobody closes the other end: this process is the service.
+LIFE, _ = os.pipe()
+# Photo, portrait, wide, tall, tiny, panorama at the cap, one patch.
+SIZES = [(400, 300), (300, 400), (1920, 1080), (250, 1000), (64, 48), (2000, 200), (1, 1)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_one_converted_model_serves_every_shape_of_photo(hub: Path, size: tuple[int, int]) -> None:
+    theirs, ours = load(hub, "small"), load(hub, "small", "openvino", "fp32")
+    assert isinstance(theirs, DepthAnything)
+    inputs = theirs.prepare(upright(picture(*size)))[None]
+    expected, got = theirs.infer(inputs), ours.infer(inputs)
+    assert got.shape == expected.shape == (1, *inputs.shape[2:])
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("key", ["ViT-L-14", "ViT-B-16"])
+@pytest.mark.parametrize("images", [1, 3, 8])
+def test_vectors_of_any_batch_agree_to_five_nines(hub: Path, key: str, images: int) -> None:
+    theirs, ours = load(hub, key), load(hub, key, "openvino", "fp32")
+    batch = np.random.default_rng(images).standard_normal((images, 3, 224, 224), np.float32)
+    for expected, got in zip(theirs.infer(batch), ours.infer(batch), strict=True):
+        assert expected @ got / np.linalg.norm(expected) / np.linalg.norm(got) > 0.99999
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+def test_reduced_precision_stays_within_its_bounds(hub: Path, engine: EngineSetting) -> None:
+    """Bounds as for full-size weights, whose figures are in docs/performance.md."""
+    exact, rounded = load(hub, "small"), load(hub, "small", engine, "bf16")
+    assert isinstance(exact, DepthAnything)
+    inputs = exact.prepare(upright(picture(400, 300)))[None]
+    maps = [exact.finish(m.infer(inputs)[0], 400, 300).astype(int) for m in (exact, rounded)]
+    off = np.abs(maps[0] - maps[1])
+    assert off.mean() <= 1.0
+    assert np.percentile(off, 99.9) <= 8
+    exact, rounded = load(hub, "ViT-B-16"), load(hub, "ViT-B-16", engine, "bf16")
+    batch = np.random.default_rng(1).standard_normal((1, 3, 224, 224), np.float32)
+    (one,), (other,) = exact.infer(batch), rounded.infer(batch)
+    assert one @ other / np.linalg.norm(one) / np.linalg.norm(other) > 0.999
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+def test_several_threads_at_once(hub: Path, engine: EngineSetting) -> None:
+    model = load(hub, "ViT-B-16", engine, "fp32")
+    batches = np.random.default_rng(2).standard_normal((16, 1, 3, 224, 224), np.float32)
+    expected = [model.infer(batch) for batch in batches]
+    with ThreadPoolExecutor(4) as pool:
+        for one, other in zip(expected, pool.map(model.infer, batches), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+            assert one.flags.owndata or one.base is not None
+
+
+def test_what_was_answered_is_not_overwritten(hub: Path) -> None:
+    model = load(hub, "ViT-B-16", "openvino", "fp32")
+    batches = np.random.default_rng(3).standard_normal((2, 1, 3, 224, 224), np.float32)
+    first = model.infer(batches[0])
+    kept = first.copy()
+    model.infer(batches[1])
+    model.network.settle()
+    assert np.array_equal(first, kept)
+    np.testing.assert_allclose(model.infer(batches[0]), kept, rtol=1e-5, atol=1e-5)
+
+
+def test_the_precision_that_is_told_is_the_one_that_is_used(hub: Path) -> None:
+    has = openvino_engine.core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    expected = "bf16" if "BF16" in has else "fp16" if "FP16" in has else "fp32"
+    assert load(hub, "small", "openvino", "auto").network.precision == expected
+    assert load(hub, "small", "openvino", "fp32").network.precision == "fp32"
+    flags = torch.cpu.get_capabilities()
+    expected = "bf16" if flags.get("avx512_bf16") or flags.get("amx_bf16") else "fp32"
+    assert load(hub, "small", "torch", "auto").network.precision == expected
+
+
+@pytest.mark.parametrize("error", [0.0, 1e-2])
+def test_a_faster_gemm_is_taken_only_where_it_is_exact(
+    monkeypatch: pytest.MonkeyPatch, error: float
+) -> None:
+    before = torch.get_float32_matmul_precision()
+    product = torch.Tensor.__matmul__
+
+    def rounding(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        rough = torch.get_float32_matmul_precision() != "highest"
+        return product(one, other) * (1 + error * rough)
+
+    monkeypatch.setattr(torch.Tensor, "__matmul__", rounding)
+    try:
+        TorchNetwork(torch.nn.Identity(), "fp32", 1).to_device("cpu")
+        expected = "highest" if error else "medium"
+        assert torch.get_float32_matmul_precision() == expected
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+def loader(engine: EngineSetting = "auto", device: str = "auto") -> Loader:
+    return Loader(engine, "auto", device, 1, 1, Conversions(half=True, life=LIFE))
+
+
+@pytest.mark.parametrize(
+    ("engine", "setting", "device", "taken"),
+    [
+        ("auto", "auto", "cpu", "openvino"),
+        ("auto", "auto", "cuda", "torch"),
+        ("auto", "cuda:1", "cuda:1", "torch"),
+        ("auto", "openvino:GPU", "openvino:GPU", "openvino"),
+        ("torch", "auto", "cpu", "torch"),
+        ("openvino", "cpu", "cpu", "openvino"),
+    ],
+)
+def test_the_engine_of_a_device(
+    engine: EngineSetting, setting: str, device: str, taken: EngineName
+) -> None:
+    assert loader(engine, setting).engine_on(device) == taken
+
+
+def test_without_the_package_torch_takes_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino_engine, "is_installed", lambda: False)
+    assert loader().engine_on("cpu") == "torch"
+
+
+@pytest.mark.parametrize(
+    ("gpus", "setting", "device"),
+    [
+        ({"GPU": "Arc"}, "openvino:GPU", "openvino:GPU"),
+        ({"GPU": "Arc"}, "openvino:GPU.0", "openvino:GPU"),
+        ({"GPU": "Arc"}, "openvino", "openvino:GPU"),
+        ({"GPU.0": "UHD", "GPU.1": "Arc"}, "openvino:GPU.1", "openvino:GPU.1"),
+        ({"GPU.0": "UHD", "GPU.1": "Arc"}, "openvino:AUTO", "openvino:GPU.0"),
+        ({}, "openvino:AUTO", "cpu"),
+        ({}, "openvino:CPU", "cpu"),
+    ],
+)
+def test_devices_of_openvino(
+    monkeypatch: pytest.MonkeyPatch, gpus: dict[str, str], setting: str, device: str
+) -> None:
+    monkeypatch.setattr(openvino_engine, "gpus", lambda: gpus)
+    assert resolve(setting).type == device
+
+
+def test_an_intel_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino_engine, "gpus", dict)
+    with pytest.raises(LoadError, match="DEVICE=openvino:GPU, but this machine has no such device"):
+        resolve("openvino:GPU")
+
+
+def test_where_no_gpu_can_be_nobody_asks_a_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "_DRIVER_NODES", ())
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: pytest.fail("a driver was asked"))
+    assert resolve("auto").type == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        ({"ENGINE": "torch", "DEVICE": "openvino:CPU"}, "needs openvino"),
+        ({"ENGINE": "openvino", "DEVICE": "cuda"}, "needs torch"),
+        ({"ENGINE": "tensorrt"}, "ENGINE='tensorrt'"),
+        ({"PRECISION": "int8"}, "PRECISION='int8'"),
+        ({"DEVICE": "openvino:NPU"}, "openvino:GPU.N"),
+    ],
+)
+def test_settings_that_contradict_each_other(environ: dict[str, str], words: str) -> None:
+    with pytest.raises(SettingsError, match=words):
+        load_settings(environ)
+
+
+# -- conversions ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def copy(hub: Path, tmp_path: Path) -> tuple[Checkpoint, Conversions]:
+    """A checkpoint of our own, with its converted model."""
+    spec = Settings().table().model[0]
+    folder = f"models--{spec.hub_id.replace('/', '--')}"
+    shutil.copytree(hub / folder, tmp_path / folder, symlinks=True)
+    checkpoint = find(spec, DepthAnything.FILES, tmp_path)
+    assert checkpoint is not None
+    return checkpoint, Conversions(half=True, life=LIFE)
+
+
+SPEC = Settings().table().model[0]
+
+
+def test_what_was_converted_is_found(copy: tuple[Checkpoint, Conversions]) -> None:
+    checkpoint, conversions = copy
+    folder = conversions.find(DepthAnything, SPEC, checkpoint)
+    assert folder is not None
+    assert folder.is_relative_to(checkpoint.path.parents[1])
+    assert conversions.bring(DepthAnything, SPEC, checkpoint) == folder
+    assert Conversions(half=False, life=LIFE).find(DepthAnything, SPEC, checkpoint) != folder
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "gone", "no manifest", "empty"])
+def test_damage_is_seen(copy: tuple[Checkpoint, Conversions], damage: str) -> None:
+    checkpoint, conversions = copy
+    folder = conversions.find(DepthAnything, SPEC, checkpoint)
+    assert folder is not None
+    weights = folder / "model.bin"
+    data = bytearray(weights.read_bytes())
+    match damage:
+        case "cut":
+            weights.write_bytes(data[:-10])
+        case "flipped":
+            data[len(data) // 2] ^= 1
+            weights.write_bytes(data)
+        case "gone":
+            weights.unlink()
+        case "no manifest":
+            (folder / "manifest.json").unlink()
+        case "empty":
+            (folder / "manifest.json").write_bytes(b"")
+    assert conversions.find(DepthAnything, SPEC, checkpoint) is None
+
+
+def test_another_checkpoint_needs_another_conversion(
+    copy: tuple[Checkpoint, Conversions],
+) -> None:
+    checkpoint, conversions = copy
+    other = Checkpoint(checkpoint.path, "another revision")
+    assert conversions.find(DepthAnything, SPEC, other) is None
+    weights = (checkpoint.path / DepthAnything.FILES[-1]).resolve()
+    weights.write_bytes(weights.read_bytes())  # the same name, another time
+    assert conversions.find(DepthAnything, SPEC, checkpoint) is None
+
+
+def test_it_is_made_anew_and_what_is_out_of_date_goes(
+    copy: tuple[Checkpoint, Conversions],
+) -> None:
+    checkpoint, conversions = copy
+    folder = conversions.find(DepthAnything, SPEC, checkpoint)
+    assert folder is not None
+    (folder / "model.bin").write_bytes(b"damaged")
+    old = folder.with_name("openvino-0123456789abcdef")
+    shutil.copytree(folder, old)
+    manifest = (old / "manifest.json").read_text()
+    (old / "manifest.json").write_text(manifest.replace("openvino 20", "openvino 19"))
+    (folder.parent / "tmpleft").mkdir()
+    assert conversions.bring(DepthAnything, SPEC, checkpoint) == folder
+    assert conversions.find(DepthAnything, SPEC, checkpoint) == folder
+    left = {each.name for each in folder.parent.iterdir()}
+    assert folder.name in left
+    assert not {old.name, "tmpleft"} & left
+
+
+def test_a_checkpoint_that_is_refused_says_why(copy: tuple[Checkpoint, Conversions]) -> None:
+    checkpoint, conversions = copy
+    weights = (checkpoint.path / DepthAnything.FILES[-1]).resolve()
+    weights.write_bytes(weights.read_bytes()[:5000])
+    with pytest.raises(LoadError, match="damaged or not a Depth Anything model") as error:
+        conversions.bring(DepthAnything, SPEC, checkpoint)
+    assert not isinstance(error.value, EngineUnavailable)
+    assert str(checkpoint.path) not in str(error.value)
+
+
+def test_a_cache_that_cannot_be_written(
+    copy: tuple[Checkpoint, Conversions], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint, conversions = copy
+    beside = checkpoint.path.parents[1] / "twinlens"
+    shutil.rmtree(beside)
+    beside.touch()  # no folder can be made there, whoever asks
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    folder = conversions.bring(DepthAnything, SPEC, checkpoint)
+    assert folder.is_relative_to(tmp_path / "home")
+    assert conversions.find(DepthAnything, SPEC, checkpoint) == folder
+
+
+def test_torch_where_nothing_can_be_stored(
+    copy: tuple[Checkpoint, Conversions], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint, _ = copy
+    for place in (checkpoint.path.parents[1] / "twinlens", tmp_path / "home"):
+        shutil.rmtree(place, ignore_errors=True)
+        place.touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    assert loader().load(SPEC, checkpoint, "cpu").network.engine == "torch"
+    with pytest.raises(EngineUnavailable, match="cannot be stored"):
+        loader("openvino").load(SPEC, checkpoint, "cpu")
+
+
+def test_every_family_can_be_converted() -> None:
+    for spec in Settings().table().model:
+        shape = FAMILIES[spec.family].input_shape(spec)
+        assert shape[:2] == (None, 3)
