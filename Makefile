@@ -11,8 +11,10 @@ FUZZ_EXAMPLES  ?= 10000
 FUZZ_MUTATIONS ?= 3000
 SOAK_REQUESTS  ?= 6000
 CHAOS_SECONDS  ?= 180
+BENCH_CACHE    ?= .bench/hub
+BENCH_OPTIONS  ?=
 
-.PHONY: help run demo test fuzz soak chaos debian lint format clean
+.PHONY: help run demo test fuzz soak chaos bench bench-gpu debian lint format clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: [^#]*##/:/'
@@ -37,6 +39,12 @@ soak: $(VENV)/.dev         ## thousands of requests: memory must not grow
 chaos: $(VENV)/.dev        ## workers are killed under load: every answer must be right or a documented error
 	CHAOS_SECONDS=$(CHAOS_SECONDS) $(BIN)/python -m pytest -s tests/load/test_chaos.py
 
+bench: $(VENV)/.dev        ## speed, memory and accuracy beside the replaced services: half an hour
+	$(BIN)/python -m benchmarks.bench --cache $(BENCH_CACHE) $(BENCH_OPTIONS)
+
+bench-gpu: $(VENV)/.dev    ## the same for a GPU: TFLOP/s against its ceiling, ways to run a network
+	$(BIN)/python -m benchmarks.gpu --cache $(BENCH_CACHE) $(BENCH_OPTIONS)
+
 debian:                    # what the tests need beside Python packages
 	@command -v nginx >/dev/null && command -v curl >/dev/null || \
 		{ SUDO=$$(command -v sudo || true); $$SUDO apt-get update -q && $$SUDO apt-get install -qy nginx-light curl; }
@@ -52,7 +60,7 @@ format: $(VENV)/.dev       ## put the code into the project's style
 	$(BIN)/ruff check --fix .
 
 clean:                     ## remove what the other targets made
-	rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .demo .bench .mypy_cache .ruff_cache .pytest_cache
 
 $(VENV)/.run: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'

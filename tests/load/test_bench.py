@@ -1,0 +1,43 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""``make bench``, a short form of it on tiny checkpoints: every section can be measured."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.service import PROJECT
+
+SECTIONS = ("latency", "throughput", "health", "cost", "resources", "accuracy")
+MODELS = ("small", "ViT-B-16")
+
+
+@pytest.fixture(scope="module")
+def cache(hub: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The benchmark may write to its cache."""
+    target = tmp_path_factory.mktemp("bench") / "hub"
+    shutil.copytree(hub, target, symlinks=True)
+    return target
+
+
+@pytest.mark.timeout(240)
+def test_a_short_benchmark_gives_every_figure(cache: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.bench", "--quick", "--tiny", "--cache", str(cache)]
+    wanted = ["--out", str(tmp_path), "--models", ",".join(MODELS)]
+    done = subprocess.run(
+        [*command, *wanted], cwd=PROJECT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "bench.json").read_text())
+    text = (tmp_path / "bench.md").read_text()
+    assert done.stdout.strip() == text.strip()
+    for model in MODELS:
+        assert model in text
+    assert (tmp_path / "bench.png").stat().st_size > 1000
+    assert set(results) >= {"latency", "stages", "throughput", "health", "cost", "resources"}
