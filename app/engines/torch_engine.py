@@ -68,10 +68,10 @@ class TorchNetwork(Network):
         torch.get_num_threads()  # else a fresh thread's first convolution runs on one core
         with torch.inference_mode():
             pixels = torch.from_numpy(batch)
-            if self.device != "cpu":
+            if self.device.startswith("cuda"):
                 # From pinned memory the copy runs beside what the device still computes.
-                pixels = pixels.pin_memory().to(self.device, non_blocking=True)
-            pixels = pixels.to(_dtype(self.precision))
+                pixels = pixels.pin_memory()
+            pixels = pixels.to(self.device, non_blocking=True).to(_dtype(self.precision))
             if self.precision != "fp32":
                 pixels = pixels.contiguous(memory_format=torch.channels_last)
             outputs: FloatArray = self._module(pixels).float().cpu().numpy()

@@ -34,6 +34,7 @@ def main() -> None:
     job, life = Job.model_validate_json(sys.argv[1]), int(sys.argv[2])
     configure_logging(load_settings_or_exit())
     threading.Thread(target=_end_with_the_service, args=(life,), daemon=True).start()
+    os.nice(5)  # who has a model already is served first
     # Tracing warns of every branch that depends on a shape; those are dealt with.
     warnings.simplefilter("ignore")
     try:

@@ -126,7 +126,7 @@ class Conversions:
             text=True,
         )
         if process.returncode == REFUSED:
-            raise LoadError(process.stdout.strip())
+            raise LoadError(process.stdout.strip().splitlines()[-1])
         if process.returncode != 0:
             raise EngineUnavailable(f"its conversion failed (status {process.returncode})")
         log.info("%s is converted after %.1f s", job.spec.key, time.monotonic() - began)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -52,6 +52,10 @@ class Loader:
             # Exact weights only where exact arithmetic was asked for.
             Conversions(half=settings.precision != "fp32", life=life),
         )
+
+    def makes_the_same_as(self, other: Loader) -> bool:
+        """Whether models of the other are as good as its own."""
+        return replace(other, conversions=self.conversions) == self
 
     def expected_engine(self) -> EngineName:
         """Before the fork, when no driver may be asked: the engine that will most likely run."""

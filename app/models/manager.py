@@ -64,6 +64,8 @@ class Manager:
 
     def adopt(self, other: Manager) -> None:
         """Before the fork, at a reload: take over what the one before has mapped already."""
+        if not self._loader.makes_the_same_as(other._loader):
+            return
         for key, entry in self._entries.items():
             before = other._entries.get(key)
             if before is None or before.spec != entry.spec or before.model is None:

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from app.models.clip import Clip
 from app.models.depth_anything import DepthAnything
 from app.models.entry import Wanted
 from app.runtime import Runtime
+from config.settings import Settings
 from tests.pictures import picture, upright
 
 WANTED: list[Wanted] = ["cpu", "gpu"]
@@ -19,6 +22,12 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA or ROCm device here"),
 ]
+
+
+@pytest.fixture
+def settings(hub: Path) -> Settings:
+    # Left to themselves they would round differently, each to what it is fast at.
+    return Settings(hf_hub_cache=hub, hf_hub_offline=True, precision="fp32")
 
 
 def test_depth_agrees(runtime: Runtime) -> None:

@@ -106,6 +106,23 @@ def test_sighup_changes_settings_without_refusing_a_request(
     assert not mapped & {worker.pid for worker in faulty.service.workers()}
 
 
+def test_a_reload_may_change_the_engine(reloading: tuple[Faulty, Path]) -> None:
+    faulty, config = reloading
+
+    def running() -> tuple[str, str]:
+        health = faulty.service.get("/health").json()
+        return health["engine"], health["precision"]
+
+    before = config.read_text()
+    config.write_text(f'{before}ENGINE = "torch"\nPRECISION = "fp32"\n')
+    reload(faulty)
+    faulty.wait_for(lambda: running() == ("torch", "fp32"))
+    assert faulty.ask("/api/depth").result().status_code == 200
+    config.write_text(before)
+    reload(faulty)
+    faulty.wait_for(lambda: running()[0] == "openvino")
+
+
 def test_a_reload_keeps_what_users_chose(reloading: tuple[Faulty, Path]) -> None:
     faulty, config = reloading
     assert faulty.service.post("/api/models/small/load").status_code == 200

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,8 @@ from config.settings import Settings, SettingsError, load_settings
 from config.values import EngineName, EngineSetting
 from tests.pictures import picture, upright
 
+# Compiled once for all tests here.
+model_of = cache(load)
 # Nobody closes the other end: this process is the service.
 LIFE, _ = os.pipe()
 # Photo, portrait, wide, tall, tiny, panorama at the cap, one patch.
@@ -35,7 +38,7 @@ SIZES = [(400, 300), (300, 400), (1920, 1080), (250, 1000), (64, 48), (2000, 200
 
 @pytest.mark.parametrize("size", SIZES)
 def test_one_converted_model_serves_every_shape_of_photo(hub: Path, size: tuple[int, int]) -> None:
-    theirs, ours = load(hub, "small"), load(hub, "small", "openvino", "fp32")
+    theirs, ours = model_of(hub, "small"), model_of(hub, "small", "openvino", "fp32")
     assert isinstance(theirs, DepthAnything)
     inputs = theirs.prepare(upright(picture(*size)))[None]
     expected, got = theirs.infer(inputs), ours.infer(inputs)
@@ -46,7 +49,7 @@ def test_one_converted_model_serves_every_shape_of_photo(hub: Path, size: tuple[
 @pytest.mark.parametrize("key", ["ViT-L-14", "ViT-B-16"])
 @pytest.mark.parametrize("images", [1, 3, 8])
 def test_vectors_of_any_batch_agree_to_five_nines(hub: Path, key: str, images: int) -> None:
-    theirs, ours = load(hub, key), load(hub, key, "openvino", "fp32")
+    theirs, ours = model_of(hub, key), model_of(hub, key, "openvino", "fp32")
     batch = np.random.default_rng(images).standard_normal((images, 3, 224, 224), np.float32)
     for expected, got in zip(theirs.infer(batch), ours.infer(batch), strict=True):
         assert expected @ got / np.linalg.norm(expected) / np.linalg.norm(got) > 0.99999
@@ -55,14 +58,14 @@ def test_vectors_of_any_batch_agree_to_five_nines(hub: Path, key: str, images: i
 @pytest.mark.parametrize("engine", ["torch", "openvino"])
 def test_reduced_precision_stays_within_its_bounds(hub: Path, engine: EngineSetting) -> None:
     """Bounds as for full-size weights, whose figures are in docs/performance.md."""
-    exact, rounded = load(hub, "small"), load(hub, "small", engine, "bf16")
+    exact, rounded = model_of(hub, "small"), model_of(hub, "small", engine, "bf16")
     assert isinstance(exact, DepthAnything)
     inputs = exact.prepare(upright(picture(400, 300)))[None]
     maps = [exact.finish(m.infer(inputs)[0], 400, 300).astype(int) for m in (exact, rounded)]
     off = np.abs(maps[0] - maps[1])
     assert off.mean() <= 1.0
     assert np.percentile(off, 99.9) <= 8
-    exact, rounded = load(hub, "ViT-B-16"), load(hub, "ViT-B-16", engine, "bf16")
+    exact, rounded = model_of(hub, "ViT-B-16"), model_of(hub, "ViT-B-16", engine, "bf16")
     batch = np.random.default_rng(1).standard_normal((1, 3, 224, 224), np.float32)
     (one,), (other,) = exact.infer(batch), rounded.infer(batch)
     assert one @ other / np.linalg.norm(one) / np.linalg.norm(other) > 0.999
@@ -70,7 +73,7 @@ def test_reduced_precision_stays_within_its_bounds(hub: Path, engine: EngineSett
 
 @pytest.mark.parametrize("engine", ["torch", "openvino"])
 def test_several_threads_at_once(hub: Path, engine: EngineSetting) -> None:
-    model = load(hub, "ViT-B-16", engine, "fp32")
+    model = model_of(hub, "ViT-B-16", engine, "fp32")
     batches = np.random.default_rng(2).standard_normal((16, 1, 3, 224, 224), np.float32)
     expected = [model.infer(batch) for batch in batches]
     with ThreadPoolExecutor(4) as pool:
@@ -80,7 +83,7 @@ def test_several_threads_at_once(hub: Path, engine: EngineSetting) -> None:
 
 
 def test_what_was_answered_is_not_overwritten(hub: Path) -> None:
-    model = load(hub, "ViT-B-16", "openvino", "fp32")
+    model = model_of(hub, "ViT-B-16", "openvino", "fp32")
     batches = np.random.default_rng(3).standard_normal((2, 1, 3, 224, 224), np.float32)
     first = model.infer(batches[0])
     kept = first.copy()
@@ -93,11 +96,11 @@ def test_what_was_answered_is_not_overwritten(hub: Path) -> None:
 def test_the_precision_that_is_told_is_the_one_that_is_used(hub: Path) -> None:
     has = openvino_engine.core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     expected = "bf16" if "BF16" in has else "fp16" if "FP16" in has else "fp32"
-    assert load(hub, "small", "openvino", "auto").network.precision == expected
-    assert load(hub, "small", "openvino", "fp32").network.precision == "fp32"
+    assert model_of(hub, "small", "openvino", "auto").network.precision == expected
+    assert model_of(hub, "small", "openvino", "fp32").network.precision == "fp32"
     flags = torch.cpu.get_capabilities()
     expected = "bf16" if flags.get("avx512_bf16") or flags.get("amx_bf16") else "fp32"
-    assert load(hub, "small", "torch", "auto").network.precision == expected
+    assert model_of(hub, "small", "torch", "auto").network.precision == expected
 
 
 @pytest.mark.parametrize("error", [0.0, 1e-2])

@@ -1,0 +1,149 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""The whole service over HTTP on the device: answers a second, stages, and who was busy meanwhile.
+
+One core of ``clients`` means that the clients of this one process are the limit; one core a worker
+of ``service`` hints at Python's lock, since only libraries run beside it.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from benchmarks.client import Answer, Clients, Window, ask, rate
+from benchmarks.contenders import FAMILIES, PATHS, Contender, twinlens
+from benchmarks.inputs import SIZES, Photos
+from benchmarks.latency import stages
+from benchmarks.results import Row
+from benchmarks.service import Service
+
+_SAMPLE_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Load:
+    """Who asks, and how long."""
+
+    #: IMAGE_EMBEDDER_CONCURRENCY and WEB_CONCURRENCY
+    settings: tuple[tuple[int, int], ...]
+    clients: tuple[int, ...]
+    window: Window
+    #: in which one client's answers are looked at closely
+    seconds: float
+
+
+FULL = Load(
+    settings=((1, 1), (2, 1), (1, 4)),
+    clients=(1, 8, 32, 64),
+    window=Window(seconds=3, answers=10**9, lead_in=1),
+    seconds=2,
+)
+QUICK = Load(
+    settings=((2, 1),), clients=(1, 8), window=Window(seconds=0.5, answers=8, lead_in=0), seconds=0
+)
+
+
+def nvidia_smi(field: str, device: str = "cuda") -> str:
+    """A figure of the GPU as nvidia-smi words it; empty where there is nobody to ask."""
+    index = device.partition(":")[2] or "0"
+    command = ["nvidia-smi", "-i", index, f"--query-gpu={field}", "--format=csv,noheader,nounits"]
+    with suppress(OSError, subprocess.SubprocessError):
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        return done.stdout.strip()
+    return ""
+
+
+@contextmanager
+def gpu_busy(device: str) -> Iterator[list[int]]:
+    """Samples of the percentage of time in which some kernel ran; none where it is not known."""
+    samples: list[int] = []
+    ended = threading.Event()
+
+    def sample() -> None:
+        while not ended.wait(_SAMPLE_SECONDS):
+            figure = nvidia_smi("utilization.gpu", device)
+            if not figure.isdecimal():
+                return
+            samples.append(int(figure))
+
+    thread = threading.Thread(target=sample)
+    thread.start()
+    try:
+        yield samples
+    finally:
+        ended.set()
+        thread.join()
+
+
+def measure(
+    cache: Path, logs: Path, model: str, photo: str, device: str, load: Load
+) -> Iterator[Row]:
+    """A row for each setting of the service and number of clients."""
+    photos = Photos(SIZES[photo])
+    for concurrency, workers in load.settings:
+        service = twinlens(
+            cache,
+            logs,
+            [model],
+            DEVICE=device,
+            ENGINE="torch",
+            IMAGE_EMBEDDER_CONCURRENCY=concurrency,
+            WEB_CONCURRENCY=workers,
+        )
+        with service.started():
+            service.wait_until_ready()
+            contender = Contender("Twinlens", service, PATHS[FAMILIES[model]], notices_hang_up=True)
+            rate(contender, photos, max(load.clients), load.window)  # each size of batch once
+            health = service.get("/health").json()
+            for clients in load.clients:
+                row: Row = {
+                    "model": model,
+                    "photo": photo,
+                    "runs as": f"{health['precision']} on {health['device']['type']}",
+                    "concurrency": concurrency,
+                    "workers": workers,
+                    "clients": clients,
+                }
+                yield row | _answered(contender, photos, clients, device, load)
+
+
+def _answered(contender: Contender, photos: Photos, clients: int, device: str, load: Load) -> Row:
+    began, used, own = time.perf_counter(), _cpu_seconds(contender.service), time.process_time()
+    with gpu_busy(device) as busy:
+        answers = rate(contender, photos, clients, load.window)
+    took = time.perf_counter() - began
+    row: Row = {
+        "1/s": answers,
+        "GPU busy, %": statistics.median(busy) if busy else "unknown",
+        "service, cores": (_cpu_seconds(contender.service) - used) / took,
+        "clients, cores": (time.process_time() - own) / took,
+    }
+    among = _one_among(contender, photos, clients, load.seconds)
+    row["ms"] = 1000 * statistics.median(answer.seconds for answer in among)
+    return row | stages(among)
+
+
+def _one_among(contender: Contender, photos: Photos, clients: int, seconds: float) -> list[Answer]:
+    """What one client gets in so many seconds while the others ask, too; one answer at least."""
+    with Clients(contender, photos, clients - 1).asking():
+        ask(contender, photos.next())  # they all have begun at once
+        end = time.perf_counter() + seconds
+        answers = [ask(contender, photos.next())]
+        while time.perf_counter() < end:
+            answers.append(ask(contender, photos.next()))
+    return answers
+
+
+def _cpu_seconds(service: Service) -> float:
+    """Seconds of cores that master and workers have used so far."""
+    times = [each.cpu_times() for each in (psutil.Process(service.pid), *service.workers())]
+    return sum(each.user + each.system for each in times)

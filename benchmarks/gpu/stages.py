@@ -1,0 +1,225 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""What stands around the network, on the device against the host, each with what it changes.
+
+``python -m benchmarks.gpu.stages --cache CACHE --device cuda``. Differences are in levels of 255 to
+the first way of each stage: mean, 99.9th percentile and largest. Every way ends when its result can
+be used where it is said to be; the host's ways use one thread a photo, of which a service has many.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+from torchvision.io import ImageReadMode, decode_jpeg  # type: ignore[import-untyped]
+
+from app.engines.base import FloatArray
+from app.images import Enough, decode, in_full
+from app.models.depth_anything import MEAN, STD, DepthAnything, input_size
+from benchmarks.gpu.timing import (
+    NO_CUDA,
+    Clock,
+    arguments,
+    check_device,
+    emit,
+    failing_into,
+    on_host,
+)
+from benchmarks.gpu.ways import load
+from benchmarks.inputs import MEGAPIXELS, Photos
+from benchmarks.results import Row
+
+MODEL = "small"
+_SIZE, _QUICK_SIZE = "12 MP 4:3", "0.3 MP"
+_TOGETHER = 8  # JPEG files in one call
+_BUDGET = 10**9
+_INPUT = (4, 3, 518, 686)
+
+#: Gives what the way makes, on the host or on the device; done when it returns.
+Way = Callable[[], NDArray[Any] | Tensor]
+
+
+def compared(
+    clock: Clock, stage: str, ways: dict[str, Way], scale: float | FloatArray = 1.0
+) -> Iterator[Row]:
+    """A row for each way; results times ``scale`` are levels of 255."""
+    expected: NDArray[Any] | None = None
+    for name, way in ways.items():
+        row: Row = {"stage": stage, "way": name}
+        with failing_into(row):
+            got = on_host(way()).astype(np.float32) * scale
+            row["ms"] = 1000 * clock.seconds_of(way)
+            if expected is None:
+                expected = got
+            elif got.shape == expected.shape:
+                off = np.abs(got - expected)
+                row |= {
+                    "mean": float(off.mean()),
+                    "99.9 %": float(np.percentile(off, 99.9)),
+                    "largest": float(off.max()),
+                }
+        yield row
+
+
+def enlarging(clock: Clock, disparity: Tensor, size: tuple[int, int]) -> Iterator[Row]:
+    """From a map [h, w] float32 on the device to [height, width] uint8 on the host."""
+    width, height = size
+    # Made once: to pin memory takes longer than to copy it.
+    levels = torch.empty(height, width, dtype=torch.uint8, pin_memory=clock.is_cuda)
+
+    def on_device() -> NDArray[Any]:
+        (full,) = F.interpolate(disparity[None, None], (height, width), mode="bicubic")[0]
+        low, high = full.aminmax()
+        full.sub_(low).mul_(255 / (high - low)).round_()
+        levels.copy_(full.to(torch.uint8), non_blocking=True)
+        clock.wait()
+        return levels.numpy()
+
+    ways: dict[str, Way] = {
+        "cv2 on the host": lambda: DepthAnything.finish(disparity.cpu().numpy(), width, height),
+        "torch on the device": on_device,
+    }
+    return compared(clock, "enlarge, spread, quantise", ways)
+
+
+def decoding(clock: Clock, photo: bytes) -> Iterator[Row]:
+    """From a JPEG file to pixels [3, height, width] uint8."""
+    # One that may be written to, as torch wants it.
+    file = torch.frombuffer(bytearray(photo), dtype=torch.uint8)
+
+    def whole() -> NDArray[Any]:
+        return np.asarray(decode(io.BytesIO(photo), _BUDGET).image).transpose(2, 0, 1)
+
+    def reduced() -> NDArray[Any]:
+        return np.asarray(decode(io.BytesIO(photo), _BUDGET, DepthAnything.enough).image)
+
+    def on_device(count: int) -> Tensor:
+        first: Tensor = decode_jpeg([file] * count, ImageReadMode.RGB, device=clock.device)[0]
+        clock.wait()
+        return first
+
+    ways: dict[str, Way] = {
+        "Pillow, full": whole,
+        "Pillow, reduced": reduced,
+        "nvJPEG": partial(on_device, 1),
+        f"nvJPEG, {_TOGETHER} at once": partial(on_device, _TOGETHER),
+    }
+    for row in compared(clock, "decode", ways):
+        if str(row["way"]).endswith("at once") and isinstance(row["ms"], float):
+            row["ms"] /= _TOGETHER
+        yield row
+
+
+def preparing(clock: Clock, photo: bytes) -> Iterator[Row]:
+    """From a JPEG file to the network's input [3, h, w] float32, on the device."""
+    file = torch.frombuffer(bytearray(photo), dtype=torch.uint8)
+    mean, std = (
+        torch.from_numpy(each).to(clock.device)[:, None, None] * 255 for each in (MEAN, STD)
+    )
+
+    def by_host(enough: Enough) -> Tensor:
+        picture = decode(io.BytesIO(photo), _BUDGET, enough)
+        inputs = torch.from_numpy(DepthAnything.prepare(picture)).to(clock.device)
+        clock.wait()
+        return inputs
+
+    def by_device() -> Tensor:
+        pixels = decode_jpeg(file, ImageReadMode.RGB, device=clock.device)
+        columns, rows = input_size(pixels.shape[2], pixels.shape[1])
+        small = F.interpolate(
+            pixels[None].float(), (rows, columns), mode="bicubic", antialias=True
+        )[0]
+        # Pillow's pixels are whole numbers, too.
+        inputs = (small.round_().clamp_(0, 255) - mean) / std
+        clock.wait()
+        return inputs
+
+    ways: dict[str, Way] = {
+        "Pillow, full": partial(by_host, in_full),
+        "Pillow, reduced (the service)": partial(by_host, DepthAnything.enough),
+        "nvJPEG, resized on the device": by_device,
+    }
+    return compared(clock, "decode and prepare", ways, scale=255 * STD[:, None, None])
+
+
+def copies(clock: Clock, size: tuple[int, int]) -> Iterator[Row]:
+    """A batch to the device, and a map of this width and height to the host."""
+    batch = torch.randn(_INPUT)
+    levels = torch.randint(256, size[::-1], dtype=torch.uint8, device=clock.device)
+    there = torch.empty_like(batch, device=clock.device)
+    for stage, tensor, ways in (
+        ("a batch to the device", batch, _there(clock, batch, there)),
+        ("a map to the host", levels, _back(clock, levels)),
+    ):
+        for row in compared(clock, stage, ways):
+            if isinstance(row["ms"], float):
+                row["GB/s"] = tensor.nbytes / row["ms"] / 1e6
+            yield row
+
+
+def _there(clock: Clock, batch: Tensor, there: Tensor) -> dict[str, Way]:
+    pinned = torch.empty_like(batch, pin_memory=True)
+
+    def copied(prepare: Callable[[], Tensor]) -> Tensor:
+        there.copy_(prepare(), non_blocking=True)
+        clock.wait()
+        return there
+
+    return {
+        "pageable": lambda: copied(lambda: batch),
+        "pinned anew (the service)": lambda: copied(batch.pin_memory),
+        "through memory that is pinned": lambda: copied(lambda: pinned.copy_(batch)),
+        "from memory that is pinned": lambda: copied(lambda: pinned),
+    }
+
+
+def _back(clock: Clock, levels: Tensor) -> dict[str, Way]:
+    landing = torch.empty(levels.shape, dtype=levels.dtype, pin_memory=True)
+
+    def pinned() -> Tensor:
+        landing.copy_(levels, non_blocking=True)
+        clock.wait()
+        return landing
+
+    return {"pageable": levels.cpu, "to memory that is pinned": pinned}
+
+
+def main() -> None:
+    """Entry point."""
+    parser = arguments("What stands around the network.")
+    parser.add_argument("--cache", type=Path, required=True, help="made by benchmarks.checkpoints")
+    options = parser.parse_args()
+    check_device(options.device)
+    clock = Clock(options.device, options.quick)
+    size = MEGAPIXELS[_QUICK_SIZE if options.quick else _SIZE]
+    photo = Photos(size).next()
+    model = load(options.cache, MODEL, "fp32", str(clock.device))
+    assert isinstance(model, DepthAnything)
+    inputs = model.prepare(decode(io.BytesIO(photo), _BUDGET))
+    disparity = torch.from_numpy(model.infer(inputs[None])[0]).to(clock.device)
+    with torch.inference_mode():
+        for stage in (
+            enlarging(clock, disparity, size),
+            decoding(clock, photo),
+            preparing(clock, photo),
+        ):
+            for row in stage:
+                emit("stages", row)
+        if not clock.is_cuda:
+            emit("copies", {"stage": "all", "ms": NO_CUDA})
+            return
+        for row in copies(clock, size):
+            emit("copies", row)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Ways to run a network of torch on a batch [n, 3, h, w] float32 of the host.
+
+Each makes ready what it needs, and gives what is then called again and again. All run under
+``torch.inference_mode()``, as in the service.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from app.engines.base import FloatArray
+from app.engines.torch_engine import TorchNetwork
+from app.memory import usable_cores
+from app.models.base import Model
+from app.models.registry import FAMILIES
+from app.models.store import find
+from benchmarks.gpu.ceilings import KINDS
+from config.settings import Settings
+from config.values import Precision
+
+_WARM_UPS = 3  # before a capture, as torch's notes on CUDA graphs want it
+
+#: Outputs [n, ...], an array of the host or a tensor of the device.
+Work = Callable[[], Any]
+
+
+def load(cache: Path, key: str, precision: Precision, device: str) -> Model:
+    """A model on a device as the service brings it there, but not warmed up."""
+    (spec,) = [spec for spec in Settings().table().model if spec.key == key]
+    family = FAMILIES[spec.family]
+    checkpoint = find(spec, family.FILES, cache)
+    assert checkpoint is not None, f"{key} is not in {cache}"
+    network = TorchNetwork(family.module(spec, checkpoint), precision, usable_cores())
+    network.to_device(device)
+    return family(spec, checkpoint, network)
+
+
+def as_service(network: TorchNetwork, batch: FloatArray) -> Work:
+    """From an array of the host to an array of the host."""
+    return partial(network.infer, batch)
+
+
+def eager(network: TorchNetwork, batch: FloatArray) -> Work:
+    """Without copies: the input is on the device, and the output stays there."""
+    return partial(network._module, _on_device(network, batch))
+
+
+def graph(network: TorchNetwork, batch: FloatArray) -> Work:
+    """All kernels as one CUDA graph, launched at once."""
+    return _captured(network._module, _on_device(network, batch))
+
+
+def tuned_graph(network: TorchNetwork, batch: FloatArray) -> Work:
+    """The same, after cuDNN has tried which of its convolutions is the fastest."""
+    torch.backends.cudnn.benchmark = True
+    try:
+        return graph(network, batch)
+    finally:
+        torch.backends.cudnn.benchmark = False
+
+
+def compiled(network: TorchNetwork, batch: FloatArray) -> Work:
+    """Inductor's kernels for this one shape, as one CUDA graph.
+
+    That is torch.compile's "reduce-overhead" with a capture of our own: torch's belongs to the
+    thread that made it (pytorch issue 123177), and the service runs on threads.
+    """
+    torch.compiler.reset()
+    return _captured(torch.compile(network._module, dynamic=False), _on_device(network, batch))
+
+
+WAYS: dict[str, Callable[[TorchNetwork, FloatArray], Work]] = {
+    "service, with copies": as_service,
+    "eager": eager,
+    "CUDA graph": graph,
+    "CUDA graph, cuDNN tuned": tuned_graph,
+    "compiled, CUDA graph": compiled,
+}
+CUDA_ONLY = (graph, tuned_graph, compiled)
+
+
+def _on_device(network: TorchNetwork, batch: FloatArray) -> Tensor:
+    """As ``TorchNetwork.infer`` hands it to the module."""
+    dtype, _ = KINDS[network.precision]
+    pixels = torch.from_numpy(batch).to(network.device, dtype)
+    if network.precision == "fp32":
+        return pixels
+    return pixels.contiguous(memory_format=torch.channels_last)
+
+
+def _captured(run: Callable[[Tensor], Tensor], pixels: Tensor) -> Work:
+    """https://docs.pytorch.org/docs/stable/notes/cuda.html, "CUDA Graphs"."""
+    side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(_WARM_UPS):
+            run(pixels)
+    torch.cuda.current_stream().wait_stream(side)
+    recorded = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(recorded):
+        outputs = run(pixels)
+    return partial(_replayed, recorded, (run, pixels), outputs)
+
+
+def _replayed(recorded: torch.cuda.CUDAGraph, _read: object, outputs: Tensor) -> Tensor:
+    """The graph knows only addresses: what it reads must stay."""
+    recorded.replay()
+    return outputs

@@ -1,0 +1,40 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""How much answers may differ, as promised for full-size weights (docs/performance.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from config.values import Precision
+
+COSINE: dict[Precision, float] = {"fp16": 0.9999, "bf16": 0.999}
+
+
+def off(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[Any]:
+    """Difference of two maps in levels."""
+    return np.abs(one.astype(int) - other)
+
+
+def check_maps(got: Iterable[NDArray[np.uint8]], expected: Iterable[NDArray[np.uint8]]) -> None:
+    """Each like its own, and in this order: like no other."""
+    ours, theirs = list(got), list(expected)
+    for place, one in enumerate(ours):
+        difference = off(one, theirs[place])
+        assert difference.mean() <= 1.0
+        assert np.percentile(difference, 99.9) <= 8
+        means = [off(one, other).mean() for other in theirs]
+        assert int(np.argmin(means)) == place
+
+
+def check_vectors(
+    got: Iterable[NDArray[np.float32]], expected: Iterable[NDArray[np.float32]], cosine: float
+) -> None:
+    """Vectors of length 1: each like its own, and in this order: like no other."""
+    similarity = np.stack(list(got)) @ np.stack(list(expected)).T
+    assert (similarity.argmax(axis=1) == np.arange(len(similarity))).all()
+    assert np.diag(similarity).min() >= cosine

@@ -1,0 +1,71 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""On a machine with an accelerator: what the service says of it, and two batches at a time."""
+
+from __future__ import annotations
+
+import io
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from app import create_app
+from app.runtime import Runtime
+from config.settings import Settings
+from tests.gpu.agreement import COSINE, check_maps, check_vectors
+from tests.pictures import encoded, picture
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA or ROCm device here"),
+]
+ROUNDS = 6
+
+
+@pytest.fixture
+def settings(hub: Path) -> Settings:
+    return Settings(hf_hub_cache=hub, hf_hub_offline=True, image_embedder_concurrency=2)
+
+
+def test_health_names_engine_precision_and_device(runtime: Runtime, settings: Settings) -> None:
+    client = create_app(settings, runtime).test_client()
+    for key in ("small", "ViT-B-16"):
+        runtime.operations.load(runtime.registry.get(key), "gpu", lambda: None)
+    health: dict[str, Any] = client.get("/health").get_json()
+    assert (health["engine"], health["precision"]) == ("torch", "fp16")
+    assert health["device"]["type"].startswith("cuda")
+    loaded = [each for each in health["models"] if each["loaded"]]
+    assert {each["name"] for each in loaded} == {"small", "ViT-B-16"}
+    assert {(each["engine"], each["precision"]) for each in loaded} == {("torch", "fp16")}
+
+
+def test_two_device_threads_at_once_give_right_answers(runtime: Runtime) -> None:
+    depth, clip = (runtime.registry.get(key) for key in ("small", "ViT-B-16"))
+    # Two shapes of maps, so that batches of both run side by side.
+    sizes = [(320, 240), (240, 320), (320, 240), (240, 320)]
+    photos = [encoded(picture(*size, seed)) for seed, size in enumerate(sizes)]
+
+    def map_of(photo: bytes) -> NDArray[np.uint8]:
+        png = runtime.pipeline.depth(io.BytesIO(photo), depth).png
+        return np.asarray(Image.open(io.BytesIO(png)).resize((320, 320)))
+
+    def vector_of(photo: bytes) -> NDArray[np.float32]:
+        found = runtime.pipeline.embed(
+            [io.BytesIO(photo)], clip, normalize=True, image_size=None
+        ).vectors[0]
+        assert isinstance(found, np.ndarray)
+        return found
+
+    maps, vectors = [map_of(photo) for photo in photos], [vector_of(photo) for photo in photos]
+    with ThreadPoolExecutor(16) as pool:
+        many_maps = pool.map(map_of, photos * ROUNDS)
+        many_vectors = pool.map(vector_of, photos * ROUNDS)
+        for _ in range(ROUNDS):
+            check_maps([next(many_maps) for _ in photos], maps)
+            check_vectors([next(many_vectors) for _ in photos], vectors, COSINE["fp16"])
