@@ -64,6 +64,7 @@ def forget_mapped(folder: Path) -> None:
 
     They are read from the file again where they are needed after all (madvise(2), MADV_DONTNEED).
     """
+    folder = folder.resolve()  # as the kernel names it
     try:
         lines = Path("/proc/self/maps").read_text().splitlines()
     except OSError:

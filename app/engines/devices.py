@@ -13,8 +13,10 @@ from typing import Literal
 from app.engines import openvino_engine
 from app.engines.base import LoadError
 
-# What the drivers put there; to ask them would make a context, which no fork survives.
-_DRIVER_NODES = ("nvidia[0-9]*", "nvidiactl", "dxg", "kfd")
+# What drivers put there, by build of torch; to ask them would make a context, which no fork
+# survives. The nodes below /dev may come only with the first use, the module is there before.
+_CUDA_SIGNS = ("/dev/nvidiactl", "/dev/dxg", "/proc/driver/nvidia/version", "/sys/module/nvidia")
+_ROCM_SIGNS = ("/dev/kfd",)
 # In the messages of torch, its CUDA libraries, and OpenCL below OpenVINO.
 _NO_MEMORY = (
     "not enough memory",
@@ -97,7 +99,11 @@ def _may_have_gpu() -> bool:
         build = version("torch")
     except PackageNotFoundError:
         return False
-    return "xpu" in build or any(any(Path("/dev").glob(node)) for node in _DRIVER_NODES)
+    if "xpu" in build:
+        return True
+    if "cpu" in build:
+        return False
+    return any(Path(sign).exists() for sign in (_ROCM_SIGNS if "rocm" in build else _CUDA_SIGNS))
 
 
 def _resolve_openvino(setting: str) -> Device:

@@ -58,7 +58,9 @@ class TorchNetwork(Network):
         self._cast(device)
         self._module = self._module.to(device)
         self.device = device
-        if device == "cpu" and self.precision == "fp32":
+        if device != "cpu":
+            torch.set_float32_matmul_precision("highest")  # it would mean TF32 there
+        elif self.precision == "fp32":
             _choose_fp32_matmul()
 
     def infer(self, batch: FloatArray) -> FloatArray:

@@ -8,22 +8,26 @@ output where the checkpoint is at fault.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import sys
 import tempfile
 import threading
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 from app.engines import converted
 from app.engines.base import LoadError
 from app.engines.openvino_engine import import_openvino
-from app.models.conversions import REFUSED, Job
+from app.models.conversions import FAILED, REFUSED, Job
 from app.models.registry import FAMILIES
 from app.models.store import Checkpoint
 from config.logging import configure_logging
-from config.settings import load_settings_or_exit
+from config.settings import SettingsError, load_settings
+
+log = logging.getLogger("twinlens.conversion")
 
 # Images, channels, rows and columns of the trace's input, where a family leaves them open.
 _EXAMPLE = (1, 3, 70, 98)
@@ -32,7 +36,8 @@ _EXAMPLE = (1, 3, 70, 98)
 def main() -> None:
     """Entry point."""
     job, life = Job.model_validate_json(sys.argv[1]), int(sys.argv[2])
-    configure_logging(load_settings_or_exit())
+    with suppress(SettingsError):  # the service runs on those that it began with
+        configure_logging(load_settings())
     threading.Thread(target=_end_with_the_service, args=(life,), daemon=True).start()
     os.nice(5)  # who has a model already is served first
     # Tracing warns of every branch that depends on a shape; those are dealt with.
@@ -42,6 +47,10 @@ def main() -> None:
     except LoadError as error:
         print(error)
         raise SystemExit(REFUSED) from None
+    except Exception as error:  # torch and OpenVINO raise many kinds
+        log.exception("the conversion of %s failed", job.spec.key)
+        print(f"its conversion failed ({getattr(error, 'strerror', None) or 'see the log'})")
+        raise SystemExit(FAILED) from None
 
 
 def convert(job: Job) -> None:

@@ -13,11 +13,14 @@ import logging
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
 from pydantic import BaseModel
 
+from app import memory
 from app.engines import converted
 from app.engines.base import EngineUnavailable, LoadError
 from app.models.base import Model
@@ -30,8 +33,13 @@ _PROJECT = Path(__file__).resolve().parents[2]
 # Of the way a network is converted; the next number makes all caches anew.
 _RECIPE = 1
 _LIBRARIES = ("openvino", "torch", "transformers", "open-clip-torch")
-#: exit status of the process where the checkpoint is at fault; its output says why
-REFUSED = 3
+#: exit status of the process where the checkpoint is at fault, or this machine: the last line of
+#: its output says why
+REFUSED, FAILED = 3, 4
+# A process that traces a network holds it several times over; measured with ViT-L-14: 2.6 times.
+_MEMORY_FACTOR = 3
+# After a failure; each further one doubles it.
+_PAUSE_SECONDS = 60.0
 
 
 class Job(BaseModel):
@@ -59,6 +67,8 @@ class Conversions:
         """
         self._half = half
         self._life = life
+        #: what failed, why, until when nobody tries again (monotonic seconds), and how long that is
+        self._failures: dict[Path, tuple[LoadError, float, float]] = {}
 
     def find(self, family: type[Model], spec: ModelSpec, checkpoint: Checkpoint) -> Path | None:
         """The folder of the converted model, if there is one that is whole."""
@@ -77,10 +87,14 @@ class Conversions:
             return found
         try:
             job = self.job(family, spec, checkpoint)
-            with converted.alone(job.target.parent) as lock:
+            self._look_at_failures(job)
+            # One at a time for the whole cache, since each takes much memory.
+            with converted.alone(_repository(checkpoint).parent) as lock:
                 found = self.find(family, spec, checkpoint)  # another process may have been faster
                 if found is None:
-                    self._convert(job, lock)
+                    with self._remembering(job):
+                        _check_memory(family.size(checkpoint))
+                        self._convert(job, lock)
                     found = self.find(family, spec, checkpoint)
         except OSError as error:
             raise EngineUnavailable(
@@ -89,6 +103,14 @@ class Conversions:
         if found is None:
             raise EngineUnavailable("its converted form vanished")
         return found
+
+    def can_store(self, checkpoint: Checkpoint) -> bool:
+        """Whether there is a place for a converted model."""
+        try:
+            converted.writable(_repository(checkpoint))
+        except OSError:
+            return False
+        return True
 
     def job(self, family: type[Model], spec: ModelSpec, checkpoint: Checkpoint) -> Job:
         """What the process has to do for a model. Raises OSError: there is no place for it."""
@@ -101,6 +123,22 @@ class Conversions:
             target=converted.writable(_repository(checkpoint)) / self._name(basis),
             basis=basis,
         )
+
+    def _look_at_failures(self, job: Job) -> None:
+        if job.target in self._failures:
+            error, until, _ = self._failures[job.target]
+            if time.monotonic() < until:
+                raise type(error)(str(error))
+
+    @contextmanager
+    def _remembering(self, job: Job) -> Iterator[None]:
+        try:
+            yield
+        except LoadError as error:
+            *_, pause = self._failures.get(job.target, (error, 0.0, _PAUSE_SECONDS / 2))
+            kept = type(error)(str(error))  # without its traceback
+            self._failures[job.target] = kept, time.monotonic() + 2 * pause, 2 * pause
+            raise
 
     def _name(self, basis: str) -> str:
         return converted.name_for(basis, "half" if self._half else "full")
@@ -125,21 +163,32 @@ class Conversions:
             check=False,
             text=True,
         )
-        if process.returncode == REFUSED:
-            raise LoadError(process.stdout.strip().splitlines()[-1])
+        if process.returncode in (REFUSED, FAILED):
+            kind = LoadError if process.returncode == REFUSED else EngineUnavailable
+            raise kind(process.stdout.strip().splitlines()[-1])
         if process.returncode != 0:
             raise EngineUnavailable(f"its conversion failed (status {process.returncode})")
         log.info("%s is converted after %.1f s", job.spec.key, time.monotonic() - began)
 
 
+def _check_memory(weights: int) -> None:
+    need, free = _MEMORY_FACTOR * weights, memory.free("cpu")
+    if free < need:
+        raise EngineUnavailable(
+            f"its conversion needs {need // 2**20} MB of memory and {free // 2**20} MB are free"
+        )
+
+
 def _basis(family: type[Model], spec: ModelSpec, checkpoint: Checkpoint) -> str:
     """All that a converted model is made from but the variant of it."""
-    weights = (checkpoint.path / family.FILES[-1]).stat()
+    weights = checkpoint.path / family.FILES[-1]
+    # In the hub's cache it is a link to a file that bears its hash, which a copy keeps.
+    identity = weights.resolve().name if weights.is_symlink() else weights.stat().st_mtime_ns
     parts = (
         f"recipe {_RECIPE}",
         *(f"{name} {version(name)}" for name in _LIBRARIES),
         f"{spec.family} {spec.dims} {spec.image_size} {spec.activation}",
-        f"{checkpoint.revision} {weights.st_size} {weights.st_mtime_ns}",
+        f"{checkpoint.revision} {weights.stat().st_size} {identity}",
     )
     return ", ".join(parts)
 

@@ -40,18 +40,29 @@ class Loader:
     @classmethod
     def from_settings(cls, settings: Settings, threads: int, life: int) -> Self:
         """As the settings want it; for ``threads`` and ``life`` see here and ``Conversions``."""
+        engine, device = settings.engine, settings.device
+        if device.startswith("openvino"):
+            engine = "openvino"
+        elif engine == "openvino" and device == "auto":
+            device = "cpu"  # its GPUs are taken by name only
         return cls(
-            settings.engine,
+            engine,
             settings.precision,
-            # Its GPUs are taken by name only.
-            "cpu"
-            if (settings.engine, settings.device) == ("openvino", "auto")
-            else settings.device,
+            device,
             threads,
             settings.image_embedder_concurrency,
             # Exact weights only where exact arithmetic was asked for.
             Conversions(half=settings.precision != "fp32", life=life),
         )
+
+    def suits(self, model: Model, device: str) -> bool:
+        """Whether a model in host memory is the right one to bring to a device."""
+        network = model.network
+        return network.engine == self.engine_on(device) and network.suits(device)
+
+    def gpu_setting(self) -> str:
+        """The value of DEVICE that looks for a GPU, for a client that wants one."""
+        return "openvino:AUTO" if self.engine == "openvino" else "auto"
 
     def makes_the_same_as(self, other: Loader) -> bool:
         """Whether models of the other are as good as its own."""
@@ -85,7 +96,11 @@ class Loader:
         family = FAMILIES[spec.family]
         if self.expected_engine() == "openvino":
             folder = self.conversions.find(family, spec, checkpoint)
-            return None if folder is None else self._openvino(spec, checkpoint, folder)
+            if folder is not None:
+                return self._openvino(spec, checkpoint, folder)
+            # Where it can never be converted torch will run it, see ``load``.
+            if self.engine != "auto" or self.conversions.can_store(checkpoint):
+                return None
         model = self._torch(spec, checkpoint)
         if devices.is_surely_cpu(self.device):
             assert isinstance(model.network, TorchNetwork)

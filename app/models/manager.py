@@ -192,7 +192,7 @@ class Manager:
     def _load_in_background(self, entry: Entry) -> Future[Model]:
         """The load that is under way, or a new one, in a thread that nobody has to wait for."""
         with self._counting:
-            if entry.under_way is None or entry.under_way.done():
+            if entry.under_way is None:
                 entry.under_way = Future()
                 thread = threading.Thread(
                     target=self._ready, args=(entry, entry.under_way), name="load", daemon=True
@@ -215,12 +215,16 @@ class Manager:
             result.set_exception(not_available(entry.spec, error))
         except Exception as error:
             result.set_exception(error)
+        with self._counting:  # who waits has it; kept here it would outlive an unload
+            entry.under_way = None
 
     def _target(self, wanted: Wanted) -> Device:
         if wanted == "cpu":
             return resolve("cpu")
         own = self.device()
-        return own if own.is_gpu or wanted == "auto" else resolve("auto", self.worker)
+        if own.is_gpu or wanted == "auto":
+            return own
+        return resolve(self._loader.gpu_setting(), self.worker)
 
     def _bring(self, entry: Entry, target: Device) -> Model:
         """Load and warm the model on a device. Raises LoadError."""
@@ -233,10 +237,10 @@ class Manager:
                 if checkpoint is None:
                     raise LoadError("its weights are not on disk")
                 # A host copy can be moved as it is; one that is in use on a device cannot, nor
-                # one whose file was replaced, nor one that was made for another device.
+                # one whose file was replaced.
                 model = entry.model if entry.device is None else None
                 if model is not None and (
-                    model.checkpoint != checkpoint or not model.network.suits(target.type)
+                    model.checkpoint != checkpoint or not self._loader.suits(model, target.type)
                 ):
                     model = None
                 need = FAMILIES[entry.spec.family].size(checkpoint)

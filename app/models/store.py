@@ -8,6 +8,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.engines import converted
 from config.models import ModelSpec
 
 
@@ -49,5 +50,7 @@ def delete(spec: ModelSpec, cache: Path) -> None:
         folder.unlink()
     elif folder.exists():
         shutil.rmtree(folder)  # removes links, never what they point to
+    for place in converted.places(folder):  # also one that does not lie in the folder
+        shutil.rmtree(place, ignore_errors=True)
     # The hub client's lock files, one folder a repository.
     shutil.rmtree(cache / ".locks" / folder.name, ignore_errors=True)

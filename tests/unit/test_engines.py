@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import os
-import shutil
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -15,19 +15,19 @@ import pytest
 import torch
 
 from app.engines import devices, openvino_engine
-from app.engines.base import EngineUnavailable, LoadError
+from app.engines.base import LoadError
 from app.engines.devices import resolve
 from app.engines.torch_engine import TorchNetwork
 from app.models.conversions import Conversions
 from app.models.depth_anything import DepthAnything
 from app.models.loader import Loader
-from app.models.registry import FAMILIES
-from app.models.store import Checkpoint, find
+from app.models.store import find
 from benchmarks.models import load
 from config.settings import Settings, SettingsError, load_settings
 from config.values import EngineName, EngineSetting
 from tests.pictures import picture, upright
 
+SPEC = Settings().table().model[0]
 # Compiled once for all tests here.
 model_of = cache(load)
 # Nobody closes the other end: this process is the service.
@@ -144,6 +144,56 @@ def test_the_engine_of_a_device(
     assert loader(engine, setting).engine_on(device) == taken
 
 
+def test_a_driver_without_a_gpu_leaves_the_cpu_to_openvino(
+    hub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "_may_have_gpu", lambda: True)
+    checkpoint = find(SPEC, DepthAnything.FILES, hub)
+    assert checkpoint is not None
+    preloaded = loader().preload(SPEC, checkpoint)
+    assert preloaded is not None
+    assert preloaded.network.engine == "torch"
+    device = resolve("auto").type
+    assert loader().suits(preloaded, device) == (device != "cpu")
+    assert loader().load(SPEC, checkpoint, "cpu").network.engine == "openvino"
+
+
+@pytest.mark.parametrize(
+    ("environ", "engine", "device"),
+    [
+        ({"DEVICE": "openvino:CPU"}, "openvino", "openvino:CPU"),
+        ({"ENGINE": "openvino"}, "openvino", "cpu"),
+        ({}, "auto", "auto"),
+    ],
+)
+def test_what_settings_imply(environ: dict[str, str], engine: str, device: str) -> None:
+    made = Loader.from_settings(load_settings(environ), 1, LIFE)
+    assert (made.engine, made.device) == (engine, device)
+
+
+def test_nobody_is_told_of_a_conversion(hub: Path) -> None:
+    """The fixture has converted in this process."""
+    assert hub.is_dir()
+    assert sys.modules["openvino_telemetry"] is None
+
+
+def test_pages_of_the_file_are_given_back_also_through_a_link(hub: Path, tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(hub)
+    model = load(link, "ViT-L-14", "openvino", "bf16")
+
+    def resident() -> int:
+        kilobytes = 0
+        for part in Path("/proc/self/smaps").read_text().split("VmFlags")[:-1]:
+            if "vit_large" in part and "model.bin" in part:
+                kilobytes += int(part.split("Rss:")[1].split()[0])
+        return kilobytes
+
+    before = resident()
+    model.network.settle()
+    assert resident() < before
+
+
 def test_without_the_package_torch_takes_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(openvino_engine, "is_installed", lambda: False)
     assert loader().engine_on("cpu") == "torch"
@@ -175,7 +225,7 @@ def test_an_intel_gpu_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_where_no_gpu_can_be_nobody_asks_a_driver(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(devices, "_DRIVER_NODES", ())
+    monkeypatch.setattr(devices, "_CUDA_SIGNS", ())
     monkeypatch.setattr(torch.cuda, "is_available", lambda: pytest.fail("a driver was asked"))
     assert resolve("auto").type == "cpu"
 
@@ -193,123 +243,3 @@ def test_where_no_gpu_can_be_nobody_asks_a_driver(monkeypatch: pytest.MonkeyPatc
 def test_settings_that_contradict_each_other(environ: dict[str, str], words: str) -> None:
     with pytest.raises(SettingsError, match=words):
         load_settings(environ)
-
-
-# -- conversions ----------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def copy(hub: Path, tmp_path: Path) -> tuple[Checkpoint, Conversions]:
-    """A checkpoint of our own, with its converted model."""
-    spec = Settings().table().model[0]
-    folder = f"models--{spec.hub_id.replace('/', '--')}"
-    shutil.copytree(hub / folder, tmp_path / folder, symlinks=True)
-    checkpoint = find(spec, DepthAnything.FILES, tmp_path)
-    assert checkpoint is not None
-    return checkpoint, Conversions(half=True, life=LIFE)
-
-
-SPEC = Settings().table().model[0]
-
-
-def test_what_was_converted_is_found(copy: tuple[Checkpoint, Conversions]) -> None:
-    checkpoint, conversions = copy
-    folder = conversions.find(DepthAnything, SPEC, checkpoint)
-    assert folder is not None
-    assert folder.is_relative_to(checkpoint.path.parents[1])
-    assert conversions.bring(DepthAnything, SPEC, checkpoint) == folder
-    assert Conversions(half=False, life=LIFE).find(DepthAnything, SPEC, checkpoint) != folder
-
-
-@pytest.mark.parametrize("damage", ["cut", "flipped", "gone", "no manifest", "empty"])
-def test_damage_is_seen(copy: tuple[Checkpoint, Conversions], damage: str) -> None:
-    checkpoint, conversions = copy
-    folder = conversions.find(DepthAnything, SPEC, checkpoint)
-    assert folder is not None
-    weights = folder / "model.bin"
-    data = bytearray(weights.read_bytes())
-    match damage:
-        case "cut":
-            weights.write_bytes(data[:-10])
-        case "flipped":
-            data[len(data) // 2] ^= 1
-            weights.write_bytes(data)
-        case "gone":
-            weights.unlink()
-        case "no manifest":
-            (folder / "manifest.json").unlink()
-        case "empty":
-            (folder / "manifest.json").write_bytes(b"")
-    assert conversions.find(DepthAnything, SPEC, checkpoint) is None
-
-
-def test_another_checkpoint_needs_another_conversion(
-    copy: tuple[Checkpoint, Conversions],
-) -> None:
-    checkpoint, conversions = copy
-    other = Checkpoint(checkpoint.path, "another revision")
-    assert conversions.find(DepthAnything, SPEC, other) is None
-    weights = (checkpoint.path / DepthAnything.FILES[-1]).resolve()
-    weights.write_bytes(weights.read_bytes())  # the same name, another time
-    assert conversions.find(DepthAnything, SPEC, checkpoint) is None
-
-
-def test_it_is_made_anew_and_what_is_out_of_date_goes(
-    copy: tuple[Checkpoint, Conversions],
-) -> None:
-    checkpoint, conversions = copy
-    folder = conversions.find(DepthAnything, SPEC, checkpoint)
-    assert folder is not None
-    (folder / "model.bin").write_bytes(b"damaged")
-    old = folder.with_name("openvino-0123456789abcdef")
-    shutil.copytree(folder, old)
-    manifest = (old / "manifest.json").read_text()
-    (old / "manifest.json").write_text(manifest.replace("openvino 20", "openvino 19"))
-    (folder.parent / "tmpleft").mkdir()
-    assert conversions.bring(DepthAnything, SPEC, checkpoint) == folder
-    assert conversions.find(DepthAnything, SPEC, checkpoint) == folder
-    left = {each.name for each in folder.parent.iterdir()}
-    assert folder.name in left
-    assert not {old.name, "tmpleft"} & left
-
-
-def test_a_checkpoint_that_is_refused_says_why(copy: tuple[Checkpoint, Conversions]) -> None:
-    checkpoint, conversions = copy
-    weights = (checkpoint.path / DepthAnything.FILES[-1]).resolve()
-    weights.write_bytes(weights.read_bytes()[:5000])
-    with pytest.raises(LoadError, match="damaged or not a Depth Anything model") as error:
-        conversions.bring(DepthAnything, SPEC, checkpoint)
-    assert not isinstance(error.value, EngineUnavailable)
-    assert str(checkpoint.path) not in str(error.value)
-
-
-def test_a_cache_that_cannot_be_written(
-    copy: tuple[Checkpoint, Conversions], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    checkpoint, conversions = copy
-    beside = checkpoint.path.parents[1] / "twinlens"
-    shutil.rmtree(beside)
-    beside.touch()  # no folder can be made there, whoever asks
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
-    folder = conversions.bring(DepthAnything, SPEC, checkpoint)
-    assert folder.is_relative_to(tmp_path / "home")
-    assert conversions.find(DepthAnything, SPEC, checkpoint) == folder
-
-
-def test_torch_where_nothing_can_be_stored(
-    copy: tuple[Checkpoint, Conversions], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    checkpoint, _ = copy
-    for place in (checkpoint.path.parents[1] / "twinlens", tmp_path / "home"):
-        shutil.rmtree(place, ignore_errors=True)
-        place.touch()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
-    assert loader().load(SPEC, checkpoint, "cpu").network.engine == "torch"
-    with pytest.raises(EngineUnavailable, match="cannot be stored"):
-        loader("openvino").load(SPEC, checkpoint, "cpu")
-
-
-def test_every_family_can_be_converted() -> None:
-    for spec in Settings().table().model:
-        shape = FAMILIES[spec.family].input_shape(spec)
-        assert shape[:2] == (None, 3)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ class SlowLoader(Loader):
 
 
 def loader(kind: type[Loader], device: str = "cpu") -> Loader:
-    return kind("auto", "auto", device, 1, 1, Conversions(half=True, life=0))
+    return kind("torch", "auto", device, 1, 1, Conversions(half=True, life=0))
 
 
 @pytest.fixture
@@ -108,6 +109,14 @@ def test_a_preloaded_model_is_not_loaded_again(
     with manager.lease(specs[0]):
         pass
     assert SlowLoader.loads == 1
+
+
+def test_an_unload_leaves_nothing_behind(manager: Manager, specs: tuple[ModelSpec, ...]) -> None:
+    with manager.lease(specs[0]) as model:
+        kept = weakref.ref(model)
+    del model
+    manager.unload(specs[0])
+    assert kept() is None
 
 
 def test_a_failure_is_remembered_for_a_while(

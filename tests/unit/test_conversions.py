@@ -1,0 +1,170 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Converted models on disk: found, seen to be damaged, made anew, kept where there is a place."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from app import memory
+from app.engines.base import EngineUnavailable, LoadError
+from app.models.conversions import Conversions
+from app.models.depth_anything import DepthAnything
+from app.models.loader import Loader
+from app.models.registry import FAMILIES
+from app.models.store import Checkpoint, find
+from config.settings import Settings
+from config.values import EngineSetting
+
+# Nobody closes the other end: this process is the service.
+LIFE, _ = os.pipe()
+SPEC = Settings().table().model[0]
+
+
+def loader(engine: EngineSetting) -> Loader:
+    return Loader(engine, "auto", "cpu", 1, 1, Conversions(half=True, life=LIFE))
+
+
+@pytest.fixture
+def copy(hub: Path, tmp_path: Path) -> tuple[Checkpoint, Conversions]:
+    """A checkpoint of our own, with its converted model."""
+    folder = f"models--{SPEC.hub_id.replace('/', '--')}"
+    shutil.copytree(hub / folder, tmp_path / folder, symlinks=True)
+    checkpoint = find(SPEC, DepthAnything.FILES, tmp_path)
+    assert checkpoint is not None
+    return checkpoint, Conversions(half=True, life=LIFE)
+
+
+def test_what_was_converted_is_found(copy: tuple[Checkpoint, Conversions]) -> None:
+    checkpoint, conversions = copy
+    folder = conversions.find(DepthAnything, SPEC, checkpoint)
+    assert folder is not None
+    assert folder.is_relative_to(checkpoint.path.parents[1])
+    assert conversions.bring(DepthAnything, SPEC, checkpoint) == folder
+    assert Conversions(half=False, life=LIFE).find(DepthAnything, SPEC, checkpoint) != folder
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "gone", "no manifest", "empty"])
+def test_damage_is_seen(copy: tuple[Checkpoint, Conversions], damage: str) -> None:
+    checkpoint, conversions = copy
+    folder = conversions.find(DepthAnything, SPEC, checkpoint)
+    assert folder is not None
+    weights = folder / "model.bin"
+    data = bytearray(weights.read_bytes())
+    match damage:
+        case "cut":
+            weights.write_bytes(data[:-10])
+        case "flipped":
+            data[len(data) // 2] ^= 1
+            weights.write_bytes(data)
+        case "gone":
+            weights.unlink()
+        case "no manifest":
+            (folder / "manifest.json").unlink()
+        case "empty":
+            (folder / "manifest.json").write_bytes(b"")
+    assert conversions.find(DepthAnything, SPEC, checkpoint) is None
+
+
+def test_another_checkpoint_needs_another_conversion(
+    copy: tuple[Checkpoint, Conversions],
+) -> None:
+    checkpoint, conversions = copy
+    other = Checkpoint(checkpoint.path, "another revision")
+    assert conversions.find(DepthAnything, SPEC, other) is None
+    weights = checkpoint.path / DepthAnything.FILES[-1]
+    content = weights.read_bytes()
+    weights.unlink()
+    weights.write_bytes(content)  # put there by hand, not by the hub's client
+    assert conversions.find(DepthAnything, SPEC, checkpoint) is None
+
+
+def test_it_is_made_anew_and_what_is_out_of_date_goes(
+    copy: tuple[Checkpoint, Conversions],
+) -> None:
+    checkpoint, conversions = copy
+    folder = conversions.find(DepthAnything, SPEC, checkpoint)
+    assert folder is not None
+    (folder / "model.bin").write_bytes(b"damaged")
+    old = folder.with_name("openvino-0123456789abcdef")
+    shutil.copytree(folder, old)
+    manifest = (old / "manifest.json").read_text()
+    (old / "manifest.json").write_text(manifest.replace("openvino 20", "openvino 19"))
+    (folder.parent / "tmpleft").mkdir()
+    assert conversions.bring(DepthAnything, SPEC, checkpoint) == folder
+    assert conversions.find(DepthAnything, SPEC, checkpoint) == folder
+    left = {each.name for each in folder.parent.iterdir()}
+    assert folder.name in left
+    assert not {old.name, "tmpleft"} & left
+
+
+def test_a_checkpoint_that_is_refused_says_why(copy: tuple[Checkpoint, Conversions]) -> None:
+    checkpoint, conversions = copy
+    weights = (checkpoint.path / DepthAnything.FILES[-1]).resolve()
+    weights.write_bytes(weights.read_bytes()[:5000])
+    with pytest.raises(LoadError, match="damaged") as error:
+        conversions.bring(DepthAnything, SPEC, checkpoint)
+    assert not isinstance(error.value, EngineUnavailable)
+    assert str(checkpoint.path) not in str(error.value)
+
+
+def test_what_failed_is_not_tried_again_at_once(
+    copy: tuple[Checkpoint, Conversions], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint, conversions = copy
+    weights = (checkpoint.path / DepthAnything.FILES[-1]).resolve()
+    shutil.rmtree(checkpoint.path.parents[1] / "twinlens")
+    monkeypatch.setattr(memory, "free", lambda _: 2 * weights.stat().st_size)
+    for _ in range(2):
+        with pytest.raises(EngineUnavailable, match=r"needs \d+ MB of memory and"):
+            conversions.bring(DepthAnything, SPEC, checkpoint)
+        monkeypatch.setattr(memory, "free", lambda _: pytest.fail("tried again"))
+
+
+def test_a_copy_takes_its_conversion_along(
+    copy: tuple[Checkpoint, Conversions], tmp_path: Path
+) -> None:
+    checkpoint, conversions = copy
+    repository = checkpoint.path.parents[1]
+    other = tmp_path / "elsewhere" / repository.name
+    shutil.copytree(repository, other, symlinks=True, copy_function=shutil.copyfile)
+    moved = Checkpoint(other / "snapshots" / checkpoint.path.name, checkpoint.revision)
+    folder = conversions.find(DepthAnything, SPEC, moved)
+    assert folder is not None
+    assert folder.is_relative_to(other)
+
+
+def test_a_cache_that_cannot_be_written(
+    copy: tuple[Checkpoint, Conversions], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint, conversions = copy
+    beside = checkpoint.path.parents[1] / "twinlens"
+    shutil.rmtree(beside)
+    beside.touch()  # no folder can be made there, whoever asks
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    folder = conversions.bring(DepthAnything, SPEC, checkpoint)
+    assert folder.is_relative_to(tmp_path / "home")
+    assert conversions.find(DepthAnything, SPEC, checkpoint) == folder
+
+
+def test_torch_where_nothing_can_be_stored(
+    copy: tuple[Checkpoint, Conversions], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint, _ = copy
+    for place in (checkpoint.path.parents[1] / "twinlens", tmp_path / "home"):
+        shutil.rmtree(place, ignore_errors=True)
+        place.touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    assert loader("auto").load(SPEC, checkpoint, "cpu").network.engine == "torch"
+    with pytest.raises(EngineUnavailable, match="cannot be stored"):
+        loader("openvino").load(SPEC, checkpoint, "cpu")
+
+
+def test_every_family_can_be_converted() -> None:
+    for spec in Settings().table().model:
+        shape = FAMILIES[spec.family].input_shape(spec)
+        assert shape[:2] == (None, 3)
