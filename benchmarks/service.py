@@ -131,8 +131,12 @@ class Service:
         self.wait_for("/ready", 200)
 
     def wait_until_warm(self) -> None:
-        """Until both default models are loaded; /ready stands for one of them."""
+        """Until both default models are loaded, or cannot be; /ready stands for one of them."""
         self.wait_until_ready()
-        if "depth" in self.environ.get("ENABLED_FAMILIES", "depth"):
-            while self.get("/health").json()["model_status"] != "loaded":
-                time.sleep(0.05)
+        end = time.monotonic() + START_SECONDS
+        while "depth" in self.environ.get("ENABLED_FAMILIES", "depth"):
+            if self.get("/health").json()["model_status"] in ("loaded", "unavailable"):
+                return
+            if time.monotonic() > end:
+                raise AssertionError(f"the depth model did not load:\n{self.text()}")
+            time.sleep(0.05)
