@@ -23,17 +23,10 @@ from app.engines.base import FloatArray
 from app.images import Enough, Picture, decode, in_full
 from app.models.clip import Clip
 from app.models.depth_anything import DepthAnything
+from benchmarks.inputs import SIZES
 from benchmarks.models import load
 from benchmarks.peak import photo
 
-SIZES = {
-    "12 MP 4:3": (4000, 3000),
-    "12 MP 3:4": (3000, 4000),
-    "24 MP 3:2": (6000, 4000),
-    "1920x1080": (1920, 1080),
-    "poster 1000x1500": (1000, 1500),
-    "poster 500x750": (500, 750),
-}
 REPEATS = 5
 
 

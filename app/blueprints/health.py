@@ -40,6 +40,7 @@ def health() -> ResponseReturnValue:
     service = runtime()
     settings = service.settings
     reason = "; ".join(service.reports.troubles())
+    statuses = service.reports.statuses()
     answer = jsonify(
         status="unhealthy" if reason else _status_word(),
         **({"reason": reason} if reason else {}),
@@ -49,8 +50,8 @@ def health() -> ResponseReturnValue:
         provider="local",
         default_model=settings.default_model,
         device=asdict(service.device()),
-        **_engine(),
-        models=[_describe(status) for status in service.reports.statuses()],
+        **_engine(statuses),
+        models=[_describe(status) for status in statuses],
         memory=asdict(service.reports.memory()),
         queue=asdict(service.waiting_room.figures()),
         version=VERSION,
@@ -109,10 +110,10 @@ def _describe(status: ModelStatus) -> dict[str, Any]:
     return described | {name: value for name, value in optional.items() if value is not None}
 
 
-def _engine() -> dict[str, str]:
+def _engine(statuses: list[ModelStatus]) -> dict[str, str]:
     """What runs the models: of the first that is loaded, else what is expected to."""
     service = runtime()
-    for status in service.reports.statuses():
+    for status in statuses:
         if status.engine and status.precision:
             return {"engine": status.engine, "precision": status.precision}
     return {"engine": service.loader.expected_engine(), "precision": service.settings.precision}

@@ -39,9 +39,9 @@ class Network(ABC):
         #: where it is, a name as in ``devices.Device.type``
         self.device = "cpu"
 
-    @abstractmethod
-    def suits(self, device: str) -> bool:
-        """Whether this host copy is the right one to bring to ``device``."""
+    def suits(self, device: str) -> bool:  # noqa: ARG002 - for engines that prepare for one
+        """Whether this host copy is right for ``device``, which is one of its engine's."""
+        return True
 
     @abstractmethod
     def to_device(self, device: str) -> None:

@@ -100,28 +100,35 @@ def publish(made: Path, target: Path, basis: str) -> None:
             os.fsync(file.fileno())
     made.chmod(0o755)
     for other in target.parent.iterdir():
-        if other == target or (other != made and _basis(other) != basis):
+        if other == target or (other != made and not _is_current(other, basis)):
             shutil.rmtree(other, ignore_errors=True)
     made.rename(target)
 
 
-def _basis(folder: Path) -> str | None:
+def _manifest(folder: Path) -> Manifest | None:
     try:
-        return Manifest.model_validate_json((folder / _MANIFEST).read_bytes()).basis
+        return Manifest.model_validate_json((folder / _MANIFEST).read_bytes())
     except (OSError, ValidationError):
         return None
 
 
+def _is_current(folder: Path, basis: str) -> bool:
+    manifest = _manifest(folder)
+    return manifest is not None and manifest.basis == basis
+
+
 def _is_whole(folder: Path) -> bool:
+    manifest = _manifest(folder)
+    if manifest is None or not manifest.files:
+        return False
     try:
-        manifest = Manifest.model_validate_json((folder / _MANIFEST).read_bytes())
         for name, (size, checksum) in manifest.files.items():
             path = folder / name
             if path.stat().st_size != size or _checksum(path) != checksum:
                 return False
-    except (OSError, ValidationError):
+    except OSError:
         return False
-    return bool(manifest.files)
+    return True
 
 
 def _checksum(path: Path) -> int:

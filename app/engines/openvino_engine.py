@@ -79,10 +79,6 @@ class OpenVinoNetwork(Network):
         except RuntimeError as error:
             raise EngineUnavailable("OpenVINO cannot read the converted model") from error
 
-    def suits(self, device: str) -> bool:
-        """See the base class."""
-        return device == "cpu" or device.startswith("openvino:")
-
     def to_device(self, device: str) -> None:
         """See the base class."""
         name = openvino_name(device)

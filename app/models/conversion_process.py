@@ -13,7 +13,6 @@ import os
 import shutil
 import sys
 import tempfile
-import threading
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -22,6 +21,7 @@ from app.engines import converted
 from app.engines.base import LoadError
 from app.engines.openvino_engine import import_openvino
 from app.models.conversions import FAILED, REFUSED, Job
+from app.models.lifeline import end_with_the_service
 from app.models.registry import FAMILIES
 from app.models.store import Checkpoint
 from config.logging import configure_logging
@@ -38,7 +38,7 @@ def main() -> None:
     job, life = Job.model_validate_json(sys.argv[1]), int(sys.argv[2])
     with suppress(SettingsError):  # the service runs on those that it began with
         configure_logging(load_settings())
-    threading.Thread(target=_end_with_the_service, args=(life,), daemon=True).start()
+    end_with_the_service(life)
     os.nice(5)  # who has a model already is served first
     # Tracing warns of every branch that depends on a shape; those are dealt with.
     warnings.simplefilter("ignore")
@@ -80,11 +80,6 @@ def convert(job: Job) -> None:
         converted.publish(made, job.target, job.basis)
     finally:
         shutil.rmtree(made, ignore_errors=True)
-
-
-def _end_with_the_service(life: int) -> None:
-    os.read(life, 1)  # nobody writes: it returns when the last writer is gone
-    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import fcntl
 import logging
-import os
 import sys
 import threading
 import time
@@ -20,6 +19,7 @@ from typing import TextIO
 
 from app.models import atomic
 from app.models.downloads import DownloadRequest, DownloadState, missing
+from app.models.lifeline import end_with_the_service
 from config.logging import configure_logging
 from config.settings import load_settings_or_exit
 
@@ -43,7 +43,7 @@ def main() -> None:
     """Entry point."""
     folder, life = Path(sys.argv[1]), int(sys.argv[2])
     configure_logging(load_settings_or_exit())
-    threading.Thread(target=_end_with_the_service, args=(life,), daemon=True).start()
+    end_with_the_service(life)
     # Between "no request is left" and "the lock is free" a new request may arrive whose own
     # process found the lock taken: hence the look after the lock was given back.
     while any(folder.glob("*.request")):
@@ -63,11 +63,6 @@ def _locked(lock: TextIO) -> bool:
         else:
             return True
     return False
-
-
-def _end_with_the_service(life: int) -> None:
-    os.read(life, 1)  # nobody writes: it returns when the last writer is gone
-    os._exit(0)
 
 
 def _serve(folder: Path) -> None:
