@@ -11,7 +11,7 @@ import threading
 
 from app.engines.base import LoadError
 from app.engines.devices import Device
-from app.errors import Busy, OperationFailed
+from app.errors import BadRequest, Busy, OperationFailed
 from app.models.choice import Choice
 from app.models.downloads import DownloadFailed, Downloads
 from app.models.entry import Wanted
@@ -87,6 +87,10 @@ class Operations:
 
     def delete(self, spec: ModelSpec, look: Look) -> None:
         """Unload it and delete its files."""
+        if spec.is_built_in:
+            raise BadRequest(
+                f"{spec.key} is a part of the program and cannot be deleted; unload it instead"
+            )
         self.unload(spec, look)
         if not self._downloads.cancel(spec):
             raise OperationFailed(

@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from app.models.store import repository_folder
 from benchmarks import latency, resources, throughput
 from benchmarks.contenders import FAMILIES, contenders
 from benchmarks.plan import FULL, QUICK, SECTIONS, Plan
@@ -48,10 +49,7 @@ def lines_of(module: str, *arguments: str) -> Iterator[str]:
 
 def make_checkpoints(cache: Path, models: list[str], tiny: bool) -> None:
     """Those that are missing, in a process of its own: this one must not import torch."""
-    folders = {
-        spec.key: cache / f"models--{spec.hub_id.replace('/', '--')}"
-        for spec in Settings().table().model
-    }
+    folders = {spec.key: repository_folder(cache, spec) for spec in Settings().table().model}
     missing = [model for model in models if not (folders[model] / "refs" / "main").exists()]
     if missing:
         wanted = ["--out", str(cache), "--models", ",".join(missing)]

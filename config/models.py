@@ -23,7 +23,8 @@ class ModelSpec(BaseModel):
     key: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)
     family: Family
     name: str
-    hub_id: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+    #: None: its checkpoint is a part of the program
+    hub_id: str | None = Field(default=None, pattern=r"^[\w.-]+/[\w.-]+$")
     revision: str = Field(default="main", pattern=r"^[\w./-]+$")
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
     parameters: str
@@ -33,6 +34,11 @@ class ModelSpec(BaseModel):
     dims: int | None = Field(default=None, gt=0)
     image_size: int | None = Field(default=None, gt=0)
     activation: Literal["gelu", "quick_gelu"] | None = None
+
+    @property
+    def is_built_in(self) -> bool:
+        """Whether its checkpoint is a part of the program, so that nothing is downloaded."""
+        return self.hub_id is None
 
     @model_validator(mode="after")
     def _embedding_rows_are_complete(self) -> ModelSpec:

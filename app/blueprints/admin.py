@@ -14,6 +14,7 @@ from app.blueprints.exchange import parse_json, runtime, still_wanted
 from app.blueprints.schemas import LoadRequest
 from app.errors import UnsupportedType
 from app.models.entry import ModelStatus
+from app.models.weights import BUILT_IN
 
 blueprint = Blueprint("admin", __name__)
 
@@ -129,7 +130,7 @@ def _describe(status: ModelStatus) -> dict[str, Any]:
         "params": spec.parameters,
         "memory": spec.memory,
         "description": spec.description,
-        "huggingface_id": spec.hub_id,
+        "huggingface_id": spec.hub_id or BUILT_IN,
         "license": spec.license,
         "is_loaded": status.state == "loaded",
         "is_downloaded": status.on_disk,

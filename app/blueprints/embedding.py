@@ -32,7 +32,7 @@ from app.blueprints.schemas import (
 )
 from app.bodies import spooled
 from app.errors import BadRequest, TooLarge, TwinlensError, UnsupportedType
-from app.models.weights import PUBLISHED
+from app.models.weights import BUILT_IN, PUBLISHED
 from app.pipeline import Embeddings
 from app.runtime import Runtime
 from config.models import ModelSpec
@@ -59,7 +59,7 @@ def models() -> ResponseReturnValue:
                 "dims": status.spec.dims,
                 "image_size": status.spec.image_size,
                 "license": status.spec.license,
-                "huggingface_id": status.spec.hub_id,
+                "huggingface_id": status.spec.hub_id or BUILT_IN,
                 "state": status.state,
                 "weights": status.weights,
             }

@@ -67,7 +67,10 @@ class Clip(Model):
                 )
             with safe_open(path, framework="pt") as file:
                 names = [name for name in file.keys() if name.startswith(cls.PREFIX)]  # noqa: SIM118
-                tensors = {name.removeprefix(cls.PREFIX): file.get_tensor(name) for name in names}
+                # A copy only where the file has 16-bit floats.
+                tensors = {
+                    name.removeprefix(cls.PREFIX): file.get_tensor(name).float() for name in names
+                }
             tower.load_state_dict(tensors, strict=True, assign=True)
         except LoadError:
             raise

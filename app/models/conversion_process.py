@@ -23,7 +23,6 @@ from app.engines.openvino_engine import import_openvino
 from app.models.conversions import FAILED, REFUSED, Job
 from app.models.lifeline import end_with_the_service
 from app.models.registry import FAMILIES
-from app.models.store import Checkpoint
 from config.logging import configure_logging
 from config.settings import SettingsError, load_settings
 
@@ -64,7 +63,7 @@ def convert(job: Job) -> None:
 
     ov = import_openvino()
     family = FAMILIES[job.spec.family]
-    module = family.module(job.spec, Checkpoint(job.checkpoint, job.revision))
+    module = family.module(job.spec, job.checkpoint)
     shape = family.input_shape(job.spec)
     # The trace is made with a small input, and holds for every shape.
     example = torch.zeros([size or small for size, small in zip(shape, _EXAMPLE, strict=True)])

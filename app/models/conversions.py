@@ -46,8 +46,7 @@ class Job(BaseModel):
     """What the process is asked, as its argument."""
 
     spec: ModelSpec
-    checkpoint: Path
-    revision: str
+    checkpoint: Checkpoint
     #: keep weights as 16-bit floats: half the file and half the memory
     half: bool
     #: where the result goes, and what it says of itself
@@ -73,7 +72,7 @@ class Conversions:
     def find(self, family: type[Model], spec: ModelSpec, checkpoint: Checkpoint) -> Path | None:
         """The folder of the converted model, if there is one that is whole."""
         name = self._name(_basis(family, spec, checkpoint))
-        return converted.find(_repository(checkpoint), name)
+        return converted.find(checkpoint.repository, name)
 
     def bring(self, family: type[Model], spec: ModelSpec, checkpoint: Checkpoint) -> Path:
         """The folder of the converted model, which is made if need be: seconds to a minute, once.
@@ -88,8 +87,10 @@ class Conversions:
         try:
             job = self.job(family, spec, checkpoint)
             self._look_at_failures(job)
-            # One at a time for the whole cache, since each takes much memory.
-            with converted.alone(_repository(checkpoint).parent) as lock:
+            # One at a time for the whole cache, since each takes much memory. What is a part of
+            # the program may be converted where there is no cache.
+            cache = checkpoint.repository.parent
+            with converted.alone(cache if cache.is_dir() else job.target.parent) as lock:
                 found = self.find(family, spec, checkpoint)  # another process may have been faster
                 if found is None:
                     with self._remembering(job):
@@ -107,7 +108,7 @@ class Conversions:
     def can_store(self, checkpoint: Checkpoint) -> bool:
         """Whether there is a place for a converted model."""
         try:
-            converted.writable(_repository(checkpoint))
+            converted.writable(checkpoint.repository)
         except OSError:
             return False
         return True
@@ -117,10 +118,9 @@ class Conversions:
         basis = _basis(family, spec, checkpoint)
         return Job(
             spec=spec,
-            checkpoint=checkpoint.path,
-            revision=checkpoint.revision,
+            checkpoint=checkpoint,
             half=self._half,
-            target=converted.writable(_repository(checkpoint)) / self._name(basis),
+            target=converted.writable(checkpoint.repository) / self._name(basis),
             basis=basis,
         )
 
@@ -191,8 +191,3 @@ def _basis(family: type[Model], spec: ModelSpec, checkpoint: Checkpoint) -> str:
         f"{checkpoint.revision} {weights.stat().st_size} {identity}",
     )
     return ", ".join(parts)
-
-
-def _repository(checkpoint: Checkpoint) -> Path:
-    """The folder of a repository in the hub's cache, from ``snapshots/REVISION`` in it."""
-    return checkpoint.path.parents[1]

@@ -59,8 +59,8 @@ class DownloadFailed(Exception):
 def missing(spec: ModelSpec, reason: str, cache: Path) -> str:
     """The line of the log that says what is missing and the two ways out."""
     return (
-        f"{spec.key} is not on disk and cannot be downloaded ({reason}): run `make demo` to see "
-        f"the service on random weights, or copy the checkpoint {spec.hub_id} into {cache}"
+        f"{spec.key} is not on disk and cannot be downloaded ({reason}): copy the checkpoint "
+        f"{spec.hub_id} into {cache}, or run `make demo` to see the service on its built-in models"
     )
 
 
@@ -98,8 +98,10 @@ class Downloads:
             files: what belongs to it.
             at_once: start the next attempt now, where the last one failed and a later one is due.
         """
-        if self._offline:
+        if spec.is_built_in or self._offline:
             reason = "HF_HUB_OFFLINE is set"
+            if spec.is_built_in:
+                reason = "its files are missing from this installation"
             if self.state(spec) is None:
                 log.warning("%s", missing(spec, reason, self._cache))
             state = DownloadState(state="failed", error=reason, failed_at=time.time())

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The hub's cache on disk: which checkpoints are there, complete."""
+"""Checkpoints on disk: in the hub's cache, and those that are a part of the program."""
 
 from __future__ import annotations
 
@@ -18,34 +18,50 @@ class Checkpoint:
 
     path: Path
     revision: str
+    #: where what is made from it may be kept
+    repository: Path
 
 
-def repository_folder(cache: Path, hub_id: str) -> Path:
+_BUILTIN = Path(__file__).parent / "builtin"
+
+
+def repository_folder(cache: Path, spec: ModelSpec) -> Path:
     """The folder of a repository in the cache (huggingface_hub, "Understand caching")."""
-    return cache / f"models--{hub_id.replace('/', '--')}"
+    if spec.hub_id is None:
+        return cache / f"twinlens--{spec.key}"
+    return cache / f"models--{spec.hub_id.replace('/', '--')}"
 
 
 def find(spec: ModelSpec, files: tuple[str, ...], cache: Path) -> Checkpoint | None:
     """The snapshot of ``spec.revision`` if every one of ``files`` is there, else None."""
-    folder = repository_folder(cache, spec.hub_id)
+    folder = repository_folder(cache, spec)
+    if spec.is_built_in:
+        return _complete(_BUILTIN / spec.key, files, spec.revision, folder)
     try:
         revision = (folder / "refs" / spec.revision).read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError):
         revision = spec.revision  # a commit is its own snapshot
-    snapshot = folder / "snapshots" / revision
+    return _complete(folder / "snapshots" / revision, files, revision, folder)
+
+
+def _complete(
+    path: Path, files: tuple[str, ...], revision: str, repository: Path
+) -> Checkpoint | None:
     # is_file() follows the links into blobs/: a broken one counts as absent.
-    if all((snapshot / name).is_file() for name in files):
-        return Checkpoint(snapshot, revision)
+    if all((path / name).is_file() for name in files):
+        return Checkpoint(path, revision, repository)
     return None
 
 
 def delete(spec: ModelSpec, cache: Path) -> None:
     """Delete the repository's folder in the cache, and nothing outside it.
 
+    Of a model that is a part of the program only what was made from it.
+
     Raises:
         OSError: it cannot be deleted.
     """
-    folder = repository_folder(cache, spec.hub_id)
+    folder = repository_folder(cache, spec)
     if folder.is_symlink():  # its target lies elsewhere and is not ours
         folder.unlink()
     elif folder.exists():

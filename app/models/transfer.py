@@ -48,6 +48,7 @@ def transfer(spec: ModelSpec, files: tuple[str, ...], cache: Path, progress: Pro
         OSError, huggingface_hub.errors.HfHubHTTPError, httpx errors: the hub or the disk failed.
         ChecksumError: the content differs from the hub's or the table's checksum.
     """
+    assert spec.hub_id is not None  # nobody downloads what is built in
     disable_progress_bars()
     set_verbosity_error()  # type: ignore[no-untyped-call] # its warnings come as an error at the end, too
     revision = spec.revision
@@ -71,7 +72,7 @@ def transfer(spec: ModelSpec, files: tuple[str, ...], cache: Path, progress: Pro
                     f"{name} on the hub is not the one that the table of models pins"
                 )
             sha256 = spec.sha256
-        blob = repository_folder(cache, spec.hub_id) / "blobs" / metadata.etag
+        blob = repository_folder(cache, spec) / "blobs" / metadata.etag
         if not blob.exists():
             report = partial(_report, progress, name, before, total)
             _fetch_blob(metadata.location, blob, name, metadata.size, sha256, report)
@@ -141,6 +142,6 @@ def _point_reference(spec: ModelSpec, commit: str, cache: Path) -> None:
     """Let refs/<branch> name the commit, last: only then does the checkpoint count as there."""
     if spec.revision == commit:
         return
-    reference = repository_folder(cache, spec.hub_id) / "refs" / spec.revision
+    reference = repository_folder(cache, spec) / "refs" / spec.revision
     reference.parent.mkdir(parents=True, exist_ok=True)
     atomic.write_text(reference, commit)

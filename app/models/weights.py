@@ -10,6 +10,7 @@ from pathlib import Path
 from safetensors import safe_open
 
 PUBLISHED = "published"
+BUILT_IN = "built-in"
 _LARGEST_HEADER = 100_000_000  # bytes; the format's own limit
 
 
@@ -31,8 +32,8 @@ def size(path: Path, prefix: str) -> int:
 def origin(path: Path) -> str:
     """Where the numbers come from: "published" unless the file's metadata says otherwise.
 
-    The checkpoints that ``make demo`` and the tests make carry ``weights = random``, so that nobody
-    takes their answers for real ones.
+    The checkpoints that the benchmarks and the tests make carry ``weights = random`` and the small
+    ones of our own ``weights = built-in``, so that nobody takes their answers for real ones.
 
     Raises:
         SafetensorError, OSError: not a safetensors file.

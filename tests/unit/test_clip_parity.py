@@ -7,6 +7,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,7 @@ def altered(hub: Path, spec: ModelSpec, target: Path, **changes: object) -> Chec
     config["model_cfg"] |= changes
     path.unlink()
     path.write_text(json.dumps(config))
-    return Checkpoint(target, checkpoint.revision)
+    return replace(checkpoint, path=target)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from app.models.conversions import Conversions
 from app.models.depth_anything import DepthAnything
 from app.models.loader import Loader
 from app.models.registry import FAMILIES
-from app.models.store import Checkpoint, find
+from app.models.store import Checkpoint, find, repository_folder
 from config.settings import Settings
 from config.values import EngineSetting
 
@@ -32,7 +33,7 @@ def loader(engine: EngineSetting) -> Loader:
 @pytest.fixture
 def copy(hub: Path, tmp_path: Path) -> tuple[Checkpoint, Conversions]:
     """A checkpoint of our own, with its converted model."""
-    folder = f"models--{SPEC.hub_id.replace('/', '--')}"
+    folder = repository_folder(hub, SPEC).name
     shutil.copytree(hub / folder, tmp_path / folder, symlinks=True)
     checkpoint = find(SPEC, DepthAnything.FILES, tmp_path)
     assert checkpoint is not None
@@ -74,7 +75,7 @@ def test_another_checkpoint_needs_another_conversion(
     copy: tuple[Checkpoint, Conversions],
 ) -> None:
     checkpoint, conversions = copy
-    other = Checkpoint(checkpoint.path, "another revision")
+    other = replace(checkpoint, revision="another revision")
     assert conversions.find(DepthAnything, SPEC, other) is None
     weights = checkpoint.path / DepthAnything.FILES[-1]
     content = weights.read_bytes()
@@ -132,7 +133,8 @@ def test_a_copy_takes_its_conversion_along(
     repository = checkpoint.path.parents[1]
     other = tmp_path / "elsewhere" / repository.name
     shutil.copytree(repository, other, symlinks=True, copy_function=shutil.copyfile)
-    moved = Checkpoint(other / "snapshots" / checkpoint.path.name, checkpoint.revision)
+    moved = find(SPEC, DepthAnything.FILES, other.parent)
+    assert moved is not None
     folder = conversions.find(DepthAnything, SPEC, moved)
     assert folder is not None
     assert folder.is_relative_to(other)

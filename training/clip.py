@@ -1,0 +1,127 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Trains ``builtin-clip``: ``python -m training.clip``, about an hour on 2 cores.
+
+An open_clip network with both towers, on drawings and their captions. Most of its file is the table
+of the standard tokenizer's 49408 tokens, which a user's own words need.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from open_clip.model import CLIP
+from open_clip.tokenizer import SimpleTokenizer
+
+from app.models.clip import MEAN, STD
+from training import losses
+from training.augment import photographed
+from training.checkpoint import BUILTIN, save_clip
+from training.drawings import imagine
+from training.schedule import Average, Optimizer
+
+SEED = 20261125
+EDGE = 128
+STEPS, BATCH, RATE = 1500, 128, 1.2e-3
+_HOTTEST = 100.0  # CLIP's own bound on the inverse temperature
+
+CONFIG: dict[str, Any] = {
+    "model_cfg": {
+        "embed_dim": 128,
+        "vision_cfg": {
+            "image_size": EDGE,
+            "layers": 6,
+            "width": 192,
+            "head_width": 64,
+            "mlp_ratio": 3.0,
+            "patch_size": 16,
+        },
+        "text_cfg": {
+            "context_length": 32,
+            "vocab_size": 49408,
+            "width": 64,
+            "heads": 4,
+            "layers": 4,
+        },
+    },
+    "preprocess_cfg": {"mean": MEAN.tolist(), "std": STD.tolist()},
+}
+
+
+def network() -> Any:
+    """The architecture, with random weights."""
+    return CLIP(**CONFIG["model_cfg"])
+
+
+def tokens(captions: list[str]) -> torch.Tensor:
+    """[n, 32] int64."""
+    return SimpleTokenizer(context_length=32)(captions)
+
+
+def train(steps: int) -> Any:
+    """The trained network, float32, in evaluation mode."""
+    torch.manual_seed(SEED)
+    model = network()
+    model.train()
+    optimizer, average = Optimizer(model, RATE, steps), Average(model, 0.99)
+    shown, began = 0.0, time.monotonic()
+    for step, (pixels, captions) in enumerate(_batches(steps)):
+        with torch.autocast("cpu", torch.bfloat16):
+            images = model.encode_image(_normalised(pixels), normalize=True)
+            texts = model.encode_text(tokens(captions), normalize=True)
+        loss = losses.contrastive(images.float(), texts.float(), model.logit_scale.exp())
+        shown += optimizer.step(loss)
+        with torch.no_grad():
+            model.logit_scale.clamp_(max=float(np.log(_HOTTEST)))
+        average.update()
+        if step % 50 == 49:
+            seconds = time.monotonic() - began
+            print(f"{step + 1} of {steps}: {shown / 50:.4f}, {seconds:.0f} s", flush=True)
+            shown = 0.0
+    average.apply()
+    return model.eval()
+
+
+def _normalised(pixels: NDArray[np.uint8]) -> torch.Tensor:
+    scaled = (pixels.astype(np.float32) / 255 - MEAN) / STD
+    return torch.from_numpy(np.ascontiguousarray(scaled.transpose(0, 3, 1, 2)))
+
+
+def _batches(steps: int) -> Iterator[tuple[NDArray[np.uint8], list[str]]]:
+    """Drawings [n, 128, 128, 3] uint8 and their captions, made by a process beside the training."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        yield from pool.imap(_batch, range(steps))
+
+
+def _batch(step: int) -> tuple[NDArray[np.uint8], list[str]]:
+    cv2.setNumThreads(1)
+    rng = np.random.default_rng([SEED, step])
+    # No idea twice: the loss takes every other row for something else.
+    ideas = list(dict.fromkeys(imagine(rng) for _ in range(2 * BATCH)))[:BATCH]
+    drawings = [idea.draw(EDGE, rng) for idea in ideas]
+    pixels = [photographed(each, rng) if rng.random() < 0.3 else each for each in drawings]
+    return np.stack(pixels), [idea.caption(rng) for idea in ideas]
+
+
+def main() -> None:
+    """Entry point."""
+    parser = argparse.ArgumentParser(description="Train builtin-clip.")
+    parser.add_argument("--out", type=Path, default=BUILTIN / "builtin-clip")
+    options = parser.parse_args()
+    began = time.monotonic()
+    model = train(STEPS)
+    save_clip(model, CONFIG, options.out)
+    print(f"{(time.monotonic() - began) / 60:.0f} minutes; see {options.out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""What is minimised. Maps are [n, h, w] float32, disparity: larger is nearer."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_SCALES = 4
+
+
+def aligned(disparity: Tensor) -> Tensor:
+    """Shifted to median 0 and scaled to mean absolute deviation 1, each map by itself.
+
+    Ranftl et al., "Towards Robust Monocular Depth Estimation" (MiDaS), 2020, equation 5; Depth
+    Anything uses the same.
+    """
+    flat = disparity.flatten(1)
+    shifted = flat - flat.median(1, keepdim=True).values
+    scale = shifted.abs().mean(1, keepdim=True).clamp_min(1e-4)
+    return (shifted / scale).view_as(disparity)
+
+
+def scale_and_shift_invariant(predicted: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute difference after each was aligned (MiDaS, "ssimae" without trimming)."""
+    return (aligned(predicted) - aligned(target)).abs().mean()
+
+
+def gradients(predicted: Tensor, target: Tensor) -> Tensor:
+    """How the aligned difference changes from pixel to pixel, at four scales.
+
+    Keeps edges sharp and where they belong (MiDaS, equation 11).
+    """
+    difference = aligned(predicted) - aligned(target)
+    total = torch.zeros(())
+    for scale in range(_SCALES):
+        step = 2**scale
+        part = difference[:, ::step, ::step]
+        across = (part[:, :, 1:] - part[:, :, :-1]).abs().mean()
+        down = (part[:, 1:] - part[:, :-1]).abs().mean()
+        total = total + across + down
+    return total / _SCALES
+
+
+def contrastive(images: Tensor, texts: Tensor, scale: Tensor) -> Tensor:
+    """Symmetric cross-entropy over the batch (Radford et al., CLIP, 2021, figure 3).
+
+    Args:
+        images, texts: [n, dims] of length 1; row i of each belong together.
+        scale: of the cosines, the inverse temperature.
+    """
+    logits = scale * images @ texts.T
+    labels = torch.arange(len(logits))
+    cross_entropy = torch.nn.functional.cross_entropy
+    return (cross_entropy(logits, labels) + cross_entropy(logits.T, labels)) / 2

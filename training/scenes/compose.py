@@ -1,0 +1,184 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""A random scene: where the camera stands, what it sees, where the light comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from training.scenes import things
+from training.scenes.solids import Ball, Box, Ground, Solid, turned
+from training.scenes.textures import Floats
+
+_INDOORS = 0.4
+_STILL_LIFES = 0.2
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A pinhole camera above the origin, looking along z."""
+
+    height: float  # metres
+    focal: float  # in units of the longer edge of the picture
+    pitch: float  # radians; positive looks down
+    roll: float  # radians
+
+
+@dataclass(frozen=True)
+class Light:
+    """One lamp, or the sun where it is very far away."""
+
+    place: Floats  # [3] metres
+    colour: Floats  # linear RGB [3]
+    ambient: Floats  # linear RGB [3], from everywhere
+
+
+@dataclass(frozen=True)
+class Sky:
+    """What is seen where nothing is hit; infinitely far."""
+
+    zenith: Floats  # linear RGB [3]
+    horizon: Floats
+    cloudiness: float  # 0..1
+    offset: float
+    haze: float  # metres at which 63 % of a thing's colour is lost to the air
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Everything that ``render`` needs."""
+
+    camera: Camera
+    solids: tuple[Solid, ...]
+    light: Light
+    sky: Sky
+
+
+def compose(seed: int) -> Scene:
+    """The scene of a seed, always the same: outdoors, in a room, or some things close by."""
+    rng = np.random.default_rng([seed, 20261125])
+    kind = rng.random()
+    if kind < _INDOORS:
+        return _room(rng)
+    return _still_life(rng) if kind < _INDOORS + _STILL_LIFES else _outdoors(rng)
+
+
+def _camera(rng: np.random.Generator, low: float, high: float, pitch: float) -> Camera:
+    return Camera(
+        height=float(rng.uniform(low, high)),
+        focal=float(np.exp(rng.uniform(np.log(0.55), np.log(1.6)))),
+        pitch=float(rng.normal(pitch, 0.12)),
+        roll=float(rng.normal(0, 0.03)),
+    )
+
+
+def _outdoors(rng: np.random.Generator) -> Scene:
+    camera = _camera(rng, 0.6, 3.0, 0.05)
+    size = float(rng.uniform(0.5, 3))
+    ground = Ground(
+        things.texture(rng, size, ("clouds", "gravel", "checker", "plain", "stripes", "bricks")),
+        np.zeros(3, np.float32),
+    )
+    solids: list[Solid] = [ground]
+    for _ in range(int(rng.integers(4, 15))):
+        make, near = _some(rng, things.OUTSIDE)
+        solids += make(rng, *_place(rng, camera, near, 40))
+    for _ in range(int(rng.integers(0, 4))):  # hills behind it all
+        radius, x = float(rng.uniform(40, 150)), float(rng.uniform(-150, 150))
+        stretch = np.array([1.5, rng.uniform(0.1, 0.4), 1], np.float32)
+        look = things.texture(rng, 8, ("clouds", "gravel"))
+        centre = np.array([x, 0, radius + rng.uniform(40, 150)], np.float32)
+        solids.append(Ball(look, centre, size=radius, stretch=stretch))
+    return Scene(camera, tuple(solids), _sun(rng), _sky(rng))
+
+
+def _room(rng: np.random.Generator) -> Scene:
+    camera = _camera(rng, 0.7, 2.0, 0.1)
+    half = np.array([rng.uniform(1.8, 5), rng.uniform(1.2, 1.8), rng.uniform(2.5, 6)], np.float32)
+    back = float(rng.uniform(0.3, 1.0))  # from the wall behind the camera
+    x, floor_to_middle = float(rng.uniform(-0.6, 0.6)) * half[0], half[1]
+    centre = np.array([x, floor_to_middle, half[2] - back], np.float32)
+    look = things.texture(rng, 0.8, ("plain", "plain", "clouds", "stripes", "bricks", "windows"))
+    walls = Box(look, centre, turned(float(rng.normal(0, 0.3))), half=half, hollow=True)
+    floor_look = things.texture(rng, 0.5, ("planks", "checker", "plain", "clouds", "gravel"))
+    solids: list[Solid] = [walls, Ground(floor_look, np.array([0, 0.005, 0], np.float32))]
+    for _ in range(int(rng.integers(3, 10))):
+        make, near = _some(rng, things.INSIDE)
+        x, z = _place(rng, camera, near, max(near, 2 * float(half[2]) - back - 0.3))
+        if abs(x - centre[0]) < half[0] - 0.2:
+            solids += make(rng, x, z)
+    if rng.random() < 0.7:  # something at the far wall
+        x = float(centre[0] + rng.uniform(-0.7, 0.7) * half[0])
+        solids += things.shelf(rng, x, float(2 * half[2] - back - 0.4))
+    lamp = centre + half * np.array([*rng.uniform(-0.7, 0.7, 1), 0.85, rng.uniform(-0.7, 0.7)])
+    warm = np.array([1, rng.uniform(0.8, 1), rng.uniform(0.55, 1)], np.float32)
+    ambient = warm * rng.uniform(0.15, 0.5)
+    light = Light(lamp.astype(np.float32), warm * rng.uniform(0.5, 1.2), ambient)
+    return Scene(camera, tuple(solids), light, _sky(rng))
+
+
+def _still_life(rng: np.random.Generator) -> Scene:
+    """Close things, as photographed on a table or from above, before something blurred or far."""
+    camera = _camera(rng, 0.5, 1.4, 0.35)
+    top = things.texture(rng, 0.25, ("planks", "plain", "clouds", "checker", "stripes"))
+    solids: list[Solid] = [Ground(top, np.zeros(3, np.float32))]
+    for _ in range(int(rng.integers(2, 9))):
+        make, near = _some(rng, things.CLOSE)
+        solids += make(rng, *_place(rng, camera, near, 3.5))
+    if rng.random() < 0.7:
+        solids += things.wall(rng, float(rng.uniform(-1, 1)), float(rng.uniform(3, 8)))
+    return Scene(camera, tuple(solids), _sun(rng), _sky(rng))
+
+
+def _some(
+    rng: np.random.Generator, makers: tuple[tuple[things.Maker, float], ...]
+) -> tuple[things.Maker, float]:
+    return makers[int(rng.integers(len(makers)))]
+
+
+def _place(
+    rng: np.random.Generator, camera: Camera, near: float, far: float
+) -> tuple[float, float]:
+    """x, z within the view; near places as likely as far ones, in octaves."""
+    z = float(np.exp(rng.uniform(np.log(near), np.log(far))))
+    return float(rng.uniform(-0.55, 0.55)) * z / camera.focal, z
+
+
+def _sun(rng: np.random.Generator) -> Light:
+    azimuth, elevation = rng.uniform(0, 2 * np.pi), rng.uniform(0.25, 1.4)
+    direction = np.array(
+        [
+            np.cos(elevation) * np.sin(azimuth),
+            np.sin(elevation),
+            np.cos(elevation) * np.cos(azimuth),
+        ]
+    )
+    overcast = rng.random() < 0.3
+    warm = np.array([1, rng.uniform(0.85, 1), rng.uniform(0.65, 1)])
+    sun = warm * (rng.uniform(0, 0.3) if overcast else rng.uniform(0.6, 1.3))
+    ambient = np.array([0.8, 0.9, 1]) * (
+        rng.uniform(0.5, 0.9) if overcast else rng.uniform(0.12, 0.4)
+    )
+    return Light(
+        (direction * 1e4).astype(np.float32), sun.astype(np.float32), ambient.astype(np.float32)
+    )
+
+
+def _sky(rng: np.random.Generator) -> Sky:
+    kind = rng.random()
+    if kind < 0.6:  # blue
+        zenith, horizon = np.array([0.1, 0.25, 0.65]), np.array([0.55, 0.7, 0.9])
+    elif kind < 0.85:  # grey
+        zenith, horizon = np.full(3, 0.55), np.full(3, 0.8)
+    else:  # dusk
+        zenith, horizon = np.array([0.1, 0.12, 0.3]), np.array([0.9, 0.5, 0.25])
+    shift = rng.uniform(0.7, 1.3)
+    return Sky(
+        (zenith * shift).astype(np.float32),
+        (horizon * shift).astype(np.float32),
+        float(rng.uniform(0, 1)),
+        float(rng.uniform(0, 50)),
+        float(np.exp(rng.uniform(np.log(60), np.log(2000)))),
+    )

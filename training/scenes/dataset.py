@@ -1,0 +1,72 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Many renderings on disk, made by all cores; made once, continued where it was cut off."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from training.scenes.compose import compose
+from training.scenes.render import render
+
+WIDTH, HEIGHT = 400, 304
+#: Scenes from here on are never trained on.
+HELD_OUT = 1_000_000
+_BLOCK = 100
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """Renderings, mapped from disk."""
+
+    #: [n, 304, 400, 3] uint8, sRGB
+    pixels: NDArray[np.uint8]
+    #: [n, 304, 400] float16, 1/metres, 0 is the sky
+    disparity: NDArray[np.float16]
+
+
+def scenes(folder: Path, count: int) -> Scenes:
+    """The scenes 0 to ``count``, rendered where they are not on disk yet."""
+    folder.mkdir(parents=True, exist_ok=True)
+    blocks = range(0, count, _BLOCK)
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(len(os.sched_getaffinity(0)), _one_thread) as pool:
+        made = pool.imap_unordered(partial(_make, folder), blocks)
+        for _ in tqdm(made, total=len(blocks), desc="scenes, in hundreds"):
+            pass
+    parts = [np.load(_file(folder, block)) for block in blocks]
+    pixels = np.concatenate([part["pixels"] for part in parts])
+    disparity = np.concatenate([part["disparity"] for part in parts])
+    return Scenes(pixels[:count], disparity[:count])
+
+
+def _one_thread() -> None:
+    import cv2
+
+    cv2.setNumThreads(1)
+
+
+def _file(folder: Path, block: int) -> Path:
+    return folder / f"{block:07d}.npz"
+
+
+def _make(folder: Path, block: int) -> None:
+    file = _file(folder, block)
+    if file.is_file():
+        return
+    renderings = [render(compose(seed), WIDTH, HEIGHT) for seed in range(block, block + _BLOCK)]
+    partial_file = file.with_suffix(".partial.npz")
+    np.savez(
+        partial_file,
+        pixels=np.stack([each.pixels for each in renderings]),
+        disparity=np.stack([each.disparity for each in renderings]).astype(np.float16),
+    )
+    partial_file.replace(file)  # never half a file under the final name

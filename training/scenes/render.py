@@ -1,0 +1,174 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Casts a ray through each pixel: colour, and the exact distance along the camera's axis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from training.scenes.compose import Camera, Scene
+from training.scenes.solids import MISS, Box, Solid, turned
+from training.scenes.textures import Floats, noise
+
+_SHADOW_GAP = 2e-3  # of a ray's way: a surface does not shade itself
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """A picture, and how near each of its pixels is."""
+
+    #: [h, w, 3] uint8, sRGB
+    pixels: NDArray[np.uint8]
+    #: [h, w] float32: 1 / depth in 1/metres, larger is nearer, 0 is the sky; depth is measured
+    #: along the camera's axis, as depth cameras and Depth Anything have it
+    disparity: Floats
+
+
+def render(scene: Scene, width: int, height: int, samples: int = 1) -> Rendering:
+    """See a scene.
+
+    Args:
+        scene: from ``compose``.
+        width, height: pixels.
+        samples: rays along each edge of a pixel, whose colours are averaged.
+    """
+    columns, rows = width * samples, height * samples
+    rays = _rays(scene.camera, columns, rows)
+    eye = np.array([0, scene.camera.height, 0], np.float32)
+    # Rays advance one metre along the camera's axis with each unit of t: t is the depth.
+    depth = np.full((rows, columns), MISS)
+    owner = np.full((rows, columns), -1, np.int16)
+    for index, solid in enumerate(scene.solids):
+        window = _window(solid, scene.camera, columns, rows)
+        part = rays[:, window[0], window[1]]
+        if part.size == 0:
+            continue
+        flat = solid.hit(eye[:, None], part.reshape(3, -1)).reshape(part.shape[1:])
+        nearer = flat < depth[window]
+        depth[window] = np.where(nearer, flat, depth[window])
+        owner[window] = np.where(nearer, np.int16(index), owner[window])
+    linear = _shade(scene, eye, rays, depth, owner, columns)
+    if samples > 1:
+        linear = np.asarray(cv2.resize(linear, (width, height), interpolation=cv2.INTER_AREA))
+        middle = samples // 2
+        depth = depth[middle::samples, middle::samples]
+    return Rendering(_developed(linear), (1 / depth).astype(np.float32))
+
+
+def _frame(camera: Camera) -> Floats:
+    """Rows: to the right, up and forward of the camera, in the world."""
+    return turned(0, -camera.pitch, camera.roll)
+
+
+def _rays(camera: Camera, columns: int, rows: int) -> Floats:
+    """[3, rows, columns], 1 long along the camera's axis."""
+    focal = camera.focal * max(columns, rows)
+    x = (np.arange(columns, dtype=np.float32) + 0.5 - columns / 2) / focal
+    y = (rows / 2 - 0.5 - np.arange(rows, dtype=np.float32)) / focal
+    across, up = np.meshgrid(x, y)
+    local = np.stack([across, up, np.ones_like(across)])
+    return np.tensordot(_frame(camera).T, local, 1).astype(np.float32)
+
+
+def _window(solid: Solid, camera: Camera, columns: int, rows: int) -> tuple[slice, slice]:
+    """Rows and columns of the picture that a solid can be seen in."""
+    everywhere = slice(0, rows), slice(0, columns)
+    if not np.isfinite(solid.radius):
+        return everywhere
+    eye = np.array([0, camera.height, 0], np.float32)
+    x, y, z = _frame(camera) @ (solid.centre - eye)
+    if z < -solid.radius:
+        return slice(0, 0), slice(0, 0)
+    if z < 2 * solid.radius:
+        return everywhere
+    focal = camera.focal * max(columns, rows)
+    # A ball's outline is an ellipse; seen off the axis it is longer by up to 1 / cos^2.
+    reach = focal * solid.radius / (z - solid.radius) * (1 + (x * x + y * y) / z**2) + 2
+    column, row = columns / 2 + focal * x / z, rows / 2 - focal * y / z
+    return (
+        slice(max(0, int(row - reach)), max(0, min(rows, int(row + reach) + 1))),
+        slice(max(0, int(column - reach)), max(0, min(columns, int(column + reach) + 1))),
+    )
+
+
+def _shade(
+    scene: Scene, eye: Floats, rays: Floats, depth: Floats, owner: NDArray[np.int16], columns: int
+) -> Floats:
+    """Linear RGB [rows, columns, 3]: Lambert's law, shadows, highlights, haze and the sky."""
+    sky = _sky(scene, rays)
+    picture = sky.copy()
+    hit = owner >= 0
+    ray, distance, owners = rays[:, hit], depth[hit], owner[hit]
+    points = eye[:, None] + ray * distance
+    albedo, normal = np.empty_like(points), np.empty_like(points)
+    gloss = np.zeros_like(distance)
+    pixel = distance / (scene.camera.focal * columns)
+    for index, solid in enumerate(scene.solids):
+        mine = owners == index
+        if not mine.any():
+            continue
+        normal[:, mine] = solid.normal(points[:, mine])
+        slant = np.abs((normal[:, mine] * ray[:, mine]).sum(0))
+        albedo[:, mine] = solid.colours(points[:, mine], pixel[mine] / np.maximum(slant, 0.05))
+        gloss[mine] = solid.gloss
+    to_light = scene.light.place[:, None] - points
+    away = to_light / np.linalg.norm(to_light, axis=0)
+    facing = np.clip((normal * away).sum(0), 0, None)
+    lit = facing > 0
+    start = points + normal * _SHADOW_GAP * distance
+    facing[lit] *= ~_shaded(scene, start[:, lit], to_light[:, lit])
+    from_above = 0.75 + 0.25 * normal[1]
+    light, ambient = scene.light.colour[:, None], scene.light.ambient[:, None]
+    colour = albedo * (light * facing + ambient * from_above)
+    mirrored = 2 * (normal * away).sum(0) * normal - away
+    view = -ray / np.linalg.norm(ray, axis=0)
+    shine = np.clip((mirrored * view).sum(0), 0, 1) ** 30
+    colour += light * gloss * shine * (facing > 0)
+    clear = np.exp(-distance / scene.sky.haze)
+    picture[:, hit] = colour * clear + sky[:, hit] * (1 - clear)
+    return np.ascontiguousarray(picture.transpose(1, 2, 0))
+
+
+def _shaded(scene: Scene, start: Floats, to_light: Floats) -> NDArray[np.bool_]:
+    """Which points do not see the light, [n]."""
+    dark = np.zeros(start.shape[1], bool)
+    # Along the axis of the ray a ball further off than its radius cannot be hit.
+    along = to_light / np.linalg.norm(to_light, axis=0)
+    for solid in scene.solids[1:]:  # the ground and a room's walls shade nothing
+        if isinstance(solid, Box) and solid.hollow:
+            continue
+        near = ~dark
+        if np.isfinite(solid.radius):
+            offset = solid.centre[:, None] - start
+            reach = (offset * along).sum(0)
+            beside = (offset * offset).sum(0) - reach * reach
+            near &= (beside < solid.radius**2) & (reach > -solid.radius)
+        if near.any():
+            dark[near] = solid.hit(start[:, near], to_light[:, near]) < 1
+    return dark
+
+
+def _sky(scene: Scene, rays: Floats) -> Floats:
+    """Linear RGB [3, rows, columns]."""
+    sky = scene.sky
+    length = np.sqrt((rays * rays).sum(0))
+    up = np.clip(rays[1] / length, 0, 1)
+    share = np.sqrt(up)
+    colour = sky.horizon[:, None, None] * (1 - share) + sky.zenith[:, None, None] * share
+    height = np.maximum(up, 0.04)
+    clouds = noise(rays[0] / length / height + sky.offset, rays[2] / length / height, 1)
+    cover = np.clip((clouds - 1 + sky.cloudiness) * 2.5, 0, 1) * np.clip(up * 8, 0, 1)
+    return (colour * (1 - cover) + cover * 0.9).astype(np.float32)
+
+
+def _developed(linear: Floats) -> NDArray[np.uint8]:
+    """To sRGB, exposed as a camera would."""
+    bright = float(np.percentile(linear, 80)) + 1e-4
+    exposed = np.clip(linear * (0.5 / bright), 0, None)
+    # Bright parts roll off instead of being cut.
+    rolled = exposed / (1 + np.maximum(exposed - 0.6, 0) * 0.6)
+    return (np.clip(rolled, 0, 1) ** (1 / 2.2) * 255 + 0.5).astype(np.uint8)

@@ -1,0 +1,83 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""How fast a network learns: the optimizers, and their rate over time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+
+_WARM_UP = 0.04  # of all steps
+_FLOOR = 0.02  # of the highest rate
+
+
+class Optimizer:
+    """Muon for the matrices of transformer blocks, AdamW for all else.
+
+    Jordan et al., "Muon", 2024, scaled to AdamW's step as in Liu et al., "Muon is scalable for LLM
+    training", 2025, so that one rate serves both. In the hour that we have it gets further.
+    """
+
+    def __init__(self, network: torch.nn.Module, rate: float, steps: int) -> None:
+        named = [(name, each) for name, each in network.named_parameters() if each.requires_grad]
+        inner = [each for name, each in named if _is_matrix_of_a_block(name, each)]
+        others = [each for name, each in named if not _is_matrix_of_a_block(name, each)]
+        self._all = inner + others
+        self._optimizers: list[torch.optim.Optimizer] = [
+            torch.optim.Muon(inner, lr=rate, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(others, lr=rate, weight_decay=0.0, betas=(0.9, 0.98)),
+        ]
+        self._rate, self._steps, self._step = rate, steps, 0
+
+    def step(self, loss: torch.Tensor) -> float:
+        """Learn from a loss; gives the loss as a number."""
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(self._all, 1.0)
+        for optimizer in self._optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = self._rate * self._share()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        self._step += 1
+        return float(loss.detach())
+
+    def _share(self) -> float:
+        """Up in a line, then down along half a cosine."""
+        warm = max(1, int(_WARM_UP * self._steps))
+        if self._step < warm:
+            return (self._step + 1) / warm
+        done = (self._step - warm) / max(1, self._steps - warm)
+        return _FLOOR + (1 - _FLOOR) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+class Average:
+    """A running mean of the weights: smoother than where the last steps happened to lead."""
+
+    def __init__(self, network: torch.nn.Module, keep: float) -> None:
+        self._network = network
+        self._mean = {name: value.detach().clone() for name, value in self._values()}
+        self._keep, self._count = keep, 0
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """After each step."""
+        self._count += 1
+        keep = min(self._keep, self._count / (self._count + 10))
+        for name, value in self._values():
+            self._mean[name].lerp_(value, 1 - keep)
+
+    @torch.no_grad()
+    def apply(self) -> None:
+        """At the end: the network gets the mean."""
+        for name, value in self._values():
+            value.copy_(self._mean[name])
+
+    def _values(self) -> Iterable[tuple[str, torch.Tensor]]:
+        return self._network.named_parameters()
+
+
+def _is_matrix_of_a_block(name: str, parameter: torch.Tensor) -> bool:
+    is_block = ".layer." in name or ".layers." in name or "resblocks" in name
+    return parameter.ndim == 2 and is_block
