@@ -14,7 +14,7 @@ CHAOS_SECONDS  ?= 180
 BENCH_CACHE    ?= .bench/hub
 BENCH_OPTIONS  ?=
 
-.PHONY: help run demo test fuzz soak chaos bench bench-gpu debian lint format clean
+.PHONY: help run demo test fuzz soak chaos bench bench-gpu train-depth train-clip debian lint format clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: [^#]*##/:/'
@@ -22,9 +22,8 @@ help:            ## this list
 run: $(VENV)/.run          ## the service, with the published weights (downloads them on first use)
 	$(BIN)/gunicorn
 
-demo: $(VENV)/.run         ## the same service on random weights: no download, meaningless answers
-	$(BIN)/python -m benchmarks.checkpoints --out $(DEMO) --models small,ViT-B-16
-	HF_HUB_CACHE=$(DEMO) HF_HUB_OFFLINE=1 DEPTH_MODEL=small DEFAULT_MODEL=ViT-B-16 $(BIN)/gunicorn
+demo: $(VENV)/.run         ## the same service on its own small models: no download, modest answers
+	HF_HUB_CACHE=$(DEMO) HF_HUB_OFFLINE=1 DEPTH_MODEL=builtin-depth DEFAULT_MODEL=builtin-clip $(BIN)/gunicorn
 
 test: lint debian          ## all checks and tests
 	$(BIN)/python -m pytest
@@ -45,6 +44,14 @@ bench: $(VENV)/.dev        ## speed, memory and accuracy beside the replaced ser
 bench-gpu: $(VENV)/.dev    ## the same for a GPU: TFLOP/s against its ceiling, ways to run a network
 	$(BIN)/python -m benchmarks.gpu --cache $(BENCH_CACHE) $(BENCH_OPTIONS)
 
+train-depth: $(VENV)/.dev  ## builtin-depth anew, about an hour on 2 cores; then the models' cards
+	$(BIN)/python -m training.depth
+	$(BIN)/python -m training.evaluate
+
+train-clip: $(VENV)/.dev   ## builtin-clip anew, about an hour on 2 cores; then the models' cards
+	$(BIN)/python -m training.clip
+	$(BIN)/python -m training.evaluate
+
 debian:                    # what the tests need beside Python packages
 	@command -v nginx >/dev/null && command -v curl >/dev/null || \
 		{ SUDO=$$(command -v sudo || true); $$SUDO apt-get update -q && $$SUDO apt-get install -qy nginx-light curl; }
@@ -60,7 +67,7 @@ format: $(VENV)/.dev       ## put the code into the project's style
 	$(BIN)/ruff check --fix .
 
 clean:                     ## remove what the other targets made
-	rm -rf $(VENV) .demo .bench .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .demo .bench .training .mypy_cache .ruff_cache .pytest_cache
 
 $(VENV)/.run: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'

@@ -11,7 +11,9 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import time
+from collections import deque
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,8 @@ from training.schedule import Average, Optimizer
 
 SEED = 20261125
 EDGE = 128
-STEPS, BATCH, RATE = 1500, 128, 1.2e-3
+STEPS, BATCH, RATE = 1000, 128, 1.2e-3
+_AHEAD = 4  # batches that wait to be learned
 _HOTTEST = 100.0  # CLIP's own bound on the inverse temperature
 
 CONFIG: dict[str, Any] = {
@@ -64,7 +67,12 @@ def network() -> Any:
 
 def tokens(captions: list[str]) -> torch.Tensor:
     """[n, 32] int64."""
-    return SimpleTokenizer(context_length=32)(captions)
+    return _tokenizer()(captions)
+
+
+@cache
+def _tokenizer() -> Any:
+    return SimpleTokenizer(context_length=32)
 
 
 def train(steps: int) -> Any:
@@ -76,7 +84,7 @@ def train(steps: int) -> Any:
     shown, began = 0.0, time.monotonic()
     for step, (pixels, captions) in enumerate(_batches(steps)):
         with torch.autocast("cpu", torch.bfloat16):
-            images = model.encode_image(_normalised(pixels), normalize=True)
+            images = model.encode_image(normalised(pixels), normalize=True)
             texts = model.encode_text(tokens(captions), normalize=True)
         loss = losses.contrastive(images.float(), texts.float(), model.logit_scale.exp())
         shown += optimizer.step(loss)
@@ -91,7 +99,8 @@ def train(steps: int) -> Any:
     return model.eval()
 
 
-def _normalised(pixels: NDArray[np.uint8]) -> torch.Tensor:
+def normalised(pixels: NDArray[np.uint8]) -> torch.Tensor:
+    """As the service prepares them: [n, 128, 128, 3] to [n, 3, 128, 128] float32."""
     scaled = (pixels.astype(np.float32) / 255 - MEAN) / STD
     return torch.from_numpy(np.ascontiguousarray(scaled.transpose(0, 3, 1, 2)))
 
@@ -99,7 +108,10 @@ def _normalised(pixels: NDArray[np.uint8]) -> torch.Tensor:
 def _batches(steps: int) -> Iterator[tuple[NDArray[np.uint8], list[str]]]:
     """Drawings [n, 128, 128, 3] uint8 and their captions, made by a process beside the training."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        yield from pool.imap(_batch, range(steps))
+        ahead = deque(pool.apply_async(_batch, (step,)) for step in range(_AHEAD))
+        for step in range(steps):
+            ahead.append(pool.apply_async(_batch, (step + _AHEAD,)))
+            yield ahead.popleft().get()
 
 
 def _batch(step: int) -> tuple[NDArray[np.uint8], list[str]]:

@@ -26,7 +26,7 @@ class Optimizer:
         others = [each for name, each in named if not _is_matrix_of_a_block(name, each)]
         self._all = inner + others
         self._optimizers: list[torch.optim.Optimizer] = [
-            torch.optim.Muon(inner, lr=rate, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.Muon(inner, lr=rate, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"),
             torch.optim.AdamW(others, lr=rate, weight_decay=0.0, betas=(0.9, 0.98)),
         ]
         self._rate, self._steps, self._step = rate, steps, 0

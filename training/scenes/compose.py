@@ -56,9 +56,8 @@ class Scene:
     sky: Sky
 
 
-def compose(seed: int) -> Scene:
-    """The scene of a seed, always the same: outdoors, in a room, or some things close by."""
-    rng = np.random.default_rng([seed, 20261125])
+def compose(rng: np.random.Generator) -> Scene:
+    """Outdoors, in a room, or some things close by."""
     kind = rng.random()
     if kind < _INDOORS:
         return _room(rng)

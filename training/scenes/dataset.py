@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from training.scenes.compose import compose
 from training.scenes.render import render
+from training.scenes.views import imagine
 
 WIDTH, HEIGHT = 400, 304
 #: Scenes from here on are never trained on.
@@ -62,7 +62,7 @@ def _make(folder: Path, block: int) -> None:
     file = _file(folder, block)
     if file.is_file():
         return
-    renderings = [render(compose(seed), WIDTH, HEIGHT) for seed in range(block, block + _BLOCK)]
+    renderings = [render(imagine(seed), WIDTH, HEIGHT) for seed in range(block, block + _BLOCK)]
     partial_file = file.with_suffix(".partial.npz")
     np.savez(
         partial_file,

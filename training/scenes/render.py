@@ -38,7 +38,25 @@ def render(scene: Scene, width: int, height: int, samples: int = 1) -> Rendering
     """
     columns, rows = width * samples, height * samples
     rays = _rays(scene.camera, columns, rows)
-    eye = np.array([0, scene.camera.height, 0], np.float32)
+    depth, owner = _cast(scene, rays)
+    linear = _shade(scene, rays, depth, owner)
+    if samples > 1:
+        linear = np.asarray(cv2.resize(linear, (width, height), interpolation=cv2.INTER_AREA))
+        middle = samples // 2
+        depth = depth[middle::samples, middle::samples]
+    return Rendering(_developed(linear), (1 / depth).astype(np.float32))
+
+
+def disparity(scene: Scene, width: int, height: int) -> Floats:
+    """What ``render`` gives beside the picture, and much faster."""
+    depth, _ = _cast(scene, _rays(scene.camera, width, height))
+    return (1 / depth).astype(np.float32)
+
+
+def _cast(scene: Scene, rays: Floats) -> tuple[Floats, NDArray[np.int16]]:
+    """How far along the axis each ray is stopped, and by which solid, -1 for none; [h, w]."""
+    rows, columns = rays.shape[1:]
+    eye = _eye(scene.camera)
     # Rays advance one metre along the camera's axis with each unit of t: t is the depth.
     depth = np.full((rows, columns), MISS)
     owner = np.full((rows, columns), -1, np.int16)
@@ -51,12 +69,11 @@ def render(scene: Scene, width: int, height: int, samples: int = 1) -> Rendering
         nearer = flat < depth[window]
         depth[window] = np.where(nearer, flat, depth[window])
         owner[window] = np.where(nearer, np.int16(index), owner[window])
-    linear = _shade(scene, eye, rays, depth, owner, columns)
-    if samples > 1:
-        linear = np.asarray(cv2.resize(linear, (width, height), interpolation=cv2.INTER_AREA))
-        middle = samples // 2
-        depth = depth[middle::samples, middle::samples]
-    return Rendering(_developed(linear), (1 / depth).astype(np.float32))
+    return depth, owner
+
+
+def _eye(camera: Camera) -> Floats:
+    return np.array([0, camera.height, 0], np.float32)
 
 
 def _frame(camera: Camera) -> Floats:
@@ -79,8 +96,7 @@ def _window(solid: Solid, camera: Camera, columns: int, rows: int) -> tuple[slic
     everywhere = slice(0, rows), slice(0, columns)
     if not np.isfinite(solid.radius):
         return everywhere
-    eye = np.array([0, camera.height, 0], np.float32)
-    x, y, z = _frame(camera) @ (solid.centre - eye)
+    x, y, z = _frame(camera) @ (solid.centre - _eye(camera))
     if z < -solid.radius:
         return slice(0, 0), slice(0, 0)
     if z < 2 * solid.radius:
@@ -95,18 +111,16 @@ def _window(solid: Solid, camera: Camera, columns: int, rows: int) -> tuple[slic
     )
 
 
-def _shade(
-    scene: Scene, eye: Floats, rays: Floats, depth: Floats, owner: NDArray[np.int16], columns: int
-) -> Floats:
+def _shade(scene: Scene, rays: Floats, depth: Floats, owner: NDArray[np.int16]) -> Floats:
     """Linear RGB [rows, columns, 3]: Lambert's law, shadows, highlights, haze and the sky."""
     sky = _sky(scene, rays)
     picture = sky.copy()
     hit = owner >= 0
     ray, distance, owners = rays[:, hit], depth[hit], owner[hit]
-    points = eye[:, None] + ray * distance
+    points = _eye(scene.camera)[:, None] + ray * distance
     albedo, normal = np.empty_like(points), np.empty_like(points)
     gloss = np.zeros_like(distance)
-    pixel = distance / (scene.camera.focal * columns)
+    pixel = distance / (scene.camera.focal * max(depth.shape))
     for index, solid in enumerate(scene.solids):
         mine = owners == index
         if not mine.any():

@@ -1,0 +1,115 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Maps of scenes whose depth is known: near is bright."""
+
+from __future__ import annotations
+
+import io
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from app.images import decode, in_full
+from app.models.depth_anything import DepthAnything
+from benchmarks import models
+from benchmarks.service import Service
+from tests.pictures import encoded
+from training.metrics import ordinal
+from training.scenes import Rendering, imagine, render
+from training.scenes.dataset import HELD_OUT
+
+SCENES = 24
+
+
+@cache
+def scene(number: int, width: int = 480, height: int = 360) -> Rendering:
+    return render(imagine(HELD_OUT + number), width, height)
+
+
+def depth_map(service: Service, photo: bytes, query: str = "") -> tuple[NDArray[np.uint8], Any]:
+    response = service.post(f"/api/depth{query}", files={"image": ("photo", photo)})
+    assert response.status_code == 200, response.text
+    return np.asarray(Image.open(io.BytesIO(response.content))), response
+
+
+def test_what_is_nearer_is_brighter(demo: Service) -> None:
+    """At least 90 % of many pairs, over scenes that no training saw."""
+    shares = []
+    for number in range(SCENES):
+        photo = encoded(Image.fromarray(scene(number).pixels), "JPEG", quality=90)
+        levels, response = depth_map(demo, photo)
+        assert response.headers["X-Model-Weights"] == "built-in"
+        shares.append(ordinal(levels, scene(number).disparity))
+    assert np.mean(shares) >= 0.9, shares
+
+
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+def test_a_turned_photo_gives_the_map_of_the_upright_one(demo: Service, orientation: int) -> None:
+    upright = Image.fromarray(scene(0).pixels)
+    # What a camera held that way stores.
+    turn = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90,
+            8: Image.Transpose.ROTATE_270}[orientation]  # fmt: skip
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = encoded(upright.transpose(turn), "PNG", exif=exif.tobytes())
+    expected, _ = depth_map(demo, encoded(upright))
+    found, _ = depth_map(demo, stored)
+    assert found.shape == expected.shape
+    assert np.array_equal(found, expected)
+
+
+def test_engines_and_precisions_agree_on_trained_weights(conversions: Path) -> None:
+    """Within the bounds that hold for reduced precision: mean 1 level of 255, 99.9 % at most 8."""
+    exact = models.load(conversions, "builtin-depth", "torch", "fp32")
+    assert isinstance(exact, DepthAnything)
+    scenes = [scene(number) for number in range(4)]
+    inputs = [exact.prepare(decode(_jpeg(each), 10**9)) for each in scenes]
+    expected = [_levels(exact, each) for each in inputs]
+    for engine, precision in (("openvino", "fp32"), ("openvino", "auto"), ("torch", "auto")):
+        model = models.load(conversions, "builtin-depth", engine, precision)  # type: ignore[arg-type]
+        for each, levels, rendering in zip(inputs, expected, scenes, strict=True):
+            found = _levels(model, each)
+            difference = np.abs(found.astype(int) - levels)
+            assert difference.mean() <= 1.0, (engine, precision)
+            assert np.quantile(difference, 0.999) <= 8, (engine, precision)
+            small = Image.fromarray(found).resize(rendering.disparity.shape[::-1])
+            assert ordinal(np.asarray(small), rendering.disparity) >= 0.8
+
+
+def test_scaled_decode_keeps_the_order(conversions: Path) -> None:
+    model = models.load(conversions, "builtin-depth", "openvino", "auto")
+    assert isinstance(model, DepthAnything)
+    large = scene(1, 2400, 1800)
+    maps = []
+    for enough in (in_full, model.enough):
+        picture = decode(_jpeg(large), 10**9, enough)
+        maps.append(_levels(model, model.prepare(picture)).astype(int))
+    assert np.abs(maps[0] - maps[1]).mean() <= 1.0
+    orders = [ordinal(each, maps[0]) for each in maps]
+    assert orders[1] >= 0.99
+
+
+def test_real_names_never_fall_back_to_it(demo: Service) -> None:
+    """A model that is not there gives 503, not the answer of another one."""
+    photo = {"image": ("a.png", encoded(Image.fromarray(scene(0).pixels)))}
+    response = demo.post("/api/depth?model=small", files=photo)
+    assert response.status_code == 503
+    assert demo.delete("/api/models/builtin-depth").status_code == 400
+    _, response = depth_map(demo, photo["image"][1])
+    assert response.headers["X-Model-Weights"] == "built-in"
+
+
+def _jpeg(rendering: Rendering) -> io.BytesIO:
+    return io.BytesIO(encoded(Image.fromarray(rendering.pixels), "JPEG", quality=92))
+
+
+def _levels(model: Any, inputs: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """At the network's own resolution."""
+    disparity = model.infer(inputs[None])[0]
+    levels: NDArray[np.uint8] = model.finish(disparity, disparity.shape[1], disparity.shape[0])
+    return levels

@@ -1,0 +1,94 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""The data and the measures behind the built-in models."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+
+from app.models.registry import FAMILIES
+from config.settings import Settings
+from training import drawings, losses, scenes
+from training.checkpoint import BUILTIN
+from training.metrics import depth_quality
+from training.scenes.compose import Camera, Light, Scene, Sky
+from training.scenes.solids import Ball, Box, Ground, Post, Solid
+from training.scenes.textures import Texture
+
+LOOK = Texture("plain", np.full(3, 0.5), np.full(3, 0.5), 1.0, 0.0, 0.0)
+
+
+def seen(*solids: Solid) -> np.ndarray:
+    """Depth along the axis of a level camera one metre up, 101x101 pixels, metres."""
+    white = np.ones(3, np.float32)
+    light = Light(np.array([0, 1e4, 0], np.float32), white, white)
+    scene = Scene(Camera(1.0, 1.0, 0.0, 0.0), solids, light, Sky(white, white, 0.0, 0.0, 1e6))
+    return 1 / np.maximum(scenes.render(scene, 101, 101).disparity, 1e-9)
+
+
+def test_depth_is_exact() -> None:
+    centre = np.array([0, 1, 5], np.float32)
+    ground = Ground(LOOK, np.zeros(3, np.float32))
+    assert seen(ground, Ball(LOOK, centre, size=2))[50, 50] == pytest.approx(3, abs=1e-3)
+    box = Box(LOOK, centre, half=np.array([1, 1, 0.5], np.float32))
+    assert seen(ground, box)[50, 45] == pytest.approx(4.5, abs=1e-3)
+    post = Post(LOOK, centre, size=1, half_height=3)
+    assert seen(ground, post)[50, 50] == pytest.approx(4, abs=1e-3)
+    # One metre below the eye, seen 40 of 101 pixels below the axis: at 101 / 40 metres.
+    assert seen(ground)[90, 50] == pytest.approx(101 / 40, abs=1e-3)
+    assert seen(ground)[10, 50] > 1e8  # the sky
+
+
+def test_a_scene_is_the_same_each_time() -> None:
+    one, other = (scenes.render(scenes.imagine(11), 80, 60) for _ in range(2))
+    assert np.array_equal(one.pixels, other.pixels)
+    assert np.array_equal(one.disparity, other.disparity)
+    assert not np.array_equal(one.pixels, scenes.render(scenes.imagine(12), 80, 60).pixels)
+
+
+def test_the_loss_ignores_scale_and_shift_and_nothing_else() -> None:
+    target = torch.rand(2, 24, 32, generator=torch.Generator().manual_seed(1))
+    moved = 3 * target + 5
+    for loss in (losses.scale_and_shift_invariant, losses.gradients):
+        assert float(loss(moved, target)) == pytest.approx(0, abs=1e-4)
+        assert float(loss(target.flip(2), target)) > 0.1
+
+
+def test_the_measures_know_a_perfect_map() -> None:
+    target = np.random.default_rng(1).uniform(0.05, 1, (30, 40))
+    perfect = depth_quality(2 * target + 1, target)
+    assert perfect.abs_rel == pytest.approx(0, abs=1e-6)
+    assert perfect.delta_1 == perfect.ordinal == 1
+    assert depth_quality(-target, target).ordinal == 0
+
+
+def test_an_idea_has_many_captions_and_drawings() -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        idea = drawings.imagine(rng)
+        assert len({idea.caption(rng) for _ in range(20)}) > 1
+        first, second = idea.draw(64, rng), idea.draw(64, rng)
+        assert first.shape == (64, 64, 3)
+        assert not np.array_equal(first, second)
+
+
+@pytest.mark.parametrize(
+    ("key", "most"), [("builtin-depth", 6_000_000), ("builtin-clip", 12_000_000)]
+)
+def test_a_built_in_checkpoint_is_small_and_says_what_it_is(key: str, most: int) -> None:
+    (spec,) = [spec for spec in Settings().table().model if spec.key == key]
+    files = [BUILTIN / key / name for name in FAMILIES[spec.family].FILES]
+    assert files[-1].stat().st_size <= most
+    assert json.loads(files[0].read_text())
+    with safe_open(files[-1], framework="numpy") as tensors:
+        assert tensors.metadata()["weights"] == "built-in"
+        names = list(tensors.keys())
+        assert {tensors.get_tensor(name).dtype for name in names} == {np.dtype(np.float16)}
+    card = Path(BUILTIN / key / "README.md").read_text()
+    assert "$" not in card

@@ -1,0 +1,36 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""The model cards: what never changes in ``cards/KEY.md``, and the figures that were measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from string import Template
+
+from safetensors import safe_open
+
+from app.models.registry import FAMILIES
+from config.settings import Settings
+from training.checkpoint import BUILTIN
+
+_TEXTS = Path(__file__).parent / "cards"
+
+
+def write_card(key: str, figures: dict[str, float]) -> None:
+    """Beside the checkpoint, as README.md.
+
+    Args:
+        key: of the table of models.
+        figures: shares of 1, by the names that stand in the text.
+    """
+    (spec,) = [spec for spec in Settings().table().model if spec.key == key]
+    file = BUILTIN / key / FAMILIES[spec.family].FILES[-1]
+    with safe_open(file, framework="numpy") as tensors:
+        parameters = sum(tensors.get_tensor(name).size for name in tensors.keys())  # noqa: SIM118
+    facts = {name: f"{value:.3f}" for name, value in figures.items()}
+    facts |= {
+        "parameters": f"{parameters / 1e6:.2f} million",
+        "size": f"{file.stat().st_size / 1e6:.1f} MB",
+    }
+    text = Template((_TEXTS / f"{key}.md").read_text(encoding="utf-8")).substitute(facts)
+    (BUILTIN / key / "README.md").write_text(text, encoding="utf-8")

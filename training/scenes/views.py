@@ -1,0 +1,33 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Which scenes are worth a photo."""
+
+from __future__ import annotations
+
+from itertools import count
+
+import numpy as np
+
+from training.metrics import ordinal
+from training.scenes.compose import Scene, compose
+from training.scenes.render import disparity
+
+_SEED = 20261125
+_WIDTH, _HEIGHT = 40, 30
+_GROUNDED = 0.72
+
+
+def imagine(seed: int) -> Scene:
+    """The scene of a seed, always the same.
+
+    The first composition that looks as most photos do: it is farther at the top than at the
+    bottom, and not a wall before the lens.
+    """
+    attempts = (compose(np.random.default_rng([seed, _SEED, attempt])) for attempt in count())
+    return next(scene for scene in attempts if _is_grounded(scene))
+
+
+def _is_grounded(scene: Scene) -> bool:
+    """Whether "lower is nearer" holds for most pairs of pixels."""
+    lower = np.broadcast_to(np.arange(_HEIGHT)[:, None], (_HEIGHT, _WIDTH))
+    return ordinal(lower, disparity(scene, _WIDTH, _HEIGHT)) >= _GROUNDED
