@@ -42,7 +42,7 @@ def test_the_list(fresh: Service) -> None:
     assert listed["default_model"] == "small"
     assert listed["current_model"] is None
     assert listed["current_device"] is None
-    small, base, large = listed["models"]
+    small, base, large, built_in = listed["models"]
     assert small == {
         "key": "small",
         "name": "Depth Anything V2 Small",
@@ -65,8 +65,11 @@ def test_the_list(fresh: Service) -> None:
         "CC-BY-NC-4.0",
     ]
     assert large["description"] == "Best detail (hair, fences)"
+    assert built_in["huggingface_id"] == "built-in"
+    assert built_in["is_downloaded"] is True
     everything = check.json(fresh.get("/api/models?type=all"))["models"]
-    assert [model["key"] for model in everything][3:] == ["ViT-L-14", "ViT-B-16"]
+    keys = ["small", "base", "large", "ViT-L-14", "ViT-B-16", "builtin-depth", "builtin-clip"]
+    assert [model["key"] for model in everything] == keys
 
 
 @pytest.mark.parametrize(
@@ -88,8 +91,8 @@ def test_load_with_every_body_that_clients_send(fresh: Service, how: dict[str, A
         "loaded": True,
         "current_model": "base",
         "device": "cpu",
-        "available_models": ["small", "base", "large"],
-        "downloaded_models": ["small", "base", "large"],
+        "available_models": ["small", "base", "large", "builtin-depth"],
+        "downloaded_models": ["small", "base", "large", "builtin-depth"],
     }
     listed = check.json(fresh.get("/api/models"))
     assert (listed["current_model"], listed["current_device"]) == ("base", "cpu")
@@ -178,7 +181,7 @@ def test_delete_removes_the_files_and_nothing_else(fresh: Service) -> None:
     assert {path.name for path in cache.iterdir()} == before - {gone}
     large = check.json(fresh.get("/api/models"))["models"][2]
     assert (large["is_loaded"], large["is_downloaded"]) == (False, False)
-    assert current(fresh)["downloaded_models"] == ["small", "base"]
+    assert current(fresh)["downloaded_models"] == ["small", "base", "builtin-depth"]
     assert check.json(fresh.delete("/api/models/large"))["success"] is True, "not on disk"
     refused = depth(fresh, "?model=large")
     message = check.error(refused, 503, "Model not initialized")
@@ -210,10 +213,10 @@ def test_load_and_download_wait_for_the_hub(
             WARMUP_ON_STARTUP="false",
         )
         service.wait_for("/ready", 200)
-        assert current(service)["downloaded_models"] == ["small"]
+        assert current(service)["downloaded_models"] == ["small", "builtin-depth"]
         assert check.json(service.post("/api/models/base/download", headers=EMPTY))["success"]
         assert current(service) == current(service) | {
-            "downloaded_models": ["small", "base"],
+            "downloaded_models": ["small", "base", "builtin-depth"],
             "loaded": False,
         }
         loaded = check.json(service.post("/api/models/large/load", json={}))
