@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,9 @@ from benchmarks.models import load
 from tests.gpu.agreement import check_inputs, check_levels
 from tests.pictures import picture, upright
 from tests.unit.on_cpu import OnCpu
+
+# Loaded once for all tests here.
+model_of = cache(load)
 
 
 def noise(width: int, height: int) -> Image.Image:
@@ -50,7 +54,7 @@ def test_resizing_is_pillows(make: type, size: tuple[int, int]) -> None:
 def test_depth_prepares_the_same(
     hub: Path, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = load(hub, "small")
+    model = model_of(hub, "small")
     assert isinstance(model, DepthAnything)
     photo = upright(picture(*size))
     expected = model.prepare(photo)
@@ -63,7 +67,7 @@ def test_depth_prepares_the_same(
 def test_clip_prepares_the_same(
     hub: Path, size: tuple[int, int], image_size: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = load(hub, "ViT-B-16")
+    model = model_of(hub, "ViT-B-16")
     assert isinstance(model, Clip)
     photo = upright(picture(*size))
     expected = model.prepare(photo, image_size)
