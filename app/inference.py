@@ -128,10 +128,15 @@ class DeviceThreads:
             log.error("out of memory also alone, after freeing caches", exc_info=error)
             return _not_now("There is not enough memory for this request now")
         if fault == "lost":
-            log.critical("the device is lost", exc_info=error)
-            self._on_lost()
-            return _not_now("The device is lost, and this worker is being replaced")
+            return lost(error, self._on_lost)
         return error
+
+
+def lost(error: Exception, on_lost: Callable[[], None]) -> NotAvailable:
+    """A thread has found the device lost: have this worker replaced; what its caller is told."""
+    log.critical("the device is lost", exc_info=error)
+    on_lost()
+    return _not_now("The device is lost, and this worker is being replaced")
 
 
 def _not_now(message: str) -> NotAvailable:

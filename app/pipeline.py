@@ -18,7 +18,9 @@ import numpy as np
 from app import images, png
 from app.admission import WaitingRoom
 from app.engines.base import FloatArray
+from app.engines.devices import fault
 from app.errors import ProcessingFailed, TwinlensError
+from app.inference import lost
 from app.models.base import Model
 from app.models.clip import Clip
 from app.models.depth_anything import DepthAnything
@@ -77,7 +79,10 @@ class Embeddings:
 
 
 class Pipeline:
-    """What a caller's thread goes through; only ``infer`` runs elsewhere, on a device thread."""
+    """What a caller's thread goes through; only ``infer`` runs elsewhere, on a device thread.
+
+    A GPU may help with ``prepare`` and ``finish``, so these can find it lost, too.
+    """
 
     def __init__(
         self,
@@ -95,6 +100,8 @@ class Pipeline:
         self._exact_decode = exact_decode
         # Decoding and encoding take a core and, for a large photo, much memory.
         self._cores = threading.BoundedSemaphore(cores)
+        #: told that the device is lost for this process
+        self.on_lost: Callable[[], None] = lambda: None
         #: set when memory was used that may be given back later
         self.worked = threading.Event()
 
@@ -118,12 +125,12 @@ class Pipeline:
                 with photo, timings.stage("decode"):
                     picture = images.decode(photo, self._max_pixels, self._enough(model.enough))
                 size = picture.size
-                with timings.stage("prepare"):
+                with timings.stage("prepare"), self._device_faults():
                     inputs = model.prepare(picture)
                 del picture  # a photo is large; only its size is needed from here on
             disparity = self._infer(ticket, model, inputs[None], timings)[0]
         with self._cores:
-            with timings.stage("finish"):
+            with timings.stage("finish"), self._device_faults():
                 levels = model.finish(disparity, *size)
             with timings.stage("encode"):
                 map_ = png.encode(levels)
@@ -156,7 +163,7 @@ class Pipeline:
                     with source, self._cores:
                         with timings.stage("decode"):
                             picture = images.decode(source, self._max_pixels, enough)
-                        with timings.stage("prepare"):
+                        with timings.stage("prepare"), self._device_faults():
                             inputs.append(model.prepare(picture, image_size))
                         del picture  # large, and not needed any more
                     results.append(inputs[-1])  # keeps the place of its vector
@@ -173,6 +180,16 @@ class Pipeline:
             ]
         assert spec.image_size is not None
         return Embeddings(vectors, image_size or spec.image_size, model.weights, timings)
+
+    @contextmanager
+    def _device_faults(self) -> Iterator[None]:
+        """Raises NotAvailable where the block finds the device lost."""
+        try:
+            yield
+        except RuntimeError as error:
+            if fault(error) != "lost":
+                raise
+            raise lost(error, self.on_lost) from None
 
     def _enough(self, enough: images.Enough) -> images.Enough:
         return images.in_full if self._exact_decode else enough

@@ -85,7 +85,6 @@ class Runtime:
             self.waiting_room, settings.image_embedder_concurrency, self._lost
         )
         self.waiting_room.on_hang = self._hung
-        self.manager.on_lost = self._lost
         self.fetcher = Fetcher(
             enabled=settings.allow_remote_image_urls,
             hosts=settings.allowed_remote_image_hosts,
@@ -101,6 +100,7 @@ class Runtime:
             settings.max_image_pixels,
             settings.exact_decode,
         )
+        self.manager.on_lost = self.pipeline.on_lost = self._lost
         self._background: list[threading.Thread] = []
         self._closing = threading.Event()
         self._refusal = ""

@@ -67,7 +67,7 @@ def measure(cache: Path, key: str, inputs: list[str]) -> Iterator[Row]:
             }
             if model is not exact:
                 answers = [_answer(model, file, full=full) for file in files]
-                row |= _differences(answers, expected)
+                row |= differences(answers, expected)
             yield row | times
 
 
@@ -97,7 +97,8 @@ def _answer(model: Model, file: bytes, *, full: bool) -> NDArray[Any]:
     return model.finish(output, normalize=True)
 
 
-def _differences(answers: list[NDArray[Any]], expected: list[NDArray[Any]]) -> Row:
+def differences(answers: list[NDArray[Any]], expected: list[NDArray[Any]]) -> Row:
+    """Of maps the highest mean and 99.9th percentile, of vectors the lowest cosine."""
     pairs = list(zip(answers, expected, strict=True))
     if answers[0].ndim == 1:
         return {"cosine": min(float(one @ other) for one, other in pairs)}

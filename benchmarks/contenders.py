@@ -35,8 +35,13 @@ class Contender:
     notices_hang_up: bool = False
 
 
-def twinlens(cache: Path, logs: Path, models: list[str], **environ: object) -> Service:
-    """Twinlens with these default models, one a family, and no other family."""
+def twinlens(
+    cache: Path, logs: Path, models: list[str], config: Path | None = None, /, **environ: object
+) -> Service:
+    """Twinlens with these default models, one a family, and no other family.
+
+    ``config``: in place of the project's gunicorn.conf.py.
+    """
     families = {FAMILIES[model]: model for model in models}
     own: dict[str, object] = {
         "HF_HUB_CACHE": cache,
@@ -45,7 +50,7 @@ def twinlens(cache: Path, logs: Path, models: list[str], **environ: object) -> S
         "IMAGE_EMBEDDER_MAX_WAIT_SECONDS": 600,
         **{_DEFAULTS[family]: model for family, model in families.items()},
     }
-    return Service(logs / f"twinlens-{'-'.join(models)}.log", None, **own | environ)
+    return Service(logs / f"twinlens-{'-'.join(models)}.log", config, **own | environ)
 
 
 def reference(cache: Path, logs: Path, model: str, name: str) -> Reference:

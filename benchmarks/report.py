@@ -62,11 +62,12 @@ def markdown(results: Results) -> str:
     ]
     for name, (title, note) in TITLES.items():
         if results.tables.get(name):
-            lines += ["", f"## {title}", "", note, "", *_table(results.tables[name])]
+            lines += ["", f"## {title}", "", note, "", *table(results.tables[name])]
     return "\n".join([*lines, ""])
 
 
-def _table(rows: list[Row]) -> list[str]:
+def table(rows: list[Row]) -> list[str]:
+    """Lines of Markdown; a column for whatever some row has."""
     columns = list(dict.fromkeys(column for row in rows for column in row))
     return [
         _line(columns),

@@ -144,7 +144,9 @@ class Settings(BaseModel):
         "auto", description="`fp32`, `bf16` or `fp16`; `auto`: the fastest that the hardware has"
     )
     exact_decode: bool = Field(
-        False, description="decode JPEG in full, also where fewer pixels would do"
+        False,
+        description="decode JPEG in full, also where fewer pixels would do, and do all image work "
+        "on the CPU, also where there is a GPU",
     )
 
     # Who may ask

@@ -5,11 +5,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+from app.engines import host_images
+from app.engines.host_images import Canvas, HostCanvas, Levels
+from app.images import normalised
 from config.values import EngineName, Precision
 
 FloatArray = NDArray[np.float32]
@@ -57,3 +62,35 @@ class Network(ABC):
     @abstractmethod
     def infer(self, batch: FloatArray) -> FloatArray:
         """Run it: [n, 3, h, w] to [n, ...], both float32. Safe to call from several threads."""
+
+    def warm_up(self, batch: FloatArray) -> None:
+        """Run it until a batch of this shape is as fast as it gets."""
+        self.infer(batch)
+
+    # -- image work that a device may do better than the CPU, which does it here -----------------
+
+    def prepared(
+        self,
+        image: Image.Image,
+        steps: Callable[[Canvas], Canvas],
+        mean: FloatArray,
+        deviation: FloatArray,
+    ) -> FloatArray:
+        """Crop and resize an RGB picture, then bring each channel to 0..1, minus its mean, over its
+        standard deviation: [3, h, w] float32. Safe to call from several threads.
+
+        Raises:
+            RuntimeError: the device is lost.
+        """
+        canvas = steps(HostCanvas(image))
+        assert isinstance(canvas, HostCanvas)
+        return normalised(canvas.image, mean, deviation)
+
+    def spread(self, disparity: FloatArray, width: int, height: int) -> Levels:
+        """Enlarge a map [h, w] of finite numbers and spread it over 0..255: [height, width] uint8;
+        a constant map is all 128. Safe to call from several threads.
+
+        Raises:
+            RuntimeError: the device is lost.
+        """
+        return host_images.spread(disparity, width, height)

@@ -5,10 +5,21 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
 
 from app.engines.base import FloatArray, Network
+from app.engines.cuda import Cuda
+from app.engines.cuda_graphs import WORTH_AT, CudaNetwork
+from app.engines.device_images import DeviceImages
+from app.engines.host_images import Canvas, Levels
 from config.values import Precision, PrecisionSetting
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 log = logging.getLogger("twinlens.engines")
 
@@ -22,19 +33,26 @@ class TorchNetwork(Network):
 
     engine = "torch"
 
-    def __init__(self, module: Any, wanted: PrecisionSetting, threads: int) -> None:
+    def __init__(
+        self, module: Any, wanted: PrecisionSetting, threads: int, exact_images: bool = False
+    ) -> None:
         """Take a module.
 
         Args:
             module: float32, its weights usually mapped from the checkpoint's file.
             wanted: PRECISION.
             threads: cores that this process may use.
+            exact_images: image work stays on the CPU, whose results define what is exact.
         """
         super().__init__()
         self._module = module
         self._wanted = wanted
         self._threads = threads
+        self._exact_images = exact_images
         self._is_cast = False
+        # On CUDA only.
+        self._cuda: CudaNetwork | None = None
+        self._images: DeviceImages | None = None
 
     def cast_for_cpu(self) -> None:
         """Before the fork: to the precision that a CPU will use, in memory that workers share.
@@ -60,6 +78,8 @@ class TorchNetwork(Network):
         self.device = device
         if device != "cpu":
             torch.set_float32_matmul_precision("highest")  # it would mean TF32 there
+            if device.startswith("cuda"):
+                self._run_on_cuda(device)
         elif self.precision == "fp32":
             _choose_fp32_matmul()
 
@@ -69,15 +89,42 @@ class TorchNetwork(Network):
 
         torch.get_num_threads()  # else a fresh thread's first convolution runs on one core
         with torch.inference_mode():
-            pixels = torch.from_numpy(batch)
-            if self.device.startswith("cuda"):
-                # From pinned memory the copy runs beside what the device still computes.
-                pixels = pixels.pin_memory()
-            pixels = pixels.to(self.device, non_blocking=True).to(_dtype(self.precision))
-            if self.precision != "fp32":
-                pixels = pixels.contiguous(memory_format=torch.channels_last)
-            outputs: FloatArray = self._module(pixels).float().cpu().numpy()
+            if self._cuda is not None:
+                return self._cuda.infer(batch)
+            pixels = torch.from_numpy(batch).to(self.device)
+            outputs: FloatArray = _forward(self._module, self.precision, pixels).cpu().numpy()
         return outputs
+
+    def warm_up(self, batch: FloatArray) -> None:
+        """See the base class."""
+        for _ in range(WORTH_AT if self._cuda is not None else 1):
+            self.infer(batch)
+
+    def prepared(
+        self,
+        image: Image.Image,
+        steps: Callable[[Canvas], Canvas],
+        mean: FloatArray,
+        deviation: FloatArray,
+    ) -> FloatArray:
+        """See the base class."""
+        done = self._images.prepared(image, steps, mean, deviation) if self._images else None
+        return super().prepared(image, steps, mean, deviation) if done is None else done
+
+    def spread(self, disparity: FloatArray, width: int, height: int) -> Levels:
+        """See the base class."""
+        done = self._images.spread(disparity, width, height) if self._images else None
+        return super().spread(disparity, width, height) if done is None else done
+
+    def _run_on_cuda(self, device: str) -> None:
+        import torch
+
+        # Other streams do not wait for the one that has brought the weights.
+        torch.cuda.synchronize(device)
+        forward = partial(_forward, self._module, self.precision)
+        self._cuda = CudaNetwork(forward, Cuda.for_networks(device))
+        if not self._exact_images:
+            self._images = DeviceImages(Cuda.for_images(device))
 
     def _cast(self, device: str) -> None:
         import torch
@@ -107,6 +154,17 @@ def precision_for(device: str) -> Precision:
         # Below 7.0 there are no tensor cores.
         return "fp16" if torch.cuda.get_device_capability(device) >= (7, 0) else "fp32"
     return "fp16" if device.startswith("xpu") else "fp32"
+
+
+def _forward(module: Any, precision: Precision, pixels: Tensor) -> Tensor:
+    """On the device: [n, 3, h, w] to [n, ...], both float32."""
+    import torch
+
+    pixels = pixels.to(_dtype(precision))
+    if precision != "fp32":
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
+    outputs: Tensor = module(pixels).float()
+    return outputs
 
 
 def _dtype(precision: Precision) -> Any:

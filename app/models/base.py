@@ -69,7 +69,7 @@ class Model(ABC):
 
     @abstractmethod
     def warm_up(self) -> None:
-        """One pass on a blank input of the usual size: page faults and allocations happen here."""
+        """Run it on a blank input of the usual size: page faults and allocations happen here."""
 
     def together(self) -> int:
         """How many inputs of one shape are worth running as one batch on the model's device."""

@@ -9,16 +9,14 @@ is that of transformers' DPTImageProcessor as the published checkpoints configur
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from typing import Any
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
 from app.engines.base import FloatArray, LoadError
+from app.engines.host_images import Levels
 from app.errors import TooLarge
-from app.images import Picture, normalised
+from app.images import Picture
 from app.models.base import Model
 from app.models.store import Checkpoint
 from config.models import ModelSpec
@@ -75,7 +73,7 @@ class DepthAnything(Model):
 
     def warm_up(self) -> None:
         """See the base class; 518x686 is what a 4:3 photo becomes."""
-        self.infer(np.zeros((1, 3, EDGE, 686), np.float32))
+        self.network.warm_up(np.zeros((1, 3, EDGE, 686), np.float32))
 
     @staticmethod
     def enough(width: int, height: int) -> tuple[int, int]:
@@ -85,8 +83,7 @@ class DepthAnything(Model):
         columns, rows = input_size(width, height)
         return math.ceil(columns * _OVERSAMPLED), math.ceil(rows * _OVERSAMPLED)
 
-    @staticmethod
-    def prepare(picture: Picture) -> FloatArray:
+    def prepare(self, picture: Picture) -> FloatArray:
         """Resize to about 518 on one edge, normalise.
 
         Returns:
@@ -94,14 +91,13 @@ class DepthAnything(Model):
             mean and deviation.
         """
         size = input_size(*picture.size)
-        return normalised(picture.image.resize(size, Image.Resampling.BICUBIC), MEAN, STD)
+        return self.network.prepared(picture.image, lambda canvas: canvas.resize(size), MEAN, STD)
 
     def together(self) -> int:
         """See the base class; on 2 cores two maps in one batch take longer than one by one."""
         return 1 if self.network.device == "cpu" else 4
 
-    @staticmethod
-    def finish(disparity: FloatArray, width: int, height: int) -> NDArray[np.uint8]:
+    def finish(self, disparity: FloatArray, width: int, height: int) -> Levels:
         """Enlarge to the photo's size and spread over 0..255.
 
         Args:
@@ -116,14 +112,7 @@ class DepthAnything(Model):
         """
         if not np.isfinite(disparity).all():
             raise ArithmeticError("the map has infinite or undefined values")
-        full = cv2.resize(disparity, (width, height), interpolation=cv2.INTER_CUBIC)
-        low, high, _, _ = cv2.minMaxLoc(full)
-        # A difference that small is what resizing adds to a constant; it must not be stretched.
-        if high - low <= 1e-6 * max(abs(low), abs(high)):
-            return np.full(full.shape, 128, np.uint8)
-        # Quantised once, from floats, with rounding and clamping, in one pass.
-        scale = 255 / (high - low)
-        return cast(NDArray[np.uint8], cv2.convertScaleAbs(full, alpha=scale, beta=-low * scale))
+        return self.network.spread(disparity, width, height)
 
 
 def _disparity(network: Any) -> Any:

@@ -36,6 +36,8 @@ class Loader:
     threads: int
     streams: int
     conversions: Conversions
+    #: whether image work stays on the CPU also where a GPU could do it
+    exact_images: bool = False
 
     @classmethod
     def from_settings(cls, settings: Settings, threads: int, life: int) -> Self:
@@ -53,6 +55,7 @@ class Loader:
             settings.image_embedder_concurrency,
             # Exact weights only where exact arithmetic was asked for.
             Conversions(half=settings.precision != "fp32", life=life),
+            exact_images=settings.exact_decode,
         )
 
     def suits(self, model: Model, device: str) -> bool:
@@ -130,7 +133,7 @@ class Loader:
 
     def _torch(self, spec: ModelSpec, checkpoint: Checkpoint) -> Model:
         module = FAMILIES[spec.family].module(spec, checkpoint)
-        network = TorchNetwork(module, self.precision, self.threads)
+        network = TorchNetwork(module, self.precision, self.threads, self.exact_images)
         return self._model(spec, checkpoint, network)
 
     @staticmethod

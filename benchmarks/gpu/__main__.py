@@ -4,7 +4,8 @@
 
 Makes missing checkpoints, measures, prints a page and writes it as ``gpu.md`` beside ``gpu.json``.
 A full run takes about half an hour, most of it compiling networks for each shape; ``--only`` and
-``--models`` take a part, for machines that are lent by the minute.
+``--models`` take a part, for machines that are lent by the minute. ``--device cpu --quick --tiny``
+shows on any machine that all of it runs; its figures mean nothing.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Run:
 
     def __init__(self, options: argparse.Namespace, models: list[str]) -> None:
         self._models, self._cache, self._device = models, options.cache, options.device
-        self._quick = options.quick
+        self._quick, self._tiny = options.quick, options.tiny
         self._usual = (QUICK if self._quick else FULL).usual
         self._device_options = ["--device", self._device, *["--quick"] * self._quick]
         say("ceilings of the device")
@@ -92,7 +93,7 @@ class Run:
             "device": about["device"] + (f", driver {driver}" if driver else ""),
             "machine": ", ".join(f"{key} {text}" for key, text in machine.description().items()),
             "versions": about["versions"],
-            "weights": "random",
+            "weights": f"random, {'tiny' if self._tiny else 'full size'}",
             "extent": "short" if self._quick else "full",
             "date": f"{datetime.now(UTC):%Y-%m-%d}",
             "command": f"python -m benchmarks.gpu {' '.join(sys.argv[1:])}",
@@ -108,6 +109,7 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(PARTS), help="comma list; default: all")
     parser.add_argument("--models", help="comma list; default: all that the plan has")
     parser.add_argument("--quick", action="store_true", help="few repeats, fewer cases")
+    parser.add_argument("--tiny", action="store_true", help="make tiny checkpoints")
     options = parser.parse_args()
     models = list((QUICK if options.quick else FULL).latency)
     models = options.models.split(",") if options.models else models
@@ -116,7 +118,7 @@ def main() -> None:
         if unknown := set(given) - set(known):
             parser.error(f"unknown: {', '.join(unknown)}; known: {', '.join(known)}")
     needed = [*models, *[_STAGES_MODEL] * ("stages" in parts)]
-    make_checkpoints(options.cache, list(dict.fromkeys(needed)), tiny=False)
+    make_checkpoints(options.cache, list(dict.fromkeys(needed)), options.tiny)
     run = Run(options, models)
     run.measure(parts)
     print(run.page.markdown())

@@ -30,7 +30,7 @@ from app.models.base import Model
 from app.models.clip import Clip
 from app.models.depth_anything import DepthAnything
 from benchmarks import models
-from benchmarks.accuracy import _differences as differences
+from benchmarks.accuracy import differences
 from benchmarks.ceiling import flop
 from benchmarks.contenders import FAMILIES as FAMILY_OF
 from benchmarks.gpu.timing import (

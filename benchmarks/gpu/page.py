@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from benchmarks.report import _table as table
+from benchmarks.report import table
 from benchmarks.results import Row
 
 _WAYS = (
@@ -31,13 +31,15 @@ TITLES = {
     ),
     "stages": (
         "Around the network",
-        "Milliseconds a photo, and the difference to the first way of a stage in levels of 255.",
+        "Milliseconds a photo, and the difference to the first way of a stage in levels of 255. "
+        "Those of the service include its copies to and from the host.",
     ),
     "copies": ("Copies", "Each waited for; differences as above."),
     "service": (
         "The service over HTTP",
-        "Good answers a second, each client asking again at once. `GPU busy` is the share of time "
-        "in which some kernel ran (nvidia-smi); `cores` are those that the service and the clients "
+        "Good answers a second, each client asking again at once; `plain` is without graphs and "
+        "streams, and the CPU does all image work. `GPU busy` is the share of time in which "
+        "some kernel ran (nvidia-smi); `cores` are those that the service and the clients "
         "used. Then the median answer of one client, and its stages, all in ms.",
     ),
     "failures": ("What failed", "The rest has been measured all the same."),

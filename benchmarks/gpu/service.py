@@ -24,17 +24,19 @@ from benchmarks.contenders import FAMILIES, PATHS, Contender, twinlens
 from benchmarks.inputs import SIZES, Photos
 from benchmarks.latency import stages
 from benchmarks.results import Row
-from benchmarks.service import Service
+from benchmarks.service import PROJECT, Service
 
 _SAMPLE_SECONDS = 0.2
+#: gunicorn's configuration; None is the project's own
+WAYS = {"Twinlens": None, "plain": PROJECT / "benchmarks" / "gpu" / "plain_gunicorn.py"}
 
 
 @dataclass(frozen=True)
 class Load:
     """Who asks, and how long."""
 
-    #: IMAGE_EMBEDDER_CONCURRENCY and WEB_CONCURRENCY
-    settings: tuple[tuple[int, int], ...]
+    #: IMAGE_EMBEDDER_CONCURRENCY and WEB_CONCURRENCY, by way
+    settings: tuple[tuple[int, int, str], ...]
     clients: tuple[int, ...]
     window: Window
     #: in which one client's answers are looked at closely
@@ -42,13 +44,20 @@ class Load:
 
 
 FULL = Load(
-    settings=((1, 1), (2, 1), (1, 4)),
+    settings=(
+        *((1, 1, "Twinlens"), (1, 1, "plain")),
+        *((2, 1, "Twinlens"), (2, 1, "plain")),
+        (1, 4, "Twinlens"),
+    ),
     clients=(1, 8, 32, 64),
     window=Window(seconds=3, answers=10**9, lead_in=1),
     seconds=2,
 )
 QUICK = Load(
-    settings=((2, 1),), clients=(1, 8), window=Window(seconds=0.5, answers=8, lead_in=0), seconds=0
+    settings=((2, 1, "Twinlens"), (2, 1, "plain")),
+    clients=(1, 8),
+    window=Window(seconds=0.5, answers=8, lead_in=0),
+    seconds=0,
 )
 
 
@@ -89,11 +98,12 @@ def measure(
 ) -> Iterator[Row]:
     """A row for each setting of the service and number of clients."""
     photos = Photos(SIZES[photo])
-    for concurrency, workers in load.settings:
+    for concurrency, workers, way in load.settings:
         service = twinlens(
             cache,
             logs,
             [model],
+            WAYS[way],
             DEVICE=device,
             ENGINE="torch",
             IMAGE_EMBEDDER_CONCURRENCY=concurrency,
@@ -102,12 +112,13 @@ def measure(
         with service.started():
             service.wait_until_ready()
             contender = Contender("Twinlens", service, PATHS[FAMILIES[model]], notices_hang_up=True)
-            rate(contender, photos, max(load.clients), load.window)  # each size of batch once
+            rate(contender, photos, max(load.clients), load.window)  # each size of batch some times
             health = service.get("/health").json()
             for clients in load.clients:
                 row: Row = {
                     "model": model,
                     "photo": photo,
+                    "way": way,
                     "runs as": f"{health['precision']} on {health['device']['type']}",
                     "concurrency": concurrency,
                     "workers": workers,

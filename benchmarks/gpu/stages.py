@@ -11,20 +11,22 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_jpeg  # type: ignore[import-untyped]
 
+from app.engines import device_images
 from app.engines.base import FloatArray
-from app.images import Enough, decode, in_full
+from app.images import Enough, Picture, decode, in_full
 from app.models.depth_anything import MEAN, STD, DepthAnything, input_size
+from benchmarks import models
 from benchmarks.gpu.timing import (
     NO_CUDA,
     Clock,
@@ -43,6 +45,7 @@ _SIZE, _QUICK_SIZE = "12 MP 4:3", "0.3 MP"
 _TOGETHER = 8  # JPEG files in one call
 _BUDGET = 10**9
 _INPUT = (4, 3, 518, 686)
+_LEVELS = 255 * STD[:, None, None]  # of a network's input, in levels of the picture
 
 #: Gives what the way makes, on the host or on the device; done when it returns.
 Way = Callable[[], NDArray[Any] | Tensor]
@@ -70,25 +73,49 @@ def compared(
         yield row
 
 
-def enlarging(clock: Clock, disparity: Tensor, size: tuple[int, int]) -> Iterator[Row]:
-    """From a map [h, w] float32 on the device to [height, width] uint8 on the host."""
-    width, height = size
-    # Made once: to pin memory takes longer than to copy it.
-    levels = torch.empty(height, width, dtype=torch.uint8, pin_memory=clock.is_cuda)
+@dataclass(frozen=True)
+class Ours:
+    """One model twice: where the CPU does all image work, and as the service runs it."""
 
-    def on_device() -> NDArray[Any]:
-        (full,) = F.interpolate(disparity[None, None], (height, width), mode="bicubic")[0]
-        low, high = full.aminmax()
-        full.sub_(low).mul_(255 / (high - low)).round_()
-        levels.copy_(full.to(torch.uint8), non_blocking=True)
+    on_cpu: DepthAnything
+    on_device: DepthAnything
+
+
+def enlarging(
+    clock: Clock, ours: Ours, disparity: FloatArray, size: tuple[int, int]
+) -> Iterator[Row]:
+    """From a map [h, w] float32 to [height, width] uint8."""
+    there = torch.from_numpy(disparity).to(clock.device)
+
+    def kernels() -> Tensor:
+        levels = device_images.spread(there, *size)
         clock.wait()
-        return levels.numpy()
+        return levels
 
     ways: dict[str, Way] = {
-        "cv2 on the host": lambda: DepthAnything.finish(disparity.cpu().numpy(), width, height),
-        "torch on the device": on_device,
+        "OpenCV": partial(ours.on_cpu.finish, disparity, *size),
+        "the service": partial(ours.on_device.finish, disparity, *size),
+        "torch, without copies": kernels,
     }
     return compared(clock, "enlarge, spread, quantise", ways)
+
+
+def shrinking(clock: Clock, ours: Ours, picture: Picture) -> Iterator[Row]:
+    """From a decoded picture to the network's input [3, h, w] float32."""
+    size = input_size(*picture.size)
+    there = torch.from_numpy(np.array(picture.image)).to(clock.device).permute(2, 0, 1).float()
+
+    def kernels() -> Tensor:
+        inputs = device_images.normalised(device_images.resized(there, *size), MEAN, STD)
+        clock.wait()
+        return inputs
+
+    ways: dict[str, Way] = {
+        "Pillow": partial(ours.on_cpu.prepare, picture),
+        "the service": partial(ours.on_device.prepare, picture),
+        "torch, without copies": kernels,
+    }
+    return compared(clock, "prepare", ways, scale=_LEVELS)
 
 
 def decoding(clock: Clock, photo: bytes) -> Iterator[Row]:
@@ -119,36 +146,31 @@ def decoding(clock: Clock, photo: bytes) -> Iterator[Row]:
         yield row
 
 
-def preparing(clock: Clock, photo: bytes) -> Iterator[Row]:
+def preparing(clock: Clock, ours: Ours, photo: bytes) -> Iterator[Row]:
     """From a JPEG file to the network's input [3, h, w] float32, on the device."""
     file = torch.frombuffer(bytearray(photo), dtype=torch.uint8)
-    mean, std = (
-        torch.from_numpy(each).to(clock.device)[:, None, None] * 255 for each in (MEAN, STD)
-    )
 
-    def by_host(enough: Enough) -> Tensor:
+    def decoded_by_host(model: DepthAnything, enough: Enough) -> Tensor:
         picture = decode(io.BytesIO(photo), _BUDGET, enough)
-        inputs = torch.from_numpy(DepthAnything.prepare(picture)).to(clock.device)
+        inputs = torch.from_numpy(model.prepare(picture)).to(clock.device)
         clock.wait()
         return inputs
 
-    def by_device() -> Tensor:
+    def decoded_by_device() -> Tensor:
         pixels = decode_jpeg(file, ImageReadMode.RGB, device=clock.device)
-        columns, rows = input_size(pixels.shape[2], pixels.shape[1])
-        small = F.interpolate(
-            pixels[None].float(), (rows, columns), mode="bicubic", antialias=True
-        )[0]
-        # Pillow's pixels are whole numbers, too.
-        inputs = (small.round_().clamp_(0, 255) - mean) / std
+        size = input_size(pixels.shape[2], pixels.shape[1])
+        small = device_images.resized(pixels.float(), *size)
+        inputs = device_images.normalised(small, MEAN, STD)
         clock.wait()
         return inputs
 
     ways: dict[str, Way] = {
-        "Pillow, full": partial(by_host, in_full),
-        "Pillow, reduced (the service)": partial(by_host, DepthAnything.enough),
-        "nvJPEG, resized on the device": by_device,
+        "decoded in full, Pillow": partial(decoded_by_host, ours.on_cpu, in_full),
+        "reduced, Pillow": partial(decoded_by_host, ours.on_cpu, DepthAnything.enough),
+        "reduced, the service": partial(decoded_by_host, ours.on_device, DepthAnything.enough),
+        "nvJPEG, resized on the device": decoded_by_device,
     }
-    return compared(clock, "decode and prepare", ways, scale=255 * STD[:, None, None])
+    return compared(clock, "decode and prepare", ways, scale=_LEVELS)
 
 
 def copies(clock: Clock, size: tuple[int, int]) -> Iterator[Row]:
@@ -176,8 +198,8 @@ def _there(clock: Clock, batch: Tensor, there: Tensor) -> dict[str, Way]:
 
     return {
         "pageable": lambda: copied(lambda: batch),
-        "pinned anew (the service)": lambda: copied(batch.pin_memory),
-        "through memory that is pinned": lambda: copied(lambda: pinned.copy_(batch)),
+        "pinned anew": lambda: copied(batch.pin_memory),
+        "through memory that is pinned (the service)": lambda: copied(lambda: pinned.copy_(batch)),
         "from memory that is pinned": lambda: copied(lambda: pinned),
     }
 
@@ -190,7 +212,7 @@ def _back(clock: Clock, levels: Tensor) -> dict[str, Way]:
         clock.wait()
         return landing
 
-    return {"pageable": levels.cpu, "to memory that is pinned": pinned}
+    return {"pageable": levels.cpu, "to memory that is pinned (the service)": pinned}
 
 
 def main() -> None:
@@ -202,15 +224,19 @@ def main() -> None:
     clock = Clock(options.device, options.quick)
     size = MEGAPIXELS[_QUICK_SIZE if options.quick else _SIZE]
     photo = Photos(size).next()
-    model = load(options.cache, MODEL, "fp32", str(clock.device))
-    assert isinstance(model, DepthAnything)
-    inputs = model.prepare(decode(io.BytesIO(photo), _BUDGET))
-    disparity = torch.from_numpy(model.infer(inputs[None])[0]).to(clock.device)
+    on_device = load(options.cache, MODEL, "fp32", str(clock.device))
+    on_cpu = models.load(options.cache, MODEL)
+    assert isinstance(on_device, DepthAnything)
+    assert isinstance(on_cpu, DepthAnything)
+    ours = Ours(on_cpu, on_device)
+    picture = decode(io.BytesIO(photo), _BUDGET, DepthAnything.enough)
+    disparity = on_cpu.infer(on_cpu.prepare(picture)[None])[0]
     with torch.inference_mode():
         for stage in (
-            enlarging(clock, disparity, size),
+            enlarging(clock, ours, disparity, size),
+            shrinking(clock, ours, picture),
             decoding(clock, photo),
-            preparing(clock, photo),
+            preparing(clock, ours, photo),
         ):
             for row in stage:
                 emit("stages", row)

@@ -17,7 +17,9 @@ from PIL import Image
 
 from app import create_app
 from app.runtime import Runtime
+from benchmarks.service import Service
 from config.settings import Settings
+from tests.contract import check
 from tests.gpu.agreement import COSINE, check_maps, check_vectors
 from tests.pictures import encoded, picture
 
@@ -43,6 +45,30 @@ def test_health_names_engine_precision_and_device(runtime: Runtime, settings: Se
     loaded = [each for each in health["models"] if each["loaded"]]
     assert {each["name"] for each in loaded} == {"small", "ViT-B-16"}
     assert {(each["engine"], each["precision"]) for each in loaded} == {("torch", "fp16")}
+
+
+def test_a_service_on_cuda_answers_its_clients(hub: Path, tmp_path: Path) -> None:
+    """Over HTTP, forked and all; often enough that graphs have taken over."""
+    photo = encoded(picture(320, 240))
+    with Service(tmp_path / "log", HF_HUB_CACHE=hub, HF_HUB_OFFLINE=1).started() as running:
+        running.wait_until_warm()
+        assert check.json(running.get("/health"))["device"]["type"].startswith("cuda")
+        maps, vectors = [], []
+        for _ in range(4):
+            answer = running.post("/api/depth", files={"image": ("a.png", photo)})
+            maps.append(check.depth_map(answer))
+            answer = running.post("/embed-image", files={"image": ("a.png", photo)})
+            vectors.append(np.array(check.json(answer)["embedding"], np.float32))
+        check.error(running.post("/api/depth", files={"image": ("a", b"no image")}), 400)
+        assert check.json(running.post("/admin/cleanup"))["gpu_allocated_mb"] > 0
+        answer = running.post("/api/depth", files={"image": ("a.png", photo)})
+        maps.append(check.depth_map(answer))
+        assert "without a CUDA graph" not in running.text()
+    assert maps[0].shape == (240, 320)
+    for one in maps:
+        check_maps([one], [maps[0]])
+    for vector in vectors:
+        check_vectors([vector], [vectors[0]], COSINE["fp16"])
 
 
 def test_two_device_threads_at_once_give_right_answers(runtime: Runtime) -> None:

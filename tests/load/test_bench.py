@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""``make bench``, a short form of it on tiny checkpoints: every section can be measured."""
+"""``make bench`` and ``make bench-gpu``, a short form of them on tiny checkpoints."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import pytest
 from benchmarks.service import PROJECT
 
 MODELS = ("small", "ViT-B-16")
+PARTS = ("networks", "stages")  # the service is what make bench has measured
 
 
 @pytest.fixture(scope="module")
@@ -42,3 +43,23 @@ def test_a_short_benchmark_gives_every_figure(cache: Path, tmp_path: Path) -> No
     assert set(tables) == {
         *("latency", "stages", "throughput", "health", "cost", "resources", "maps", "vectors")
     }
+
+
+@pytest.mark.timeout(240)
+def test_a_short_gpu_benchmark_runs_without_a_gpu(cache: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.gpu", "--quick", "--tiny", "--cache", str(cache)]
+    wanted = ["--device", "cpu", "--out", str(tmp_path), "--models", "ViT-B-16"]
+    done = subprocess.run(
+        [*command, *wanted, "--only", ",".join(PARTS)],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    tables = json.loads((tmp_path / "gpu.json").read_text())["tables"]
+    assert set(tables) == {"ceilings", "vectors", "stages", "copies"}, "no failures"
+    assert done.stdout.strip() == (tmp_path / "gpu.md").read_text().strip()
+    for row in tables["stages"]:
+        assert isinstance(row["ms"], float), row
+        assert row.get("largest", 0) <= 2, row

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: MIT
 """The project's gunicorn.conf.py with faults at the engine's seam, as files in $FAULTS ask for.
 
-slow: seconds that each inference takes longer. hang, lost: the next inference. memory: so many next
-ones. free: bytes that are said to be free. Each inference adds a line to ``inferences``.
+slow: seconds that each inference takes longer. hang, lost: the next inference. lost-prepare,
+lost-finish: the next image work on the device. memory: so many next inferences. free: bytes that
+are said to be free. Each inference adds a line to ``inferences``.
 """
 
 import os
@@ -22,7 +23,7 @@ globals().update(
 
 # After the configuration, which has to be first.
 from app import memory  # noqa: E402
-from app.engines.base import FloatArray  # noqa: E402
+from app.engines.base import FloatArray, Network  # noqa: E402
 from app.models.clip import Clip  # noqa: E402
 from app.models.depth_anything import DepthAnything  # noqa: E402
 
@@ -69,10 +70,23 @@ def _faulty(family: Any) -> None:
     family.infer = infer_or_fail
 
 
+def _faulty_images(method: str, name: str) -> None:
+    work = getattr(Network, method)
+
+    def work_or_fail(*arguments: Any) -> Any:
+        if _once(name):
+            raise RuntimeError("CUDA error: unspecified launch failure")
+        return work(*arguments)
+
+    setattr(Network, method, work_or_fail)
+
+
 def _free_or_less(device: str) -> int:
     return int(_wanted("free") or _free(device))
 
 
 _faulty(Clip)
 _faulty(DepthAnything)
+_faulty_images("prepared", "lost-prepare")
+_faulty_images("spread", "lost-finish")
 memory.free = _free_or_less

@@ -7,6 +7,8 @@ from __future__ import annotations
 import socket
 import time
 
+import pytest
+
 from benchmarks.service import Service
 from tests.contract import check
 from tests.process.conftest import SMALL, Faulty
@@ -64,9 +66,10 @@ def test_out_of_memory_twice_is_503_and_the_next_request_works(faulty: Faulty) -
     assert faulty.service.workers()[0].pid == worker.pid
 
 
-def test_a_lost_device_replaces_the_worker(faulty: Faulty) -> None:
+@pytest.mark.parametrize("where", ["lost-prepare", "lost", "lost-finish"])
+def test_a_lost_device_replaces_the_worker(faulty: Faulty, where: str) -> None:
     (worker,) = faulty.service.workers()
-    faulty.plan("lost")
+    faulty.plan(where)
     refused = faulty.ask("/api/depth").result()
     check.error(refused, 503)
     assert int(refused.headers["Retry-After"]) > 0

@@ -23,14 +23,23 @@ class Doubling:
 
     def __init__(self) -> None:
         self.go = threading.Event()
+        self._steps = threading.Semaphore(0)
+        #: batches so far, with the one that is held back
+        self.begun = 0
         self.batches: list[list[float]] = []
         self.fail: Callable[[FloatArray], None] = lambda _: None
+
+    def step(self) -> None:
+        """Let one batch through."""
+        self._steps.release()
 
     def order(self) -> list[float]:
         return [number for batch in self.batches for number in batch]
 
     def infer(self, batch: FloatArray) -> FloatArray:
-        self.go.wait(10)
+        self.begun += 1
+        while not self.go.wait(0.001) and not self._steps.acquire(blocking=False):
+            pass
         self.batches.append([float(each.flat[0]) for each in batch])
         self.fail(batch)
         return batch.reshape(len(batch), -1) * 2
@@ -81,6 +90,14 @@ class Place:
         """Until the device has taken the first request."""
         while not self.room._running:
             time.sleep(0.001)
+
+    def wait_until_ready(self, begun: int, count: int) -> None:
+        """Until so many batches have begun, and so many requests beside are prepared."""
+        while self.model.begun < begun or self._prepared() < count:
+            time.sleep(0.001)
+
+    def _prepared(self) -> int:
+        return sum(ticket.inputs is not None for ticket in self.room._queue)
 
     def wait_until_called(self, count: int) -> None:
         while len(self.called) < count:

@@ -54,6 +54,17 @@ def test_no_more_is_prepared_than_the_device_takes_next(place: Place) -> None:
     assert [future.result(5) for future in asked] == [2.0 * n for n in range(30)]
 
 
+def test_the_next_batch_is_prepared_while_one_runs(place: Place) -> None:
+    """However fast the device is, it finds a whole batch when it has done the one before."""
+    asked = [place.ask(number) for number in range(13)]
+    for begun in (1, 2, 3):
+        place.wait_until_ready(begun, 4)
+        place.model.step()
+    place.model.go.set()
+    assert [future.result(5) for future in asked] == [2.0 * n for n in range(13)]
+    assert [len(batch) for batch in place.model.batches] == [1, 4, 4, 4]
+
+
 def test_models_and_shapes_do_not_mix(place: Place) -> None:
     asked = [place.ask(0)]
     place.wait_until_busy()

@@ -66,13 +66,13 @@ def test_at_most_one_level_apart(
     assert np.abs(ours.astype(int) - expected).max() <= 1
 
 
-def test_a_constant_map_is_all_128() -> None:
-    assert (DepthAnything.finish(np.full((7, 9), 3.0, np.float32), 50, 40) == 128).all()
+def test_a_constant_map_is_all_128(model: DepthAnything) -> None:
+    assert (model.finish(np.full((7, 9), 3.0, np.float32), 50, 40) == 128).all()
 
 
-def test_a_map_that_is_none_is_refused() -> None:
+def test_a_map_that_is_none_is_refused(model: DepthAnything) -> None:
     with pytest.raises(ArithmeticError):
-        DepthAnything.finish(np.array([[1, np.nan]], np.float32), 50, 40)
+        model.finish(np.array([[1, np.nan]], np.float32), 50, 40)
 
 
 def test_an_odd_picture_still_has_a_patch_to_show() -> None:

@@ -1,0 +1,71 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Images on the CPU: Pillow shrinks, as the replaced services did; OpenCV enlarges maps."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Levels = NDArray[np.uint8]
+Box = tuple[int, int, int, int]
+
+# A difference that small is what resizing adds to a constant; it must not be stretched.
+_NO_DIFFERENCE = 1e-6
+CONSTANT_LEVEL = 128
+
+
+class Canvas(Protocol):
+    """An RGB picture, 8 bits a channel, wherever it lies."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, pixels."""
+
+    def crop(self, box: Box) -> Canvas:
+        """The part from left, top up to right, bottom, all within the picture."""
+
+    def resize(self, size: tuple[int, int]) -> Canvas:
+        """To a width and height: bicubic with antialias, as Pillow does it."""
+
+
+@dataclass(frozen=True)
+class HostCanvas:
+    """Pillow's own."""
+
+    image: Image.Image
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.image.size
+
+    def crop(self, box: Box) -> HostCanvas:
+        return HostCanvas(self.image.crop(box))
+
+    def resize(self, size: tuple[int, int]) -> HostCanvas:
+        return HostCanvas(self.image.resize(size, Image.Resampling.BICUBIC))
+
+
+def spread(disparity: NDArray[np.float32], width: int, height: int) -> Levels:
+    """Enlarge a map [h, w] of finite numbers and spread it over 0..255.
+
+    Returns:
+        [height, width] uint8, min-max normalised; a constant map is all 128.
+    """
+    full = cv2.resize(disparity, (width, height), interpolation=cv2.INTER_CUBIC)
+    low, high, _, _ = cv2.minMaxLoc(full)
+    if is_constant(low, high):
+        return np.full(full.shape, CONSTANT_LEVEL, np.uint8)
+    # Quantised once, from floats, with rounding and clamping, in one pass.
+    scale = 255 / (high - low)
+    return cast(Levels, cv2.convertScaleAbs(full, alpha=scale, beta=-low * scale))
+
+
+def is_constant(low: float, high: float) -> bool:
+    """Whether a map with this minimum and maximum shows nothing."""
+    return high - low <= _NO_DIFFERENCE * max(abs(low), abs(high))
