@@ -51,6 +51,7 @@ def save_clip(network: Any, config: dict[str, Any], folder: Path) -> None:
 def _save(network: Any, file: Path) -> None:
     state = {name: value.half().contiguous() for name, value in network.state_dict().items()}
     save_file(state, file, metadata=_METADATA)
+    file.chmod(0o644)  # safetensors lets nobody else read it
 
 
 def _write_json(file: Path, content: dict[str, Any]) -> None:
