@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from config.values import EngineName, Precision
 
 FloatArray = NDArray[np.float32]
+#: Pictures, or the numbers of tokens.
+InputArray = FloatArray | NDArray[np.int64]
 
 
 class LoadError(Exception):
@@ -55,5 +57,8 @@ class Network(ABC):
         """When nothing runs: give back what is not needed until it runs again."""
 
     @abstractmethod
-    def infer(self, batch: FloatArray) -> FloatArray:
-        """Run it: [n, 3, h, w] to [n, ...], both float32. Safe to call from several threads."""
+    def infer(self, batch: InputArray) -> FloatArray:
+        """Run it: pictures [n, 3, h, w] float32, or texts [n, tokens] int64, to [n, ...] float32.
+
+        Safe to call from several threads.
+        """

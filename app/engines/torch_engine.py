@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from app.engines.base import FloatArray, Network
+from app.engines.base import FloatArray, InputArray, Network
 from config.values import Precision, PrecisionSetting
 
 log = logging.getLogger("twinlens.engines")
@@ -63,20 +63,20 @@ class TorchNetwork(Network):
         elif self.precision == "fp32":
             _choose_fp32_matmul()
 
-    def infer(self, batch: FloatArray) -> FloatArray:
+    def infer(self, batch: InputArray) -> FloatArray:
         """See the base class."""
         import torch
 
         torch.get_num_threads()  # else a fresh thread's first convolution runs on one core
         with torch.inference_mode():
-            pixels = torch.from_numpy(batch)
+            inputs = torch.from_numpy(batch)
             if self.device.startswith("cuda"):
                 # From pinned memory the copy runs beside what the device still computes.
-                pixels = pixels.pin_memory()
-            pixels = pixels.to(self.device, non_blocking=True).to(_dtype(self.precision))
-            if self.precision != "fp32":
-                pixels = pixels.contiguous(memory_format=torch.channels_last)
-            outputs: FloatArray = self._module(pixels).float().cpu().numpy()
+                inputs = inputs.pin_memory()
+            inputs = inputs.to(self.device, non_blocking=True)
+            if self.precision != "fp32" and inputs.is_floating_point():  # pictures
+                inputs = inputs.to(_dtype(self.precision), memory_format=torch.channels_last)
+            outputs: FloatArray = self._module(inputs).float().cpu().numpy()
         return outputs
 
     def _cast(self, device: str) -> None:

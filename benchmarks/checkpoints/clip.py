@@ -54,7 +54,7 @@ SHAPES = {
 
 def tiny(shape: Shape) -> Shape:
     """The same architecture and vector length, small enough to answer in milliseconds."""
-    return replace(shape, width=128, layers=3, heads=2, text_width=32, text_heads=4, vocabulary=600)
+    return replace(shape, width=128, layers=3, heads=2, text_width=32, text_heads=4)
 
 
 PREPROCESSOR = {
