@@ -110,7 +110,8 @@ def wrong_shape(error: ValidationError) -> WrongShape | TooLarge:
     """Pydantic's findings in a sentence, without the input itself."""
     details = error.errors(include_input=False, include_url=False)
     text = "; ".join(
-        f"{'.'.join(str(part) for part in detail['loc']) or 'body'}: {detail['msg']}"
+        f"{'.'.join(str(part) for part in detail['loc']) or 'body'}: "
+        + detail["msg"].removeprefix("Value error, ")
         for detail in details[:_MOST_FINDINGS]
     )
     too_many = any(detail["type"] == "too_long" for detail in details)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -72,7 +73,8 @@ def _checked() -> tuple[OpenAIRequest, ModelSpec]:
     try:
         wanted = parse_json(OpenAIRequest)
     except WrongShape as error:
-        raise InvalidRequest(error.message, error.message.partition(".")[0]) from None
+        field = re.match(r"\w+", error.message)
+        raise InvalidRequest(error.message, field[0] if field else "body") from None
     try:
         spec = vectors.chosen(wanted.model)
     except BadRequest as error:
