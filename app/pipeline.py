@@ -209,12 +209,12 @@ class Pipeline:
         results: list[Tokens | TwinlensError] = []
         with self._turn(spec.text_tower(), len(texts), is_gone, timings) as (ticket, model):
             assert isinstance(model, ClipText)
-            with self._cores, timings.stage("prepare"):
-                for text in texts:
-                    try:
+            for text in texts:
+                try:
+                    with self._cores, timings.stage("prepare"):
                         results.append(model.prepare(text))
-                    except TwinlensError as error:
-                        results.append(error)
+                except TwinlensError as error:
+                    results.append(error)
             good = [result.ids for result in results if isinstance(result, Tokens)]
             outputs = self._infer(ticket, model, np.stack(good), timings) if good else ()
         rows = iter(outputs)

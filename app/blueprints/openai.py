@@ -41,20 +41,19 @@ def embeddings() -> ResponseReturnValue:
     vectors.require_json()
     wanted, spec = _checked()
     images = {i: item for i, text in enumerate(wanted.input) if (item := _image(text, wanted))}
-    for index in images:
-        wanted.input[index] = ""  # it may be long, and the request may have to wait
     texts = {i: text for i, text in enumerate(wanted.input) if i not in images}
+    wanted.input.clear()  # an image may be long, and the request may have to wait
     found: dict[int, object] = {}
     tokens, weights = 0, ""
-    if texts:  # first, since they cost the least where one is wrong
+    sources = vectors.images(list(images.values()), spec) if images else []
+    _look_at(sources, images)
+    if texts:
         result = vectors.embed_texts(list(texts.values()), spec)
         _look_at(result.vectors, texts)
         found |= zip(texts, result.vectors, strict=True)
         tokens = sum(each.count for each in result.tokens if each)
         weights = result.weights
     if images:
-        sources = vectors.images(list(images.values()), spec)
-        _look_at(sources, images)
         embedded = vectors.embed_images(sources, spec)
         _look_at(embedded.vectors, images)
         found |= zip(images, embedded.vectors, strict=True)

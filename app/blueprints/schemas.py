@@ -87,7 +87,9 @@ class OpenAIRequest(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    input: Annotated[list[str], BeforeValidator(_as_list, json_schema_input_type=str | list[str])]
+    input: Annotated[
+        list[str], BeforeValidator(_as_list, json_schema_input_type=str | list[str])
+    ] = Field(max_length=MAX_BATCH, fail_fast=True)
     model: str | None = Field(None, description="key of an embedding model; default DEFAULT_MODEL")
     encoding_format: Literal["float", "base64"] = Field(
         "float", description="`base64`: of the float32 numbers, little endian"

@@ -63,8 +63,13 @@ def test_it_is_converted_once_and_unloaded_when_idle(hub: Path, tmp_path: Path) 
     largest = max(made, key=lambda folder: (folder / "model.bin").stat().st_size)
     shutil.rmtree(largest)
     log = tmp_path / "log"
-    options = {"HF_HUB_CACHE": cache, "HF_HUB_OFFLINE": 1, "ENABLED_FAMILIES": "embedding"}
-    service = Service(log, **options, MODEL_IDLE_SECONDS=2)
+    service = Service(
+        log,
+        HF_HUB_CACHE=cache,
+        HF_HUB_OFFLINE=1,
+        ENABLED_FAMILIES="embedding",
+        MODEL_IDLE_SECONDS=2,
+    )
     with service.started():
         service.wait_until_ready()
         assert text(service).status_code == 200
