@@ -9,7 +9,17 @@ import os
 
 from flask import Flask
 
-from app.blueprints import admin, depth, docs, embedding, exchange, gate, health
+from app.blueprints import (
+    admin,
+    depth,
+    docs,
+    embedding,
+    exchange,
+    gate,
+    health,
+    openai,
+    text,
+)
 from app.bodies import BodyGuard, Budget
 from app.runtime import Runtime
 from config.settings import Settings, load_settings
@@ -38,7 +48,7 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
     app.extensions["twinlens"] = runtime
     exchange.install(app)
     gate.install(app, settings)
-    for part in (health, docs, depth, embedding, admin):
+    for part in (health, docs, depth, embedding, text, openai, admin):
         app.register_blueprint(part.blueprint)
     in_progress = settings.image_embedder_concurrency + settings.image_embedder_max_queue + 8
     budget = Budget(runtime.board, settings.max_waiting_bytes, in_progress)

@@ -20,7 +20,7 @@ from typing import Any
 from app.board import Board
 from app.errors import Busy, ClientGone, TooSlow, TwinlensError
 from app.rate import Rate
-from app.tickets import FloatArray, QueueFigures, Ticket, call
+from app.tickets import FloatArray, InputArray, QueueFigures, Ticket, call
 
 # How often a waiting request looks whether its client is still there.
 _LOOK_SECONDS = 1.0
@@ -104,8 +104,8 @@ class WaitingRoom:
             call(self._queue, self._concurrency)
         self._wait(ticket, ticket.called)
 
-    def run(self, ticket: Ticket, model: Any, inputs: FloatArray) -> FloatArray:
-        """Have the device compute the outputs [images, ...] of the inputs [images, 3, h, w].
+    def run(self, ticket: Ticket, model: Any, inputs: InputArray) -> FloatArray:
+        """Have the device compute the outputs [images, ...] of the inputs, see ``Ticket``.
 
         Raises:
             TooSlow: the wait, or the inference, took too long.

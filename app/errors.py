@@ -28,6 +28,8 @@ class TwinlensError(Exception):
 
     status = 500
     title = "Processing failed"
+    #: part of the body that is wrong, where the client shall be told
+    param: str | None = None
 
     def __init__(
         self, message: str, *, title: str | None = None, retry_after: int | None = None

@@ -10,6 +10,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -107,7 +108,7 @@ class DeviceThreads:
         try:
             model: Model = tickets[0].model
             inputs = [ticket.inputs for ticket in tickets if ticket.inputs is not None]
-            images = np.concatenate(inputs)
+            images: Any = np.concatenate(inputs)
             most = tickets[0].together
             outputs = []
             # Only a batch of one request may be larger than what runs together.

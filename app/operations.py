@@ -68,7 +68,8 @@ class Operations:
 
     def unload(self, spec: ModelSpec, look: Look) -> None:
         """Unload a model; if it was the current one, DEPTH_MODEL is current again."""
-        self._workers.unload(spec, look)
+        for part in spec.parts():
+            self._workers.unload(part, look)
         self._choice.reset(spec.key)
 
     def download(self, spec: ModelSpec, look: Look) -> None:

@@ -17,14 +17,16 @@ import numpy as np
 
 from app import images, png
 from app.admission import WaitingRoom
-from app.engines.base import FloatArray
+from app.engines.base import FloatArray, InputArray
 from app.engines.devices import fault
 from app.errors import ProcessingFailed, TwinlensError
 from app.inference import lost
-from app.models.base import Model
+from app.models.base import Model, Provenance
 from app.models.clip import Clip
+from app.models.clip_text import ClipText
 from app.models.depth_anything import DepthAnything
 from app.models.manager import Manager
+from app.models.tokens import Tokens
 from app.tickets import Ticket
 from app.workers import Workers
 from config.models import ModelSpec
@@ -64,6 +66,7 @@ class DepthMap:
 
     png: bytes
     weights: str
+    provenance: Provenance
     timings: Timings
 
 
@@ -75,6 +78,19 @@ class Embeddings:
     #: shortest edge that the sources were brought to, pixels
     image_size: int
     weights: str
+    provenance: Provenance
+    timings: Timings
+
+
+@dataclass(frozen=True)
+class TextEmbeddings:
+    """For each text in order a vector [dims] float32, or what was wrong with it."""
+
+    vectors: list[FloatArray | TwinlensError]
+    #: of each text, None where something was wrong with it
+    tokens: list[Tokens | None]
+    weights: str
+    provenance: Provenance
     timings: Timings
 
 
@@ -134,7 +150,7 @@ class Pipeline:
                 levels = model.finish(disparity, *size)
             with timings.stage("encode"):
                 map_ = png.encode(levels)
-        return DepthMap(map_, model.weights, timings)
+        return DepthMap(map_, model.weights, model.provenance(), timings)
 
     def embed(
         self,
@@ -179,7 +195,43 @@ class Pipeline:
                 for result in results
             ]
         assert spec.image_size is not None
-        return Embeddings(vectors, image_size or spec.image_size, model.weights, timings)
+        return Embeddings(
+            vectors,
+            image_size or spec.image_size,
+            model.weights,
+            model.provenance(),
+            timings,
+        )
+
+    def embed_texts(
+        self,
+        texts: Sequence[str],
+        spec: ModelSpec,
+        *,
+        normalize: bool,
+        is_gone: Callable[[], bool] = lambda: False,
+    ) -> TextEmbeddings:
+        """The vectors of texts, computed as one batch, as those of images; see ``embed``."""
+        timings = Timings()
+        results: list[Tokens | TwinlensError] = []
+        with self._turn(spec.text_tower(), len(texts), is_gone, timings) as (ticket, model):
+            assert isinstance(model, ClipText)
+            for text in texts:
+                try:
+                    with self._cores, timings.stage("prepare"):
+                        results.append(model.prepare(text))
+                except TwinlensError as error:
+                    results.append(error)
+            good = [result.ids for result in results if isinstance(result, Tokens)]
+            outputs = self._infer(ticket, model, np.stack(good), timings) if good else ()
+        rows = iter(outputs)
+        with timings.stage("finish"):
+            vectors = [
+                self._vector(model, next(rows), normalize) if isinstance(result, Tokens) else result
+                for result in results
+            ]
+        tokens = [result if isinstance(result, Tokens) else None for result in results]
+        return TextEmbeddings(vectors, tokens, model.weights, model.provenance(), timings)
 
     @contextmanager
     def _device_faults(self) -> Iterator[None]:
@@ -195,7 +247,9 @@ class Pipeline:
         return images.in_full if self._exact_decode else enough
 
     @staticmethod
-    def _vector(model: Clip, output: FloatArray, normalize: bool) -> FloatArray | TwinlensError:
+    def _vector(
+        model: Clip | ClipText, output: FloatArray, normalize: bool
+    ) -> FloatArray | TwinlensError:
         try:
             return model.finish(output, normalize)
         except ArithmeticError:
@@ -220,7 +274,7 @@ class Pipeline:
             yield ticket, model
 
     def _infer(
-        self, ticket: Ticket, model: Model, inputs: FloatArray, timings: Timings
+        self, ticket: Ticket, model: Model, inputs: InputArray, timings: Timings
     ) -> FloatArray:
         prepared = time.monotonic()
         ticket.images = len(inputs)

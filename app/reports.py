@@ -7,6 +7,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import replace
 
 from pydantic import BaseModel, Field
 
@@ -30,6 +31,8 @@ class ModelReport(BaseModel):
     weights: str | None = None
     engine: EngineName | None = None
     precision: Precision | None = None
+    revision: str | None = None
+    preprocess_version: int | None = None
     reason: str | None = None
     in_use: bool = False
     #: seconds of the machine's monotonic clock
@@ -86,7 +89,12 @@ class Reports:
     def statuses(self) -> list[ModelStatus]:
         """All models, in the order of the table."""
         reports = self.all()
-        return [self._merged(spec, reports) for spec in self._specs]
+        found = {spec.key: self._merged(spec, reports) for spec in self._specs}
+        for spec in self._specs:
+            if spec.is_text_tower:
+                tower = found.pop(spec.key)
+                found[spec.row_key] = replace(found[spec.row_key], text_state=tower.state)
+        return list(found.values())
 
     def status(self, spec: ModelSpec) -> ModelStatus:
         """What is known of a model; never waits for a load."""
@@ -138,6 +146,8 @@ class Reports:
                 weights=status.weights,
                 engine=status.engine,
                 precision=status.precision,
+                revision=status.revision,
+                preprocess_version=status.preprocess_version,
                 reason=status.reason,
                 in_use=in_use,
                 used_at=used_at,
@@ -170,5 +180,7 @@ class Reports:
                         weights=each.weights,
                         engine=each.engine,
                         precision=each.precision,
+                        revision=each.revision,
+                        preprocess_version=each.preprocess_version,
                     )
         return status

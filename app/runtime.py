@@ -66,7 +66,7 @@ class Runtime:
         downloads = Downloads(
             settings.hf_hub_cache, self.board.folder, settings.hf_hub_offline, self.board.life
         )
-        specs = self.registry.specs()
+        specs = self.registry.parts()
         self.loader = Loader.from_settings(settings, self._threads(), self.board.life[0])
         self.manager = Manager(specs, downloads, self.loader)
         self.workers = Workers(self.board, self.manager, specs)
@@ -218,8 +218,8 @@ class Runtime:
             current = self.operations.current_depth_model().key
             if self.board.slot == min(slots):
                 for spec in self._retired:
-                    if spec.key != current:
-                        self.workers.want_no_more(spec)
+                    for part in spec.parts() if spec.key != current else ():
+                        self.workers.want_no_more(part)
             self._retired = []
 
     def _bring_defaults_to_disk(self) -> None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 _MOST_OVERTAKEN = 8
 
 FloatArray = NDArray[np.float32]
+InputArray = FloatArray | NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,10 @@ class Ticket:
     together: int = 0
     deadline: float = math.inf
     called: threading.Event = field(default_factory=threading.Event)
-    #: what the device needs: the loaded model, and [images, 3, h, w] float32
+    #: what the device needs: the loaded model, and [images, 3, h, w] float32 or, of texts,
+    #: [texts, tokens] int64
     model: Any = None
-    inputs: FloatArray | None = None
+    inputs: InputArray | None = None
     #: when the pass of the network that it is in began
     started: float | None = None
     #: how many that came later were called before it

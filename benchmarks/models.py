@@ -11,7 +11,7 @@ from app.memory import usable_cores
 from app.models.base import Model
 from app.models.conversions import Conversions
 from app.models.loader import Loader
-from app.models.registry import FAMILIES
+from app.models.registry import model_class
 from app.models.store import find
 from config.settings import Settings
 from config.values import EngineSetting, PrecisionSetting
@@ -21,8 +21,9 @@ def load(
     cache: Path, key: str, engine: EngineSetting = "torch", precision: PrecisionSetting = "fp32"
 ) -> Model:
     """A model on the CPU, warm; converted first where the engine needs that."""
-    (spec,) = [spec for spec in Settings().table().model if spec.key == key]
-    checkpoint = find(spec, FAMILIES[spec.family].FILES, cache)
+    parts = [part for spec in Settings().table().model for part in spec.parts()]
+    (spec,) = [part for part in parts if part.key == key]
+    checkpoint = find(spec, model_class(spec).FILES, cache)
     assert checkpoint is not None, f"{key} is not in {cache}"
     life, _ = os.pipe()
     conversions = Conversions(precision != "fp32", life)

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Family = Literal["depth", "embedding"]
 FAMILIES: tuple[Family, ...] = ("depth", "embedding")
+# Ends the key of a text tower, so that no row can have it.
+_TEXT = ":text"
 
 
 class ModelSpec(BaseModel):
@@ -20,7 +22,7 @@ class ModelSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     # The key becomes a file name and part of a URL, hence the narrow alphabet.
-    key: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)
+    key: str = Field(pattern=rf"^[A-Za-z0-9][A-Za-z0-9._-]{{0,63}}({_TEXT})?$")
     family: Family
     name: str
     #: None: its checkpoint is a part of the program
@@ -46,6 +48,24 @@ class ModelSpec(BaseModel):
             raise ValueError("an embedding model needs dims, image_size and activation")
         return self
 
+    @property
+    def is_text_tower(self) -> bool:
+        """Whether it is the text tower of an embedding model."""
+        return self.key.endswith(_TEXT)
+
+    @property
+    def row_key(self) -> str:
+        """The key of its row in the table: the only one that clients know."""
+        return self.key.removesuffix(_TEXT)
+
+    def text_tower(self) -> ModelSpec:
+        """The text tower of an embedding model: loaded, lent and freed as a model of its own."""
+        return self.model_copy(update={"key": self.row_key + _TEXT})
+
+    def parts(self) -> tuple[ModelSpec, ...]:
+        """All that is loaded on its own of this row."""
+        return (self, self.text_tower()) if self.family == "embedding" else (self,)
+
 
 class ModelTable(BaseModel):
     """All rows; keys are unique."""
@@ -60,6 +80,9 @@ class ModelTable(BaseModel):
         twice = sorted({key for key in keys if keys.count(key) > 1})
         if twice:
             raise ValueError(f"these keys stand there twice: {', '.join(twice)}")
+        towers = [spec.key for spec in self.model if spec.is_text_tower]
+        if towers:
+            raise ValueError(f"no key may end with {_TEXT}: {', '.join(towers)}")
         return self
 
     def keys(self, family: Family) -> list[str]:

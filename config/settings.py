@@ -91,7 +91,10 @@ class Settings(BaseModel):
         60, gt=0, le=86_400, description="longest wait for a turn; beyond it 504"
     )
     embed_batch_api_max_items: int = Field(
-        32, ge=1, le=1024, description="items of one `/embed-batch`; beyond it 413"
+        32,
+        ge=1,
+        le=1024,
+        description="items of one `/embed-batch`, `/embed-text` or `/v1/embeddings`; beyond it 413",
     )
     max_upload_bytes: int = Field(64 * 2**20, ge=1, description="largest request body")
     max_image_bytes: int = Field(10 * 2**20, ge=1, description="largest image to embed")

@@ -14,7 +14,7 @@ from flask import Flask
 from app import create_app
 from app.models.conversion_process import convert
 from app.models.conversions import Conversions
-from app.models.registry import FAMILIES
+from app.models.registry import model_class
 from app.models.store import find
 from app.runtime import Runtime
 from benchmarks.checkpoints.__main__ import make
@@ -32,11 +32,12 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # As a first start would, but all in this process, which is faster.
     conversions = Conversions(half=True, life=0)
     for spec in Settings().table().model:
-        family = FAMILIES[spec.family]
-        checkpoint = find(spec, family.FILES, cache)
-        assert checkpoint is not None
-        with warnings.catch_warnings(action="ignore"):  # of tracing
-            convert(conversions.job(family, spec, checkpoint))
+        for part in spec.parts():
+            family = model_class(part)
+            checkpoint = find(part, family.FILES, cache)
+            assert checkpoint is not None
+            with warnings.catch_warnings(action="ignore"):  # of tracing
+                convert(conversions.job(family, part, checkpoint))
     return cache
 
 

@@ -52,6 +52,9 @@ class ModelState(BaseModel):
     weights: str | None = None
     engine: EngineName | None = None
     precision: Precision | None = None
+    revision: str | None = None
+    preprocess_version: int | None = None
+    text_state: State | None = None
     reason: str | None = None
     downloaded_bytes: int | None = None
     total_bytes: int | None = None

@@ -25,7 +25,7 @@ def depth() -> ResponseReturnValue:
     spec = registry.get(key, "depth") if key else service.operations.current_depth_model()
     photo, name = uploaded_image()
     result = service.pipeline.depth(photo, spec, client_is_gone())
-    note(spec, result.timings)
+    note(spec, result)
     response = Response(result.png, mimetype="image/png")
     response.headers["Content-Disposition"] = attachment(name)
     response.headers["X-Model-Used"] = spec.key

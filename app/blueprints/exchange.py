@@ -7,13 +7,15 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable
-from typing import BinaryIO, TypeVar, cast
+from typing import BinaryIO, Protocol, TypeVar, cast
 
 from flask import Flask, Response, current_app, g, jsonify, request
 from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
+from app.blueprints import openai_errors
 from app.errors import BadRequest, ClientGone, ProcessingFailed, TooLarge, TwinlensError, WrongShape
+from app.models.base import Provenance
 from app.pipeline import Timings
 from app.runtime import Runtime
 from config.models import ModelSpec
@@ -30,9 +32,23 @@ def runtime() -> Runtime:
     return cast(Runtime, current_app.extensions["twinlens"])
 
 
-def note(spec: ModelSpec, timings: Timings) -> None:
-    """Tell the request log which model worked for this request, and for how long."""
-    g.model, g.timings = spec.key, timings
+class Result(Protocol):
+    """What the pipeline gives."""
+
+    @property
+    def provenance(self) -> Provenance: ...
+
+    @property
+    def timings(self) -> Timings: ...
+
+
+def note(spec: ModelSpec, result: Result) -> None:
+    """Tell headers and log of the answer which model worked for it, how, and for how long.
+
+    Called once for each of the model's networks that worked.
+    """
+    g.model = spec.key
+    g.results = [*g.get("results", ()), result]
 
 
 def client_is_gone() -> Callable[[], bool]:
@@ -94,7 +110,8 @@ def wrong_shape(error: ValidationError) -> WrongShape | TooLarge:
     """Pydantic's findings in a sentence, without the input itself."""
     details = error.errors(include_input=False, include_url=False)
     text = "; ".join(
-        f"{'.'.join(str(part) for part in detail['loc']) or 'body'}: {detail['msg']}"
+        f"{'.'.join(str(part) for part in detail['loc']) or 'body'}: "
+        + detail["msg"].removeprefix("Value error, ")
         for detail in details[:_MOST_FINDINGS]
     )
     too_many = any(detail["type"] == "too_long" for detail in details)
@@ -109,7 +126,8 @@ def install(app: Flask) -> None:
 
 
 def _twinlens_error(error: TwinlensError) -> Response:
-    response = jsonify(error.body())
+    in_openai_shape = request.path.startswith(openai_errors.PATHS)
+    response = jsonify(openai_errors.body(error) if in_openai_shape else error.body())
     response.status_code = error.status
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(error.retry_after)
@@ -129,8 +147,8 @@ def _http_error(error: HTTPException) -> Response:
             TooLarge(f"The body has {actual}; at most {limit} are accepted (MAX_UPLOAD_BYTES)")
         )
     ours = TwinlensError(error.description or error.name, title=error.name)
+    ours.status = error.code or 500
     response = _twinlens_error(ours)
-    response.status_code = error.code or 500
     for name, value in error.get_headers():
         if name == "Allow":
             response.headers[name] = value

@@ -17,12 +17,25 @@ from flask_cors import CORS
 from app.blueprints.exchange import runtime
 from app.errors import NotFound, Unauthorized
 from config.logging import request_id
-from config.models import FAMILIES
+from config.models import Family
 from config.settings import Settings
 
 log = logging.getLogger("twinlens.access")
 
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+# What each blueprint needs.
+_FAMILY_OF: dict[str | None, Family] = {
+    "depth": "depth",
+    "embedding": "embedding",
+    "text": "embedding",
+    "openai": "embedding",
+}
+_PROVENANCE = {
+    "revision": "X-Model-Revision",
+    "engine": "X-Engine",
+    "precision": "X-Precision",
+    "preprocess_version": "X-Preprocess-Version",
+}
 # Probes, and pages without data. Everything else needs the key where one is set.
 PROBES = {"health.health", "health.ready"}
 PUBLIC = PROBES | {
@@ -80,27 +93,29 @@ def _check_key() -> None:
 
 
 def _check_family() -> None:
-    # The blueprints of the families bear their names.
     enabled = runtime().settings.enabled_families
-    off = request.blueprint in FAMILIES and request.blueprint not in enabled
-    if off and request.method != "OPTIONS":
+    family = _FAMILY_OF.get(request.blueprint)
+    if family and family not in enabled and request.method != "OPTIONS":
         raise NotFound(
-            f"The {request.blueprint} family is turned off here: "
-            f"ENABLED_FAMILIES={','.join(enabled)}"
+            f"The {family} family is turned off here: ENABLED_FAMILIES={','.join(enabled)}"
         )
 
 
 def _finish(response: Response) -> Response:
     response.headers["X-Request-ID"] = g.request_id
-    if request.method == "POST" and request.blueprint in FAMILIES:
+    if request.method == "POST" and request.blueprint in _FAMILY_OF:
         for name, value in asdict(runtime().waiting_room.figures()).items():
             header = "-".join(word.capitalize() for word in name.split("_"))
             response.headers[f"X-Queue-{header}"] = f"{value:g}"
-    timings = (
-        {stage: round(seconds * 1000, 1) for stage, seconds in asdict(g.timings).items()}
-        if "timings" in g
-        else {}
-    )
+    results = g.get("results", ())
+    for name, header in _PROVENANCE.items() if results else ():
+        # Images and texts of one request may have gone to different engines.
+        values = dict.fromkeys(str(getattr(result.provenance, name)) for result in results)
+        response.headers[header] = ", ".join(values)
+    timings: dict[str, float] = {}
+    for result in results:
+        for stage, seconds in asdict(result.timings).items():
+            timings[stage] = round(timings.get(stage, 0) + seconds * 1000, 1)
     if timings:
         # W3C "Server Timing": browsers show it, and benchmarks read it.
         response.headers["Server-Timing"] = ", ".join(

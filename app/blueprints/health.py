@@ -16,6 +16,8 @@ from config.version import VERSION
 
 blueprint = Blueprint("health", __name__)
 
+_NOTABLE = ("loading", "loaded", "unavailable")
+
 
 @blueprint.get("/")
 def index() -> ResponseReturnValue:
@@ -30,6 +32,8 @@ def index() -> ResponseReturnValue:
             "models": "/models",
             "process_depth": "/api/depth (POST)",
             "embed_image": "/embed-image (POST)",
+            "embed_text": "/embed-text (POST)",
+            "openai": "/v1/embeddings (POST)",
         },
     )
 
@@ -103,6 +107,10 @@ def _describe(status: ModelStatus) -> dict[str, Any]:
         "weights": status.weights,
         "engine": status.engine,
         "precision": status.precision,
+        "revision": status.revision,
+        "preprocess_version": status.preprocess_version,
+        # Most services never load one; its downloads are those of the model.
+        "text_state": status.text_state if status.text_state in _NOTABLE else None,
         "reason": status.reason,
         "downloaded_bytes": status.downloaded_bytes,
         "total_bytes": status.total_bytes,

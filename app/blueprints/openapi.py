@@ -9,13 +9,13 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from app.blueprints import answers, schemas
+from app.blueprints import answers, schemas, text_answers
 from config.version import VERSION
 
 Json = dict[str, Any]
 
 _MEANING = {
-    400: "No image, not an image, an unknown model, or bad base64",
+    400: "No image or text, not an image, an unknown model, or bad base64",
     401: "The key is missing or wrong",
     404: "The family of this route is turned off (ENABLED_FAMILIES)",
     408: "The body was not complete in time",
@@ -33,6 +33,10 @@ _QUEUE = {
     f"X-Queue-{name}": {"schema": {"type": "string"}}
     for name in ("Concurrency", "In-Flight", "Waiting", "Max-Queue", "Max-Wait-Seconds")
 }
+_PROVENANCE = {
+    f"X-{name}": {"schema": {"type": "string"}}
+    for name in ("Model-Revision", "Engine", "Precision", "Preprocess-Version", "Model-Weights")
+}
 _KEY = {
     "name": "key",
     "in": "path",
@@ -46,7 +50,7 @@ def document() -> Json:
     """The whole document."""
     shapes = [
         shape
-        for module in (answers, schemas)
+        for module in (answers, text_answers, schemas)
         for shape in vars(module).values()
         if isinstance(shape, type) and issubclass(shape, BaseModel) and shape is not BaseModel
     ]
@@ -62,7 +66,7 @@ def document() -> Json:
         "info": {
             "title": "Twinlens",
             "version": VERSION,
-            "description": "Photos to depth maps, images to embedding vectors.",
+            "description": "Photos to depth maps, images and texts to embedding vectors.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "paths": _paths(),
@@ -88,6 +92,9 @@ def _paths() -> Json:
         "/api/depth": {"post": _depth()},
         "/embed-image": {"post": _embed_image()},
         "/embed-batch": {"post": _embed_batch()},
+        "/embed-text": {"post": _embed_text()},
+        "/v1/embeddings": {"post": _openai_embeddings()},
+        "/v1/models": {"get": _openai_models()},
         "/api/models": {
             "get": _get("The depth models", answers.ManagedModels, 401)
             | {
@@ -117,7 +124,7 @@ def _paths() -> Json:
 def _depth() -> Json:
     image = {"image": {"type": "string", "format": "binary", "description": "a photo"}}
     text = {"schema": {"type": "string"}}
-    headers = {"Content-Disposition": text, "X-Model-Used": text, "X-Model-Weights": text}
+    headers = {"Content-Disposition": text, "X-Model-Used": text} | _PROVENANCE
     png = {"image/png": {"schema": {"type": "string", "format": "binary"}}}
     return {
         "summary": "A photo to a depth map: 8-bit grey PNG of its upright size, near is bright",
@@ -147,7 +154,7 @@ def _embed_image() -> Json:
             "content": _body(schemas.EmbedRequest) | _form(image | options, ["image"]),
         },
         "responses": {
-            "200": _json(answers.Embedding) | {"headers": _QUEUE},
+            "200": _json(answers.Embedding) | {"headers": _QUEUE | _PROVENANCE},
             **_errors(*_INFERENCE, 415, 422, 502),
         },
     }
@@ -158,9 +165,44 @@ def _embed_batch() -> Json:
         "summary": "Several images to vectors, in order; a bad one does not spoil the others",
         "requestBody": {"required": True, "content": _body(schemas.EmbedBatchRequest)},
         "responses": {
-            "200": _json(answers.Batch) | {"headers": _QUEUE},
+            "200": _json(answers.Batch) | {"headers": _QUEUE | _PROVENANCE},
             **_errors(*_INFERENCE, 415, 422),
         },
+    }
+
+
+def _embed_text() -> Json:
+    shapes = (text_answers.TextEmbedding, text_answers.TextBatch)
+    either = {"anyOf": [_reference(shape) for shape in shapes]}
+    return {
+        "summary": "A text, or several in order, to vectors in the space of the image vectors",
+        "requestBody": {"required": True, "content": _body(schemas.EmbedTextRequest)},
+        "responses": {
+            "200": {
+                "description": "Success",
+                "content": {"application/json": {"schema": either}},
+                "headers": _QUEUE | _PROVENANCE,
+            },
+            **_errors(*_INFERENCE, 415, 422),
+        },
+    }
+
+
+def _openai_embeddings() -> Json:
+    return {
+        "summary": "Texts and images to vectors, in the shape of OpenAI's API",
+        "requestBody": {"required": True, "content": _body(schemas.OpenAIRequest)},
+        "responses": {
+            "200": _json(text_answers.OpenAIEmbeddings) | {"headers": _QUEUE | _PROVENANCE},
+            **_openai_errors(*_INFERENCE, 415, 502),
+        },
+    }
+
+
+def _openai_models() -> Json:
+    return {
+        "summary": "The embedding models, in the shape of OpenAI's API",
+        "responses": {"200": _json(text_answers.OpenAIModels), **_openai_errors(401, 404, 503)},
     }
 
 
@@ -182,13 +224,23 @@ def _errors(*statuses: int) -> Json:
     return {str(status): _json(answers.Error, _MEANING[status]) for status in sorted(statuses)}
 
 
+def _openai_errors(*statuses: int) -> Json:
+    meaning = _MEANING | {404: "There is no such model, or ENABLED_FAMILIES turns the route off"}
+    return {
+        str(status): _json(text_answers.OpenAIError, meaning[status]) for status in sorted(statuses)
+    }
+
+
 def _json(answer: type[BaseModel], description: str = "Success") -> Json:
     return {"description": description, "content": _body(answer)}
 
 
 def _body(shape: type[BaseModel]) -> Json:
-    reference = {"$ref": f"#/components/schemas/{shape.__name__}"}
-    return {"application/json": {"schema": reference}}
+    return {"application/json": {"schema": _reference(shape)}}
+
+
+def _reference(shape: type[BaseModel]) -> Json:
+    return {"$ref": f"#/components/schemas/{shape.__name__}"}
 
 
 def _form(properties: Json, required: list[str]) -> Json:

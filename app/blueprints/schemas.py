@@ -22,14 +22,19 @@ def _no_bool(value: object) -> object:
     return value
 
 
-class EmbedOptions(BaseModel):
-    """How to embed; the same names as JSON keys and as form fields."""
+class VectorOptions(BaseModel):
+    """What is wanted of a vector."""
 
     # Clients of the replaced service may send keys that we do not know: they are ignored.
     model_config = ConfigDict(extra="ignore")
 
     model: str | None = Field(None, description="key of an embedding model; default DEFAULT_MODEL")
     normalize: bool = Field(True, description="bring the vector to L2 norm 1")
+
+
+class EmbedOptions(VectorOptions):
+    """How to embed an image; the same names as JSON keys and as form fields."""
+
     image_size: Annotated[int | None, BeforeValidator(_no_bool)] = Field(
         None,
         ge=1,
@@ -61,6 +66,43 @@ class EmbedBatchRequest(EmbedOptions):
 
     # The setting EMBED_BATCH_API_MAX_ITEMS is at most this; fail_fast keeps errors few, too.
     items: list[ImageSource] = Field(min_length=1, max_length=MAX_BATCH, fail_fast=True)
+
+
+class EmbedTextRequest(VectorOptions):
+    """JSON body of POST /embed-text: exactly one of the two."""
+
+    text: str | None = Field(None, description="one text; what the model cannot read is cut off")
+    texts: list[str] | None = Field(None, min_length=1, max_length=MAX_BATCH, fail_fast=True)
+
+
+def _as_list(value: object) -> object:
+    first = value[0] if isinstance(value, list) and value else None
+    if isinstance(first, int | list):
+        raise ValueError("arrays of tokens are not accepted, since their numbers mean other words")
+    return [value] if isinstance(value, str) else value
+
+
+class OpenAIRequest(BaseModel):
+    """JSON body of POST /v1/embeddings; ``user`` and other keys of OpenAI's are ignored."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    input: Annotated[
+        list[str], BeforeValidator(_as_list, json_schema_input_type=str | list[str])
+    ] = Field(max_length=MAX_BATCH, fail_fast=True)
+    model: str | None = Field(None, description="key of an embedding model; default DEFAULT_MODEL")
+    encoding_format: Literal["float", "base64"] = Field(
+        "float", description="`base64`: of the float32 numbers, little endian"
+    )
+    dimensions: Annotated[int | None, BeforeValidator(_no_bool)] = Field(
+        None, description="only the model's own number is accepted"
+    )
+    modality: Literal["image", "text"] | None = Field(
+        None,
+        description="what all of input is: `image` means data: URIs, base64 or, where the operator "
+        "allows it, http and https addresses; default: a string that begins with `data:image/` is "
+        "an image, any other a text",
+    )
 
 
 class LoadRequest(BaseModel):

@@ -18,6 +18,8 @@ from app.images import normalised
 from config.values import EngineName, Precision
 
 FloatArray = NDArray[np.float32]
+#: Pictures, or the numbers of tokens.
+InputArray = FloatArray | NDArray[np.int64]
 
 
 class LoadError(Exception):
@@ -60,10 +62,13 @@ class Network(ABC):
         """When nothing runs: give back what is not needed until it runs again."""
 
     @abstractmethod
-    def infer(self, batch: FloatArray) -> FloatArray:
-        """Run it: [n, 3, h, w] to [n, ...], both float32. Safe to call from several threads."""
+    def infer(self, batch: InputArray) -> FloatArray:
+        """Run it: pictures [n, 3, h, w] float32, or texts [n, tokens] int64, to [n, ...] float32.
 
-    def warm_up(self, batch: FloatArray) -> None:
+        Safe to call from several threads.
+        """
+
+    def warm_up(self, batch: InputArray) -> None:
         """Run it until a batch of this shape is as fast as it gets."""
         self.infer(batch)
 

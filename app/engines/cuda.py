@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
@@ -117,13 +116,13 @@ class Cuda:
         return landing.numpy()
 
     def capture(
-        self, forward: Forward, shape: tuple[int, ...], stream: Any, beside: Recorded | None
+        self, forward: Forward, batch: NDArray[Any], stream: Any, beside: Recorded | None
     ) -> Recorded:
-        """Record a pass over float32 inputs of a shape; in a block of ``stream``.
+        """Record a pass over inputs such as these; in a block of ``stream``.
 
         Args:
             forward: runs on the device alone: whatever it asks of the host breaks the capture.
-            shape: of the inputs.
+            batch: only its shape and type count.
             stream: the block's.
             beside: one whose working memory it shares. Graphs on one stream never run at the same
                 time, and each one's outputs are fetched before the next one runs.
@@ -133,7 +132,7 @@ class Cuda:
         """
         import torch
 
-        given = torch.zeros(shape, device=self._device)
+        given = torch.zeros(batch.shape, dtype=_dtype(batch), device=self._device)
         # Libraries are loaded and their workspaces made before, outside the graph's memory.
         for _ in range(_WARM_UPS):
             forward(given)
@@ -149,7 +148,7 @@ class Cuda:
             outputs = forward(given)
         return Recorded(graph, given, outputs)
 
-    def replay(self, recorded: Recorded, batch: NDArray[np.float32]) -> NDArray[Any]:
+    def replay(self, recorded: Recorded, batch: NDArray[Any]) -> NDArray[Any]:
         """Outputs for a batch of the recorded shape; in a block of the stream of its capture."""
         recorded.given.copy_(_pinned(batch), non_blocking=True)
         recorded.graph.replay()
@@ -160,9 +159,15 @@ def _pinned(array: NDArray[Any]) -> Tensor:
     """A copy that the device can fetch by itself. torch keeps such memory for the next one."""
     import torch
 
-    pinned = torch.empty(array.shape, dtype=getattr(torch, array.dtype.name), pin_memory=True)
+    pinned = torch.empty(array.shape, dtype=_dtype(array), pin_memory=True)
     pinned.numpy()[...] = array
     return pinned
+
+
+def _dtype(array: NDArray[Any]) -> Any:
+    import torch
+
+    return getattr(torch, array.dtype.name)
 
 
 @cache

@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Generic, TypeVar
 
-from app.engines.base import FloatArray
+from app.engines.base import FloatArray, InputArray
 from app.engines.cuda import Cuda, Forward, Recorded
 from app.engines.devices import fault
 
@@ -109,12 +109,12 @@ class CudaNetwork:
         self._cuda = cuda
         self._graphs: Graphs[Recorded] = Graphs()
 
-    def infer(self, batch: FloatArray) -> FloatArray:
+    def infer(self, batch: InputArray) -> FloatArray:
         """See ``Network.infer``."""
         cuda = self._cuda
         outputs: FloatArray
         with cuda.stream() as stream:
-            capture = partial(_capture, cuda, self._forward, stream)
+            capture = partial(_capture, cuda, self._forward, stream, batch)
             try:
                 recorded = self._graphs.find(stream, batch.shape, capture)
                 if recorded is not None:
@@ -129,6 +129,11 @@ class CudaNetwork:
 
 
 def _capture(
-    cuda: Cuda, forward: Forward, stream: Hashable, shape: Shape, beside: Recorded | None
+    cuda: Cuda,
+    forward: Forward,
+    stream: Hashable,
+    batch: InputArray,
+    _shape: Shape,
+    beside: Recorded | None,
 ) -> Recorded:
-    return cuda.capture(forward, shape, stream, beside)
+    return cuda.capture(forward, batch, stream, beside)

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from app import memory
-from app.engines.base import EngineUnavailable, FloatArray, Network
+from app.engines.base import EngineUnavailable, FloatArray, InputArray, Network
 from config.values import Precision, PrecisionSetting
 
 log = logging.getLogger("twinlens.engines")
@@ -114,7 +114,7 @@ class OpenVinoNetwork(Network):
             self._compiled.release_memory()
         memory.forget_mapped(self._folder)
 
-    def infer(self, batch: FloatArray) -> FloatArray:
+    def infer(self, batch: InputArray) -> FloatArray:
         """See the base class."""
         try:
             request = self._requests.get_nowait()

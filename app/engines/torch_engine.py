@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from app.engines.base import FloatArray, Network
+from app.engines.base import FloatArray, InputArray, Network
 from app.engines.cuda import Cuda
 from app.engines.cuda_graphs import WORTH_AT, CudaNetwork
 from app.engines.device_images import DeviceImages
@@ -83,7 +83,7 @@ class TorchNetwork(Network):
         elif self.precision == "fp32":
             _choose_fp32_matmul()
 
-    def infer(self, batch: FloatArray) -> FloatArray:
+    def infer(self, batch: InputArray) -> FloatArray:
         """See the base class."""
         import torch
 
@@ -91,11 +91,11 @@ class TorchNetwork(Network):
         with torch.inference_mode():
             if self._cuda is not None:
                 return self._cuda.infer(batch)
-            pixels = torch.from_numpy(batch).to(self.device)
-            outputs: FloatArray = _forward(self._module, self.precision, pixels).cpu().numpy()
+            inputs = torch.from_numpy(batch).to(self.device)
+            outputs: FloatArray = _forward(self._module, self.precision, inputs).cpu().numpy()
         return outputs
 
-    def warm_up(self, batch: FloatArray) -> None:
+    def warm_up(self, batch: InputArray) -> None:
         """See the base class."""
         for _ in range(WORTH_AT if self._cuda is not None else 1):
             self.infer(batch)
@@ -156,14 +156,13 @@ def precision_for(device: str) -> Precision:
     return "fp16" if device.startswith("xpu") else "fp32"
 
 
-def _forward(module: Any, precision: Precision, pixels: Tensor) -> Tensor:
-    """On the device: [n, 3, h, w] to [n, ...], both float32."""
+def _forward(module: Any, precision: Precision, inputs: Tensor) -> Tensor:
+    """On the device: what ``Network.infer`` takes to what it gives."""
     import torch
 
-    pixels = pixels.to(_dtype(precision))
-    if precision != "fp32":
-        pixels = pixels.contiguous(memory_format=torch.channels_last)
-    outputs: Tensor = module(pixels).float()
+    if inputs.is_floating_point() and precision != "fp32":  # pictures
+        inputs = inputs.to(_dtype(precision), memory_format=torch.channels_last)
+    outputs: Tensor = module(inputs).float()
     return outputs
 
 

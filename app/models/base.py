@@ -5,12 +5,27 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from app.engines.base import FloatArray, LoadError, Network
+import numpy as np
+
+from app.engines.base import FloatArray, InputArray, LoadError, Network
 from app.models import weights
 from app.models.store import Checkpoint
 from config.models import ModelSpec
+from config.values import EngineName, Precision
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a map or a vector was made with: all that its numbers depend on beside the request."""
+
+    #: commit of the checkpoint
+    revision: str
+    engine: EngineName
+    precision: Precision
+    preprocess_version: int
 
 
 class Model(ABC):
@@ -24,7 +39,12 @@ class Model(ABC):
     #: Files of the hub repository that loading needs; the last one holds the weights.
     FILES: ClassVar[tuple[str, ...]]
     #: Only tensors whose names begin so are loaded.
-    PREFIX: ClassVar[str] = ""
+    PREFIX: ClassVar[str | tuple[str, ...]] = ""
+    #: Of everything around the network that makes the numbers of an answer. The next one whenever
+    #: ``prepare`` or ``finish`` gives others, so that users know what they have to compute anew.
+    PREPROCESS_VERSION: ClassVar[int]
+    #: Of the network's input, which is a picture or the numbers of tokens.
+    INPUT_TYPE: ClassVar[type[np.float32] | type[np.int64]] = np.float32
 
     def __init__(self, spec: ModelSpec, checkpoint: Checkpoint, network: Network) -> None:
         """Take a network; raises LoadError where the weights file is damaged."""
@@ -45,7 +65,7 @@ class Model(ABC):
     @classmethod
     @abstractmethod
     def module(cls, spec: ModelSpec, checkpoint: Checkpoint) -> Any:
-        """The network as a torch module, [n, 3, h, w] to [n, ...], float32, in evaluation mode.
+        """The network as a torch module in evaluation mode, float32; see ``Network.infer``.
 
         Its weights are mapped from the file. Runs no multi-threaded kernel: one on the master's
         main thread before the fork would hang inference in the workers for ever (libgomp).
@@ -56,8 +76,11 @@ class Model(ABC):
 
     @classmethod
     @abstractmethod
-    def input_shape(cls, spec: ModelSpec) -> tuple[int | None, ...]:
-        """Images, channels, rows, columns; None where any number will do."""
+    def input_shape(cls, spec: ModelSpec, checkpoint: Checkpoint) -> tuple[int | None, ...]:
+        """Images, channels, rows, columns, or texts, tokens; None where any number will do.
+
+        Raises LoadError.
+        """
 
     @classmethod
     def size(cls, checkpoint: Checkpoint) -> int:
@@ -75,6 +98,13 @@ class Model(ABC):
         """How many inputs of one shape are worth running as one batch on the model's device."""
         return 1
 
-    def infer(self, batch: FloatArray) -> FloatArray:
-        """Run the network: inputs [n, 3, h, w] to outputs [n, ...], float32."""
+    def infer(self, batch: InputArray) -> FloatArray:
+        """Run the network, see ``Network.infer``."""
         return self.network.infer(batch)
+
+    def provenance(self) -> Provenance:
+        """What its answers are made with; final once it is on its device."""
+        network = self.network
+        return Provenance(
+            self.checkpoint.revision, network.engine, network.precision, self.PREPROCESS_VERSION
+        )

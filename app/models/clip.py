@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""CLIP's image tower through open_clip: a picture to an embedding vector.
+"""CLIP's image tower through open_clip: a picture to an embedding vector; see also clip_text.
 
 Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", 2021,
 https://arxiv.org/abs/2103.00020. The preparation is that of transformers' CLIPImageProcessor,
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ class Clip(Model):
 
     FILES = ("open_clip_config.json", "open_clip_model.safetensors")
     PREFIX = "visual."  # the image tower
+    PREPROCESS_VERSION = 1  # of both towers
 
     def __init__(self, spec: ModelSpec, checkpoint: Checkpoint, network: Network) -> None:
         super().__init__(spec, checkpoint, network)
@@ -47,39 +49,13 @@ class Clip(Model):
 
     @classmethod
     def module(cls, spec: ModelSpec, checkpoint: Checkpoint) -> Any:
-        """See the base class; the image tower, whose vectors [n, dims] are not normalised.
-
-        The tower is built without memory and takes the file's mapped tensors: no copy and no
-        kernel, unlike open_clip's ``create_model``, whose weight initialisation runs many.
-        """
-        import torch
+        """See the base class; its vectors [n, dims] are not normalised."""
         from open_clip.model import _build_vision_tower
 
-        path = checkpoint.path / cls.FILES[-1]
-        try:
-            architecture = json.loads((checkpoint.path / cls.FILES[0]).read_text())["model_cfg"]
-            _check(spec, architecture)
-            with torch.device("meta"):
-                tower = _build_vision_tower(
-                    architecture["embed_dim"],
-                    architecture["vision_cfg"],
-                    quick_gelu=spec.activation == "quick_gelu",
-                )
-            with safe_open(path, framework="pt") as file:
-                names = [name for name in file.keys() if name.startswith(cls.PREFIX)]  # noqa: SIM118
-                # A copy only where the file has 16-bit floats.
-                tensors = {
-                    name.removeprefix(cls.PREFIX): file.get_tensor(name).float() for name in names
-                }
-            tower.load_state_dict(tensors, strict=True, assign=True)
-        except LoadError:
-            raise
-        except Exception as error:  # a damaged file makes its parsers raise anything
-            raise LoadError("the checkpoint is damaged or not an open_clip model") from error
-        return tower.eval()
+        return tower(spec, checkpoint, "vision_cfg", _build_vision_tower, cls.PREFIX)
 
     @classmethod
-    def input_shape(cls, spec: ModelSpec) -> tuple[int | None, ...]:
+    def input_shape(cls, spec: ModelSpec, checkpoint: Checkpoint) -> tuple[int | None, ...]:  # noqa: ARG003
         """See the base class."""
         return None, 3, spec.image_size, spec.image_size
 
@@ -131,6 +107,53 @@ class Clip(Model):
         if not np.isfinite(norm) or norm == 0:
             raise ArithmeticError("the embedding is not a finite, non-zero vector")
         return vector / np.float32(norm) if normalize else vector
+
+
+def tower(
+    spec: ModelSpec,
+    checkpoint: Checkpoint,
+    part: str,
+    build: Callable[..., Any],
+    prefix: str | tuple[str, ...],
+) -> Any:
+    """One tower as a torch module.
+
+    It is built without memory and takes the file's mapped tensors: no copy (but of 16-bit floats)
+    and no kernel, unlike open_clip's ``create_model``, whose weight initialisation runs many.
+
+    Args:
+        spec: what the table of models says of it.
+        checkpoint: with both towers.
+        part: of the checkpoint's description.
+        build: open_clip's function that makes it of that.
+        prefix: of the tower's tensors.
+
+    Raises:
+        LoadError: the checkpoint does not fit the table or is damaged.
+    """
+    import torch
+
+    config, weights = (checkpoint.path / name for name in Clip.FILES)
+    try:
+        architecture = json.loads(config.read_text())["model_cfg"]
+        _check(spec, architecture)
+        with torch.device("meta"):
+            module = build(
+                architecture["embed_dim"],
+                architecture[part],
+                quick_gelu=spec.activation == "quick_gelu",
+            )
+        with safe_open(weights, framework="pt") as file:
+            names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
+            tensors = {
+                name.removeprefix(Clip.PREFIX): file.get_tensor(name).float() for name in names
+            }
+        module.load_state_dict(tensors, strict=True, assign=True)
+    except LoadError:
+        raise
+    except Exception as error:  # a damaged file makes its parsers raise anything
+        raise LoadError("the checkpoint is damaged or not an open_clip model") from error
+    return module.eval()
 
 
 def _check(spec: ModelSpec, architecture: dict[str, Any]) -> None:

@@ -17,18 +17,20 @@ import warnings
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
+
 from app.engines import converted
 from app.engines.base import LoadError
 from app.engines.openvino_engine import import_openvino
 from app.models.conversions import FAILED, REFUSED, Job
 from app.models.lifeline import end_with_the_service
-from app.models.registry import FAMILIES
+from app.models.registry import model_class
 from config.logging import configure_logging
 from config.settings import SettingsError, load_settings
 
 log = logging.getLogger("twinlens.conversion")
 
-# Images, channels, rows and columns of the trace's input, where a family leaves them open.
+# Images (or texts), channels, rows and columns of the trace's input, where they are left open.
 _EXAMPLE = (1, 3, 70, 98)
 
 
@@ -62,11 +64,12 @@ def convert(job: Job) -> None:
     import torch
 
     ov = import_openvino()
-    family = FAMILIES[job.spec.family]
+    family = model_class(job.spec)
     module = family.module(job.spec, job.checkpoint)
-    shape = family.input_shape(job.spec)
+    shape = family.input_shape(job.spec, job.checkpoint)
     # The trace is made with a small input, and holds for every shape.
-    example = torch.zeros([size or small for size, small in zip(shape, _EXAMPLE, strict=True)])
+    sizes = [size or small for size, small in zip(shape, _EXAMPLE, strict=False)]
+    example = torch.from_numpy(np.zeros(sizes, family.INPUT_TYPE))
     with torch.no_grad():
         model = ov.convert_model(
             module,

@@ -71,7 +71,7 @@ class Conversions:
 
     def find(self, family: type[Model], spec: ModelSpec, checkpoint: Checkpoint) -> Path | None:
         """The folder of the converted model, if there is one that is whole."""
-        name = self._name(_basis(family, spec, checkpoint))
+        name = self._name(spec, _basis(family, spec, checkpoint))
         return converted.find(checkpoint.repository, name)
 
     def bring(self, family: type[Model], spec: ModelSpec, checkpoint: Checkpoint) -> Path:
@@ -120,7 +120,7 @@ class Conversions:
             spec=spec,
             checkpoint=checkpoint,
             half=self._half,
-            target=converted.writable(checkpoint.repository) / self._name(basis),
+            target=converted.writable(checkpoint.repository) / self._name(spec, basis),
             basis=basis,
         )
 
@@ -140,8 +140,10 @@ class Conversions:
             self._failures[job.target] = kept, time.monotonic() + 2 * pause, 2 * pause
             raise
 
-    def _name(self, basis: str) -> str:
-        return converted.name_for(basis, "half" if self._half else "full")
+    def _name(self, spec: ModelSpec, basis: str) -> str:
+        # Both towers have one basis: neither makes the other one out of date.
+        tower = " text" if spec.is_text_tower else ""
+        return converted.name_for(basis, ("half" if self._half else "full") + tower)
 
     def _convert(self, job: Job, lock: int) -> None:
         log.info("%s is converted for OpenVINO; this happens once", job.spec.key)

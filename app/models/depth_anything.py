@@ -34,6 +34,7 @@ class DepthAnything(Model):
     """One Depth Anything V2 checkpoint."""
 
     FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
+    PREPROCESS_VERSION = 1
 
     @classmethod
     def import_torch(cls) -> None:
@@ -67,7 +68,7 @@ class DepthAnything(Model):
         return _disparity(network).eval()
 
     @classmethod
-    def input_shape(cls, spec: ModelSpec) -> tuple[int | None, ...]:  # noqa: ARG003
+    def input_shape(cls, spec: ModelSpec, checkpoint: Checkpoint) -> tuple[int | None, ...]:  # noqa: ARG003
         """See the base class."""
         return None, 3, None, None
 

@@ -161,7 +161,7 @@ class Downloads:
         delete(spec, self._cache)
 
     def _path(self, spec: ModelSpec, suffix: str) -> Path:
-        return self._folder / f"{spec.key}.{suffix}"
+        return self._folder / f"{spec.row_key}.{suffix}"  # both towers are in one file
 
     def _process_is_alive(self) -> bool:
         """Whether some worker's process is at work, or this one's is about to be."""

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 from app.engines.base import DoesNotFit, LoadError
@@ -41,6 +41,10 @@ class ModelStatus:
     weights: str | None = None
     engine: EngineName | None = None
     precision: Precision | None = None
+    revision: str | None = None
+    preprocess_version: int | None = None
+    #: of the text tower, which is loaded when the first text comes
+    text_state: State | None = None
     downloaded_bytes: int | None = None
     total_bytes: int | None = None
 
@@ -79,14 +83,9 @@ class Entry:
         """What is known of it; never waits for a load."""
         spec, model, device = self.spec, self.model, self.device
         if model is not None and device is not None:
+            made_with = asdict(model.provenance())
             return ModelStatus(
-                spec,
-                "loaded",
-                on_disk,
-                device=device,
-                weights=model.weights,
-                engine=model.network.engine,
-                precision=model.network.precision,
+                spec, "loaded", on_disk, device=device, weights=model.weights, **made_with
             )
         if self.loading:
             return ModelStatus(spec, "loading", on_disk)
@@ -110,5 +109,5 @@ def not_available(spec: ModelSpec, reason: LoadError) -> NotAvailable:
         if isinstance(reason, DoesNotFit):
             message += f": {reason}"
         return NotAvailable(message, retry_after=_RETRY_AFTER_SECONDS)
-    message = f"{spec.key}: {reason}"
+    message = f"{spec.row_key}: {reason}"
     return NotAvailable(message, title="Model not available", retry_after=_RETRY_AFTER_SECONDS)

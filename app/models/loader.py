@@ -15,7 +15,7 @@ from app.engines.openvino_engine import OpenVinoNetwork
 from app.engines.torch_engine import TorchNetwork
 from app.models.base import Model
 from app.models.conversions import Conversions
-from app.models.registry import FAMILIES
+from app.models.registry import FAMILIES, model_class
 from app.models.store import Checkpoint
 from config.models import Family, ModelSpec
 from config.settings import Settings
@@ -96,7 +96,7 @@ class Loader:
         """Before the fork: its weights in memory that workers share; None: that is not possible
         yet, because it has to be converted first. Raises LoadError.
         """
-        family = FAMILIES[spec.family]
+        family = model_class(spec)
         if self.expected_engine() == "openvino":
             folder = self.conversions.find(family, spec, checkpoint)
             if folder is not None:
@@ -116,7 +116,7 @@ class Loader:
         Raises:
             LoadError: the message says why.
         """
-        family = FAMILIES[spec.family]
+        family = model_class(spec)
         if self.engine_on(device) == "openvino":
             try:
                 folder = self.conversions.bring(family, spec, checkpoint)
@@ -132,12 +132,12 @@ class Loader:
         return self._model(spec, checkpoint, network)
 
     def _torch(self, spec: ModelSpec, checkpoint: Checkpoint) -> Model:
-        module = FAMILIES[spec.family].module(spec, checkpoint)
+        module = model_class(spec).module(spec, checkpoint)
         network = TorchNetwork(module, self.precision, self.threads, self.exact_images)
         return self._model(spec, checkpoint, network)
 
     @staticmethod
     def _model(spec: ModelSpec, checkpoint: Checkpoint, network: Network) -> Model:
-        model = FAMILIES[spec.family](spec, checkpoint, network)
+        model = model_class(spec)(spec, checkpoint, network)
         log.info("%s (%s weights) mapped for %s", spec.key, model.weights, network.engine)
         return model

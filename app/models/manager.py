@@ -19,7 +19,7 @@ from app.models.downloads import Downloads
 from app.models.entry import Entry, ModelStatus, Wanted, not_available
 from app.models.eviction import make_room
 from app.models.loader import Loader
-from app.models.registry import FAMILIES
+from app.models.registry import model_class
 from app.models.store import Checkpoint
 from config.models import ModelSpec
 
@@ -85,7 +85,7 @@ class Manager:
         if entry.failure and time.monotonic() - entry.failed_at < _REMEMBER_FAILURE_SECONDS:
             raise not_available(spec, entry.failure)
         if not self.on_disk(spec):
-            self._downloads.request(spec, FAMILIES[spec.family].FILES)
+            self._downloads.request(spec, model_class(spec).FILES)
             raise not_available(
                 spec, LoadError("its weights are not on disk yet; downloading them")
             )
@@ -187,7 +187,7 @@ class Manager:
     # -- inside; the caller holds the entry's lock ---------------------------------------------
 
     def _find(self, spec: ModelSpec) -> Checkpoint | None:
-        return self._downloads.find(spec, FAMILIES[spec.family].FILES)
+        return self._downloads.find(spec, model_class(spec).FILES)
 
     def _load_in_background(self, entry: Entry) -> Future[Model]:
         """The load that is under way, or a new one, in a thread that nobody has to wait for."""
@@ -243,7 +243,7 @@ class Manager:
                     model.checkpoint != checkpoint or not self._loader.suits(model, target.type)
                 ):
                     model = None
-                need = FAMILIES[entry.spec.family].size(checkpoint)
+                need = model_class(entry.spec).size(checkpoint)
                 others = [each for each in self._entries.values() if each is not entry]
                 make_room(need, target, others, self.on_evict)
                 if model is None:

@@ -7,11 +7,17 @@ from __future__ import annotations
 from app.errors import BadRequest
 from app.models.base import Model
 from app.models.clip import Clip
+from app.models.clip_text import ClipText
 from app.models.depth_anything import DepthAnything
 from config.models import Family, ModelSpec
 from config.settings import Settings
 
 FAMILIES: dict[Family, type[Model]] = {"depth": DepthAnything, "embedding": Clip}
+
+
+def model_class(spec: ModelSpec) -> type[Model]:
+    """The class that serves a row, or the text tower of one."""
+    return ClipText if spec.is_text_tower else FAMILIES[spec.family]
 
 
 class Registry:
@@ -32,6 +38,10 @@ class Registry:
     def specs(self, family: Family | None = None) -> list[ModelSpec]:
         """Rows in the order of the table, of one family or of all."""
         return [spec for spec in self._specs.values() if family in (None, spec.family)]
+
+    def parts(self) -> list[ModelSpec]:
+        """All that is loaded on its own: rows and the text towers of embedding models."""
+        return [part for spec in self.specs() for part in spec.parts()]
 
     def get(self, key: str, family: Family | None = None) -> ModelSpec:
         """The row of a key.

@@ -14,8 +14,8 @@ BUILT_IN = "built-in"
 _LARGEST_HEADER = 100_000_000  # bytes; the format's own limit
 
 
-def size(path: Path, prefix: str) -> int:
-    """Bytes of all tensors whose names begin with ``prefix``, from the file's header.
+def size(path: Path, prefix: str | tuple[str, ...]) -> int:
+    """Bytes of all tensors whose names begin with a prefix, from the file's header.
 
     Source: the safetensors format. Raises OSError, ValueError, KeyError: not a safetensors file.
     """

@@ -19,7 +19,6 @@ from benchmarks.checkpoints.numbers import SEED, Draw, normalise, pictures
 
 MEAN = [0.48145466, 0.4578275, 0.40821073]
 STD = [0.26862954, 0.26130258, 0.27577711]
-TEXT_LAYERS = 12
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,7 @@ class Shape:
     dims: int
     text_width: int
     text_heads: int
+    text_layers: int = 12
     vocabulary: int = 49408
 
 
@@ -54,7 +54,7 @@ SHAPES = {
 
 def tiny(shape: Shape) -> Shape:
     """The same architecture and vector length, small enough to answer in milliseconds."""
-    return replace(shape, width=128, layers=3, heads=2, text_width=32, text_heads=4, vocabulary=600)
+    return replace(shape, width=128, layers=3, heads=2, text_width=32, text_heads=4, text_layers=2)
 
 
 PREPROCESSOR = {
@@ -80,7 +80,7 @@ def make(key: str, small_scale: bool) -> tuple[Repository, Repository]:
         shape.repository,
         {"open_clip_config.json": _open_clip_json(shape)},
         "open_clip_model.safetensors",
-        to_open_clip(state, shape.layers),
+        to_open_clip(state, shape.layers, shape.text_layers),
     )
     files = {
         "config.json": _config_json(shape),
@@ -129,7 +129,7 @@ def _spread_vectors(network: Any) -> None:
     norm.bias.sub_(0.8 * torch.cat([each.reshape(-1, each.shape[-1]) for each in seen]).mean(0))
 
 
-def to_open_clip(state: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
+def to_open_clip(state: dict[str, Tensor], layers: int, text_layers: int) -> dict[str, Tensor]:
     """transformers' names to open_clip's."""
     out = {
         "visual.class_embedding": state["vision_model.embeddings.class_embedding"],
@@ -155,7 +155,7 @@ def to_open_clip(state: dict[str, Tensor], layers: int) -> dict[str, Tensor]:
     }
     towers = (
         ("vision_model", layers, "visual.transformer"),
-        ("text_model", TEXT_LAYERS, "transformer"),
+        ("text_model", text_layers, "transformer"),
     )
     for part in ("weight", "bias"):
         for ours, theirs in norms.items():
@@ -182,7 +182,7 @@ def _open_clip_json(shape: Shape) -> dict[str, Any]:
         "vocab_size": shape.vocabulary,
         "width": shape.text_width,
         "heads": shape.text_heads,
-        "layers": TEXT_LAYERS,
+        "layers": shape.text_layers,
     }
     return {
         "model_cfg": {
@@ -209,7 +209,7 @@ def _config_json(shape: Shape) -> dict[str, Any]:
             "model_type": "clip_text_model",
             "hidden_size": shape.text_width,
             "intermediate_size": 4 * shape.text_width,
-            "num_hidden_layers": TEXT_LAYERS,
+            "num_hidden_layers": shape.text_layers,
             "num_attention_heads": shape.text_heads,
             "vocab_size": shape.vocabulary,
             "max_position_embeddings": 77,

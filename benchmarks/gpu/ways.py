@@ -20,7 +20,7 @@ from app.engines.base import FloatArray
 from app.engines.torch_engine import TorchNetwork
 from app.memory import usable_cores
 from app.models.base import Model
-from app.models.registry import FAMILIES
+from app.models.registry import model_class
 from app.models.store import find
 from benchmarks.gpu.ceilings import KINDS
 from config.settings import Settings
@@ -35,7 +35,7 @@ Work = Callable[[], Any]
 def load(cache: Path, key: str, precision: Precision, device: str) -> Model:
     """A model on a device as the service brings it there, but not warmed up."""
     (spec,) = [spec for spec in Settings().table().model if spec.key == key]
-    family = FAMILIES[spec.family]
+    family = model_class(spec)
     checkpoint = find(spec, family.FILES, cache)
     assert checkpoint is not None, f"{key} is not in {cache}"
     network = TorchNetwork(family.module(spec, checkpoint), precision, usable_cores())

@@ -41,6 +41,7 @@ def main() -> None:
         answers = [
             service.post(path, files=files).status_code for path in ("/api/depth", "/embed-image")
         ]
+        answers.append(service.post("/embed-text", json={"text": "a cat"}).status_code)
         time.sleep(2)  # telemetry would come a moment later
         processes = [psutil.Process(service.pid), *psutil.Process(service.pid).children(True)]
         sockets = {

@@ -50,12 +50,12 @@ class OnCpu(Cuda):
         return tensor.numpy().copy()
 
     def capture(
-        self, forward: Forward, shape: tuple[int, ...], stream: Any, beside: Recorded | None
+        self, forward: Forward, batch: NDArray[Any], stream: Any, beside: Recorded | None
     ) -> Recorded:
         if self.broken is not None:
             raise self.broken
-        self.captured.append(shape)
-        given = torch.zeros(shape)
+        self.captured.append(batch.shape)
+        given = torch.zeros_like(torch.from_numpy(batch))
         outputs = forward(given)
         return Recorded(Graph(lambda: outputs.copy_(forward(given))), given, outputs)
 

@@ -16,7 +16,7 @@ from app.engines.base import EngineUnavailable, LoadError
 from app.models.conversions import Conversions
 from app.models.depth_anything import DepthAnything
 from app.models.loader import Loader
-from app.models.registry import FAMILIES
+from app.models.registry import model_class
 from app.models.store import Checkpoint, find, repository_folder
 from config.settings import Settings
 from config.values import EngineSetting
@@ -166,7 +166,15 @@ def test_torch_where_nothing_can_be_stored(
         loader("openvino").load(SPEC, checkpoint, "cpu")
 
 
-def test_every_family_can_be_converted() -> None:
+def test_every_part_of_every_model_has_a_conversion_of_its_own(hub: Path) -> None:
+    conversions = Conversions(half=True, life=LIFE)
+    found = []
     for spec in Settings().table().model:
-        shape = FAMILIES[spec.family].input_shape(spec)
-        assert shape[:2] == (None, 3)
+        for part in spec.parts():
+            family = model_class(part)
+            checkpoint = find(part, family.FILES, hub)
+            assert checkpoint is not None
+            assert family.input_shape(part, checkpoint)[0] is None
+            found.append(conversions.find(family, part, checkpoint))
+    assert None not in found
+    assert len(set(found)) == len(found)

@@ -89,6 +89,7 @@ def test_it_goes_on_after_a_restart_where_it_stopped(
 ) -> None:
     weights = {"w": torch.rand(6_000_000, generator=torch.Generator().manual_seed(1))}
     small = dict.fromkeys(FILES[:2], "{}")
+    assert spec.hub_id is not None
     Repository(spec.hub_id, small, FILES[2], weights).write(tmp_path / "hub")
     fake_hub.cache = tmp_path / "hub"
     before = make_downloads()

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from app import memory
-from app.engines.base import FloatArray, LoadError, Network
+from app.engines.base import FloatArray, InputArray, LoadError, Network
 from app.errors import NotAvailable
 from app.models import manager as manager_module
 from app.models.base import Model
@@ -23,7 +23,7 @@ from app.models.conversions import Conversions
 from app.models.downloads import Downloads
 from app.models.loader import Loader
 from app.models.manager import Manager
-from app.models.registry import FAMILIES
+from app.models.registry import model_class
 from app.models.store import Checkpoint
 from config.models import ModelSpec
 from config.settings import Settings
@@ -40,7 +40,7 @@ class Nothing(Network):
     def to_device(self, device: str) -> None:
         self.device = device
 
-    def infer(self, batch: FloatArray) -> FloatArray:
+    def infer(self, batch: InputArray) -> FloatArray:
         return np.zeros((len(batch), 1), np.float32)
 
 
@@ -58,7 +58,7 @@ class SlowLoader(Loader):
         SlowLoader.loads += 1
         if SlowLoader.failure:
             raise LoadError(SlowLoader.failure)
-        return FAMILIES[spec.family](spec, checkpoint, Nothing())
+        return model_class(spec)(spec, checkpoint, Nothing())
 
 
 def loader(kind: type[Loader], device: str = "cpu") -> Loader:

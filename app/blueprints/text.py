@@ -1,0 +1,46 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Texts to vectors in the space of the image vectors, so that images can be searched by words."""
+
+from __future__ import annotations
+
+from flask import Blueprint
+from flask.typing import ResponseReturnValue
+
+from app.blueprints import vectors
+from app.blueprints.exchange import parse_json
+from app.blueprints.schemas import EmbedTextRequest
+from app.errors import BadRequest, TwinlensError
+
+blueprint = Blueprint("text", __name__)
+
+
+@blueprint.post("/embed-text")
+def embed_text() -> ResponseReturnValue:
+    """One text to its vector, or several, of which a bad one does not spoil the others."""
+    vectors.require_json()
+    wanted = parse_json(EmbedTextRequest)
+    if (wanted.text is None) == (wanted.texts is None):
+        raise BadRequest("Give exactly one of text and texts")
+    texts = [wanted.text] if wanted.text is not None else wanted.texts or []
+    vectors.check_count(len(texts))
+    spec = vectors.chosen(wanted.model)
+    result = vectors.embed_texts(texts, spec, normalize=wanted.normalize)
+    details = [
+        {"tokens": each.count, "truncated": each.truncated} if each else {}
+        for each in result.tokens
+    ]
+    if wanted.texts is not None:
+        body = vectors.batch_body({"model": spec.key}, result.vectors, details)
+        return vectors.marked(body, result.weights)
+    vector = result.vectors[0]
+    if isinstance(vector, TwinlensError):
+        raise vector
+    body = {
+        "embedding": vector,
+        "dims": vector.size,
+        "provider": "local",
+        "model": spec.key,
+        **details[0],
+    }
+    return vectors.marked(body, result.weights)

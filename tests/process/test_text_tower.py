@@ -1,0 +1,89 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""The text tower in the life of the service: it comes with a text and goes with the model."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from benchmarks.service import Service
+from tests.pictures import encoded, picture
+
+FILES = {"image": ("a.png", encoded(picture(60, 40)))}
+
+
+def text(service: Service, **options: Any) -> requests.Response:
+    return service.post("/embed-text", json={"text": "a cat", **options})
+
+
+def state(service: Service, key: str = "ViT-L-14") -> tuple[str, str | None]:
+    models = service.get("/health").json()["models"]
+    (found,) = [model for model in models if model["name"] == key]
+    return found["state"], found.get("text_state")
+
+
+def wait_for_state(service: Service, *wanted: str | None) -> None:
+    while state(service) != wanted:
+        assert service.process.poll() is None, service.text()
+
+
+@pytest.mark.timeout(180)
+def test_it_comes_and_goes(start: Callable[..., Service], hub: Path) -> None:
+    service = start(HF_HUB_CACHE=hub, WEB_CONCURRENCY=2, ENABLED_FAMILIES="embedding")
+    assert state(service) == ("loaded", None)
+    before = {model["key"] for model in service.get("/api/models?type=all").json()["models"]}
+    assert text(service).status_code == 200
+    assert state(service) == ("loaded", "loaded")
+    after = service.get("/api/models?type=all").json()["models"]
+    assert {model["key"] for model in after} == before == {"ViT-L-14", "ViT-B-16"}
+    for path in ("/models", "/v1/models"):
+        assert "text" not in service.get(path).text
+    assert service.post("/api/models/ViT-L-14/unload").status_code == 200
+    assert state(service) == ("not_loaded", None)
+    assert text(service).status_code == 200  # without the images' tower
+    assert state(service) == ("not_loaded", "loaded")
+    assert service.get("/ready").status_code == 200
+    assert service.post("/embed-image", files=FILES).status_code == 200
+    assert state(service) == ("loaded", "loaded")
+    assert service.post("/api/models/ViT-L-14:text/unload").status_code == 400
+
+
+@pytest.mark.timeout(180)
+def test_it_is_converted_once_and_unloaded_when_idle(hub: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "hub"
+    shutil.copytree(hub, cache, symlinks=True)
+    made = {path.parent for path in cache.glob("*large*/twinlens/*/model.bin")}
+    assert len(made) == 2  # one of each tower
+    largest = max(made, key=lambda folder: (folder / "model.bin").stat().st_size)
+    shutil.rmtree(largest)
+    log = tmp_path / "log"
+    service = Service(
+        log,
+        HF_HUB_CACHE=cache,
+        HF_HUB_OFFLINE=1,
+        ENABLED_FAMILIES="embedding",
+        MODEL_IDLE_SECONDS=2,
+    )
+    with service.started():
+        service.wait_until_ready()
+        assert text(service).status_code == 200
+        wait_for_state(service, "not_loaded", None)
+        assert text(service).status_code == 200
+    assert service.text().count("is converted for OpenVINO; this happens once") == 1
+    assert {path.parent for path in cache.glob("*large*/twinlens/*/model.bin")} == made
+
+
+@pytest.mark.timeout(180)
+def test_a_text_for_a_model_that_is_missing(start: Callable[..., Service], tmp_path: Path) -> None:
+    service = start(ready=False, HF_HUB_CACHE=tmp_path, WARMUP_ON_STARTUP="false")
+    answer = text(service, model="ViT-B-16")
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"]
+    assert answer.json()["error"] == "Model not available"
+    assert answer.json()["message"].startswith("ViT-B-16: its weights are not on disk yet")
