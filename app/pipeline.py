@@ -15,14 +15,16 @@ from typing import BinaryIO
 
 import numpy as np
 
-from app import images, png
+from app import images
 from app.admission import WaitingRoom
 from app.engines.base import FloatArray
 from app.errors import ProcessingFailed, TwinlensError
 from app.models.base import Model
 from app.models.clip import Clip
-from app.models.depth_anything import DepthAnything
+from app.models.depth_anything import DepthAnything, input_size
 from app.models.manager import Manager
+from app.rendering import formats, maps, stereo
+from app.rendering.options import EXACT, DepthOptions, Size
 from app.tickets import Ticket
 from app.workers import Workers
 from config.models import ModelSpec
@@ -43,7 +45,7 @@ class Timings:
     infer: float = 0.0
     #: the network's output to a map or a vector
     finish: float = 0.0
-    #: the map to PNG
+    #: the map to a file
     encode: float = 0.0
 
     @contextmanager
@@ -58,9 +60,12 @@ class Timings:
 
 @dataclass(frozen=True)
 class DepthMap:
-    """A map as an 8-bit greyscale PNG of the upright photo's size, near = bright."""
+    """A map, or what was asked for instead of it, as a file of the format that was asked for."""
 
-    png: bytes
+    file: bytes
+    #: range of what the network gave, larger is nearer
+    low: float
+    high: float
     weights: str
     timings: Timings
 
@@ -99,35 +104,42 @@ class Pipeline:
         self.worked = threading.Event()
 
     def depth(
-        self, photo: BinaryIO, spec: ModelSpec, is_gone: Callable[[], bool] = lambda: False
+        self,
+        photo: BinaryIO,
+        spec: ModelSpec,
+        options: DepthOptions = DepthOptions(),  # noqa: B008 - it is frozen
+        is_gone: Callable[[], bool] = lambda: False,
     ) -> DepthMap:
         """The depth map of a photo.
 
         Args:
-            photo: a file in one of ``images.FORMATS``.
+            photo: a file in one of ``images.FORMATS``; it is closed in the end.
             spec: a depth model.
+            options: what the answer is to be.
             is_gone: tells whether the client has hung up.
 
         Raises:
             TwinlensError: whatever is wrong with the photo or the service.
         """
         timings = Timings()
-        with self._turn(spec, 1, is_gone, timings) as (ticket, model):
-            assert isinstance(model, DepthAnything)
+        with photo:
+            with self._turn(spec, 1, is_gone, timings) as (ticket, model):
+                assert isinstance(model, DepthAnything)
+                with self._cores:
+                    with timings.stage("decode"):
+                        picture = images.decode(photo, self._max_pixels, self._enough(model.enough))
+                    size = options.target(picture.size, input_size(*picture.size))
+                    formats.check(options, size, self._max_pixels)
+                    with timings.stage("prepare"):
+                        inputs = model.prepare(picture)
+                    del picture  # a photo is large, and the device may be busy for long
+                disparity = self._infer(ticket, model, inputs[None], timings)[0]
             with self._cores:
-                with photo, timings.stage("decode"):
-                    picture = images.decode(photo, self._max_pixels, self._enough(model.enough))
-                size = picture.size
-                with timings.stage("prepare"):
-                    inputs = model.prepare(picture)
-                del picture  # a photo is large; only its size is needed from here on
-            disparity = self._infer(ticket, model, inputs[None], timings)[0]
-        with self._cores:
-            with timings.stage("finish"):
-                levels = model.finish(disparity, *size)
-            with timings.stage("encode"):
-                map_ = png.encode(levels)
-        return DepthMap(map_, model.weights, timings)
+                pixels = self._render(model, disparity, photo, size, options, timings)
+                with timings.stage("encode"):
+                    file = formats.encode(pixels, options)
+        low, high = float(disparity.min()), float(disparity.max())
+        return DepthMap(file, low, high, model.weights, timings)
 
     def embed(
         self,
@@ -173,6 +185,28 @@ class Pipeline:
             ]
         assert spec.image_size is not None
         return Embeddings(vectors, image_size or spec.image_size, model.weights, timings)
+
+    def _render(
+        self,
+        model: DepthAnything,
+        disparity: FloatArray,
+        photo: BinaryIO,
+        size: Size,
+        options: DepthOptions,
+        timings: Timings,
+    ) -> formats.Pixels:
+        """The network's output as it was asked for, see ``formats.encode``."""
+        if options.stereo:
+            with timings.stage("decode"):  # anew, so that nobody holds a photo while waiting
+                picture = images.decode(photo, self._max_pixels, lambda *_: size)
+            with timings.stage("finish"):
+                return stereo.pair(picture.image, disparity, size, options.divergence)
+        with timings.stage("finish"):
+            if isinstance(options.size, int):
+                disparity = maps.shrunk(disparity, size)
+            if options.format in EXACT:
+                return maps.exact(maps.enlarged(disparity, size), options)
+            return maps.shown(model.finish(disparity, *size), options)
 
     def _enough(self, enough: images.Enough) -> images.Enough:
         return images.in_full if self._exact_decode else enough

@@ -34,7 +34,7 @@ def fill() -> list[torch.Tensor]:
 
 def test_out_of_memory_is_503_and_the_next_request_works(runtime: Runtime) -> None:
     spec = runtime.registry.get("small")
-    before = runtime.pipeline.depth(io.BytesIO(PHOTO), spec).png
+    before = runtime.pipeline.depth(io.BytesIO(PHOTO), spec).file
     torch.cuda.empty_cache()
     held = fill()
     with pytest.raises(NotAvailable, match="memory") as refused:
@@ -42,7 +42,7 @@ def test_out_of_memory_is_503_and_the_next_request_works(runtime: Runtime) -> No
     assert refused.value.retry_after
     held.clear()
     torch.cuda.empty_cache()
-    assert runtime.pipeline.depth(io.BytesIO(PHOTO), spec).png == before
+    assert runtime.pipeline.depth(io.BytesIO(PHOTO), spec).file == before
 
 
 def test_a_model_that_does_not_fit_is_503(runtime: Runtime) -> None:
