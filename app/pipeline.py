@@ -205,7 +205,7 @@ class Pipeline:
             if isinstance(options.size, int):
                 disparity = maps.shrunk(disparity, size)
             if options.format in EXACT:
-                return maps.exact(maps.enlarged(disparity, size), options)
+                return maps.exact(disparity, size, options)
             return maps.shown(model.finish(disparity, *size), options)
 
     def _enough(self, enough: images.Enough) -> images.Enough:

@@ -44,15 +44,15 @@ def shrunk(disparity: FloatArray, size: Size) -> FloatArray:
 
 
 def enlarged(disparity: FloatArray, size: Size) -> FloatArray:
-    """[h, w] float32 to [height, width], within the range of what it was.
+    """[h, w] float32 to [height, width]; beside steep edges it goes a little beyond its range.
 
     Raises:
         ArithmeticError: the network gave infinite or undefined numbers.
     """
     if not np.isfinite(disparity).all():
         raise ArithmeticError("the map has infinite or undefined values")
-    full = cv2.resize(disparity, size, interpolation=cv2.INTER_CUBIC).astype(np.float32, copy=False)
-    return np.clip(full, disparity.min(), disparity.max(), out=full)
+    full = cv2.resize(disparity, size, interpolation=cv2.INTER_CUBIC)
+    return full.astype(np.float32, copy=False)
 
 
 def normalised(map_: FloatArray) -> FloatArray:
@@ -67,15 +67,21 @@ def normalised(map_: FloatArray) -> FloatArray:
     return np.clip(map_, 0, 1, out=map_)
 
 
-def exact(map_: FloatArray, options: DepthOptions) -> FloatArray | NDArray[np.uint16]:
-    """The numbers of a map, for the formats that keep them; ``map_`` is used up.
+def exact(
+    disparity: FloatArray, size: Size, options: DepthOptions
+) -> FloatArray | NDArray[np.uint16]:
+    """The numbers of a map, for the formats that keep them.
 
     Returns:
         [height, width], for png16 uint16 spread over 0..65535, for npy float32 spread over 0..1 or,
-        with normalize=none, as it is.
+        with normalize=none, within the range that the network gave.
+
+    Raises:
+        ArithmeticError: see ``enlarged``.
     """
+    map_ = enlarged(disparity, size)
     if options.normalize == "none":
-        return map_
+        return np.clip(map_, disparity.min(), disparity.max(), out=map_)
     map_ = normalised(map_)
     if options.invert:
         np.subtract(1, map_, out=map_)

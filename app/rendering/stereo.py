@@ -108,11 +108,12 @@ def _sources(shift: FloatArray) -> FloatArray:
         at = first[row, column] + step
         part = (at - start[row, column]) / span[row, column]
         _nearest(seen, row, at, column + part, width)
-    # Single points beside a tear, which no pair of neighbours covers; taken as they are, since
+    # Single points beside a tear or at the border, which no pair of neighbours covers; taken as they are, since
     # between columns they would mix with what lies beyond the tear.
     edge = np.zeros(shift.shape, bool)
     edge[:, :-1] |= torn
     edge[:, 1:] |= torn
+    edge[:, [0, -1]] = True
     row, column = np.nonzero(edge)
     at = np.rint(start[row, column]).astype(np.int32)
     _nearest(seen, row, at, column, width)

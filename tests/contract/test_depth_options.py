@@ -107,7 +107,7 @@ def test_inverted(service: Service, plain: NDArray[np.uint8]) -> None:
 
 @pytest.mark.parametrize(
     ("size", "expected"),
-    [("original", (300, 400)), ("model", (518, 686)), ("200", (150, 200)), ("1", (1, 1))],
+    [("original", (300, 400)), ("model", (392, 518)), ("200", (150, 200)), ("1", (1, 1))],
 )
 @pytest.mark.parametrize("format_", ["png", "png16"])
 def test_sizes(service: Service, size: str, expected: tuple[int, int], format_: str) -> None:
