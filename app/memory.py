@@ -43,14 +43,21 @@ def figures() -> MemoryFigures:
 def prepare_fork() -> None:
     """Keep the workers' own memory small; in the master, after everything was imported.
 
-    By default each request thread gets a malloc arena of its own, which keeps what a decoded photo
-    once needed: 200 MB a worker, measured with ViT-L-14 and 12 MP photos. So all share one (glibc,
-    mallopt(3)). And objects made so far are taken out of garbage collection, whose marks would
-    copy their pages into every worker (gc.freeze in Python's documentation).
+    Objects made so far are taken out of garbage collection, whose marks would copy their pages into
+    every worker (gc.freeze in Python's documentation).
     """
     gc.unfreeze()  # at a reload: what was replaced can go
     gc.collect()
     gc.freeze()
+    share_one_arena()
+
+
+def share_one_arena() -> None:
+    """Have all threads share one malloc arena (glibc, mallopt(3)).
+
+    By default each gets one of its own, which keeps what a decoded photo once needed: 200 MB a
+    worker, measured with ViT-L-14 and 12 MP photos.
+    """
     _glibc("mallopt", _M_ARENA_MAX, 1)
 
 

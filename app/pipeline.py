@@ -9,89 +9,31 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO
 
 import numpy as np
 
-from app import images, png
+from app import images
 from app.admission import WaitingRoom
 from app.engines.base import FloatArray, InputArray
 from app.engines.devices import fault
 from app.errors import ProcessingFailed, TwinlensError
 from app.inference import lost
-from app.models.base import Model, Provenance
+from app.models.base import Model
 from app.models.clip import Clip
 from app.models.clip_text import ClipText
-from app.models.depth_anything import DepthAnything
+from app.models.depth_anything import DepthAnything, input_size
 from app.models.manager import Manager
 from app.models.tokens import Tokens
+from app.rendering import formats, maps, stereo
+from app.rendering.options import EXACT, DepthOptions, Size
+from app.results import DepthMap, Embeddings, TextEmbeddings, Timings
 from app.tickets import Ticket
 from app.workers import Workers
 from config.models import ModelSpec
 
 log = logging.getLogger("twinlens.pipeline")
-
-
-@dataclass
-class Timings:
-    """Seconds that a request spent in each stage; of several images, all together."""
-
-    #: of the file, to pixels
-    decode: float = 0.0
-    #: of the picture, to the network's input
-    prepare: float = 0.0
-    #: for its turn, and for the device
-    wait: float = 0.0
-    infer: float = 0.0
-    #: the network's output to a map or a vector
-    finish: float = 0.0
-    #: the map to PNG
-    encode: float = 0.0
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Add the time of a block to a stage."""
-        began = time.monotonic()
-        try:
-            yield
-        finally:
-            setattr(self, name, getattr(self, name) + time.monotonic() - began)
-
-
-@dataclass(frozen=True)
-class DepthMap:
-    """A map as an 8-bit greyscale PNG of the upright photo's size, near = bright."""
-
-    png: bytes
-    weights: str
-    provenance: Provenance
-    timings: Timings
-
-
-@dataclass(frozen=True)
-class Embeddings:
-    """For each image in order a vector [dims] float32, or what was wrong with it."""
-
-    vectors: list[FloatArray | TwinlensError]
-    #: shortest edge that the sources were brought to, pixels
-    image_size: int
-    weights: str
-    provenance: Provenance
-    timings: Timings
-
-
-@dataclass(frozen=True)
-class TextEmbeddings:
-    """For each text in order a vector [dims] float32, or what was wrong with it."""
-
-    vectors: list[FloatArray | TwinlensError]
-    #: of each text, None where something was wrong with it
-    tokens: list[Tokens | None]
-    weights: str
-    provenance: Provenance
-    timings: Timings
 
 
 class Pipeline:
@@ -122,35 +64,42 @@ class Pipeline:
         self.worked = threading.Event()
 
     def depth(
-        self, photo: BinaryIO, spec: ModelSpec, is_gone: Callable[[], bool] = lambda: False
+        self,
+        photo: BinaryIO,
+        spec: ModelSpec,
+        options: DepthOptions = DepthOptions(),  # noqa: B008 - it is frozen
+        is_gone: Callable[[], bool] = lambda: False,
     ) -> DepthMap:
         """The depth map of a photo.
 
         Args:
-            photo: a file in one of ``images.FORMATS``.
+            photo: a file in one of ``images.FORMATS``; it is closed in the end.
             spec: a depth model.
+            options: what the answer is to be.
             is_gone: tells whether the client has hung up.
 
         Raises:
             TwinlensError: whatever is wrong with the photo or the service.
         """
         timings = Timings()
-        with self._turn(spec, 1, is_gone, timings) as (ticket, model):
-            assert isinstance(model, DepthAnything)
+        with photo:
+            with self._turn(spec, 1, is_gone, timings) as (ticket, model):
+                assert isinstance(model, DepthAnything)
+                with self._cores:
+                    with timings.stage("decode"):
+                        picture = images.decode(photo, self._max_pixels, self._enough(model.enough))
+                    size = options.target(picture.size, input_size(*picture.size))
+                    formats.check(options, size, self._max_pixels)
+                    with timings.stage("prepare"), self._device_faults():
+                        inputs = model.prepare(picture)
+                    del picture  # a photo is large, and the device may be busy for long
+                disparity = self._infer(ticket, model, inputs[None], timings)[0]
             with self._cores:
-                with photo, timings.stage("decode"):
-                    picture = images.decode(photo, self._max_pixels, self._enough(model.enough))
-                size = picture.size
-                with timings.stage("prepare"), self._device_faults():
-                    inputs = model.prepare(picture)
-                del picture  # a photo is large; only its size is needed from here on
-            disparity = self._infer(ticket, model, inputs[None], timings)[0]
-        with self._cores:
-            with timings.stage("finish"), self._device_faults():
-                levels = model.finish(disparity, *size)
-            with timings.stage("encode"):
-                map_ = png.encode(levels)
-        return DepthMap(map_, model.weights, model.provenance(), timings)
+                pixels = self._render(model, disparity, photo, size, options, timings)
+                with timings.stage("encode"):
+                    file = formats.encode(pixels, options)
+        low, high = float(disparity.min()), float(disparity.max())
+        return DepthMap(file, low, high, model.weights, model.provenance(), timings)
 
     def embed(
         self,
@@ -242,6 +191,28 @@ class Pipeline:
             if fault(error) != "lost":
                 raise
             raise lost(error, self.on_lost) from None
+
+    def _render(
+        self,
+        model: DepthAnything,
+        disparity: FloatArray,
+        photo: BinaryIO,
+        size: Size,
+        options: DepthOptions,
+        timings: Timings,
+    ) -> formats.Pixels:
+        """The network's output as it was asked for, see ``formats.encode``."""
+        if options.stereo:
+            with timings.stage("decode"):  # anew, so that nobody holds a photo while waiting
+                picture = images.decode(photo, self._max_pixels, lambda *_: size)
+            with timings.stage("finish"):
+                return stereo.pair(picture.image, disparity, size, options.divergence)
+        with timings.stage("finish"), self._device_faults():
+            if isinstance(options.size, int):
+                disparity = maps.shrunk(disparity, size)
+            if options.format in EXACT:
+                return maps.exact(disparity, size, options)
+            return maps.shown(model.finish(disparity, *size), options)
 
     def _enough(self, enough: images.Enough) -> images.Enough:
         return images.in_full if self._exact_decode else enough

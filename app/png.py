@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""PNG for depth maps, as fast as a fast deflate allows.
+"""PNG for depth maps and stereo pairs, as fast as a fast deflate allows.
 
 Format: PNG specification, third edition, W3C, https://www.w3.org/TR/png-3/. Each row is stored as
 its difference to the one above (filter "up"), which suits smooth maps and is one numpy operation;
@@ -16,19 +16,24 @@ from isal import isal_zlib
 from numpy.typing import NDArray
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_GREYSCALE = 0
+_GREYSCALE, _RGB = 0, 2
 _UP = 2
 _LEVEL = 1
 
 
-def encode(pixels: NDArray[np.uint8]) -> bytes:
-    """[height, width] uint8 to an 8-bit greyscale PNG."""
-    height, width = pixels.shape
-    rows = np.empty((height, width + 1), np.uint8)
+def encode(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
+    """[height, width] or [height, width, 3] (RGB), uint8 or uint16, to a PNG of as many bits."""
+    height, width = pixels.shape[:2]
+    depth = 8 * pixels.itemsize
+    if depth > 8:
+        pixels = pixels.astype(">u2")  # as the format has it
+    samples = np.ascontiguousarray(pixels).view(np.uint8).reshape(height, -1)
+    rows = np.empty((height, samples.shape[1] + 1), np.uint8)
     rows[:, 0] = _UP
-    rows[0, 1:] = pixels[0]
-    np.subtract(pixels[1:], pixels[:-1], out=rows[1:, 1:])  # modulo 256, as the filter has it
-    header = struct.pack(">IIBBBBB", width, height, 8, _GREYSCALE, 0, 0, 0)
+    rows[0, 1:] = samples[0]
+    np.subtract(samples[1:], samples[:-1], out=rows[1:, 1:])  # modulo 256, as the filter has it
+    colours = _GREYSCALE if pixels.ndim == 2 else _RGB
+    header = struct.pack(">IIBBBBB", width, height, depth, colours, 0, 0, 0)
     data = isal_zlib.compress(rows, level=_LEVEL)
     return b"".join(
         (_SIGNATURE, _chunk(b"IHDR", header), _chunk(b"IDAT", data), _chunk(b"IEND", b""))

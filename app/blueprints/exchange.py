@@ -16,7 +16,7 @@ from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 from app.blueprints import openai_errors
 from app.errors import BadRequest, ClientGone, ProcessingFailed, TooLarge, TwinlensError, WrongShape
 from app.models.base import Provenance
-from app.pipeline import Timings
+from app.results import Timings
 from app.runtime import Runtime
 from config.models import ModelSpec
 

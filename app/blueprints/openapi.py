@@ -10,12 +10,14 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from app.blueprints import answers, schemas, text_answers
+from app.rendering.formats import KINDS
+from app.rendering.options import DepthOptions
 from config.version import VERSION
 
 Json = dict[str, Any]
 
 _MEANING = {
-    400: "No image or text, not an image, an unknown model, or bad base64",
+    400: "No image or text, not an image, an unknown model or option, or bad base64",
     401: "The key is missing or wrong",
     404: "The family of this route is turned off (ENABLED_FAMILIES)",
     408: "The body was not complete in time",
@@ -123,22 +125,29 @@ def _paths() -> Json:
 
 def _depth() -> Json:
     image = {"image": {"type": "string", "format": "binary", "description": "a photo"}}
-    text = {"schema": {"type": "string"}}
-    headers = {"Content-Disposition": text, "X-Model-Used": text} | _PROVENANCE
-    png = {"image/png": {"schema": {"type": "string", "format": "binary"}}}
+    options = DepthOptions.model_json_schema()["properties"]
+    text, number = {"schema": {"type": "string"}}, {"schema": {"type": "number"}}
+    headers = {
+        "Content-Disposition": text,
+        "X-Model-Used": text,
+        "X-Depth-Min": number
+        | {"description": "the network's smallest number: the farthest point"},
+        "X-Depth-Max": number | {"description": "the network's largest number: the nearest point"},
+    } | _PROVENANCE
+    file = {"schema": {"type": "string", "format": "binary"}}
+    content = {kind.mimetype: file for kind in KINDS.values()}
+    model = {"type": "string", "description": "key of a depth model; default: the current one"}
     return {
         "summary": "A photo to a depth map: 8-bit grey PNG of its upright size, near is bright",
+        "description": "Each option may stand in the query or in the form, whose value counts "
+        "where both have it.",
         "parameters": [
-            {
-                "name": "model",
-                "in": "query",
-                "description": "key of a depth model; default: the current one",
-                "schema": {"type": "string"},
-            }
+            {"name": name, "in": "query", "description": schema["description"], "schema": schema}
+            for name, schema in {"model": model, **options}.items()
         ],
-        "requestBody": {"required": True, "content": _form(image, ["image"])},
+        "requestBody": {"required": True, "content": _form(image | options, ["image"])},
         "responses": {
-            "200": {"description": "The map", "content": png, "headers": headers},
+            "200": {"description": "The map, or pair", "content": content, "headers": headers},
             **_errors(*_INFERENCE),
         },
     }

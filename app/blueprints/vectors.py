@@ -19,7 +19,7 @@ from app.bodies import spooled
 from app.engines.base import FloatArray
 from app.errors import BadRequest, TooLarge, TwinlensError, UnsupportedType
 from app.models.weights import PUBLISHED
-from app.pipeline import Embeddings, TextEmbeddings
+from app.results import Embeddings, TextEmbeddings
 from app.runtime import Runtime
 from config.models import ModelSpec
 

@@ -121,6 +121,6 @@ def test_exact_decode_keeps_images_on_the_cpu(hub: Path) -> None:
             assert isinstance(model, DepthAnything)
             np.testing.assert_array_equal(model.prepare(photo), on_cpu.prepare(photo))
         file = io.BytesIO(encoded(photo.image))
-        assert running.pipeline.depth(file, running.registry.get("small")).png
+        assert running.pipeline.depth(file, running.registry.get("small")).file
     finally:
         running.close()

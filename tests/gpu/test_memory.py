@@ -37,7 +37,7 @@ def fill() -> list[torch.Tensor]:
 
 
 def map_of(runtime: Runtime) -> NDArray[np.uint8]:
-    png = runtime.pipeline.depth(io.BytesIO(PHOTO), runtime.registry.get("small")).png
+    png = runtime.pipeline.depth(io.BytesIO(PHOTO), runtime.registry.get("small")).file
     return np.asarray(Image.open(io.BytesIO(png)))
 
 

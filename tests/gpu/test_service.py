@@ -78,7 +78,7 @@ def test_two_device_threads_at_once_give_right_answers(runtime: Runtime) -> None
     photos = [encoded(picture(*size, seed)) for seed, size in enumerate(sizes)]
 
     def map_of(photo: bytes) -> NDArray[np.uint8]:
-        png = runtime.pipeline.depth(io.BytesIO(photo), depth).png
+        png = runtime.pipeline.depth(io.BytesIO(photo), depth).file
         return np.asarray(Image.open(io.BytesIO(png)).resize((320, 320)))
 
     def vector_of(photo: bytes) -> NDArray[np.float32]:

@@ -22,6 +22,7 @@ from app.blueprints.schemas import EmbedBatchRequest, EmbedRequest, decode_base6
 from app.errors import BadRequest, TooLarge
 from app.fetch import Fetcher
 from app.models.depth_anything import MAX_ASPECT, MAX_TOKENS, PATCH, input_size
+from app.rendering.options import DepthOptions
 from tests.attacks.mutations import originals
 
 settings.register_profile(
@@ -80,7 +81,7 @@ def test_base64_in_every_spelling(data: bytes, url: bool, padded: bool, broken: 
 
 @given(st.text(max_size=300))
 def test_a_file_name_never_leaves_its_header(name: str) -> None:
-    value = attachment(name)
+    value = attachment(name, DepthOptions())
     assert re.fullmatch(r"[\x20-\x7e]+", value)
     assert value.count('"') == 2
 

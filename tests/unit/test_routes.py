@@ -17,6 +17,7 @@ from werkzeug.test import TestResponse
 
 from app import create_app
 from app.blueprints.depth import attachment
+from app.rendering.options import DepthOptions
 from app.runtime import Runtime
 from config.settings import Settings
 from tests.pictures import encoded, picture, rotated_jpeg
@@ -235,4 +236,4 @@ def test_a_page_of_any_origin_may_embed(settings: Settings) -> None:
     ],
 )
 def test_file_names(name: str, expected: str) -> None:
-    assert attachment(name) == expected
+    assert attachment(name, DepthOptions()) == expected

@@ -1,0 +1,107 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""What can be said on the command line."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from app.rendering.options import DepthOptions
+
+JOBS = 64
+_MOST_JOBS = 1024
+_LARGEST_EDGE = 4096
+
+_ABOUT = """\
+Photos of folders to depth maps or vectors, without a server. Settings are the service's
+(environment, CONFIG_FILE). Run the same command again to go on after an interruption: what is done
+is skipped, what failed is tried again.
+exit status: 0 all done, 1 some files failed or it could not go on, 2 wrong usage, 78 wrong
+settings, 130 interrupted"""
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The arguments; ends the process with status 2 where they are wrong."""
+    parser = argparse.ArgumentParser(
+        prog="python -m app",
+        description=_ABOUT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    depth = commands.add_parser(
+        "depth",
+        help="a depth map of each photo",
+        description="A depth map of each photo: OUT/<path below its folder>/<name>.png, where the "
+        "name keeps its own suffix. Files that failed are listed in OUT/errors.txt, too.",
+    )
+    _add_common(depth, "folder for the maps; it is made")
+    for name, field in DepthOptions.model_fields.items():
+        assert field.description is not None
+        if field.annotation is bool:
+            depth.add_argument(f"--{name}", action="store_true", help=field.description)
+        else:
+            depth.add_argument(f"--{name}", help=f"{field.description} (default: {field.default})")
+
+    embed = commands.add_parser(
+        "embed",
+        help="a vector of each image",
+        description="A vector of each image as a line of JSON, keyed by its path as given here. "
+        "Files that failed are listed in OUT.errors.txt, too.",
+    )
+    _add_common(embed, "a .jsonl file; or .npz, made of the .jsonl beside it when all is done")
+    embed.add_argument(
+        "--image-size",
+        type=_edge,
+        metavar="PIXELS",
+        help="bring the shortest edge to this first (default: the model's own)",
+    )
+    embed.add_argument(
+        "--no-normalize",
+        dest="normalize",
+        action="store_false",
+        help="do not bring vectors to L2 norm 1",
+    )
+    return parser.parse_args(argv)
+
+
+def depth_options(arguments: argparse.Namespace) -> DepthOptions:
+    """Those that were given. Raises BadRequest."""
+    given = {name: getattr(arguments, name) for name in DepthOptions.model_fields}
+    return DepthOptions.parse({name: each for name, each in given.items() if each})
+
+
+def _add_common(parser: argparse.ArgumentParser, out: str) -> None:
+    parser.add_argument(
+        "photos",
+        nargs="+",
+        type=Path,
+        metavar="PHOTO_OR_DIR",
+        help="a file, or a folder: each file in it and below, but for names with a leading dot "
+        "and linked folders",
+    )
+    parser.add_argument("-o", "--out", required=True, type=Path, help=out)
+    parser.add_argument("--model", help="key of the model (default: as the service's settings say)")
+    parser.add_argument(
+        "--jobs",
+        type=_jobs,
+        default=JOBS,
+        help="files that are under way at a time; most of them wait for the device (default: "
+        "%(default)s)",
+    )
+
+
+def _jobs(text: str) -> int:
+    return _bounded(text, _MOST_JOBS)
+
+
+def _edge(text: str) -> int:
+    return _bounded(text, _LARGEST_EDGE)
+
+
+def _bounded(text: str, most: int) -> int:
+    if not (text.isascii() and text.isdecimal() and 1 <= int(text) <= most):
+        raise argparse.ArgumentTypeError(f"allowed: 1 to {most}")
+    return int(text)

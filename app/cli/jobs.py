@@ -1,0 +1,164 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""The two commands: what is done to each photo, and where it goes."""
+
+from __future__ import annotations
+
+import errno
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from app.cli import outputs
+from app.cli.files import Photo
+from app.cli.journal import Journal
+from app.cli.problems import Failed, UsageError
+from app.errors import BadRequest, TwinlensError
+from app.models.weights import PUBLISHED
+from app.pipeline import Pipeline
+from app.rendering.formats import KINDS
+from app.rendering.options import DepthOptions
+from app.results import Embeddings
+from config.models import Family, ModelSpec
+
+
+class Job(ABC):
+    """A command."""
+
+    family: Family
+    #: files and folders that it writes
+    own: tuple[Path, ...]
+    #: where the files that failed are listed
+    errors: Path
+
+    @abstractmethod
+    def open(self, spec: ModelSpec) -> None:
+        """Prepare the outputs. Raises UsageError, OSError."""
+
+    @abstractmethod
+    def left(self, photos: Sequence[Photo]) -> list[Photo]:
+        """Those that are not done yet. Raises UsageError."""
+
+    @abstractmethod
+    def work(self, photo: Photo, pipeline: Pipeline, spec: ModelSpec) -> Any:
+        """In one of several threads. Raises TwinlensError: the photo failed; Failed: all will."""
+
+    @abstractmethod
+    def keep(self, photo: Photo, result: Any) -> None:
+        """In the main thread: keep what ``work`` gave. Raises OSError."""
+
+    @abstractmethod
+    def close(self, complete: bool) -> None:
+        """Finish the outputs. Raises OSError.
+
+        Args:
+            complete: whether the run came to its end.
+        """
+
+
+class DepthJob(Job):
+    """A folder of maps."""
+
+    family: Family = "depth"
+
+    def __init__(self, out: Path, options: DepthOptions) -> None:
+        self._out = out
+        self._options = options
+        self.own = (out,)
+        self.errors = out / "errors.txt"
+
+    def open(self, spec: ModelSpec) -> None:  # noqa: ARG002
+        """See the base class."""
+        self._out.mkdir(parents=True, exist_ok=True)
+        outputs.lock(os.open(self._out, os.O_RDONLY), self._out)
+
+    def left(self, photos: Sequence[Photo]) -> list[Photo]:
+        """See the base class; one whose map exists is done."""
+        targets: dict[Path, Photo] = {}
+        for photo in photos:
+            other = targets.setdefault(self._target(photo), photo)
+            if other is not photo:
+                raise UsageError(
+                    f"{other.path} and {photo.path} would both become {self._target(photo)}: "
+                    "give them one after the other, each with its own -o"
+                )
+        return [photo for target, photo in targets.items() if not target.exists()]
+
+    def work(self, photo: Photo, pipeline: Pipeline, spec: ModelSpec) -> None:
+        """See the base class; writes the map."""
+        result = pipeline.depth(photo.open(), spec, self._options)
+        target = self._target(photo)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            outputs.write(target, lambda file: file.write(result.file))
+        except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                raise BadRequest("The name of its map would be too long") from None
+            raise Failed(f"{target} cannot be written ({error.strerror})") from None
+
+    def keep(self, photo: Photo, result: Any) -> None:
+        """See the base class; the file is there already."""
+
+    def close(self, complete: bool) -> None:
+        """See the base class."""
+
+    def _target(self, photo: Photo) -> Path:
+        # The photo's own suffix stays in the name: a.jpg and a.png are two photos.
+        mark = "_sbs" if self._options.stereo else ""
+        name = f"{photo.place.name}{mark}{KINDS[self._options.format].suffix}"
+        return self._out / photo.place.with_name(name)
+
+
+class EmbedJob(Job):
+    """A file of vectors."""
+
+    family: Family = "embedding"
+
+    def __init__(self, out: Path, image_size: int | None, normalize: bool) -> None:
+        if out.suffix not in (".jsonl", ".npz"):
+            raise UsageError(f"-o {out}: allowed: a name that ends in .jsonl or .npz")
+        self._out = out
+        self._rows = out.with_suffix(".jsonl")
+        self._image_size = image_size
+        self._normalize = normalize
+        self.errors = out.with_name(f"{out.name}.errors.txt")
+        self.own = (out, self._rows, self.errors)
+        self._journal: Journal
+
+    def open(self, spec: ModelSpec) -> None:
+        """See the base class."""
+        made_with = {
+            "model": spec.key,
+            "image_size": self._image_size or spec.image_size,
+            "normalized": self._normalize,
+        }
+        self._rows.parent.mkdir(parents=True, exist_ok=True)
+        self._journal = Journal(self._rows, made_with)
+
+    def left(self, photos: Sequence[Photo]) -> list[Photo]:
+        """See the base class; one that has its row is done."""
+        return [photo for photo in photos if str(photo.path) not in self._journal.done]
+
+    def work(self, photo: Photo, pipeline: Pipeline, spec: ModelSpec) -> Embeddings:
+        """See the base class."""
+        result = pipeline.embed(
+            [photo.open()], spec, normalize=self._normalize, image_size=self._image_size
+        )
+        if isinstance(result.vectors[0], TwinlensError):
+            raise result.vectors[0]
+        return result
+
+    def keep(self, photo: Photo, result: Embeddings) -> None:
+        """See the base class."""
+        (vector,) = result.vectors
+        assert not isinstance(vector, TwinlensError)
+        extra = {} if result.weights == PUBLISHED else {"weights": result.weights}
+        self._journal.add(str(photo.path), vector, extra)
+
+    def close(self, complete: bool) -> None:
+        """See the base class."""
+        if complete and self._out != self._rows:
+            self._journal.write_npz(self._out)
+        self._journal.close()

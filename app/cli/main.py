@@ -1,0 +1,114 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""From the arguments to the exit status."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from app.cli import outputs
+from app.cli.arguments import depth_options, parse
+from app.cli.files import Failure, find
+from app.cli.jobs import DepthJob, EmbedJob, Job
+from app.cli.problems import Failed, Interrupted, UsageError
+from app.cli.run import Outcome, run
+from app.cli.session import Stop, load, session, settings_for
+from app.errors import BadRequest
+from app.models.registry import Registry
+from config.logging import configure_logging
+from config.models import ModelSpec
+from config.settings import Settings, SettingsError
+
+USAGE, FAILED, DONE = 2, 1, 0
+_SIGNALLED = 128
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; the exit status, see ``--help``."""
+    arguments = parse(argv)
+    stop = Stop()
+    stop.install()
+    try:
+        job = _job(arguments)
+        settings = settings_for(job.family, arguments.jobs)
+        configure_logging(settings)
+        spec = _spec(arguments, settings, job)
+        return _command(job, spec, settings, arguments, stop)
+    except SettingsError as error:
+        _say(f"Twinlens cannot start:\n{error}")
+        return os.EX_CONFIG
+    except (UsageError, BadRequest) as error:
+        _say(f"python -m app {arguments.command}: {error}")
+        return USAGE
+    except Failed as error:
+        _say(str(error))
+        return FAILED
+    except Interrupted:
+        assert stop.signal is not None
+        _say("interrupted before the first file")
+        return _SIGNALLED + stop.signal
+
+
+def _command(
+    job: Job, spec: ModelSpec, settings: Settings, arguments: argparse.Namespace, stop: Stop
+) -> int:
+    photos, failures = find(arguments.photos, job.own)
+    try:
+        job.open(spec)
+    except OSError as error:
+        raise UsageError(f"-o {arguments.out}: cannot be written ({error.strerror})") from None
+    left = job.left(photos)
+    outcome = Outcome(failures=failures)
+    if left:
+        with session(settings) as runtime, logging_redirect_tqdm():
+            load(runtime, spec, stop)
+            before = len(photos) - len(left)
+            with tqdm(total=len(photos), initial=before, unit="file", disable=None) as bar:
+                outcome = run(job, left, runtime, spec, stop, bar, arguments.jobs)
+            outcome.failures[:0] = failures
+    complete = not stop.is_asked() and outcome.problem is None
+    try:
+        job.close(complete)
+    except OSError as error:
+        raise Failed(f"{arguments.out} cannot be written ({error.strerror})") from None
+    outputs.list_failures(outcome.failures, job.errors)
+    _report(outcome.failures, outcome.done, len(photos), len(left), job)
+    if outcome.problem is not None:
+        raise outcome.problem
+    if not complete:
+        assert stop.signal is not None
+        _say("interrupted; run the same command again to go on")
+        return _SIGNALLED + stop.signal
+    return FAILED if outcome.failures else DONE
+
+
+def _report(failures: Sequence[Failure], done: int, of: int, left: int, job: Job) -> None:
+    for failure in failures:
+        _say(str(failure))
+    text = f"{of} files: {done} done, {of - left} done before, {len(failures)} failed"
+    _say(f"{text} (listed in {job.errors})" if failures else text)
+
+
+def _job(arguments: argparse.Namespace) -> Job:
+    """Raises UsageError, BadRequest."""
+    if arguments.command == "depth":
+        return DepthJob(arguments.out, depth_options(arguments))
+    return EmbedJob(arguments.out, arguments.image_size, arguments.normalize)
+
+
+def _spec(arguments: argparse.Namespace, settings: Settings, job: Job) -> ModelSpec:
+    """Raises BadRequest: unknown."""
+    registry = Registry(settings)
+    if arguments.model is None:
+        return registry.default(job.family)
+    return registry.get(arguments.model, job.family)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)

@@ -1,0 +1,102 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Arrays to files."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from app import png
+from app.errors import TooLarge
+from app.rendering.options import DepthOptions, Format, Size
+from app.rendering.stereo import MAX_WIDTH
+
+#: [height, width] or [height, width, 3]: uint8, for png16 uint16, for npy float32
+Pixels = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
+
+JPEG_QUALITY = 92
+# Of photos. Maps are lossless: lossy WebP has 220 levels of grey (BT.601), and edges matter.
+WEBP_QUALITY = 90
+# How hard it tries, 0 to 100 and 0 to 6; harder takes many times as long for a third of the size.
+_WEBP_EFFORT = 60
+_WEBP_METHOD = 2
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a file is called, and how long its edges may be."""
+
+    mimetype: str
+    suffix: str
+    #: pixels; None: longer than any picture
+    longest_edge: int | None = None
+
+
+KINDS: dict[Format, Kind] = {
+    "png": Kind("image/png", ".png"),
+    "png16": Kind("image/png", ".png"),
+    "npy": Kind("application/octet-stream", ".npy"),
+    "webp": Kind("image/webp", ".webp", 16383),
+    # libjpeg takes 65500 of the 65535 that the format has.
+    "jpeg": Kind("image/jpeg", ".jpg", 65500),
+}
+
+
+def check(options: DepthOptions, size: Size, max_pixels: int) -> None:
+    """Whether an answer of this size can be made, before anything is computed for it.
+
+    Args:
+        options: what is wanted.
+        size: of the map, or of one view of a pair.
+        max_pixels: MAX_IMAGE_PIXELS, which a pair has to keep, too.
+
+    Raises:
+        TooLarge: the message says what to ask for instead.
+    """
+    width, height = (2 * size[0], size[1]) if options.stereo else size
+    if options.stereo and size[0] > MAX_WIDTH:
+        raise TooLarge(
+            f"A view would be {size[0]} pixels wide; stereo=sbs makes at most {MAX_WIDTH}: "
+            "ask for a smaller size="
+        )
+    if options.stereo and width * height > max_pixels:
+        raise TooLarge(
+            f"The pair would have {width * height} pixels ({width}x{height}); at most {max_pixels} "
+            "are made (MAX_IMAGE_PIXELS): ask for a smaller size="
+        )
+    longest = KINDS[options.format].longest_edge
+    if longest is not None and max(width, height) > longest:
+        raise TooLarge(
+            f"The answer would be {width}x{height}; {options.format} holds at most {longest} "
+            "pixels an edge: ask for a smaller size=, or for format=png"
+        )
+
+
+def encode(pixels: Pixels, options: DepthOptions) -> bytes:
+    """To a file of ``options.format``."""
+    if options.format == "npy":
+        return _npy(pixels)
+    if options.format in ("png", "png16"):
+        return png.encode(cast("NDArray[np.uint8] | NDArray[np.uint16]", pixels))
+    file = io.BytesIO()
+    image = Image.fromarray(pixels)
+    if options.format == "jpeg":
+        image.save(file, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    elif options.stereo:
+        image.save(file, "WEBP", quality=WEBP_QUALITY, method=_WEBP_METHOD)
+    else:
+        image.save(file, "WEBP", lossless=True, quality=_WEBP_EFFORT, method=0)
+    return file.getvalue()
+
+
+def _npy(values: Pixels) -> bytes:
+    """NumPy's own format, https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html."""
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(head, np.lib.format.header_data_from_array_1_0(values))
+    return b"".join((head.getvalue(), np.ascontiguousarray(values).data))

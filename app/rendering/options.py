@@ -1,0 +1,134 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""How a depth map is wanted: the same names in a query, in a form and on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+
+from app.errors import BadRequest
+
+Format = Literal["png", "png16", "npy", "webp", "jpeg"]
+Colormap = Literal["gray", "inferno", "magma", "plasma", "viridis", "cividis", "turbo"]
+#: width and height, pixels
+Size = tuple[int, int]
+
+# Formats that carry the map's numbers in more than 256 steps, so nothing may be painted over them.
+EXACT = ("png16", "npy")
+_NAMED_SIZES = ("original", "model")
+_MOST_DIGITS = 6
+
+
+def _size(value: object) -> object:
+    """A name, or a number of pixels, also as text."""
+    if value in _NAMED_SIZES:
+        return value
+    text = str(value)
+    is_number = text.isascii() and text.isdecimal() and len(text) <= _MOST_DIGITS
+    if not is_number or int(text) < 1:
+        raise ValueError("allowed: original, model, or the longest edge in pixels, 1 to 999999")
+    return int(text)
+
+
+_SIZE_SCHEMA = {
+    "anyOf": [{"enum": list(_NAMED_SIZES)}, {"type": "integer", "minimum": 1, "maximum": 999_999}],
+}
+
+
+class DepthOptions(BaseModel):
+    """The defaults are the contract: an 8-bit grey PNG of the photo's size, near is bright."""
+
+    # Names that we do not know are ignored, as they always were.
+    model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+
+    format: Format = Field(
+        "png",
+        description="`png`: 8 bits; `png16`: 16-bit grey; `npy`: NumPy array [height, width] "
+        "float32, 0 to 1; `webp`: lossless (a stereo pair: quality 90); `jpeg`: quality 92",
+    )
+    size: Annotated[int | str, BeforeValidator(_size), WithJsonSchema(_SIZE_SCHEMA)] = Field(
+        "original",
+        description="`original`: the photo's; `model`: what the network computes, without "
+        "enlarging it; a number: the longest edge, pixels; no photo is enlarged",
+    )
+    invert: bool = Field(False, description="near is dark")
+    colormap: Colormap = Field(
+        "gray", description="colours instead of grey, for `png`, `webp` and `jpeg`"
+    )
+    normalize: Literal["minmax", "none"] = Field(
+        "minmax",
+        description="`none`: the network's own numbers, larger is nearer, with `format=npy` only",
+    )
+    stereo: Literal["sbs"] | None = Field(
+        None,
+        description="`sbs`: instead of the map a stereo pair of the photo, the left eye's view "
+        "left of the right eye's, as `png`, `webp` or `jpeg`",
+    )
+    divergence: float = Field(
+        2.0,
+        gt=0,
+        le=10,
+        description="of a stereo pair: how much farther the views of the nearest and the farthest "
+        "point lie apart from each other, percent of the photo's width",
+    )
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.normalize == "none" and self.format != "npy":
+            raise ValueError("normalize=none needs format=npy")
+        if self.normalize == "none" and self.invert:
+            raise ValueError("normalize=none gives the network's own numbers: leave invert out")
+        if self.colormap != "gray" and self.format in EXACT:
+            raise ValueError("a colormap needs format=png, webp or jpeg")
+        if self.stereo and self.format in EXACT:
+            raise ValueError("stereo=sbs needs format=png, webp or jpeg")
+        if self.stereo and (self.invert or self.colormap != "gray"):
+            raise ValueError("stereo=sbs shows the photo: leave invert and colormap out")
+        if not self.stereo and "divergence" in self.model_fields_set:
+            raise ValueError("divergence needs stereo=sbs")
+        return self
+
+    @classmethod
+    def parse(cls, given: Mapping[str, object]) -> Self:
+        """From a query, a form or a command line; an empty text counts as not given.
+
+        Raises:
+            BadRequest: the message names each wrong option and what is allowed.
+        """
+        try:
+            return cls.model_validate({name: value for name, value in given.items() if value != ""})
+        except ValidationError as error:
+            findings = [_finding(detail) for detail in error.errors(include_input=False)]
+            raise BadRequest("; ".join(findings), title="Invalid option") from None
+
+    def target(self, photo: Size, network: Size) -> Size:
+        """How large the map, or each view of a pair, becomes."""
+        if self.size == "original":
+            return photo
+        if self.size == "model":
+            return network
+        assert isinstance(self.size, int)
+        scale = min(1.0, self.size / max(photo))
+        return max(1, round(photo[0] * scale)), max(1, round(photo[1] * scale))
+
+
+def _finding(detail: Any) -> str:
+    name = ".".join(str(part) for part in detail["loc"])
+    if detail["type"] == "literal_error":
+        text = f"allowed: {detail['ctx']['expected']}"
+    elif detail["type"].startswith("bool"):
+        text = "allowed: true, false"
+    else:
+        text = detail["msg"].removeprefix("Value error, ")
+    return f"{name}: {text}" if name else text

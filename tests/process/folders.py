@@ -1,0 +1,73 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Folders of photos, and the command line on them as a process of its own."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.service import PROJECT
+from tests.pictures import encoded, picture, rotated_jpeg
+
+
+@dataclass
+class Mixed:
+    """What was made: paths of good files, and of files that are no images or broken."""
+
+    good: set[Path] = field(default_factory=set)
+    bad: set[Path] = field(default_factory=set)
+
+
+def mixed(folder: Path, count: int) -> Mixed:
+    """So many small files in three folders, no two alike: good, broken, none at all, rotated,
+    HEIC.
+    """
+    made = Mixed()
+    base = picture(96, 64)
+    for number in range(count):
+        photo = base.copy()
+        photo.putpixel((number % 96, number // 96), (255, 0, 0))
+        below = folder / ("", "one", "one/two")[number % 3]
+        below.mkdir(parents=True, exist_ok=True)
+        match number % 8:
+            case 0:
+                path, data = below / f"broken{number}.jpg", encoded(photo, "JPEG")[:400]
+            case 1:
+                path, data = below / f"notes{number}.txt", b"no image"
+            case 2:
+                path, data = below / f"turned{number}.jpg", rotated_jpeg(photo)
+            case 3:
+                file = io.BytesIO()
+                photo.save(file, "HEIF")
+                path, data = below / f"phone{number}.heic", file.getvalue()
+            case _:
+                path, data = below / f"good{number}.png", encoded(photo)
+        path.write_bytes(data)
+        (made.bad if number % 8 < 2 else made.good).add(path)
+    return made
+
+
+def environ(hub: Path) -> dict[str, str]:
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    return ours | {"HF_HUB_CACHE": str(hub), "HF_HUB_OFFLINE": "1"}
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "app", *map(str, arguments)]
+
+
+def run(hub: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(*arguments),
+        cwd=PROJECT,
+        env=environ(hub),
+        text=True,
+        capture_output=True,
+        timeout=100,
+        check=False,
+    )

@@ -1,0 +1,181 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""``python -m app`` on folders: the same answers as over HTTP, every file once, also after Ctrl-C."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks.service import PROJECT, Service
+from tests.contract import check
+from tests.pictures import encoded, picture, rotated_jpeg
+from tests.process.folders import command, environ, mixed, run
+
+MODEL = "ViT-B-16"
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_500_mixed_files_are_interrupted_and_resumed(
+    hub: Path, service: Service, tmp_path: Path
+) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "vectors.jsonl"
+    made = mixed(photos, 500)
+    arguments = ("embed", photos, "-o", out, "--model", MODEL, "--jobs", 4)
+    with subprocess.Popen(
+        command(*arguments), cwd=PROJECT, env=environ(hub), text=True, stderr=subprocess.PIPE
+    ) as process:
+        while not out.exists() or out.read_bytes().count(b"\n") < 20:
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "run the same command again" in said
+    before = rows(out)
+    assert 20 <= len(before) < len(made.good)
+
+    with out.open("a") as file:  # as if it had been killed while it wrote
+        file.write('{"path": "photos/some')
+    again = run(hub, *arguments)
+    assert again.returncode == 1, again.stderr
+    assert f"{len(before)} done before" in again.stderr
+    found = rows(out)
+    assert found[: len(before)] == before
+    assert sorted(row["path"] for row in found) == sorted(map(str, made.good))
+    lines = (tmp_path / "vectors.jsonl.errors.txt").read_text().splitlines()
+    assert sorted(line.split(": ")[0] for line in lines) == sorted(map(str, made.bad))
+    assert all(line in again.stderr for line in lines)
+
+    for name in ("one/two/turned2.jpg", "phone3.heic", "one/good4.png"):
+        files = {"image": ("a", (photos / name).read_bytes())}
+        answer = check.json(service.post("/embed-image", files=files, data={"model": MODEL}))
+        (row,) = [row for row in found if row["path"] == str(photos / name)]
+        assert set(row) == {"path", "model", "image_size", "normalized", "dims", "weights"} | {
+            "embedding"
+        }
+        for key in ("model", "dims", "image_size", "weights"):
+            assert row[key] == answer[key]
+        # As batches of other sizes are computed by other kernels.
+        assert float(np.dot(row["embedding"], answer["embedding"])) > 0.9999
+
+
+def test_maps_are_the_same_as_over_http(hub: Path, service: Service, tmp_path: Path) -> None:
+    photos, out = tmp_path / "photos", tmp_path / "photos" / "maps"
+    (photos / "below").mkdir(parents=True)
+    same = {"a.jpg": rotated_jpeg(picture(90, 60)), "a.png": encoded(picture(60, 90, 2))}
+    for name, data in same.items():
+        (photos / name).write_bytes(data)
+    (photos / "below" / "a.jpg").write_bytes(rotated_jpeg(picture(90, 60, 3)))
+    first = run(hub, "depth", photos, "-o", out)
+    assert first.returncode == 0, first.stderr
+    made = {path.relative_to(out): path for path in out.rglob("*.*")}
+    assert set(map(str, made)) == {"a.jpg.png", "a.png.png", "below/a.jpg.png"}
+    for name, data in same.items():
+        answer = service.post("/api/depth", files={"image": ("a", data)})
+        assert (out / f"{name}.png").read_bytes() == answer.content
+
+    (out / "a.png.png").unlink()
+    again = run(hub, "depth", photos, "-o", out)
+    assert again.returncode == 0
+    assert "3 files: 1 done, 2 done before, 0 failed" in again.stderr, "its own maps are no photos"
+
+    options = {"size": "50", "colormap": "viridis", "format": "webp"}
+    other = [part for name, value in options.items() for part in (f"--{name}", value)]
+    coloured = run(hub, "depth", photos / "a.jpg", "-o", tmp_path / "other", *other, "--invert")
+    assert coloured.returncode == 0, coloured.stderr
+    answer = service.post(
+        "/api/depth",
+        files={"image": ("a", same["a.jpg"])},
+        data={**options, "invert": "true", "model": "small"},
+    )
+    assert (tmp_path / "other" / "a.jpg.webp").read_bytes() == answer.content
+
+
+def test_arrays_at_the_end(hub: Path, tmp_path: Path) -> None:
+    made = mixed(tmp_path / "photos", 12)
+    out = tmp_path / "vectors.npz"
+    options = ("--model", MODEL, "--image-size", 64, "--no-normalize")
+    assert run(hub, "embed", tmp_path / "photos", "-o", out, *options).returncode == 1
+    arrays = np.load(out, allow_pickle=False)
+    expected = rows(tmp_path / "vectors.jsonl")
+    assert arrays["embeddings"].dtype == np.float32
+    assert arrays["paths"].tolist() == [row["path"] for row in expected]
+    assert {Path(path) for path in arrays["paths"]} == made.good
+    np.testing.assert_array_equal(arrays["embeddings"], [row["embedding"] for row in expected])
+    assert (arrays["model"], arrays["image_size"], arrays["normalized"]) == (MODEL, 64, False)
+    assert np.linalg.norm(arrays["embeddings"][0]) != pytest.approx(1, abs=1e-2)
+
+
+def test_odd_files_each_have_their_line(hub: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    (photos / "folder.jpg").mkdir(parents=True)
+    os.mkfifo(photos / "pipe.jpg")
+    (photos / "dangling.jpg").symlink_to(tmp_path / "nowhere")
+    (photos / "round").symlink_to(photos)
+    (photos / ".hidden").write_bytes(b"x")
+    (photos / "empty.jpg").touch()
+    (photos / "strip.png").write_bytes(encoded(Image.new("L", (3000, 10))))
+    data = encoded(picture(40, 40))
+    for name in (b"two\nlines.png", b"not-utf8-\xff.png", b"linked to.png"):
+        Path(os.fsdecode(bytes(photos) + b"/" + name)).write_bytes(data)
+    done = run(hub, "depth", photos, "-o", tmp_path / "maps")
+    assert done.returncode == 1, done.stderr
+    names = {os.fsencode(path.name) for path in (tmp_path / "maps").glob("*.png")}
+    assert names == {b"two\nlines.png.png", b"not-utf8-\xff.png.png", b"linked to.png.png"}
+    lines = (tmp_path / "maps" / "errors.txt").read_text().splitlines()
+    failed = sorted(Path(line.split(": ")[0]).name for line in lines)
+    assert failed == ["dangling.jpg", "empty.jpg", "pipe.jpg", "strip.png"]
+    embedded = run(hub, "embed", photos, "-o", tmp_path / "v.jsonl", "--model", MODEL)
+    assert "7 files: 4 done, 0 done before, 3 failed" in embedded.stderr
+    again = run(hub, "embed", photos, "-o", tmp_path / "v.jsonl", "--model", MODEL)
+    assert "7 files: 0 done, 4 done before, 3 failed" in again.stderr
+
+
+def test_wrong_usage_does_nothing(hub: Path, tmp_path: Path) -> None:
+    photo, out = tmp_path / "a.png", tmp_path / "out.jsonl"
+    photo.write_bytes(encoded(picture(40, 40)))
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "a.png").write_bytes(b"another")
+    vectors = tmp_path / "other.jsonl"
+    vectors.write_text(
+        '{"path": "a", "model": "ViT-L-14", "image_size": 224, "normalized": true}\n'
+    )
+    for arguments, expected in (
+        (("embed", photo, "-o", tmp_path / "out.csv"), ".jsonl or .npz"),
+        (("embed", tmp_path / "missing", "-o", out), "does not exist"),
+        (("embed", photo, "-o", out, "--model", "small"), "known: ViT-L-14, ViT-B-16"),
+        (("embed", photo, "-o", out, "--jobs", "0"), "allowed: 1 to 1024"),
+        (("embed", photo, "-o", vectors, "--model", MODEL), "choose another -o"),
+        (("depth", photo, "-o", out, "--format", "gif"), "'webp' or 'jpeg'"),
+        (("depth", tmp_path, "-o", tmp_path), "both input and output"),
+        (("depth", photo, tmp_path / "b", "-o", tmp_path / "maps"), "would both become"),
+        (("depth", photo, "-o", photo), "cannot be written"),
+    ):
+        done = run(hub, *arguments)
+        assert done.returncode == 2, done.stderr
+        assert expected in done.stderr
+        assert "Traceback" not in done.stderr
+    assert not out.exists()
+    assert vectors.read_text().count("\n") == 1
+
+
+def test_weights_that_cannot_be_had(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encoded(picture(40, 40)))
+    done = run(tmp_path / "hub", "depth", tmp_path / "a.png", "-o", tmp_path / "maps")
+    assert done.returncode == 1
+    assert "HF_HUB_OFFLINE is set" in done.stderr
+    assert "copy the checkpoint" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,122 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Stereo pairs of scenes whose depth is known exactly."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from app.rendering import stereo
+from app.rendering.stereo import pair
+
+WIDTH, HEIGHT = 200, 12
+#: with this many percent near and far differ by 20 columns: 5 to each side of the screen's plane
+DIVERGENCE = 10.0
+RED = (255, 0, 0)
+
+
+def background() -> NDArray[np.uint8]:
+    """Blue and green only, so that red tells the thing in front."""
+    columns = np.arange(WIDTH, dtype=np.uint8)
+    photo = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    photo[..., 1], photo[..., 2] = columns, 255 - columns
+    return photo
+
+
+def scene(first: int, last: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """A red thing at these columns, near, before a background that is far."""
+    photo = background()
+    photo[:, first : last + 1] = RED
+    disparity = np.zeros((HEIGHT, WIDTH), np.float32)
+    disparity[:, first : last + 1] = 1
+    return photo, disparity
+
+
+def views(
+    photo: NDArray[np.uint8], disparity: NDArray[np.float32]
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    both = pair(Image.fromarray(photo), disparity, (WIDTH, HEIGHT), DIVERGENCE)
+    assert both.shape == (HEIGHT, 2 * WIDTH, 3)
+    return both[:, :WIDTH], both[:, WIDTH:]
+
+
+def red_columns(view: NDArray[np.uint8]) -> list[int]:
+    is_red = (view == RED).all(axis=2)
+    assert (is_red == is_red[0]).all()
+    mixed = (view[..., 0] > 0) & ~is_red
+    assert not mixed.any(), "nothing of the thing in front is smeared over what lies behind"
+    return [int(column) for column in np.flatnonzero(is_red[0])]
+
+
+@pytest.mark.parametrize(("first", "last"), [(80, 120), (100, 102), (100, 100)])
+def test_a_near_thing_moves_and_hides_what_lies_behind(first: int, last: int) -> None:
+    left, right = views(*scene(first, last))
+    assert red_columns(left) == list(range(first + 5, last + 6))
+    assert red_columns(right) == list(range(first - 5, last - 4))
+
+
+def test_the_background_moves_the_other_way() -> None:
+    left, right = views(*scene(80, 120))
+    expected = background()
+    assert (left[:, 10:70] == expected[:, 15:75]).all()
+    assert (right[:, 130:190] == expected[:, 125:185]).all()
+
+
+def test_gaps_show_the_background_beside_them() -> None:
+    """Left of the thing for the left eye: columns 75 to 84, mirrored at the background's edge."""
+    left, right = views(*scene(80, 120))
+    greens = left[0, 75:85, 1].astype(int)
+    assert (np.diff(greens) == -1).all()
+    assert 65 <= greens.min() <= greens.max() <= 79
+    greens = right[0, 116:126, 1].astype(int)
+    assert (np.diff(greens) == -1).all()
+    assert 121 <= greens.min() <= greens.max() <= 135
+
+
+def test_between_a_thin_thing_and_its_old_place_the_background_is_seen() -> None:
+    """A rule that only looks at what was furthest right so far would hide it."""
+    left, _ = views(*scene(100, 101))
+    assert (left[:, 107:190] == background()[:, 112:195]).all()
+
+
+def test_without_depth_both_eyes_see_the_photo() -> None:
+    photo = background()
+    for view in views(photo, np.full((HEIGHT, WIDTH), 7, np.float32)):
+        assert (view == photo).all()
+
+
+def test_a_slope_has_no_gaps_and_keeps_its_order() -> None:
+    slope = np.tile(np.linspace(0, 1, WIDTH, dtype=np.float32), (HEIGHT, 1))
+    for view in views(background(), slope):
+        steps = np.diff(view[0, 12:-12, 1].astype(int))
+        assert set(steps.tolist()) <= {0, 1, 2}
+
+
+def test_strips_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    random = np.random.default_rng(0)
+    photo = random.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
+    disparity = random.random((HEIGHT, WIDTH), np.float32)
+    whole = pair(Image.fromarray(photo), disparity, (WIDTH, HEIGHT), 3)
+    monkeypatch.setattr(stereo, "_STRIP_PIXELS", 5 * WIDTH)
+    assert (pair(Image.fromarray(photo), disparity, (WIDTH, HEIGHT), 3) == whole).all()
+
+
+def test_a_soft_edge_of_an_enlarged_map_is_one_edge() -> None:
+    """Else the photo would be stretched over the slope between near and far."""
+    photo, _ = scene(80, 119)
+    small = np.zeros((3, 50), np.float32)
+    small[:, 20:30] = 1
+    left, right = views(photo, small)
+    for view, moved in ((left, 5), (right, -5)):
+        is_red = (view[..., 0] > 127).all(axis=0)
+        columns = np.flatnonzero(is_red)
+        assert abs(len(columns) - 40) <= 4
+        assert abs(columns.mean() - (99.5 + moved)) <= 2
+
+
+def test_undefined_numbers_are_refused() -> None:
+    with pytest.raises(ArithmeticError):
+        views(background(), np.full((4, 4), np.nan, np.float32))
