@@ -28,7 +28,7 @@ _BUILTIN = Path(__file__).parent / "builtin"
 def repository_folder(cache: Path, spec: ModelSpec) -> Path:
     """The folder of a repository in the cache (huggingface_hub, "Understand caching")."""
     if spec.hub_id is None:
-        return cache / f"twinlens--{spec.key}"
+        return cache / f"twinlens--{spec.row_key}"
     return cache / f"models--{spec.hub_id.replace('/', '--')}"
 
 
@@ -36,7 +36,7 @@ def find(spec: ModelSpec, files: tuple[str, ...], cache: Path) -> Checkpoint | N
     """The snapshot of ``spec.revision`` if every one of ``files`` is there, else None."""
     folder = repository_folder(cache, spec)
     if spec.is_built_in:
-        return _complete(_BUILTIN / spec.key, files, spec.revision, folder)
+        return _complete(_BUILTIN / spec.row_key, files, spec.revision, folder)
     try:
         revision = (folder / "refs" / spec.revision).read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError):
