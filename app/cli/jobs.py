@@ -71,7 +71,7 @@ class DepthJob(Job):
     def open(self, spec: ModelSpec) -> None:  # noqa: ARG002
         """See the base class."""
         self._out.mkdir(parents=True, exist_ok=True)
-        outputs.lock(os.open(self._out, os.O_RDONLY), self._out)
+        outputs.lock(os.open(self._out, os.O_RDONLY), self._out)  # open until the process ends
 
     def left(self, photos: Sequence[Photo]) -> list[Photo]:
         """See the base class; one whose map exists is done."""
