@@ -37,6 +37,17 @@ _PROVENANCE = {
     "preprocess_version": "X-Preprocess-Version",
 }
 # Probes, and pages without data. Everything else needs the key where one is set.
+# Headers that scripts of other origins may read.
+_EXPOSED = [
+    "X-Model-Used",
+    "X-Model-Weights",
+    *_PROVENANCE,
+    "X-Depth-Min",
+    "X-Depth-Max",
+    "X-Request-ID",
+    "Content-Disposition",
+]
+
 PROBES = {"health.health", "health.ready"}
 PUBLIC = PROBES | {
     "health.index",
@@ -59,7 +70,7 @@ def install(app: Flask, settings: Settings) -> None:
             origins=list(settings.cors_allowed_origins),
             allow_headers="*",
             methods=["GET", "HEAD", "POST", "DELETE", "OPTIONS"],
-            expose_headers=["X-Model-Used", "X-Request-ID", "Content-Disposition"],
+            expose_headers=_EXPOSED,
             send_wildcard=True,
             max_age=600,
         )

@@ -72,7 +72,7 @@ class DepthJob(Job):
     def open(self, spec: ModelSpec) -> None:  # noqa: ARG002
         """See the base class."""
         self._out.mkdir(parents=True, exist_ok=True)
-        outputs.lock(os.open(self._out, os.O_RDONLY), self._out)
+        outputs.lock(os.open(self._out, os.O_RDONLY), self._out)  # open until the process ends
 
     def left(self, photos: Sequence[Photo]) -> list[Photo]:
         """See the base class; one whose map exists is done."""
@@ -154,7 +154,13 @@ class EmbedJob(Job):
         """See the base class."""
         (vector,) = result.vectors
         assert not isinstance(vector, TwinlensError)
-        extra = {} if result.weights == PUBLISHED else {"weights": result.weights}
+        made_with = result.provenance
+        extra: dict[str, Any] = {
+            "revision": made_with.revision,
+            "preprocess_version": made_with.preprocess_version,
+        }
+        if result.weights != PUBLISHED:
+            extra["weights"] = result.weights
         self._journal.add(str(photo.path), vector, extra)
 
     def close(self, complete: bool) -> None:

@@ -50,12 +50,16 @@ def run(
 ) -> Outcome:
     """Work on all photos; a wish to stop is obeyed when those that are being computed are done."""
     outcome = Outcome()
-    before = bar.n
+    before, stopped = bar.n, False
     queue = iter(photos)
     running: dict[Future[Any], Photo] = {}
     with ThreadPoolExecutor(jobs) as pool:
         while True:
-            if stop.is_asked() or outcome.problem:
+            if runtime.is_closing() and not stopped and outcome.problem is None:
+                # By itself, also with a SIGTERM of its own: the device is lost, or hangs.
+                outcome.problem = Failed(runtime.refusal().message)
+            elif stop.is_asked() or outcome.problem:
+                stopped = True
                 runtime.stop("It was interrupted")
             while len(running) < jobs and not runtime.is_closing():
                 photo = next(queue, None)
@@ -66,14 +70,12 @@ def run(
                 return outcome
             finished, _ = wait(running, _LOOK_SECONDS, FIRST_COMPLETED)
             for future in finished:
-                _take(future, running.pop(future), job, runtime, stop, outcome)
+                _take(future, running.pop(future), job, runtime, outcome)
             bar.set_postfix(failed=len(outcome.failures), refresh=False)
             bar.update(before + outcome.count() - bar.n)
 
 
-def _take(
-    future: Future[Any], photo: Photo, job: Job, runtime: Runtime, stop: Stop, outcome: Outcome
-) -> None:
+def _take(future: Future[Any], photo: Photo, job: Job, runtime: Runtime, outcome: Outcome) -> None:
     """One that has come to its end, whichever."""
     try:
         job.keep(photo, future.result())
@@ -83,10 +85,8 @@ def _take(
     except OSError as error:
         outcome.problem = Failed(f"the result cannot be written ({error.strerror})")
     except TwinlensError as error:
-        if not runtime.is_closing():
+        if not runtime.is_closing():  # else it is not the file's fault
             outcome.failures.append(Failure(photo.path, error.message))
-        elif not stop.is_asked() and outcome.problem is None:
-            outcome.problem = Failed(error.message)  # the device is lost, or hangs
     except Exception as error:
         log.error("%s failed", photo.path, exc_info=error)
         outcome.failures.append(Failure(photo.path, "It could not be processed; see the log"))

@@ -63,7 +63,7 @@ def normalised(map_: FloatArray) -> FloatArray:
         map_.fill(0.5)
         return map_
     np.subtract(map_, np.float32(low), out=map_)
-    np.multiply(map_, np.float32(1 / (high - low)), out=map_)
+    np.divide(map_, np.float32(high - low), out=map_)
     return np.clip(map_, 0, 1, out=map_)
 
 

@@ -33,8 +33,11 @@ _STRIP_PIXELS = 2**19
 _TEAR = 1.5
 # A thing's outline is blurred: what fills a gap begins so many columns beside it.
 _MARGIN = 2
-# A step in shift, columns, from which a soft edge of the map counts as an edge.
-_EDGE = 1.0
+# Where the shift grows by more columns a column, on average of a neighbourhood, is an edge: a wall
+# that leads from the nearest to the farthest point over a third of the widest pair has as much.
+_STEEP = 0.15
+# Where between far and near in the map a thing ends in the photo.
+_OUTSIDE = 0.2
 
 
 def pair(image: Image.Image, disparity: FloatArray, size: Size, divergence: float) -> Levels:
@@ -77,12 +80,14 @@ def pair(image: Image.Image, disparity: FloatArray, size: Size, divergence: floa
 def _sharpened(shift: FloatArray, soft: int) -> FloatArray:
     """Edges as steps: a blurred edge would be drawn as a slope, with the photo stretched over it.
 
-    Where the neighbourhood holds two different shifts, each point takes the closer one.
+    Where the neighbourhood holds two different shifts, each point takes one of them; the nearer one
+    also a little outside the thing, since a bit of background that moves with it is not seen, but
+    a line of its own colour that stays behind is.
     """
-    kernel = np.ones((1, 2 * soft + 1), np.uint8)
+    kernel = np.ones((1, 4 * soft + 1), np.uint8)
     low, high = cv2.erode(shift, kernel), cv2.dilate(shift, kernel)
-    steps = np.where(shift - low < high - shift, low, high)
-    return np.where(high - low > _EDGE, steps, shift)
+    steps = np.where(shift - low < _OUTSIDE * (high - low), low, high)
+    return np.where(high - low > _STEEP * kernel.size, steps, shift)
 
 
 def _sources(shift: FloatArray) -> FloatArray:
@@ -108,8 +113,8 @@ def _sources(shift: FloatArray) -> FloatArray:
         at = first[row, column] + step
         part = (at - start[row, column]) / span[row, column]
         _nearest(seen, row, at, column + part, width)
-    # Single points beside a tear or at the border, which no pair of neighbours covers; taken as they are, since
-    # between columns they would mix with what lies beyond the tear.
+    # Single points beside a tear or at the border, which no pair of neighbours covers; taken as
+    # they are, since between columns they would mix with what lies beyond the tear.
     edge = np.zeros(shift.shape, bool)
     edge[:, :-1] |= torn
     edge[:, 1:] |= torn

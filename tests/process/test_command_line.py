@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""``python -m app`` on folders: the same answers as over HTTP, every file once, also after Ctrl-C."""
+"""``python -m app`` on folders: the answers of HTTP, every file once, also after Ctrl-C."""
 
 from __future__ import annotations
 
@@ -114,7 +114,8 @@ def test_arrays_at_the_end(hub: Path, tmp_path: Path) -> None:
     assert arrays["embeddings"].dtype == np.float32
     assert arrays["paths"].tolist() == [row["path"] for row in expected]
     assert {Path(path) for path in arrays["paths"]} == made.good
-    np.testing.assert_array_equal(arrays["embeddings"], [row["embedding"] for row in expected])
+    vectors = np.array([row["embedding"] for row in expected], np.float32)
+    np.testing.assert_array_equal(arrays["embeddings"], vectors)
     assert (arrays["model"], arrays["image_size"], arrays["normalized"]) == (MODEL, 64, False)
     assert np.linalg.norm(arrays["embeddings"][0]) != pytest.approx(1, abs=1e-2)
 
