@@ -41,7 +41,7 @@ _PROVENANCE = {
 _EXPOSED = [
     "X-Model-Used",
     "X-Model-Weights",
-    *_PROVENANCE,
+    *_PROVENANCE.values(),
     "X-Depth-Min",
     "X-Depth-Max",
     "X-Request-ID",
