@@ -60,7 +60,7 @@ class ClipText(Model):
 
     def warm_up(self) -> None:
         """See the base class."""
-        self.infer(self.prepare("warm").ids[None])
+        self.network.warm_up(self.prepare("warm").ids[None])
 
     def prepare(self, text: str) -> Tokens:
         """The text as the network's input; what does not fit is left out.

@@ -195,13 +195,13 @@ class Manager:
             if entry.under_way is None:
                 entry.under_way = Future()
                 thread = threading.Thread(
-                    target=self._ready, args=(entry, entry.under_way), name="load", daemon=True
+                    target=self._ready, args=(entry,), name="load", daemon=True
                 )
                 thread.start()
             return entry.under_way
 
-    def _ready(self, entry: Entry, result: Future[Model]) -> None:
-        """Set the model, on some device, as the result."""
+    def _ready(self, entry: Entry) -> None:
+        """Set the model, on some device, as the result of the load under way."""
         try:
             with entry.lock:
                 if entry.model is None or entry.device is None:
@@ -210,13 +210,20 @@ class Manager:
                         device = self.device()
                     self._bring(entry, device)
                 assert entry.model is not None
-                result.set_result(entry.model)
+                self._settle(entry).set_result(entry.model)
         except LoadError as error:
-            result.set_exception(not_available(entry.spec, error))
+            self._settle(entry).set_exception(not_available(entry.spec, error))
         except Exception as error:
-            result.set_exception(error)
-        with self._counting:  # who waits has it; kept here it would outlive an unload
-            entry.under_way = None
+            self._settle(entry).set_exception(error)
+
+    def _settle(self, entry: Entry) -> Future[Model]:
+        """The load that ends now. Who waits has it, who comes later must not find it, and kept
+        here its model would outlive an unload.
+        """
+        with self._counting:
+            result, entry.under_way = entry.under_way, None
+        assert result is not None
+        return result
 
     def _target(self, wanted: Wanted) -> Device:
         if wanted == "cpu":

@@ -41,7 +41,7 @@ def test_it_comes_and_goes(start: Callable[..., Service], hub: Path) -> None:
     assert text(service).status_code == 200
     assert state(service) == ("loaded", "loaded")
     after = service.get("/api/models?type=all").json()["models"]
-    assert {model["key"] for model in after} == before == {"ViT-L-14", "ViT-B-16"}
+    assert {model["key"] for model in after} == before == {"ViT-L-14", "ViT-B-16", "builtin-clip"}
     for path in ("/models", "/v1/models"):
         assert "text" not in service.get(path).text
     assert service.post("/api/models/ViT-L-14/unload").status_code == 200

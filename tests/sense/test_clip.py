@@ -59,6 +59,18 @@ def test_one_by_one_and_in_a_batch_are_the_same(demo: Service) -> None:
         assert np.dot(response.json()["embedding"], expected) > 0.9999
 
 
+def test_text_finds_its_image(demo: Service) -> None:
+    """Among 32 drawings of different ideas, over HTTP."""
+    rng = np.random.default_rng([_SEED, 5])
+    captions = [idea.caption(rng) for idea in ideas(32)]
+    response = demo.post("/embed-text", json={"texts": captions})
+    assert response.status_code == 200, response.text
+    assert response.headers["X-Model-Weights"] == "built-in"
+    texts = np.array([result["embedding"] for result in response.json()["results"]])
+    cosines = texts @ vectors(demo, drawings(32, 1)).T
+    assert np.mean(cosines.argmax(1) == np.arange(32)) >= 0.8
+
+
 def test_engines_and_precisions_agree_on_trained_weights(conversions: Path) -> None:
     exact = models.load(conversions, "builtin-clip", "torch", "fp32")
     assert isinstance(exact, Clip)
