@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.floating[Any]]
 
 _FARTHEST = 80.0  # metres; what is further counts for order only
-_DIFFERENT = 1.1  # a pair counts where one disparity is at least so many times the other
+#: a pair of pixels counts where one disparity is at least so many times the other
+DIFFERENT, VERY_DIFFERENT = 1.1, 2.0
 _PAIRS = 20_000
 
 
@@ -25,8 +26,13 @@ class DepthQuality:
     abs_rel: float
     #: share of pixels whose depth and truth differ by a factor below 1.25 after alignment
     delta_1: float
-    #: share of pairs of pixels whose order is right
+    #: share of pairs of pixels whose order is right, where one is at least 10 % nearer
     ordinal: float
+    #: the same where one is at least twice as near
+    ordinal_twice: float
+    #: the last two for a map that knows only that lower is nearer
+    lower_ordinal: float
+    lower_ordinal_twice: float
 
 
 def depth_quality(predicted: Floats, target: Floats) -> DepthQuality:
@@ -40,27 +46,34 @@ def depth_quality(predicted: Floats, target: Floats) -> DepthQuality:
     solution, *_ = np.linalg.lstsq(columns, truth)
     depth = 1 / np.clip(columns @ solution, 1 / _FARTHEST, None)
     ratio = depth * truth
+    lower = np.broadcast_to(np.arange(target.shape[0])[:, None], target.shape)
     return DepthQuality(
         abs_rel=float(np.abs(ratio - 1).mean()),
         delta_1=float((np.maximum(ratio, 1 / ratio) < 1.25).mean()),
         ordinal=ordinal(predicted, target),
+        ordinal_twice=ordinal(predicted, target, VERY_DIFFERENT),
+        lower_ordinal=ordinal(lower, target),
+        lower_ordinal_twice=ordinal(lower, target, VERY_DIFFERENT),
     )
 
 
-def ordinal(predicted: NDArray[Any], target: Floats) -> float:
-    """Share of random pairs of pixels whose order is right; about equal ones do not count."""
+def ordinal(predicted: NDArray[Any], target: Floats, factor: float = DIFFERENT) -> float:
+    """Share of random pairs of pixels whose order is right, of those that differ by a factor.
+
+    NaN where none does.
+    """
     one, other = np.random.default_rng(0).integers(target.size, size=(2, _PAIRS))
     truth, guess = target.ravel().astype(float), predicted.ravel().astype(float)
     larger, smaller = np.maximum(truth[one], truth[other]), np.minimum(truth[one], truth[other])
-    counts = larger > _DIFFERENT * smaller
+    counts = larger > factor * smaller
     right = np.sign(truth[one] - truth[other]) == np.sign(guess[one] - guess[other])
-    return float(right[counts].mean())
+    return float(right[counts].mean()) if counts.any() else float("nan")
 
 
 def mean(qualities: list[DepthQuality]) -> DepthQuality:
     """Each figure's mean over maps."""
-    rows = np.array([(each.abs_rel, each.delta_1, each.ordinal) for each in qualities])
-    return DepthQuality(*rows.mean(0).tolist())
+    rows = np.array([astuple(each) for each in qualities])
+    return DepthQuality(*np.nanmean(rows, axis=0).tolist())
 
 
 def recall_at_1(queries: Floats, answers: Floats) -> float:

@@ -96,7 +96,7 @@ def test_load_with_every_body_that_clients_send(fresh: Service, how: dict[str, A
     }
     listed = check.json(fresh.get("/api/models"))
     assert (listed["current_model"], listed["current_device"]) == ("base", "cpu")
-    assert [model["is_loaded"] for model in listed["models"]] == [False, True, False]
+    assert [model["is_loaded"] for model in listed["models"]] == [False, True, False, False]
 
 
 def test_a_gpu_that_is_not_there_means_the_cpu_and_is_said(fresh: Service) -> None:

@@ -64,7 +64,7 @@ def test_the_measures_know_a_perfect_map() -> None:
     target = np.random.default_rng(1).uniform(0.05, 1, (30, 40))
     perfect = depth_quality(2 * target + 1, target)
     assert perfect.abs_rel == pytest.approx(0, abs=1e-6)
-    assert perfect.delta_1 == perfect.ordinal == 1
+    assert perfect.delta_1 == perfect.ordinal == perfect.ordinal_twice == 1
     assert depth_quality(-target, target).ordinal == 0
 
 
