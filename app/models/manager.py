@@ -194,10 +194,7 @@ class Manager:
         with self._counting:
             if entry.under_way is None:
                 entry.under_way = Future()
-                thread = threading.Thread(
-                    target=self._ready, args=(entry,), name="load", daemon=True
-                )
-                thread.start()
+                threading.Thread(None, self._ready, "load", (entry,), daemon=True).start()
             return entry.under_way
 
     def _ready(self, entry: Entry) -> None:
@@ -211,15 +208,12 @@ class Manager:
                     self._bring(entry, device)
                 assert entry.model is not None
                 self._settle(entry).set_result(entry.model)
-        except LoadError as error:
-            self._settle(entry).set_exception(not_available(entry.spec, error))
         except Exception as error:
-            self._settle(entry).set_exception(error)
+            told = not_available(entry.spec, error) if isinstance(error, LoadError) else error
+            self._settle(entry).set_exception(told)
 
     def _settle(self, entry: Entry) -> Future[Model]:
-        """The load that ends now. Who waits has it, who comes later must not find it, and kept
-        here its model would outlive an unload.
-        """
+        """The load that ends now: who comes later must not find it, nor may it keep the model."""
         with self._counting:
             result, entry.under_way = entry.under_way, None
         assert result is not None

@@ -64,7 +64,9 @@ def test_500_mixed_files_are_interrupted_and_resumed(
         answer = check.json(service.post("/embed-image", files=files, data={"model": MODEL}))
         (row,) = [row for row in found if row["path"] == str(photos / name)]
         assert set(row) == {"path", "model", "image_size", "normalized", "dims", "weights"} | {
-            "embedding"
+            "revision",
+            "preprocess_version",
+            "embedding",
         }
         for key in ("model", "dims", "image_size", "weights"):
             assert row[key] == answer[key]

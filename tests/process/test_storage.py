@@ -58,6 +58,8 @@ def test_damaged_checkpoints_take_only_their_models_away(
     assert health.status_code == 200
     assert str(tmp_path) not in health.text
     for model in health.json()["models"]:
+        if model["name"].startswith("builtin"):  # not in this cache, and nobody asked for it
+            continue
         if model["name"] == "ViT-L-14":
             assert model["state"] == "loaded"
         elif model["name"] != "large":  # a folder is no file: that one counts as not on disk

@@ -12,7 +12,11 @@ from typing import Any
 import pytest
 import requests
 
+from app.models.clip_text import ClipText
+from app.models.conversions import Conversions
+from app.models.store import find
 from benchmarks.service import Service
+from config.settings import Settings
 from tests.pictures import encoded, picture
 
 FILES = {"image": ("a.png", encoded(picture(60, 40)))}
@@ -59,9 +63,12 @@ def test_it_is_converted_once_and_unloaded_when_idle(hub: Path, tmp_path: Path) 
     cache = tmp_path / "hub"
     shutil.copytree(hub, cache, symlinks=True)
     made = {path.parent for path in cache.glob("*large*/twinlens/*/model.bin")}
-    assert len(made) == 2  # one of each tower
-    largest = max(made, key=lambda folder: (folder / "model.bin").stat().st_size)
-    shutil.rmtree(largest)
+    tower = Settings().table().model[3].text_tower()
+    checkpoint = find(tower, ClipText.FILES, cache)
+    assert checkpoint is not None
+    folder = Conversions(half=True, life=0).find(ClipText, tower, checkpoint)
+    assert folder in made
+    shutil.rmtree(folder)
     log = tmp_path / "log"
     service = Service(
         log,

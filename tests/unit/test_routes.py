@@ -183,6 +183,7 @@ def test_index_and_models(client: FlaskClient) -> None:
     assert [(model["id"], model["dims"]) for model in models] == [
         ("ViT-L-14", 768),
         ("ViT-B-16", 512),
+        ("builtin-clip", 128),
     ]
 
 

@@ -58,7 +58,7 @@ def test_a_table_of_models_of_ones_own(tmp_path: Path) -> None:
     text = (PROJECT / "config" / "models.toml").read_text()
     table.write_text(text.replace('key = "small"', 'key = "tiny"'))
     settings = load_settings({"MODELS_FILE": str(table), "DEPTH_MODEL": "tiny"})
-    assert settings.table().keys("depth") == ["tiny", "base", "large"]
+    assert settings.table().keys("depth") == ["tiny", "base", "large", "builtin-depth"]
     with pytest.raises(SettingsError, match="DEPTH_MODEL='small': allowed: tiny, base, large"):
         load_settings({"MODELS_FILE": str(table)})
 
