@@ -7,7 +7,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import BinaryIO
@@ -135,14 +135,8 @@ class Pipeline:
                 except TwinlensError as error:
                     results.append(error)
             outputs = self._infer(ticket, model, np.stack(inputs), timings) if inputs else ()
-        rows = iter(outputs)
         with timings.stage("finish"):
-            vectors = [
-                result
-                if isinstance(result, TwinlensError)
-                else self._vector(model, next(rows), normalize)
-                for result in results
-            ]
+            vectors = self._vectors(model, results, outputs, normalize)
         assert spec.image_size is not None
         return Embeddings(
             vectors,
@@ -173,12 +167,8 @@ class Pipeline:
                     results.append(error)
             good = [result.ids for result in results if isinstance(result, Tokens)]
             outputs = self._infer(ticket, model, np.stack(good), timings) if good else ()
-        rows = iter(outputs)
         with timings.stage("finish"):
-            vectors = [
-                self._vector(model, next(rows), normalize) if isinstance(result, Tokens) else result
-                for result in results
-            ]
+            vectors = self._vectors(model, results, outputs, normalize)
         tokens = [result if isinstance(result, Tokens) else None for result in results]
         return TextEmbeddings(vectors, tokens, model.weights, model.provenance(), timings)
 
@@ -216,6 +206,20 @@ class Pipeline:
 
     def _enough(self, enough: images.Enough) -> images.Enough:
         return images.in_full if self._exact_decode else enough
+
+    def _vectors(
+        self,
+        model: Clip | ClipText,
+        inputs: Sequence[object],
+        outputs: Iterable[FloatArray],
+        normalize: bool,
+    ) -> list[FloatArray | TwinlensError]:
+        """For each input its vector, or the error that stands in its place."""
+        rows = iter(outputs)
+        return [
+            each if isinstance(each, TwinlensError) else self._vector(model, next(rows), normalize)
+            for each in inputs
+        ]
 
     @staticmethod
     def _vector(

@@ -10,8 +10,8 @@ from string import Template
 from safetensors import safe_open
 
 from app.models.registry import FAMILIES
+from app.models.store import BUILTIN
 from config.settings import Settings
-from training.checkpoint import BUILTIN
 
 _TEXTS = Path(__file__).parent / "cards"
 

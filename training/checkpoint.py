@@ -10,25 +10,9 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-#: Where the service looks for the built-in models.
-BUILTIN = Path(__file__).parents[1] / "app" / "models" / "builtin"
+from benchmarks.checkpoints.depth import PREPROCESSOR
 
 _METADATA = {"format": "pt", "weights": "built-in"}
-_DEPTH_PREPROCESSOR = {
-    "image_processor_type": "DPTImageProcessor",
-    "do_resize": True,
-    "size": {"height": 518, "width": 518},
-    "keep_aspect_ratio": True,
-    "ensure_multiple_of": 14,
-    "resample": 3,
-    "do_rescale": True,
-    "rescale_factor": 1 / 255,
-    "do_normalize": True,
-    "image_mean": [0.485, 0.456, 0.406],
-    "image_std": [0.229, 0.224, 0.225],
-    "do_pad": False,
-    "size_divisor": None,
-}
 
 
 def save_depth(network: Any, folder: Path) -> None:
@@ -38,7 +22,7 @@ def save_depth(network: Any, folder: Path) -> None:
     network.config.dtype = "float16"
     network.config.save_pretrained(folder)
     _save(network, folder / "model.safetensors")
-    _write_json(folder / "preprocessor_config.json", _DEPTH_PREPROCESSOR)
+    _write_json(folder / "preprocessor_config.json", PREPROCESSOR)
 
 
 def save_clip(network: Any, config: dict[str, Any], folder: Path) -> None:

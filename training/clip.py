@@ -25,9 +25,10 @@ from open_clip.model import CLIP
 from open_clip.tokenizer import SimpleTokenizer
 
 from app.models.clip import MEAN, STD
+from app.models.store import BUILTIN
 from training import losses
 from training.augment import photographed
-from training.checkpoint import BUILTIN, save_clip
+from training.checkpoint import save_clip
 from training.drawings import imagine
 from training.schedule import Average, Optimizer
 

@@ -23,9 +23,10 @@ from torch import Tensor
 from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation, Dinov2Config
 
 from app.models.depth_anything import MEAN, STD
+from app.models.store import BUILTIN
 from training import losses
 from training.augment import photographed
-from training.checkpoint import BUILTIN, save_depth
+from training.checkpoint import save_depth
 from training.scenes.dataset import Scenes, scenes
 from training.schedule import Average, Optimizer
 

@@ -23,10 +23,10 @@ from tqdm import tqdm
 
 from app.images import decode
 from app.models.depth_anything import DepthAnything
+from app.models.store import BUILTIN
 from benchmarks import models
 from training import clip, scenes
 from training.cards import write_card
-from training.checkpoint import BUILTIN
 from training.drawings import imagine
 from training.metrics import DepthQuality, depth_quality, mean, recall_at_1
 from training.scenes.dataset import HELD_OUT

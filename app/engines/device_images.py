@@ -18,7 +18,8 @@ from PIL import Image
 
 from app.engines.base import FloatArray
 from app.engines.devices import fault
-from app.engines.host_images import CONSTANT_LEVEL, Box, Canvas, Levels, is_constant
+from app.engines.host_images import CONSTANT_LEVEL, Box, Canvas, Levels
+from app.rendering.maps import is_constant
 
 if TYPE_CHECKING:
     from torch import Tensor

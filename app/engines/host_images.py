@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from app.rendering.maps import is_constant
+
 Levels = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
 
-# A difference that small is what resizing adds to a constant; it must not be stretched.
-_NO_DIFFERENCE = 1e-6
 CONSTANT_LEVEL = 128
 
 
@@ -64,8 +64,3 @@ def spread(disparity: NDArray[np.float32], width: int, height: int) -> Levels:
     # Quantised once, from floats, with rounding and clamping, in one pass.
     scale = 255 / (high - low)
     return cast(Levels, cv2.convertScaleAbs(full, alpha=scale, beta=-low * scale))
-
-
-def is_constant(low: float, high: float) -> bool:
-    """Whether a map with this minimum and maximum shows nothing."""
-    return high - low <= _NO_DIFFERENCE * max(abs(low), abs(high))

@@ -22,7 +22,8 @@ class Checkpoint:
     repository: Path
 
 
-_BUILTIN = Path(__file__).parent / "builtin"
+#: Checkpoints that are a part of the program, a folder for each key.
+BUILTIN = Path(__file__).parent / "builtin"
 
 
 def repository_folder(cache: Path, spec: ModelSpec) -> Path:
@@ -36,7 +37,7 @@ def find(spec: ModelSpec, files: tuple[str, ...], cache: Path) -> Checkpoint | N
     """The snapshot of ``spec.revision`` if every one of ``files`` is there, else None."""
     folder = repository_folder(cache, spec)
     if spec.is_built_in:
-        return _complete(_BUILTIN / spec.row_key, files, spec.revision, folder)
+        return _complete(BUILTIN / spec.row_key, files, spec.revision, folder)
     try:
         revision = (folder / "refs" / spec.revision).read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError):

@@ -25,6 +25,8 @@ _TABLES: dict[Colormap, int] = {
     "cividis": cv2.COLORMAP_CIVIDIS,
     "turbo": cv2.COLORMAP_TURBO,
 }
+# A difference that small is what resizing adds to a constant; it must not be stretched.
+_NO_DIFFERENCE = 1e-6
 _TOP = 65535
 _STRIP_ROWS = 256
 
@@ -55,11 +57,15 @@ def enlarged(disparity: FloatArray, size: Size) -> FloatArray:
     return full.astype(np.float32, copy=False)
 
 
+def is_constant(low: float, high: float) -> bool:
+    """Whether a map with this minimum and maximum shows nothing."""
+    return high - low <= _NO_DIFFERENCE * max(abs(low), abs(high))
+
+
 def normalised(map_: FloatArray) -> FloatArray:
     """Spread a map over 0..1, in place; a constant map is all 0.5."""
     low, high = float(map_.min()), float(map_.max())
-    # A difference that small is what resizing adds to a constant; it must not be stretched.
-    if high - low <= 1e-6 * max(abs(low), abs(high)):
+    if is_constant(low, high):
         map_.fill(0.5)
         return map_
     np.subtract(map_, np.float32(low), out=map_)

@@ -20,6 +20,7 @@ from app.runtime import Runtime
 from benchmarks.models import load
 from config.settings import Settings
 from tests.gpu.agreement import check_inputs, check_levels
+from tests.gpu.full import fill
 from tests.pictures import encoded, picture, upright
 
 pytestmark = [
@@ -96,13 +97,7 @@ def test_without_memory_the_cpu_does_it(depth: DepthAnything) -> None:
     photo = upright(picture(2000, 1500))
     expected = depth.prepare(photo)
     torch.cuda.empty_cache()
-    held = []
-    block = 2**30
-    while block >= 2**20:
-        try:
-            held.append(torch.empty(block, dtype=torch.uint8, device="cuda"))
-        except torch.OutOfMemoryError:
-            block //= 2
+    held = fill()
     check_inputs(depth.prepare(photo), expected, STD)
     held.clear()
     torch.cuda.empty_cache()

@@ -15,6 +15,7 @@ from PIL import Image
 from app.errors import NotAvailable
 from app.runtime import Runtime
 from tests.gpu.agreement import check_maps
+from tests.gpu.full import fill
 from tests.pictures import encoded, picture
 
 pytestmark = [
@@ -22,18 +23,6 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA or ROCm device here"),
 ]
 PHOTO = encoded(picture(640, 480))
-
-
-def fill() -> list[torch.Tensor]:
-    """Take all memory of the device but a few megabytes."""
-    held = []
-    block = 2**30
-    while block >= 2**20:
-        try:
-            held.append(torch.empty(block, dtype=torch.uint8, device="cuda"))
-        except torch.OutOfMemoryError:
-            block //= 2
-    return held
 
 
 def map_of(runtime: Runtime) -> NDArray[np.uint8]:

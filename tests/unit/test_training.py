@@ -13,9 +13,9 @@ import torch
 from safetensors import safe_open
 
 from app.models.registry import FAMILIES
+from app.models.store import BUILTIN
 from config.settings import Settings
 from training import drawings, losses, scenes
-from training.checkpoint import BUILTIN
 from training.metrics import depth_quality
 from training.scenes.compose import Camera, Light, Scene, Sky
 from training.scenes.solids import Ball, Box, Ground, Post, Solid

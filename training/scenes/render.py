@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,22 +27,16 @@ class Rendering:
     disparity: Floats
 
 
-def render(scene: Scene, width: int, height: int, samples: int = 1) -> Rendering:
+def render(scene: Scene, width: int, height: int) -> Rendering:
     """See a scene.
 
     Args:
         scene: from ``compose``.
         width, height: pixels.
-        samples: rays along each edge of a pixel, whose colours are averaged.
     """
-    columns, rows = width * samples, height * samples
-    rays = _rays(scene.camera, columns, rows)
+    rays = _rays(scene.camera, width, height)
     depth, owner = _cast(scene, rays)
     linear = _shade(scene, rays, depth, owner)
-    if samples > 1:
-        linear = np.asarray(cv2.resize(linear, (width, height), interpolation=cv2.INTER_AREA))
-        middle = samples // 2
-        depth = depth[middle::samples, middle::samples]
     return Rendering(_developed(linear), (1 / depth).astype(np.float32))
 
 
