@@ -23,7 +23,7 @@ from app.inference import lost
 from app.models.base import Model
 from app.models.clip import Clip
 from app.models.clip_text import ClipText
-from app.models.depth_anything import DepthAnything, input_size
+from app.models.depth_anything import DepthAnything
 from app.models.manager import Manager
 from app.models.tokens import Tokens
 from app.rendering import formats, maps, stereo
@@ -88,7 +88,7 @@ class Pipeline:
                 with self._cores:
                     with timings.stage("decode"):
                         picture = images.decode(photo, self._max_pixels, self._enough(model.enough))
-                    size = options.target(picture.size, input_size(*picture.size))
+                    size = options.target(picture.size, model.input_size(*picture.size))
                     formats.check(options, size, self._max_pixels)
                     with timings.stage("prepare"), self._device_faults():
                         inputs = model.prepare(picture)

@@ -15,14 +15,18 @@ from benchmarks.checkpoints.depth import PREPROCESSOR
 _METADATA = {"format": "pt", "weights": "built-in"}
 
 
-def save_depth(network: Any, folder: Path) -> None:
-    """As ``save_pretrained`` does, which cannot add to the file's metadata."""
+def save_depth(network: Any, edge: int, folder: Path) -> None:
+    """As ``save_pretrained`` does, which cannot add to the file's metadata.
+
+    ``edge``: pixels that one side of a photo is brought to.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     network.config.architectures = [type(network).__name__]
     network.config.dtype = "float16"
     network.config.save_pretrained(folder)
     _save(network, folder / "model.safetensors")
-    _write_json(folder / "preprocessor_config.json", PREPROCESSOR)
+    size = {"height": edge, "width": edge}
+    _write_json(folder / "preprocessor_config.json", PREPROCESSOR | {"size": size})
 
 
 def save_clip(network: Any, config: dict[str, Any], folder: Path) -> None:

@@ -3,7 +3,7 @@
 """Measures the built-in models on what they never saw and writes their cards.
 
 ``python -m training.evaluate``, a minute or two. Maps are made as the service makes them: its own
-preparation at 518 pixels, float32.
+preparation, float32.
 """
 
 from __future__ import annotations

@@ -8,6 +8,10 @@ import torch
 from torch import Tensor
 
 _SCALES = 4
+_PAIRS = 4096
+_DIFFERENT = 1.1  # times as near
+_SURE = 4.0  # of logarithms: how soon a right order costs nothing more
+_FAR = 0.05  # what is added before a logarithm, of disparities up to 1: the sky has 0
 
 
 def aligned(disparity: Tensor) -> Tensor:
@@ -41,6 +45,27 @@ def gradients(predicted: Tensor, target: Tensor) -> Tensor:
         down = (part[:, 1:] - part[:, :-1]).abs().mean()
         total = total + across + down
     return total / _SCALES
+
+
+def ratios(predicted: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute difference of logarithms: what is far counts as much as what is near.
+
+    Both at least 0 and about 1 where it is nearest.
+    """
+    return ((predicted + _FAR).log() - (target + _FAR).log()).abs().mean()
+
+
+def ranking(predicted: Tensor, target: Tensor) -> Tensor:
+    """How wrong the order is of random pairs of pixels of which one is at least 10 % nearer.
+
+    Chen et al., "Single-Image Depth Perception in the Wild", 2016, equation 3, on logarithms.
+    """
+    one, other = torch.randint(target[0].numel(), (2, _PAIRS))
+    logs, truth = (predicted + _FAR).log().flatten(1), target.flatten(1)
+    ones, others = truth[:, one], truth[:, other]
+    counts = torch.maximum(ones, others) > _DIFFERENT * torch.minimum(ones, others)
+    margin = torch.sign(ones - others) * (logs[:, one] - logs[:, other])
+    return torch.nn.functional.softplus(-_SURE * margin)[counts].mean()
 
 
 def contrastive(images: Tensor, texts: Tensor, scale: Tensor) -> Tensor:

@@ -8,12 +8,13 @@ is that of transformers' DPTImageProcessor as the published checkpoints configur
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Any
 
 import numpy as np
 
-from app.engines.base import FloatArray, LoadError
+from app.engines.base import FloatArray, LoadError, Network
 from app.engines.host_images import Levels
 from app.errors import TooLarge
 from app.images import Picture
@@ -21,7 +22,8 @@ from app.models.base import Model
 from app.models.store import Checkpoint
 from config.models import ModelSpec
 
-EDGE = 518
+EDGE = 518  # of the published checkpoints
+_EDGES = range(56, 1025)  # that a checkpoint may ask for
 PATCH = 14
 MAX_TOKENS = 4096  # patches; a 4:3 photo has 1813, a 16:9 one 2442
 MAX_ASPECT = 20
@@ -35,6 +37,12 @@ class DepthAnything(Model):
 
     FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
     PREPROCESS_VERSION = 1
+
+    def __init__(self, spec: ModelSpec, checkpoint: Checkpoint, network: Network) -> None:
+        """See the base class; raises LoadError."""
+        super().__init__(spec, checkpoint, network)
+        #: pixels that a photo's edge is brought to
+        self.edge = _edge(checkpoint)
 
     @classmethod
     def import_torch(cls) -> None:
@@ -73,25 +81,29 @@ class DepthAnything(Model):
         return None, 3, None, None
 
     def warm_up(self) -> None:
-        """See the base class; 518x686 is what a 4:3 photo becomes."""
-        self.network.warm_up(np.zeros((1, 3, EDGE, 686), np.float32))
+        """See the base class; a 4:3 photo, 518x686 for the published checkpoints."""
+        columns, rows = self.input_size(4 * self.edge, 3 * self.edge)
+        self.network.warm_up(np.zeros((1, 3, rows, columns), np.float32))
 
-    @staticmethod
-    def enough(width: int, height: int) -> tuple[int, int]:
+    def input_size(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height of the network's input for a photo, see the function of this name."""
+        return input_size(width, height, self.edge)
+
+    def enough(self, width: int, height: int) -> tuple[int, int]:
         """How large a photo of this size must be decoded for ``prepare``; measured, see
         docs/performance.md.
         """
-        columns, rows = input_size(width, height)
+        columns, rows = self.input_size(width, height)
         return math.ceil(columns * _OVERSAMPLED), math.ceil(rows * _OVERSAMPLED)
 
     def prepare(self, picture: Picture) -> FloatArray:
-        """Resize to about 518 on one edge, normalise.
+        """Resize to about ``edge`` on one side, normalise.
 
         Returns:
             [3, h, w] float32, h and w multiples of 14, normalised with ImageNet's
             mean and deviation.
         """
-        size = input_size(*picture.size)
+        size = self.input_size(*picture.size)
         return self.network.prepared(picture.image, lambda canvas: canvas.resize(size), MEAN, STD)
 
     def together(self) -> int:
@@ -149,11 +161,26 @@ def _disparity(network: Any) -> Any:
     return Disparity()
 
 
-def input_size(width: int, height: int) -> tuple[int, int]:
-    """Width and height of the model's input for a photo (transformers' DPTImageProcessor).
+def _edge(checkpoint: Checkpoint) -> int:
+    """The size that the checkpoint wants, which is a square in DPTImageProcessor's settings."""
+    try:
+        settings = json.loads((checkpoint.path / "preprocessor_config.json").read_bytes())
+        height, width = settings["size"]["height"], settings["size"]["width"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise LoadError("preprocessor_config.json is damaged") from error
+    if height != width or height not in _EDGES:
+        raise LoadError(
+            f"preprocessor_config.json wants {width}x{height}; known are squares "
+            f"of {_EDGES.start} to {_EDGES.stop - 1} pixels"
+        )
+    return int(height)
+
+
+def input_size(width: int, height: int, edge: int = EDGE) -> tuple[int, int]:
+    """Width and height of the network's input for a photo (transformers' DPTImageProcessor).
 
     The aspect is kept as well as multiples of the patch size allow; of the two scales that bring
-    one edge to 518, the one closer to 1 is taken. Unlike there, a panorama is scaled down to
+    one side to ``edge``, the one closer to 1 is taken. Unlike there, a panorama is scaled down to
     MAX_TOKENS patches, since time and memory grow with their square.
 
     Raises:
@@ -164,7 +191,7 @@ def input_size(width: int, height: int) -> tuple[int, int]:
             f"The image is {width}x{height}; "
             f"depth needs an aspect ratio of at most {MAX_ASPECT}:1, so crop it first"
         )
-    by_height, by_width = EDGE / height, EDGE / width
+    by_height, by_width = edge / height, edge / width
     scale = by_width if abs(1 - by_width) < abs(1 - by_height) else by_height
     columns = max(1, round(scale * width / PATCH))
     rows = max(1, round(scale * height / PATCH))

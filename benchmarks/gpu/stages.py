@@ -25,7 +25,7 @@ from torchvision.io import ImageReadMode, decode_jpeg  # type: ignore[import-unt
 from app.engines import device_images
 from app.engines.base import FloatArray
 from app.images import Enough, Picture, decode, in_full
-from app.models.depth_anything import MEAN, STD, DepthAnything, input_size
+from app.models.depth_anything import MEAN, STD, DepthAnything
 from benchmarks import models
 from benchmarks.gpu.timing import (
     NO_CUDA,
@@ -102,7 +102,7 @@ def enlarging(
 
 def shrinking(clock: Clock, ours: Ours, picture: Picture) -> Iterator[Row]:
     """From a decoded picture to the network's input [3, h, w] float32."""
-    size = input_size(*picture.size)
+    size = ours.on_cpu.input_size(*picture.size)
     there = torch.from_numpy(np.array(picture.image)).to(clock.device).permute(2, 0, 1).float()
 
     def kernels() -> Tensor:
@@ -118,7 +118,7 @@ def shrinking(clock: Clock, ours: Ours, picture: Picture) -> Iterator[Row]:
     return compared(clock, "prepare", ways, scale=_LEVELS)
 
 
-def decoding(clock: Clock, photo: bytes) -> Iterator[Row]:
+def decoding(clock: Clock, ours: Ours, photo: bytes) -> Iterator[Row]:
     """From a JPEG file to pixels [3, height, width] uint8."""
     # One that may be written to, as torch wants it.
     file = torch.frombuffer(bytearray(photo), dtype=torch.uint8)
@@ -127,7 +127,7 @@ def decoding(clock: Clock, photo: bytes) -> Iterator[Row]:
         return np.asarray(decode(io.BytesIO(photo), _BUDGET).image).transpose(2, 0, 1)
 
     def reduced() -> NDArray[Any]:
-        return np.asarray(decode(io.BytesIO(photo), _BUDGET, DepthAnything.enough).image)
+        return np.asarray(decode(io.BytesIO(photo), _BUDGET, ours.on_cpu.enough).image)
 
     def on_device(count: int) -> Tensor:
         first: Tensor = decode_jpeg([file] * count, ImageReadMode.RGB, device=clock.device)[0]
@@ -158,7 +158,7 @@ def preparing(clock: Clock, ours: Ours, photo: bytes) -> Iterator[Row]:
 
     def decoded_by_device() -> Tensor:
         pixels = decode_jpeg(file, ImageReadMode.RGB, device=clock.device)
-        size = input_size(pixels.shape[2], pixels.shape[1])
+        size = ours.on_device.input_size(pixels.shape[2], pixels.shape[1])
         small = device_images.resized(pixels.float(), *size)
         inputs = device_images.normalised(small, MEAN, STD)
         clock.wait()
@@ -166,8 +166,8 @@ def preparing(clock: Clock, ours: Ours, photo: bytes) -> Iterator[Row]:
 
     ways: dict[str, Way] = {
         "decoded in full, Pillow": partial(decoded_by_host, ours.on_cpu, in_full),
-        "reduced, Pillow": partial(decoded_by_host, ours.on_cpu, DepthAnything.enough),
-        "reduced, the service": partial(decoded_by_host, ours.on_device, DepthAnything.enough),
+        "reduced, Pillow": partial(decoded_by_host, ours.on_cpu, ours.on_cpu.enough),
+        "reduced, the service": partial(decoded_by_host, ours.on_device, ours.on_device.enough),
         "nvJPEG, resized on the device": decoded_by_device,
     }
     return compared(clock, "decode and prepare", ways, scale=_LEVELS)
@@ -229,13 +229,13 @@ def main() -> None:
     assert isinstance(on_device, DepthAnything)
     assert isinstance(on_cpu, DepthAnything)
     ours = Ours(on_cpu, on_device)
-    picture = decode(io.BytesIO(photo), _BUDGET, DepthAnything.enough)
+    picture = decode(io.BytesIO(photo), _BUDGET, on_cpu.enough)
     disparity = on_cpu.infer(on_cpu.prepare(picture)[None])[0]
     with torch.inference_mode():
         for stage in (
             enlarging(clock, ours, disparity, size),
             shrinking(clock, ours, picture),
-            decoding(clock, photo),
+            decoding(clock, ours, photo),
             preparing(clock, ours, photo),
         ):
             for row in stage:

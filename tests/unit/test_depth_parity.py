@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from PIL import Image
 from transformers import pipeline
 
+from app.engines.base import LoadError
 from app.errors import TooLarge
 from app.models.depth_anything import MAX_TOKENS, PATCH, DepthAnything, input_size
 from app.models.store import find
@@ -19,6 +21,8 @@ from benchmarks.models import load
 from config.models import ModelSpec
 from config.settings import Settings
 from tests.pictures import picture, upright
+
+_SIZE = '{{"size": {{"height": {}, "width": {}}}}}'
 
 
 @pytest.fixture
@@ -64,6 +68,31 @@ def test_at_most_one_level_apart(
     assert ours.max() == 255
     assert np.std(expected) > 20, "a flat map would prove nothing"
     assert np.abs(ours.astype(int) - expected).max() <= 1
+
+
+def test_a_checkpoint_says_at_what_size_it_works(tmp_path: Path) -> None:
+    """builtin-depth has another size than the published ones; transformers follows it, too."""
+    model = load(tmp_path, "builtin-depth")
+    assert isinstance(model, DepthAnything)
+    assert model.input_size(640, 480) == (336, 252)
+    photo = picture(640, 480, seed=4)
+    expected = pipeline("depth-estimation", model=str(model.checkpoint.path))(photo)["depth"]
+    ours = model.finish(model.infer(model.prepare(upright(photo))[None])[0], 640, 480)
+    assert np.abs(ours.astype(int) - np.asarray(expected)).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "size", ["{", "[]", '{"size": 518}', _SIZE.format(518, 392), _SIZE.format(0, 0)]
+)
+def test_a_size_that_makes_no_sense_is_refused(hub: Path, tmp_path: Path, size: str) -> None:
+    shutil.copytree(hub, tmp_path / "hub", symlinks=True)
+    checkpoint = find(Settings().table().model[0], DepthAnything.FILES, tmp_path / "hub")
+    assert checkpoint is not None
+    file = checkpoint.path / "preprocessor_config.json"
+    file.unlink()
+    file.write_text(size)
+    with pytest.raises(LoadError, match="preprocessor_config"):
+        load(tmp_path / "hub", "small")
 
 
 def test_a_constant_map_is_all_128(model: DepthAnything) -> None:

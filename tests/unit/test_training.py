@@ -60,6 +60,12 @@ def test_the_loss_ignores_scale_and_shift_and_nothing_else() -> None:
         assert float(loss(target.flip(2), target)) > 0.1
 
 
+def test_a_wrong_order_costs_more() -> None:
+    target = torch.rand(2, 24, 32, generator=torch.Generator().manual_seed(1))
+    for loss in (losses.ranking, losses.ratios):
+        assert 3 * float(loss(target, target)) < float(loss(1 - target, target))
+
+
 def test_the_measures_know_a_perfect_map() -> None:
     target = np.random.default_rng(1).uniform(0.05, 1, (30, 40))
     perfect = depth_quality(2 * target + 1, target)
