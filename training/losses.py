@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What is minimised. Maps are [n, h, w] float32, disparity: larger is nearer."""
+"""What is minimised. Maps are [n, h, w] float32, disparity: larger is nearer.
+
+A prediction may be below 0 here; the network's last step, which cuts that off, comes afterwards.
+"""
 
 from __future__ import annotations
 
@@ -50,9 +53,9 @@ def gradients(predicted: Tensor, target: Tensor) -> Tensor:
 def ratios(predicted: Tensor, target: Tensor) -> Tensor:
     """Mean absolute difference of logarithms: what is far counts as much as what is near.
 
-    Both at least 0 and about 1 where it is nearest.
+    The target is at least 0, and about 1 where it is nearest.
     """
-    return ((predicted + _FAR).log() - (target + _FAR).log()).abs().mean()
+    return (_logarithm(predicted) - _logarithm(target)).abs().mean()
 
 
 def ranking(predicted: Tensor, target: Tensor) -> Tensor:
@@ -61,11 +64,17 @@ def ranking(predicted: Tensor, target: Tensor) -> Tensor:
     Chen et al., "Single-Image Depth Perception in the Wild", 2016, equation 3, on logarithms.
     """
     one, other = torch.randint(target[0].numel(), (2, _PAIRS))
-    logs, truth = (predicted + _FAR).log().flatten(1), target.flatten(1)
+    logs, truth = _logarithm(predicted).flatten(1), target.flatten(1)
     ones, others = truth[:, one], truth[:, other]
     counts = torch.maximum(ones, others) > _DIFFERENT * torch.minimum(ones, others)
     margin = torch.sign(ones - others) * (logs[:, one] - logs[:, other])
     return torch.nn.functional.softplus(-_SURE * margin)[counts].mean()
+
+
+def _logarithm(disparity: Tensor) -> Tensor:
+    """From 0 on that of a little more; below 0 on along the tangent, so that all can be learned."""
+    above = (disparity.clamp_min(0) + _FAR).log()
+    return above + disparity.clamp_max(0) / _FAR
 
 
 def contrastive(images: Tensor, texts: Tensor, scale: Tensor) -> Tensor:
