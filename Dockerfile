@@ -43,7 +43,8 @@ COPY requirements.lock /
 RUN --mount=type=cache,target=/root/.cache/pip \
     python -m venv --without-pip /venv \
     && python -m pip --python /venv/bin/python install --only-binary :all: --no-deps \
-        --require-hashes --requirement /requirements.lock
+        --require-hashes --requirement /requirements.lock \
+    && find /venv -type d -name tests -prune -exec rm -r {} +
 
 FROM base AS service
 # Of Intel's GPU driver the half that runs inside a program, which Debian 13 does not have: for the

@@ -65,7 +65,7 @@ def test_both_clients_find_their_ports() -> None:
 def test_the_healthcheck_of_another_project_does_not_stay() -> None:
     """ImmichVR's calls curl, which the image does not have."""
     service = ours(PROJECT / "config/compose/immichvr.yml")
-    assert f'CMD {json.dumps(service["healthcheck"]["test"][1:])}' in (
+    assert f"CMD {json.dumps(service['healthcheck']['test'][1:])}" in (
         (PROJECT / "Dockerfile").read_text()
     )
 
