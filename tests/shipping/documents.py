@@ -23,7 +23,7 @@ class _Compose(yaml.SafeLoader):
     """Knows compose's own tag, which takes away what another file gave."""
 
 
-_Compose.add_constructor("!reset", lambda loader, node: None)
+_Compose.add_constructor("!reset", lambda _loader, _node: None)
 
 
 def documents(file: Path) -> list[dict[str, Any]]:
@@ -43,7 +43,7 @@ def compose(file: Path) -> dict[str, Any]:
 
 def tool(name: str, *arguments: object) -> str:
     """Run a tool of the virtual environment; its output, all of it, or an AssertionError."""
-    command = [Path(sys.executable).with_name(name), *map(str, arguments)]
+    command = [str(Path(sys.executable).with_name(name)), *map(str, arguments)]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -28,8 +28,9 @@ def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     if subprocess.run([*UNSHARE, "true"], capture_output=True).returncode:
         pytest.skip("namespaces of processes are not allowed here")
     folder = tmp_path_factory.mktemp("idle")
-    nothing = {"HF_HUB_CACHE": folder, "HF_HUB_OFFLINE": 1, "WARMUP_ON_STARTUP": "false"}
-    service = Service(folder / "log", **nothing)
+    service = Service(
+        folder / "log", HF_HUB_CACHE=folder, HF_HUB_OFFLINE=1, WARMUP_ON_STARTUP="false"
+    )
     with service.started(prefix=UNSHARE):
         service.wait_for("/health", 200)
         yield service
