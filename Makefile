@@ -13,8 +13,10 @@ SOAK_REQUESTS  ?= 6000
 CHAOS_SECONDS  ?= 180
 BENCH_CACHE    ?= .bench/hub
 BENCH_OPTIONS  ?=
+LOCK_OPTIONS   ?=
+IMAGE          ?=
 
-.PHONY: help run demo test fuzz soak chaos bench bench-gpu train-depth train-clip debian lint format clean
+.PHONY: help run demo test fuzz soak chaos bench bench-gpu train-depth train-clip debian lint format lock audit image-check clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: [^#]*##/:/'
@@ -56,15 +58,26 @@ debian:                    # what the tests need beside Python packages
 	@command -v nginx >/dev/null && command -v curl >/dev/null || \
 		{ SUDO=$$(command -v sudo || true); $$SUDO apt-get update -q && $$SUDO apt-get install -qy nginx-light curl; }
 
-lint: $(VENV)/.dev         ## style, types, licence headers
+lint: $(VENV)/.dev         ## style, types, licence headers, Dockerfile
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/reuse lint --quiet || $(BIN)/reuse lint
+	$(BIN)/hadolint Dockerfile
 
 format: $(VENV)/.dev       ## put the code into the project's style
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+lock: $(VENV)/.dev         ## requirements.lock after a change of requirements.txt; LOCK_OPTIONS=--upgrade: newest
+	$(BIN)/uv pip compile --quiet $(LOCK_OPTIONS) requirements.txt --output-file requirements.lock
+
+audit: $(VENV)/.dev        ## known weaknesses in what the service is made of (asks the package index)
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes --requirement requirements.lock
+	$(BIN)/pip-audit --strict --disable-pip --no-deps --requirement requirements.txt
+
+image-check:               ## the container image, read-only, on built-in models; IMAGE=name, else it is built
+	tests/image/check.sh $(IMAGE)
 
 clean:                     ## remove what the other targets made
 	rm -rf $(VENV) .demo .bench .training .mypy_cache .ruff_cache .pytest_cache

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -47,11 +47,11 @@ class Service:
         self._process: subprocess.Popen[bytes] | None = None
 
     @contextmanager
-    def started(self) -> Iterator[Service]:
-        """Run it; at the end it is stopped, and killed if it does not stop."""
+    def started(self, prefix: Sequence[str] = ()) -> Iterator[Service]:
+        """Run it, by another command if one is given; at the end it is stopped, or killed."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "gunicorn", "--config", str(self._config)],
+                [*prefix, sys.executable, "-m", "gunicorn", "--config", str(self._config)],
                 cwd=PROJECT,
                 env=self.environ,
                 stdout=log,

@@ -25,16 +25,19 @@ PHOTO = encoded(picture(320, 240))
 def nginx_before(service: Service, folder: Path) -> Iterator[str]:
     """The shipped configuration in front of a service; only ports and the pid file differ."""
     port = free_port()
-    text = (PROJECT / "config" / "nginx.conf").read_text()
-    for shipped, here in (
+    changes = (
         ("127.0.0.1:5000", f"127.0.0.1:{service.depth_port}"),
         ("127.0.0.1:8000", f"127.0.0.1:{service.embedder_port}"),
         ("listen 8080", f"listen 127.0.0.1:{port}"),
         ("/tmp/twinlens-nginx.pid", str(folder / "pid")),
-    ):
-        assert shipped in text
-        text = text.replace(shipped, here)
-    (folder / "nginx.conf").write_text(text)
+    )
+    files = [PROJECT / "config" / name for name in ("nginx.conf", "nginx-upstreams.conf")]
+    text = {file.name: file.read_text() for file in files}
+    for shipped, here in changes:
+        assert any(shipped in content for content in text.values())
+        text = {name: content.replace(shipped, here) for name, content in text.items()}
+    for name, content in text.items():
+        (folder / name).write_text(content)
     command = ["nginx", "-c", str(folder / "nginx.conf"), "-g", "daemon off;"]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         url = f"http://127.0.0.1:{port}"

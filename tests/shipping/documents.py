@@ -1,0 +1,49 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""YAML files that ship with the project, read and judged by tools of the virtual environment."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from benchmarks.service import PROJECT
+from config.settings import Settings
+
+COMPOSE = [PROJECT / "docker-compose.yml", *sorted((PROJECT / "config/compose").glob("*.yml"))]
+KUBERNETES = sorted((PROJECT / "config/kubernetes").glob("*.yaml"))
+SETTINGS = {name.upper() for name in Settings.model_fields}
+
+
+class _Compose(yaml.SafeLoader):
+    """Knows compose's own tag, which takes away what another file gave."""
+
+
+_Compose.add_constructor("!reset", lambda _loader, _node: None)
+
+
+def documents(file: Path) -> list[dict[str, Any]]:
+    """All documents of a YAML file; what compose's ``!reset`` takes away is None."""
+    with file.open() as stream:
+        return list(yaml.load_all(stream, _Compose))
+
+
+def compose(file: Path) -> dict[str, Any]:
+    """A compose file without what it only takes away."""
+    (whole,) = documents(file)
+    for service in whole["services"].values():
+        for key in [key for key, value in service.items() if value is None]:
+            del service[key]
+    return whole
+
+
+def tool(name: str, *arguments: object) -> str:
+    """Run a tool of the virtual environment; its output, all of it, or an AssertionError."""
+    command = [str(Path(sys.executable).with_name(name)), *map(str, arguments)]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout

@@ -1,0 +1,83 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Compose files: valid, with settings that exist, and with what the service needs."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.service import PROJECT
+from config.settings import Settings
+from tests.shipping.documents import COMPOSE, SETTINGS, compose, tool
+
+# The service under its name in each project.
+OURS = ("twinlens", "ai", "image-embedder")
+FILES = pytest.mark.parametrize("file", COMPOSE, ids=lambda file: file.name)
+
+
+def ours(file: Path) -> dict[str, Any]:
+    """What a file says of the service."""
+    services: dict[str, Any] = compose(file)["services"]
+    return next(service for name, service in services.items() if name in OURS)
+
+
+def whole_ones() -> list[Path]:
+    """Files that describe the service in full, not what one kind of machine adds."""
+    return [file for file in COMPOSE if ours(file).get("image") == "twinlens"]
+
+
+def test_the_specification_takes_them(tmp_path: Path) -> None:
+    for file in COMPOSE:
+        (tmp_path / file.with_suffix(".json").name).write_text(json.dumps(compose(file)))
+    tool("check-jsonschema", "--builtin-schema", "vendor.compose-spec", *tmp_path.iterdir())
+
+
+@FILES
+def test_every_variable_is_a_setting(file: Path) -> None:
+    assert set(ours(file).get("environment", {})) <= SETTINGS
+
+
+@pytest.mark.parametrize("file", whole_ones(), ids=lambda file: file.name)
+def test_it_has_all_that_it_needs_and_no_more(file: Path) -> None:
+    service = ours(file)
+    assert service["read_only"] is True
+    assert any(mount.startswith("/tmp:") for mount in service["tmpfs"])
+    (volume,) = service["volumes"]
+    name, place = volume.split(":")
+    assert place == "/cache"
+    assert name in compose(file)["volumes"], "else the weights go with the container"
+    assert int(service["mem_limit"].removesuffix("g")) >= 4
+    grace = int(service["stop_grace_period"].removesuffix("s"))
+    assert grace > Settings().shutdown_timeout_seconds
+
+
+def test_both_clients_find_their_ports() -> None:
+    ports = {mapping.split(":")[1] for mapping in ours(PROJECT / "docker-compose.yml")["ports"]}
+    settings = Settings()
+    assert ports == {str(settings.ai_service_port), str(settings.image_embedder_port)}
+
+
+def test_the_healthcheck_of_another_project_does_not_stay() -> None:
+    """ImmichVR's calls curl, which the image does not have."""
+    service = ours(PROJECT / "config/compose/immichvr.yml")
+    assert f"CMD {json.dumps(service['healthcheck']['test'][1:])}" in (
+        (PROJECT / "Dockerfile").read_text()
+    )
+
+
+def test_paths_of_mounted_files_exist() -> None:
+    for mount in compose(PROJECT / "config/compose/nginx.yml")["services"]["nginx"]["volumes"]:
+        assert (PROJECT / mount.split(":")[0]).is_file()
+
+
+def test_nginx_knows_the_same_upstreams_in_compose() -> None:
+    def names(file: str) -> list[str]:
+        text = (PROJECT / file).read_text()
+        return re.findall(r"upstream (\w+)|server \S+?:(\d+)", text)
+
+    assert names("config/nginx-upstreams.conf") == names("config/compose/nginx-upstreams.conf")

@@ -1,0 +1,89 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Kubernetes manifests: valid by Kubernetes' own schemas, and safe to run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from benchmarks.service import PROJECT
+from config.settings import Settings
+from tests.shipping.documents import KUBERNETES, SETTINGS, documents, tool
+
+FOLDER = PROJECT / "config/kubernetes"
+# Of projects beside Kubernetes, whose schemas no package brings.
+FOREIGN = ("kustomization.yaml", "keda.yaml")
+
+
+def of_kind(kind: str) -> dict[str, Any]:
+    """The one manifest of a kind."""
+    every = [manifest for file in KUBERNETES for manifest in documents(file)]
+    (found,) = [manifest for manifest in every if manifest["kind"] == kind]
+    return found
+
+
+@pytest.fixture
+def pod() -> dict[str, Any]:
+    spec: dict[str, Any] = of_kind("Deployment")["spec"]["template"]["spec"]
+    return spec
+
+
+def test_kubernetes_takes_them() -> None:
+    files = [file for file in KUBERNETES if file.name not in FOREIGN]
+    tool("kubernetes-validate", "--strict", *files)
+
+
+def test_kustomize_finds_its_files() -> None:
+    (kustomization,) = documents(FOLDER / "kustomization.yaml")
+    assert {FOLDER / name for name in kustomization["resources"]} <= set(KUBERNETES)
+
+
+def test_probes(pod: dict[str, Any]) -> None:
+    (container,) = pod["containers"]
+    paths = {
+        kind: container[f"{kind}Probe"]["httpGet"]["path"]
+        for kind in ("startup", "liveness", "readiness")
+    }
+    assert paths == {"startup": "/health", "liveness": "/health", "readiness": "/ready"}
+
+
+def test_it_runs_without_privileges(pod: dict[str, Any]) -> None:
+    (container,) = pod["containers"]
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["runAsUser"] == 1000
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert {mount["mountPath"] for mount in container["volumeMounts"]} == {"/cache", "/tmp"}
+    assert pod["automountServiceAccountToken"] is False
+
+
+def test_variables_are_settings(pod: dict[str, Any]) -> None:
+    (container,) = pod["containers"]
+    assert {variable["name"] for variable in container["env"]} <= SETTINGS
+    assert pod["enableServiceLinks"] is False, "a Service's name could set IMAGE_EMBEDDER_PORT"
+
+
+def test_requests_may_end(pod: dict[str, Any]) -> None:
+    (container,) = pod["containers"]
+    pause = container["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert pod["terminationGracePeriodSeconds"] > pause + Settings().shutdown_timeout_seconds
+
+
+def test_ports_are_those_of_the_service(pod: dict[str, Any]) -> None:
+    (container,) = pod["containers"]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    settings = Settings()
+    assert ports == {"depth": settings.ai_service_port, "embedder": settings.image_embedder_port}
+    for port in of_kind("Service")["spec"]["ports"]:
+        assert ports[port["targetPort"]] == port["port"]
+
+
+@pytest.mark.parametrize("kind", ["HorizontalPodAutoscaler", "ScaledObject"])
+def test_what_is_scaled_exists(kind: str) -> None:
+    deployment = of_kind("Deployment")["metadata"]["name"]
+    assert of_kind(kind)["spec"]["scaleTargetRef"]["name"] == deployment
