@@ -54,13 +54,15 @@ def test_links_lead_somewhere(document: Path) -> None:
         name, _, anchor = link.partition("#")
         target = (document.parent / name).resolve() if name else document
         is_pending = name and str(target.relative_to(PROJECT)) in PENDING
-        if not is_pending and (not target.exists() or anchor and anchor not in anchors(target)):
+        if not is_pending and (not target.exists() or (anchor and anchor not in anchors(target))):
             broken.append(link)
     assert not broken
 
 
 def test_every_document_is_reached_from_the_readme() -> None:
-    linked = {(README.parent / link.split("#")[0]).resolve() for link in LINK.findall(prose(README))}
+    linked = {
+        (README.parent / link.split("#")[0]).resolve() for link in LINK.findall(prose(README))
+    }
     assert {path for path in DOCUMENTS if path.parent.name == "docs"} <= linked
 
 
