@@ -16,7 +16,7 @@ import pillow_heif
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
-from app.errors import BadRequest, TooLarge
+from app.errors import BadRequest, TooLarge, TwinlensError
 
 log = logging.getLogger("twinlens.images")
 
@@ -66,7 +66,7 @@ def decode(file: BinaryIO, max_pixels: int, enough: Enough = in_full) -> Picture
 
     Raises:
         BadRequest: not an image, or a broken one.
-        TooLarge: more pixels than the budget.
+        TooLarge: more pixels than the budget, or what ``enough`` raises.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of broken metadata; what matters raises
@@ -84,7 +84,7 @@ def decode(file: BinaryIO, max_pixels: int, enough: Enough = in_full) -> Picture
             ImageOps.exif_transpose(image, in_place=True)  # else it copies in any case
             upright = _to_rgb(image, profile)
             return Picture(upright, size or upright.size)
-        except MemoryError:
+        except (MemoryError, TwinlensError):  # the latter by `enough`
             raise
         except Exception as error:  # the decoders raise many kinds
             log.debug("decoding failed", exc_info=error)

@@ -100,7 +100,7 @@ def load(runtime: Runtime, spec: ModelSpec, stop: Stop) -> None:
     where = f" on {status.device.name}" if status.device else ""
     print(f"{spec.key}: {status.engine}, {status.precision}{where}", file=sys.stderr)
     if status.weights not in (None, PUBLISHED):
-        print(f"its weights are {status.weights}: the results mean nothing", file=sys.stderr)
+        print(f"its weights are {status.weights}, not the published ones", file=sys.stderr)
 
 
 class _Watch:

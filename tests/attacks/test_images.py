@@ -87,9 +87,13 @@ def test_other_formats_are_not_even_tried(service: Service, kind: str) -> None:
     assert "known formats" in message
 
 
-@pytest.mark.parametrize("size", [(1001, 50), (50, 1001), (120_000, 1)])
-def test_beyond_twenty_to_one_depth_is_refused(service: Service, size: tuple[int, int]) -> None:
-    response = depth(service, encoded(Image.new("L", size), "PNG"))
+@pytest.mark.parametrize(
+    ("size", "kind"), [((1001, 50), "JPEG"), ((50, 1001), "PNG"), ((120_000, 1), "PNG")]
+)
+def test_beyond_twenty_to_one_depth_is_refused(
+    service: Service, size: tuple[int, int], kind: str
+) -> None:
+    response = depth(service, encoded(Image.new("L", size), kind))
     assert "20:1" in check.error(response, 413)
 
 

@@ -1,0 +1,96 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""README.md and docs/: links lead somewhere, and what they name exists."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from app.blueprints.openapi import document as openapi
+from app.rendering.options import DepthOptions
+from benchmarks.service import PROJECT
+
+DOCUMENTS = sorted(
+    path
+    for pattern in ("*.md", "docs/*.md", "app/models/builtin/*/README.md", "training/cards/*.md")
+    for path in PROJECT.glob(pattern)
+)
+README = PROJECT / "README.md"
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+# These come with other branches; at their merge this set goes.
+PENDING = {
+    "config/compose/intel.yml",
+    "config/compose/nvidia.yml",
+    "config/compose/rocm.yml",
+    "config/kubernetes/kustomization.yaml",
+    "docs/architecture.md",
+    "docs/docker.md",
+    "docs/operations.md#air-gapped",
+    "docs/operations.md#metrics",
+    "docs/release.md",
+}
+
+
+def prose(path: Path) -> str:
+    """Without blocks of code."""
+    return re.sub(r"^```.*?^```$", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+@cache
+def anchors(path: Path) -> set[str]:
+    """Of the headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", prose(path), flags=re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(PROJECT)))
+def test_links_lead_somewhere(document: Path) -> None:
+    broken = []
+    for link in LINK.findall(prose(document)):
+        if re.match(r"https?:", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (document.parent / name).resolve() if name else document
+        place = str(target.relative_to(PROJECT))
+        is_pending = {place, f"{place}#{anchor}"} & PENDING
+        if not is_pending and (not target.exists() or (anchor and anchor not in anchors(target))):
+            broken.append(link)
+    assert not broken
+
+
+def test_every_document_is_reached_from_the_readme() -> None:
+    linked = {
+        (README.parent / link.split("#")[0]).resolve() for link in LINK.findall(prose(README))
+    }
+    assert {path for path in DOCUMENTS if path.parent.name == "docs"} <= linked
+
+
+def test_the_readme_stays_short() -> None:
+    assert len(README.read_text().splitlines()) < 300
+
+
+def test_targets_of_make_exist() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
+    for document in DOCUMENTS:
+        named = set(re.findall(r"(?:`|^)make ([a-z-]+)", document.read_text(), re.MULTILINE))
+        assert named <= targets, document
+
+
+def test_versions_of_packages_are_those_of_the_requirements() -> None:
+    pinned = set(re.findall(r"^\S+==\S+", (PROJECT / "requirements.txt").read_text(), re.MULTILINE))
+    assert set(re.findall(r"\b[\w-]+==[\d.]+\d", README.read_text())) <= pinned
+
+
+def test_the_reference_has_every_route_and_option() -> None:
+    text = (PROJECT / "docs" / "api.md").read_text()
+    for path in openapi()["paths"]:
+        assert re.search(rf"{re.escape(path.replace('{key}', '<key>'))}`", text), path
+    for name, schema in DepthOptions.model_json_schema()["properties"].items():
+        row = re.search(rf"^\| `{name}` \|(?:.*\n\| \|)*.*", text, re.MULTILINE)
+        assert row, name
+        for choice in schema.get("enum", ()):
+            assert f"`{choice}`" in row[0], (name, choice)
