@@ -156,12 +156,13 @@ def _bring(file: _File, report: Callable[[int], None]) -> str:
     with _alone(unfinished, report) as partial:
         # Another process may have brought it meanwhile.
         if file.target.is_file():
-            return _on_disk(file, file.target, report)
-        if file.blob.is_file():
-            sha256 = _on_disk(file, file.blob, report)
+            sha256 = _on_disk(file, file.target, report)
         else:
-            sha256 = _fetch(file, partial, unfinished)
-        store.place(file.blob, file.target)
+            if file.blob.is_file():
+                sha256 = _on_disk(file, file.blob, report)
+            else:
+                sha256 = _fetch(file, partial, unfinished)
+            store.place(file.blob, file.target)
         unfinished.unlink(missing_ok=True)
     return sha256
 
