@@ -71,7 +71,9 @@ def unit(module: str) -> str:
 
 def layer(module: str) -> int:
     found = [i for i, names in enumerate(LAYERS) if unit(module) in names]
-    assert found, f"{module} has no place in the layers: add it to this test and to docs/architecture.md"
+    assert found, (
+        f"{module} has no place in the layers: add it to this test and to docs/architecture.md"
+    )
     return found[0]
 
 
