@@ -4,16 +4,21 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
 import signal
+import struct
+import subprocess
+import termios
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from benchmarks.service import PROJECT
 from tests.fake_hub import FakeHub
 from tests.process.caches import (
     BASE,
@@ -27,6 +32,7 @@ from tests.process.caches import (
     start,
     weights_of,
 )
+from tests.process.folders import command
 
 WEIGHTS = bytes(range(256)) * 400
 
@@ -159,6 +165,21 @@ def test_it_is_interrupted_and_goes_on(fake_hub: FakeHub, cache: Path) -> None:
     download("small", env=env)
     assert fake_hub.ranges == [f"bytes={written}-"]
     assert weights_of(cache).read_bytes() == weights
+
+
+def test_a_bar_on_a_terminal_only(fake_hub: FakeHub, cache: Path) -> None:
+    publish(fake_hub.cache, WEIGHTS)
+    env = environ(cache, fake_hub.endpoint)
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
+    with subprocess.Popen(command("download", "small"), cwd=PROJECT, env=env, stderr=theirs) as run:
+        assert run.wait(60) == 0
+    os.close(theirs)
+    said = os.read(ours, 2**16).decode()
+    os.close(ours)
+    assert "small: 100%" in said
+    assert "102k/102k" in said
+    assert download("small", env=env).stderr == ""
 
 
 def test_two_at_once(fake_hub: FakeHub, cache: Path) -> None:
