@@ -22,10 +22,14 @@ class FakeHub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.cache = cache
         self.refuse = 0  # so many requests are answered 503
+        self.deny: tuple[int, str] | None = None  # all are: status and the hub's word for it
+        self.large_files: FakeHub | None = None  # another host has the files' bytes
         self.stall_at: int | None = None  # bytes of the weights after which nothing more comes
         self.garble = False  # bytes arrive changed
         self.ranges: list[str] = []  # Range headers seen
         self.gets: list[str] = []  # files asked for
+        self.heads: list[str] = []  # revisions asked about
+        self.tokens: list[str] = []  # logins that came with a GET
 
     @property
     def endpoint(self) -> str:
@@ -58,22 +62,46 @@ class _Handler(BaseHTTPRequestHandler):
             hub.refuse -= 1
             self._empty(503)
             return
+        if hub.deny is not None:
+            status, word = hub.deny
+            self._empty(status, ("X-Error-Code", word))
+            return
         folder = hub.cache / f"models--{wanted[1].replace('/', '--')}" if wanted else None
         if wanted is None or folder is None or not folder.is_dir():
             self._empty(404, ("X-Error-Code", "RepoNotFound"))
             return
-        commit = (folder / "refs" / "main").read_text()
+        commit = wanted[2]
+        if not (folder / "snapshots" / commit).is_dir():
+            reference = folder / "refs" / commit
+            if not reference.is_file():
+                self._empty(404, ("X-Error-Code", "RevisionNotFound"))
+                return
+            commit = reference.read_text()
         file = folder / "snapshots" / commit / wanted[3]
         content = file.read_bytes()
         start = 0
+        etag = f'"{file.resolve().name}"'
+        if not body:
+            hub.heads.append(wanted[2])
+            if hub.large_files is not None:
+                self._empty(
+                    302,
+                    ("Location", f"{hub.large_files.endpoint}{self.path}"),
+                    ("X-Repo-Commit", commit),
+                    ("X-Linked-Etag", etag),
+                    ("X-Linked-Size", str(len(content))),
+                )
+                return
         if body:
             hub.gets.append(wanted[3])
+            if login := self.headers.get("Authorization"):
+                hub.tokens.append(login)
             if asked := self.headers.get("Range"):
                 hub.ranges.append(asked)
                 start = int(asked.removeprefix("bytes=").split("-")[0])
         self.send_response(206 if start else 200)
         self.send_header("X-Repo-Commit", commit)
-        self.send_header("ETag", f'"{file.resolve().name}"')
+        self.send_header("ETag", etag)
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         if body:

@@ -15,11 +15,11 @@ _MOST_JOBS = 1024
 _LARGEST_EDGE = 4096
 
 _ABOUT = """\
-Photos of folders to depth maps or vectors, without a server. Settings are the service's
-(environment, CONFIG_FILE). Run the same command again to go on after an interruption: what is done
-is skipped, what failed is tried again.
-exit status: 0 all done, 1 some files failed or it could not go on, 2 wrong usage, 78 wrong
-settings, 130 interrupted"""
+Photos of folders to depth maps or vectors, without a server; models on disk before they are needed.
+Settings are the service's (environment, CONFIG_FILE). Run the same command again to go on after an
+interruption: what is done is skipped, what failed is tried again.
+exit status: 0 all done, 1 something failed or it could not go on, 2 wrong usage, 78 wrong settings,
+130 interrupted"""
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -64,7 +64,39 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         action="store_false",
         help="do not bring vectors to L2 norm 1",
     )
+    _add_download(commands)
     return parser.parse_args(argv)
+
+
+def _add_download(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    download = commands.add_parser(
+        "download",
+        help="models on disk, verified",
+        description="Brings models into the cache (HF_HUB_CACHE), or verifies every byte of what "
+        "is there against the checksums that were recorded when it came (twinlens.lock.json in the "
+        "cache). With HF_HUB_OFFLINE=1 it says what is missing. A line on stdout for each: key, "
+        "repository, commit, bytes, and downloaded, copied, recorded (nothing was known to compare "
+        "it with) or verified.",
+    )
+    download.add_argument(
+        "models",
+        nargs="*",
+        metavar="MODEL",
+        help="key of a model (default: those that the service answers with, DEPTH_MODEL and "
+        "DEFAULT_MODEL)",
+    )
+    download.add_argument(
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="fill this folder, to carry it to a machine without network: from the cache what it "
+        "has, the rest from the hub",
+    )
+    download.add_argument(
+        "--update",
+        action="store_true",
+        help="take the commit that the hub has today instead of the recorded one",
+    )
 
 
 def depth_options(arguments: argparse.Namespace) -> DepthOptions:

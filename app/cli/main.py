@@ -14,6 +14,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from app.cli import outputs
 from app.cli.arguments import depth_options, parse
+from app.cli.download import download
 from app.cli.files import Failure, find
 from app.cli.jobs import DepthJob, EmbedJob, Job
 from app.cli.problems import Failed, Interrupted, UsageError
@@ -27,6 +28,7 @@ from config.settings import Settings, SettingsError
 
 USAGE, FAILED, DONE = 2, 1, 0
 _SIGNALLED = 128
+_GO_ON = "interrupted; run the same command again to go on"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,6 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     stop = Stop()
     stop.install()
     try:
+        if arguments.command == "download":
+            return FAILED if download(arguments, stop) else DONE
         job = _job(arguments)
         settings = settings_for(job.family, arguments.jobs)
         configure_logging(settings)
@@ -51,7 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILED
     except Interrupted:
         assert stop.signal is not None
-        _say("interrupted before the first file")
+        begun = arguments.command == "download"
+        _say(_GO_ON if begun else "interrupted before the first file")
         return _SIGNALLED + stop.signal
 
 
@@ -83,7 +88,7 @@ def _command(
         raise outcome.problem
     if not complete:
         assert stop.signal is not None
-        _say("interrupted; run the same command again to go on")
+        _say(_GO_ON)
         return _SIGNALLED + stop.signal
     return FAILED if outcome.failures else DONE
 

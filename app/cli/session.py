@@ -37,10 +37,14 @@ def settings_for(family: Family, jobs: int) -> Settings:
         "IMAGE_EMBEDDER_MAX_QUEUE": str(jobs),
         "IMAGE_EMBEDDER_MAX_WAIT_SECONDS": str(_LONGEST_WAIT_SECONDS),
     }
-    settings = load_settings({**os.environ, **ours})
-    # A progress bar and a log of everything do not go together.
-    quiet = {} if "log_level" in settings.model_fields_set else {"log_level": "WARNING"}
-    return settings.model_copy(update=quiet)
+    return quiet(load_settings({**os.environ, **ours}))
+
+
+def quiet(settings: Settings) -> Settings:
+    """A progress bar and a log of everything do not go together."""
+    if "log_level" in settings.model_fields_set:
+        return settings
+    return settings.model_copy(update={"log_level": "WARNING"})
 
 
 class Stop:

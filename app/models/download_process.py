@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from app.models import atomic
+from app.models import atomic, lockfile
 from app.models.downloads import DownloadRequest, DownloadState, missing
+from app.models.hub_problems import explain
 from app.models.lifeline import end_with_the_service
 from config.logging import configure_logging
 from config.settings import load_settings_or_exit
@@ -101,7 +102,8 @@ def _attempt(path: Path, job: _Job) -> None:
     try:
         from app.models.transfer import transfer
 
-        transfer(request.spec, request.files, request.cache, progress)
+        known = lockfile.pinned(request.spec, request.cache)
+        transfer(request.spec, request.files, request.cache, progress, known)
     except Exception as error:  # whatever it is, the service must learn of it and try again
         _failed(request, state, job, error)
         atomic.write_text(state_path, state.model_dump_json())
@@ -114,34 +116,17 @@ def _attempt(path: Path, job: _Job) -> None:
 def _failed(request: DownloadRequest, state: DownloadState, job: _Job, error: Exception) -> None:
     pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** (job.attempt - 1))
     state.state = "failed"
-    state.error = _reason(error)
+    problem = explain(error, request.spec)
+    state.error = problem.reason
     state.failed_at = time.time()
     state.retry_at = job.due = state.failed_at + pause
     # The first failure says what to do; the later ones are the same story.
     if job.attempt == 1:
         log.warning("%s", missing(request.spec, state.error, request.cache))
+        log.warning("%s: %s", request.spec.key, problem.advice)
         log.debug("the first attempt failed", exc_info=error)
     else:
         log.info("%s: attempt %d failed (%s)", request.spec.key, job.attempt, state.error)
-
-
-def _reason(error: Exception) -> str:
-    """One line for clients: no URL, no path of the host."""
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
-
-    from app.models.transfer import ChecksumError
-
-    if isinstance(error, ChecksumError):
-        return str(error)
-    if isinstance(error, GatedRepoError):
-        return "the hub wants a login for this repository"
-    if isinstance(error, RepositoryNotFoundError):
-        return "the hub does not know this repository"
-    if isinstance(error, HfHubHTTPError) and error.response is not None:
-        return f"the hub answered {error.response.status_code}"
-    if isinstance(error, OSError) and error.errno is not None and error.strerror:
-        return f"the checkpoint could not be written ({error.strerror})"
-    return "the hub cannot be reached"
 
 
 if __name__ == "__main__":

@@ -21,8 +21,10 @@ from typing import Literal
 
 from pydantic import BaseModel
 
+from app.engines.base import LoadError
 from app.models import atomic
 from app.models.store import Checkpoint, delete, find
+from app.models.verification import check_sizes
 from config.models import ModelSpec
 
 log = logging.getLogger("twinlens.downloads")
@@ -60,8 +62,25 @@ def missing(spec: ModelSpec, reason: str, cache: Path) -> str:
     """The line of the log that says what is missing and the two ways out."""
     return (
         f"{spec.key} is not on disk and cannot be downloaded ({reason}): copy the checkpoint "
-        f"{spec.hub_id} into {cache}, or run `make demo` to see the service on its built-in models"
+        f"{spec.hub_id} into {cache} ({elsewhere(spec)}), or run `make demo` to see the service "
+        "on its built-in models"
     )
+
+
+def elsewhere(spec: ModelSpec) -> str:
+    """How to get a checkpoint to a machine that reaches no hub."""
+    command = f"python -m app download {spec.row_key} --output DIR"
+    return f"`{command}` on another machine makes a folder to copy"
+
+
+#: For processes that ask the hub: the service's own are offline by their environment. Plain HTTP,
+#: unlike the hub's chunk store, can go on where it stopped. And nobody is told about the machine
+#: beyond what a download needs.
+ONLINE = {
+    "HF_HUB_OFFLINE": "0",
+    "HF_HUB_DISABLE_XET": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
 
 
 class Downloads:
@@ -90,6 +109,17 @@ class Downloads:
             state.state, state.error = "failed", "the download was interrupted"
         return state
 
+    def check(self, spec: ModelSpec, checkpoint: Checkpoint) -> None:
+        """Whether it is what was recorded, as far as sizes tell. Raises LoadError."""
+        check_sizes(spec, checkpoint, self._cache)
+
+    def absent(self, spec: ModelSpec) -> LoadError:
+        """What to tell who asked for a model that is not on disk, after ``request``."""
+        state = self.state(spec)
+        if state is not None and state.state == "failed":
+            return LoadError(f"its weights are not on disk and cannot be downloaded: {state.error}")
+        return LoadError("its weights are not on disk yet; downloading them")
+
     def request(self, spec: ModelSpec, files: tuple[str, ...], at_once: bool = False) -> None:
         """Ask for a download. Cheap when that was done before.
 
@@ -104,6 +134,8 @@ class Downloads:
                 reason = "its files are missing from this installation"
             if self.state(spec) is None:
                 log.warning("%s", missing(spec, reason, self._cache))
+            if not spec.is_built_in:
+                reason += f"; {elsewhere(spec)}"
             state = DownloadState(state="failed", error=reason, failed_at=time.time())
             atomic.write_text(self._path(spec, "state"), state.model_dump_json())
             return
@@ -188,14 +220,6 @@ class Downloads:
             stdin=subprocess.DEVNULL,
             pass_fds=(self._life_read,),
             start_new_session=True,
-            # The service's own processes are offline by their environment; plain HTTP, unlike the
-            # hub's chunk store, can go on where it stopped.
-            # And nobody is told about the machine beyond what a download needs.
-            env={
-                **os.environ,
-                "HF_HUB_OFFLINE": "0",
-                "HF_HUB_DISABLE_XET": "1",
-                "HF_HUB_DISABLE_TELEMETRY": "1",
-            },
+            env={**os.environ, **ONLINE},
         )
         threading.Thread(target=process.wait, name="reap-download", daemon=True).start()

@@ -60,6 +60,7 @@ class Manager:
         if checkpoint is not None and entry.model is None:
             # A failure is logged, and shown by the status.
             with entry.lock, suppress(LoadError), entry.remembering():
+                self._downloads.check(spec, checkpoint)
                 entry.model = self._loader.preload(spec, checkpoint)
 
     def adopt(self, other: Manager) -> None:
@@ -86,9 +87,7 @@ class Manager:
             raise not_available(spec, entry.failure)
         if not self.on_disk(spec):
             self._downloads.request(spec, model_class(spec).FILES)
-            raise not_available(
-                spec, LoadError("its weights are not on disk yet; downloading them")
-            )
+            raise not_available(spec, self._downloads.absent(spec))
 
     @contextmanager
     def lease(self, spec: ModelSpec, look: Callable[[], None] = lambda: None) -> Iterator[Model]:
@@ -237,6 +236,7 @@ class Manager:
                 checkpoint = self._find(entry.spec)
                 if checkpoint is None:
                     raise LoadError("its weights are not on disk")
+                self._downloads.check(entry.spec, checkpoint)
                 # A host copy can be moved as it is; one that is in use on a device cannot, nor
                 # one whose file was replaced.
                 model = entry.model if entry.device is None else None

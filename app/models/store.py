@@ -4,11 +4,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from app.engines import converted
+from app.models import atomic, lockfile
+from app.models.lockfile import LockFileError
 from config.models import ModelSpec
 
 
@@ -34,15 +38,29 @@ def repository_folder(cache: Path, spec: ModelSpec) -> Path:
 
 
 def find(spec: ModelSpec, files: tuple[str, ...], cache: Path) -> Checkpoint | None:
-    """The snapshot of ``spec.revision`` if every one of ``files`` is there, else None."""
+    """The snapshot of ``spec.revision`` if every one of ``files`` is there, else None.
+
+    The recorded commit counts, wherever a branch has gone since.
+    """
     folder = repository_folder(cache, spec)
     if spec.is_built_in:
         return _complete(BUILTIN / spec.row_key, files, spec.revision, folder)
-    try:
-        revision = (folder / "refs" / spec.revision).read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError):
-        revision = spec.revision  # a commit is its own snapshot
+    revision = known_commit(spec, cache) or spec.revision  # a commit is its own snapshot
     return _complete(folder / "snapshots" / revision, files, revision, folder)
+
+
+def known_commit(spec: ModelSpec, cache: Path) -> str | None:
+    """The commit that ``spec.revision`` means in this cache; None where nothing says it."""
+    # Without a good record the cache is taken as any client of the hub takes it; those who write
+    # the record, and the check before each load, tell what is wrong with it.
+    with suppress(LockFileError):
+        if known := lockfile.pinned(spec, cache):
+            return known.commit
+    try:
+        reference = repository_folder(cache, spec) / "refs" / spec.revision
+        return reference.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def _complete(
@@ -52,6 +70,34 @@ def _complete(
     if all((path / name).is_file() for name in files):
         return Checkpoint(path, revision, repository)
     return None
+
+
+def place(blob: Path, name: Path) -> None:
+    """Let a file of a snapshot be a blob: by a link, where the file system has links.
+
+    FAT and exFAT have none: there the blob itself moves to that name, as with the hub's own client.
+
+    Raises:
+        OSError: neither can be done.
+    """
+    name.parent.mkdir(parents=True, exist_ok=True)
+    fresh = atomic.scratch(name)
+    fresh.unlink(missing_ok=True)
+    try:
+        fresh.symlink_to(os.path.relpath(blob, name.parent))
+    except OSError:
+        os.replace(blob, name)
+    else:
+        os.replace(fresh, name)
+
+
+def point(spec: ModelSpec, commit: str, cache: Path) -> None:
+    """Let refs/<branch> name a commit, last: only then does a checkpoint count as there."""
+    if spec.revision == commit:
+        return
+    reference = repository_folder(cache, spec) / "refs" / spec.revision
+    reference.parent.mkdir(parents=True, exist_ok=True)
+    atomic.write_text(reference, commit)
 
 
 def delete(spec: ModelSpec, cache: Path) -> None:

@@ -1,0 +1,93 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Repositories of a few bytes on a hub of our own, and ``python -m app download`` beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.service import PROJECT
+from tests.process.folders import command
+
+SMALL = "depth-anything/Depth-Anything-V2-Small-hf"
+BASE = "depth-anything/Depth-Anything-V2-Base-hf"
+LOCK = "twinlens.lock.json"
+
+
+def folder(cache: Path, repository: str = SMALL) -> Path:
+    """Its place in a cache."""
+    return cache / f"models--{repository.replace('/', '--')}"
+
+
+def weights_of(cache: Path, repository: str = SMALL) -> Path:
+    """The file of the weights, as it is named in its snapshot."""
+    (path,) = folder(cache, repository).glob("snapshots/*/model.safetensors")
+    return path
+
+
+def publish(hub: Path, weights: bytes, repository: str = SMALL) -> str:
+    """A new commit of a depth model's repository, which its branch then names."""
+    files = {
+        "config.json": b"{}",
+        "preprocessor_config.json": b"{ }",
+        "model.safetensors": weights,
+    }
+    commit = hashlib.sha1(weights).hexdigest()
+    top = folder(hub, repository)
+    for name in ("blobs", "refs", f"snapshots/{commit}"):
+        (top / name).mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        digest = hashlib.sha256(data).hexdigest()
+        (top / "blobs" / digest).write_bytes(data)
+        (top / "snapshots" / commit / name).symlink_to(f"../../blobs/{digest}")
+    (top / "refs" / "main").write_text(commit)
+    return commit
+
+
+def environ(cache: Path, endpoint: str | None = None, **more: object) -> dict[str, str]:
+    """Without ``endpoint``: no network."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    ours["HF_HUB_CACHE"] = str(cache)
+    ours["HF_ENDPOINT" if endpoint else "HF_HUB_OFFLINE"] = endpoint or "1"
+    return ours | {name: str(value) for name, value in more.items()}
+
+
+def download(
+    *arguments: object, env: Mapping[str, str], status: int = 0
+) -> subprocess.CompletedProcess[str]:
+    """Run it to its end, which is as expected."""
+    done = subprocess.run(
+        command("download", *arguments),
+        cwd=PROJECT,
+        env=env,
+        text=True,
+        capture_output=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode == status, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+def start(*arguments: object, env: Mapping[str, str]) -> subprocess.Popen[str]:
+    """Run it beside the test."""
+    return subprocess.Popen(
+        command("download", *arguments),
+        cwd=PROJECT,
+        env=env,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def recorded(cache: Path, repository: str = SMALL) -> Any:
+    """What the lock file says of the main branch."""
+    return json.loads((cache / LOCK).read_text())["repositories"][repository]["main"]

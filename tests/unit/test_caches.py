@@ -1,0 +1,73 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Caches on disks that know no links, and records that several write at once."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from app.models import lockfile, store
+from app.models.carry import carry
+from app.models.depth_anything import DepthAnything
+from app.models.lockfile import Record
+from app.models.verification import verify
+from config.models import ModelSpec
+from config.settings import Settings
+from tests.process.caches import publish
+
+FILES = DepthAnything.FILES
+
+
+@pytest.fixture
+def spec() -> ModelSpec:
+    return Settings().table().model[0]
+
+
+def no_links(*_arguments: object, **_options: object) -> None:
+    raise PermissionError(1, "Operation not permitted")
+
+
+def test_a_disk_without_links(
+    tmp_path: Path, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As FAT and exFAT answer."""
+    publish(tmp_path / "cache", b"weights")
+    checkpoint = store.find(spec, FILES, tmp_path / "cache")
+    assert checkpoint is not None
+    verified = verify(spec, FILES, checkpoint, None, lambda *_: None)
+    monkeypatch.setattr(Path, "symlink_to", no_links)
+    monkeypatch.setattr(os, "link", no_links)
+    for _ in range(2):
+        carry(spec, checkpoint, verified, tmp_path / "disk")
+    copied = store.find(spec, FILES, tmp_path / "disk")
+    assert copied is not None
+    assert verify(spec, FILES, copied, verified, lambda *_: None) == verified
+    files = [path for path in (tmp_path / "disk").rglob("*") if path.is_file()]
+    weights = [path for path in files if path.read_bytes() == b"weights"]
+    assert weights == [copied.path / FILES[-1]], "once, and no link"
+
+
+def test_records_of_many_writers_are_all_kept(tmp_path: Path, spec: ModelSpec) -> None:
+    def write(number: int) -> None:
+        other = spec.model_copy(update={"hub_id": f"owner/name{number}"})
+        lockfile.record(other, Record(commit=f"{number}", files={}), tmp_path)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(40)))
+    for number in range(40):
+        found = lockfile.pinned(spec.model_copy(update={"hub_id": f"owner/name{number}"}), tmp_path)
+        assert found == Record(commit=f"{number}", files={})
+
+
+def test_another_revision_in_the_table_has_a_record_of_its_own(
+    tmp_path: Path, spec: ModelSpec
+) -> None:
+    lockfile.record(spec, Record(commit="a", files={}), tmp_path)
+    tagged = spec.model_copy(update={"revision": "v1"})
+    assert lockfile.pinned(tagged, tmp_path) is None
+    lockfile.record(tagged, Record(commit="b", files={}), tmp_path)
+    assert lockfile.pinned(spec, tmp_path) == Record(commit="a", files={})
