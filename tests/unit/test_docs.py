@@ -73,6 +73,12 @@ def test_the_readme_stays_short() -> None:
     assert len(README.read_text().splitlines()) < 300
 
 
+def test_pictures_are_small() -> None:
+    pictures = list((PROJECT / "docs" / "images").iterdir())
+    assert pictures
+    assert all(picture.stat().st_size < 150_000 for picture in pictures)
+
+
 def test_targets_of_make_exist() -> None:
     targets = set(re.findall(r"^([a-z-]+):", (PROJECT / "Makefile").read_text(), re.MULTILINE))
     for document in DOCUMENTS:
