@@ -138,7 +138,8 @@ class Reports:
         figures = memory.figures()
         models = {}
         for spec in self._specs:
-            status = self._manager.status(spec)
+            # A report lies there for a second, and its download is the same for all workers.
+            status = self._manager.own_status(spec)
             in_use, used_at = self._manager.use(spec)
             models[spec.key] = ModelReport(
                 state=status.state,
