@@ -138,8 +138,11 @@ class Reports:
         figures = memory.figures()
         models = {}
         for spec in self._specs:
-            # A report lies there for a second, and its download is the same for all workers.
-            status = self._manager.own_status(spec)
+            status = self._manager.status(spec)
+            # Downloads are the same for all: each looks itself and needs no report, which may be
+            # a second old.
+            if not status.on_disk and status.device is None:
+                status = ModelStatus(spec, "not_loaded", on_disk=False)
             in_use, used_at = self._manager.use(spec)
             models[spec.key] = ModelReport(
                 state=status.state,

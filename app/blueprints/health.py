@@ -35,6 +35,7 @@ def index() -> ResponseReturnValue:
             "embed_image": "/embed-image (POST)",
             "embed_text": "/embed-text (POST)",
             "openai": "/v1/embeddings (POST)",
+            "metrics": "/metrics",
         },
     )
 

@@ -90,6 +90,7 @@ def _paths() -> Json:
             "get": _get("200 once the default model can work", answers.Ready)
             | {"responses": {"200": _json(answers.Ready), "503": _json(answers.Ready, "Not yet")}}
         },
+        "/metrics": {"get": _metrics()},
         "/models": {"get": _get("The embedding models", answers.EmbeddingModels, 401, 404)},
         "/api/depth": {"post": _depth()},
         "/embed-image": {"post": _embed_image()},
@@ -124,6 +125,14 @@ def _paths() -> Json:
         },
         "/admin/cleanup": {"post": _get("Give cached memory back", answers.CleanUp, 401)},
     }
+
+
+def _metrics() -> Json:
+    described = _get("For Prometheus: what was counted, what the state is", answers.Index, 401)
+    text = {"schema": {"type": "string"}}
+    content = {"text/plain": text, "application/openmetrics-text": text}
+    described["responses"]["200"] = {"description": "Success", "content": content}
+    return described
 
 
 def _depth() -> Json:

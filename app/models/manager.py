@@ -156,10 +156,6 @@ class Manager:
         on_disk = self._find(spec) is not None
         return entry.status(on_disk, None if on_disk else self._downloads.state(spec))
 
-    def own_status(self, spec: ModelSpec) -> ModelStatus:
-        """What is known of a model in this process alone: nothing of its download."""
-        return self._entries[spec.key].status(self.on_disk(spec), None)
-
     def is_loaded(self, spec: ModelSpec) -> bool:
         """Whether it is on a device of this process."""
         return self._entries[spec.key].device is not None
