@@ -128,11 +128,12 @@ def _paths() -> Json:
 
 
 def _metrics() -> Json:
-    described = _get("For Prometheus: what was counted, what the state is", answers.Index, 401)
     text = {"schema": {"type": "string"}}
     content = {"text/plain": text, "application/openmetrics-text": text}
-    described["responses"]["200"] = {"description": "Success", "content": content}
-    return described
+    return {
+        "summary": "For Prometheus: what was counted, and the state of this moment",
+        "responses": {"200": {"description": "Success", "content": content}, **_errors(401, 503)},
+    }
 
 
 def _depth() -> Json:

@@ -20,6 +20,7 @@ from config.settings import Settings
 from tests.contract import check
 from tests.fake_hub import FakeHub
 from tests.process.conftest import only
+from tests.scrape import Scrape
 
 FIGURES = {"downloaded_bytes", "total_bytes", "progress"}
 
@@ -61,7 +62,7 @@ def in_ready(service: Service, key: str) -> dict[str, Any]:
 
 
 def test_progress_grows_whichever_worker_is_asked(service: Service) -> None:
-    told, ready = [], []
+    told, ready, scraped = [], [], []
     workers = cycle(service.workers())
     with ThreadPoolExecutor(1) as pool:
         done = pool.submit(service.post, "/api/models/small/download")
@@ -69,6 +70,8 @@ def test_progress_grows_whichever_worker_is_asked(service: Service) -> None:
             with only(next(workers), service):
                 told.append(check.json(service.get("/api/models/small")))
                 ready.append(in_ready(service, "small"))
+                scrape = Scrape(service.get("/metrics").text)
+                scraped.append(scrape.total("twinlens_model_downloaded_bytes", model="small"))
             time.sleep(0.02)
         assert check.json(done.result())["success"]
     for answers in (told, ready):
@@ -81,6 +84,7 @@ def test_progress_grows_whichever_worker_is_asked(service: Service) -> None:
         for each in under_way:
             assert each["total_bytes"] > 48_000_000
             assert each["progress"] == each["downloaded_bytes"] / each["total_bytes"]
+    assert len(set(scraped)) >= 3
     for worker in service.workers():
         with only(worker, service):
             after = check.json(service.get("/api/models/small"))
