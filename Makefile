@@ -54,9 +54,11 @@ train-clip: $(VENV)/.dev   ## builtin-clip anew, about an hour on 2 cores; then 
 	$(BIN)/python -m training.clip
 	$(BIN)/python -m training.evaluate
 
-debian:                    # what the tests need beside Python packages
-	@command -v nginx >/dev/null && command -v curl >/dev/null && command -v node >/dev/null || \
-		{ SUDO=$$(command -v sudo || true); $$SUDO apt-get update -q && $$SUDO apt-get install -qy nginx-light curl nodejs; }
+debian:                    # what the tests need beside Python packages; of prometheus its promtool
+	@for command in nginx curl node promtool chromium; do \
+		command -v $$command >/dev/null || missing=yes; done; \
+	[ -z "$$missing" ] || { SUDO=$$(command -v sudo || true); $$SUDO apt-get update -q && \
+		$$SUDO apt-get install -qy --no-install-recommends nginx-light curl nodejs prometheus chromium; }
 
 lint: $(VENV)/.dev         ## style, types, licence headers, Dockerfile
 	$(BIN)/ruff format --check .

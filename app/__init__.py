@@ -18,6 +18,7 @@ from app.blueprints import (
     gate,
     health,
     openai,
+    prometheus,
     text,
 )
 from app.bodies import BodyGuard, Budget
@@ -48,7 +49,7 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
     app.extensions["twinlens"] = runtime
     exchange.install(app)
     gate.install(app, settings)
-    for part in (health, docs, depth, embedding, text, openai, admin):
+    for part in (health, docs, depth, embedding, text, openai, admin, prometheus):
         app.register_blueprint(part.blueprint)
     in_progress = settings.image_embedder_concurrency + settings.image_embedder_max_queue + 8
     budget = Budget(runtime.board, settings.max_waiting_bytes, in_progress)

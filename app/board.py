@@ -47,7 +47,7 @@ _ROW = np.dtype(
 _RESERVED = -1
 _PREFIX = "twinlens-"
 _FRESH_SECONDS = 60.0
-_FLAGS = np.dtype([("stopping", "i8"), ("ready", "i8")])
+_FLAGS = np.dtype([("stopping", "i8"), ("ready", "i8"), ("forks", "i8")])
 
 
 def _locked(path: Path) -> TextIO | None:
@@ -112,6 +112,7 @@ class Board:
         self._claimed = 1 + int(np.flatnonzero(self._rows["pid"][1:] == 0)[0])
         self._clear(self._claimed)
         self._rows["pid"][self._claimed] = _RESERVED
+        self._flags["forks"] += 1
         return self._claimed
 
     def join(self) -> None:
@@ -189,6 +190,10 @@ class Board:
     def flag(self, flag: Flag) -> int:
         """The value with which it was raised last; 0 if it never was."""
         return int(self._flags[flag][0])
+
+    def forks(self) -> int:
+        """How many workers there have been."""
+        return int(self._flags["forks"][0])
 
     def request_seconds(self) -> float:
         """How long the device of this worker takes for a request; 0 as long as nobody knows."""

@@ -37,6 +37,8 @@ class DeviceThreads:
     def __init__(self, room: WaitingRoom, count: int, on_lost: Callable[[], None]) -> None:
         self._room = room
         self._on_lost = on_lost
+        #: told how many inputs a pass of a model's network had
+        self.on_run: Callable[[Model, int], None] = lambda *_: None
         self._threads = [
             threading.Thread(target=self._work, name=f"device-{number}", daemon=True)
             for number in range(count)
@@ -116,6 +118,7 @@ class DeviceThreads:
                 for ticket in batch:
                     ticket.started = time.monotonic()
                 outputs.append(model.infer(images[first : first + most]))
+                self.on_run(model, len(outputs[-1]))
             rows = np.concatenate(outputs)
             ends = np.cumsum([len(each) for each in inputs])
             return list(np.split(rows, ends[:-1]))

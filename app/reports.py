@@ -139,6 +139,10 @@ class Reports:
         models = {}
         for spec in self._specs:
             status = self._manager.status(spec)
+            # Downloads are the same for all: each looks itself and needs no report, which may be
+            # a second old.
+            if not status.on_disk and status.device is None:
+                status = ModelStatus(spec, "not_loaded", on_disk=False)
             in_use, used_at = self._manager.use(spec)
             models[spec.key] = ModelReport(
                 state=status.state,

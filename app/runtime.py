@@ -12,9 +12,7 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from zlib import crc32
 
 import cv2
@@ -28,6 +26,7 @@ from app.errors import NotAvailable
 from app.fetch import Fetcher
 from app.housekeeping import Housekeeping
 from app.inference import DeviceThreads
+from app.metrics import Metrics
 from app.models.choice import Choice
 from app.models.downloads import Downloads
 from app.models.loader import Loader
@@ -61,6 +60,7 @@ class Runtime:
         """
         self.settings = settings
         self.board: Board = before.board if before else Board()
+        self.metrics: Metrics = before.metrics if before else Metrics(self.board)
         self.registry = Registry(settings)
         self._before = before
         downloads = Downloads(
@@ -84,6 +84,7 @@ class Runtime:
         self._device_threads = DeviceThreads(
             self.waiting_room, settings.image_embedder_concurrency, self._lost
         )
+        self._device_threads.on_run = self.metrics.ran
         self.waiting_room.on_hang = self._hung
         self.fetcher = Fetcher(
             enabled=settings.allow_remote_image_urls,
@@ -135,18 +136,17 @@ class Runtime:
 
     def start(self) -> None:
         """In a worker: start the threads. The default models become ready in the background."""
+        self.metrics.start(len(self.registry.specs()))
         self._device_threads.start()
         housekeeping = Housekeeping(
             self.settings, self.board, self.workers, self.waiting_room, self.pipeline.worked
         )
-        works: dict[str, Callable[[], None]] = {
-            "follow": self._follow,
-            "housekeeping": partial(housekeeping.work, self._closing),
-        }
-        for name, work in works.items():
-            thread = threading.Thread(target=work, name=name, daemon=True)
+        self._background = [
+            threading.Thread(None, self._follow, "follow", daemon=True),
+            threading.Thread(None, housekeeping.work, "housekeeping", [self._closing], daemon=True),
+        ]
+        for thread in self._background:
             thread.start()
-            self._background.append(thread)
 
     def announce_stop(self) -> None:
         """In the master: the service ends, not only some of its workers."""

@@ -154,6 +154,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
         if not page.data:  # gunicorn had nothing to say
             return
         status = page.data.split(b"\r\n", 1)[0].removeprefix(b"HTTP/1.1 ").decode("latin-1")
+        self.wsgi.extensions["twinlens"].metrics.malformed(int(status[:3]))
         message = "The request is malformed or its headers are too large; it was not processed"
         body = json.dumps({"error": status[4:], "message": message, "detail": message}).encode()
         head = (

@@ -26,6 +26,7 @@ class FakeHub(ThreadingHTTPServer):
         self.large_files: FakeHub | None = None  # another host has the files' bytes
         self.stall_at: int | None = None  # bytes of the weights after which nothing more comes
         self.garble = False  # bytes arrive changed
+        self.pause = 0.0  # seconds before each MiB
         self.ranges: list[str] = []  # Range headers seen
         self.gets: list[str] = []  # files asked for
         self.heads: list[str] = []  # revisions asked about
@@ -118,7 +119,9 @@ class _Handler(BaseHTTPRequestHandler):
                 time.sleep(0.05)
             self.close_connection = True
             return
-        self.wfile.write(content)
+        for first in range(0, len(content), 2**20):
+            time.sleep(hub.pause)
+            self.wfile.write(content[first : first + 2**20])
 
     def _empty(self, status: int, *headers: tuple[str, str]) -> None:
         self.send_response(status)

@@ -11,6 +11,7 @@ from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from app.blueprints.exchange import parse_json, runtime, still_wanted
+from app.blueprints.model_states import download_figures
 from app.blueprints.schemas import LoadRequest
 from app.errors import UnsupportedType
 from app.models.entry import ModelStatus
@@ -47,6 +48,14 @@ def current_model() -> ResponseReturnValue:
         available_models=[status.spec.key for status in depth],
         downloaded_models=[status.spec.key for status in depth if status.on_disk],
     )
+
+
+@blueprint.get("/api/models/<key>")
+def show_model(key: str) -> ResponseReturnValue:
+    """One model as in the list, and how far its download is or why it is unavailable."""
+    service = runtime()
+    status = service.reports.status(service.registry.get(key))
+    return jsonify(_describe(status) | download_figures(status))
 
 
 @blueprint.post("/api/models/<key>/load")

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from app.models.entry import State
 from config.values import EngineName, Precision, PrecisionSetting
@@ -42,7 +42,16 @@ class DeviceAnswer(BaseModel):
     name: str
 
 
-class ModelState(BaseModel):
+class Download(BaseModel):
+    """Of a model, where there is something to tell."""
+
+    reason: str | None = None
+    downloaded_bytes: int | None = None
+    total_bytes: int | None = None
+    progress: float | None = Field(None, ge=0, le=1)
+
+
+class ModelState(Download):
     """One model in /health and /ready."""
 
     name: str
@@ -55,9 +64,6 @@ class ModelState(BaseModel):
     revision: str | None = None
     preprocess_version: int | None = None
     text_state: State | None = None
-    reason: str | None = None
-    downloaded_bytes: int | None = None
-    total_bytes: int | None = None
 
 
 class Memory(BaseModel):
@@ -179,6 +185,10 @@ class ManagedModel(BaseModel):
     is_downloaded: bool
     state: State
     weights: str | None
+
+
+class OneModel(ManagedModel, Download):
+    """GET /api/models/{key}."""
 
 
 class ManagedModels(BaseModel):

@@ -125,18 +125,23 @@ def _finish(response: Response) -> Response:
         response.headers[header] = ", ".join(values)
     timings: dict[str, float] = {}
     for result in results:
-        for stage, seconds in asdict(result.timings).items():
+        stages = asdict(result.timings)
+        runtime().metrics.worked(g.model, stages)
+        for stage, seconds in stages.items():
             timings[stage] = round(timings.get(stage, 0) + seconds * 1000, 1)
     if timings:
         # W3C "Server Timing": browsers show it, and benchmarks read it.
         response.headers["Server-Timing"] = ", ".join(
             f"{stage};dur={milliseconds}" for stage, milliseconds in timings.items()
         )
+    elapsed = time.monotonic() - g.started
+    route = request.url_rule.rule if request.url_rule else None
+    runtime().metrics.answered(route, request.method, response.status_code, elapsed)
     fields = {
         "method": request.method,
         "path": request.path,
         "status": response.status_code,
-        "duration_ms": round((time.monotonic() - g.started) * 1000, 1),
+        "duration_ms": round(elapsed * 1000, 1),
         "model": g.get("model"),
         "wait_ms": timings.get("wait"),
         "infer_ms": timings.get("infer"),

@@ -11,6 +11,7 @@ from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from app.blueprints.exchange import runtime
+from app.blueprints.model_states import download_figures, engine, known
 from app.models.entry import ModelStatus, State
 from config.version import VERSION
 
@@ -34,6 +35,7 @@ def index() -> ResponseReturnValue:
             "embed_image": "/embed-image (POST)",
             "embed_text": "/embed-text (POST)",
             "openai": "/v1/embeddings (POST)",
+            "metrics": "/metrics",
         },
     )
 
@@ -54,7 +56,7 @@ def health() -> ResponseReturnValue:
         provider="local",
         default_model=settings.default_model,
         device=asdict(service.device()),
-        **_engine(statuses),
+        **engine(statuses),
         models=[_describe(status) for status in statuses],
         memory=asdict(service.reports.memory()),
         queue=asdict(service.waiting_room.figures()),
@@ -111,20 +113,8 @@ def _describe(status: ModelStatus) -> dict[str, Any]:
         "preprocess_version": status.preprocess_version,
         # Most services never load one; its downloads are those of the model.
         "text_state": status.text_state if status.text_state in _NOTABLE else None,
-        "reason": status.reason,
-        "downloaded_bytes": status.downloaded_bytes,
-        "total_bytes": status.total_bytes,
     }
-    return described | {name: value for name, value in optional.items() if value is not None}
-
-
-def _engine(statuses: list[ModelStatus]) -> dict[str, str]:
-    """What runs the models: of the first that is loaded, else what is expected to."""
-    service = runtime()
-    for status in statuses:
-        if status.engine and status.precision:
-            return {"engine": status.engine, "precision": status.precision}
-    return {"engine": service.loader.expected_engine(), "precision": service.settings.precision}
+    return described | known(optional) | download_figures(status)
 
 
 def _depth_state() -> State:

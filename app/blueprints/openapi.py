@@ -90,6 +90,7 @@ def _paths() -> Json:
             "get": _get("200 once the default model can work", answers.Ready)
             | {"responses": {"200": _json(answers.Ready), "503": _json(answers.Ready, "Not yet")}}
         },
+        "/metrics": {"get": _metrics()},
         "/models": {"get": _get("The embedding models", answers.EmbeddingModels, 401, 404)},
         "/api/depth": {"post": _depth()},
         "/embed-image": {"post": _embed_image()},
@@ -107,7 +108,10 @@ def _paths() -> Json:
         },
         "/api/models/current": {"get": _get("The current depth model", answers.CurrentModel, 401)},
         "/api/models/{key}": {
-            "delete": _operation("Unload a model and delete its files", answers.Done, 400, 401, 500)
+            "get": _operation("One model, and its download's progress", answers.OneModel, 400, 401),
+            "delete": _operation(
+                "Unload a model and delete its files", answers.Done, 400, 401, 500
+            ),
         },
         "/api/models/{key}/load": {
             "post": _operation("Load a model, make it current", answers.Loaded, *operation)
@@ -120,6 +124,15 @@ def _paths() -> Json:
             "post": _operation("Bring a model to disk", answers.Done, 400, 401, 429, 500)
         },
         "/admin/cleanup": {"post": _get("Give cached memory back", answers.CleanUp, 401)},
+    }
+
+
+def _metrics() -> Json:
+    text = {"schema": {"type": "string"}}
+    content = {"text/plain": text, "application/openmetrics-text": text}
+    return {
+        "summary": "For Prometheus: what was counted, and the state of this moment",
+        "responses": {"200": {"description": "Success", "content": content}, **_errors(401, 503)},
     }
 
 

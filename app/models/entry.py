@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
 from app.engines.base import DoesNotFit, LoadError
@@ -45,8 +45,16 @@ class ModelStatus:
     preprocess_version: int | None = None
     #: of the text tower, which is loaded when the first text comes
     text_state: State | None = None
+    #: of a download that is under way, once its size is known
     downloaded_bytes: int | None = None
     total_bytes: int | None = None
+
+    @property
+    def progress(self) -> float | None:
+        """How much of the download is done, 0 to 1; None while that is not known."""
+        if self.downloaded_bytes is None or not self.total_bytes:
+            return None
+        return min(1.0, self.downloaded_bytes / self.total_bytes)
 
 
 @dataclass
@@ -94,10 +102,9 @@ class Entry:
         if download is None:
             return ModelStatus(spec, "not_loaded", on_disk)
         if download.state == "downloading":
+            status = ModelStatus(spec, "downloading", on_disk)
             done, total = download.downloaded_bytes, download.total_bytes
-            return ModelStatus(
-                spec, "downloading", on_disk, downloaded_bytes=done, total_bytes=total
-            )
+            return replace(status, downloaded_bytes=done, total_bytes=total) if total else status
         reason = f"not on disk and cannot be downloaded: {download.error}"
         return ModelStatus(spec, "unavailable", on_disk, reason=reason)
 

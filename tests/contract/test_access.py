@@ -35,7 +35,14 @@ def guarded(start: Callable[..., Service], hub: Path) -> Service:
 
 
 PUBLIC = ["/", "/health", "/ready", "/docs", "/openapi.json", "/docs/swagger-ui.js"]
-GUARDED = ["/models", "/api/models", "/api/models/current", "/nothing"]
+GUARDED = [
+    "/models",
+    "/api/models",
+    "/api/models/current",
+    "/api/models/small",
+    "/metrics",
+    "/nothing",
+]
 
 
 @pytest.mark.parametrize("path", PUBLIC)

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,19 @@ def start_faulty(
         return Faulty(start(config=config, FAULTS=folder, **environ), folder)
 
     return started
+
+
+@contextmanager
+def only(worker: psutil.Process, service: Service) -> Iterator[None]:
+    """Only this worker can answer."""
+    others = [each for each in service.workers() if each.pid != worker.pid]
+    for other in others:
+        other.suspend()
+    try:
+        yield
+    finally:
+        for other in others:
+            other.resume()
 
 
 def reload(faulty: Faulty) -> None:

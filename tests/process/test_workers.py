@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import psutil
@@ -15,7 +14,7 @@ import pytest
 
 from tests.contract import check
 from tests.pictures import encoded, picture
-from tests.process.conftest import Faulty, reload
+from tests.process.conftest import Faulty, only, reload
 
 
 @pytest.fixture(scope="module")
@@ -25,24 +24,11 @@ def two(start_faulty: Callable[..., Faulty]) -> Faulty:
     return two
 
 
-@contextmanager
-def only(worker: psutil.Process, two: Faulty) -> Iterator[None]:
-    """Only this worker can answer."""
-    others = [each for each in two.service.workers() if each.pid != worker.pid]
-    for other in others:
-        other.suspend()
-    try:
-        yield
-    finally:
-        for other in others:
-            other.resume()
-
-
 def told(two: Faulty) -> list[dict[str, Any]]:
     """What each worker says of the models."""
     answers = []
     for worker in two.service.workers():
-        with only(worker, two):
+        with only(worker, two.service):
             answers.append(
                 {
                     "managed": two.service.get("/api/models?type=all").json(),
@@ -64,7 +50,7 @@ def test_load_and_unload_reach_every_worker(two: Faulty) -> None:
     assert loaded == ["small", "large", "ViT-L-14"]
     # Loaded it is in both, not only said to be.
     for worker in two.service.workers():
-        with only(worker, two):
+        with only(worker, two.service):
             answer = two.ask("/api/depth").result()
             assert answer.headers["X-Model-Used"] == "large"
     assert {pid for pid, key, _ in two.inferences() if key == "large"} == {
@@ -77,7 +63,7 @@ def test_load_and_unload_reach_every_worker(two: Faulty) -> None:
 
 
 def test_a_model_that_a_request_brings_is_there_for_all(two: Faulty) -> None:
-    with only(two.service.workers()[0], two):
+    with only(two.service.workers()[0], two.service):
         assert two.ask("/api/depth?model=base").result().status_code == 200
     one, other = told(two)
     assert one == other
@@ -109,11 +95,11 @@ def test_waiting_bytes_are_counted_together(two: Faulty) -> None:
     assert 2_000_000 < len(large) < 3_000_000
     one, other = two.service.workers()
     two.plan("slow", 1.0)
-    with only(one, two):
+    with only(one, two.service):
         first = two.ask("/api/depth", large)
         two.wait_for_queue(1, 0)
     two.heal("slow")
-    with only(other, two):  # the first is stopped, and holds its bytes
+    with only(other, two.service):  # the first is stopped, and holds its bytes
         refused = two.ask("/api/depth", large).result()
     check.error(refused, 429)
     assert "MAX_WAITING_BYTES" in refused.json()["message"]
@@ -154,7 +140,7 @@ def test_a_killed_worker_loses_only_its_own_requests(two: Faulty) -> None:
     two.wait_for(lambda: len(two.service.workers()) == 2)
     two.wait_for_queue(0, 0)
     for worker in two.service.workers():
-        with only(worker, two):
+        with only(worker, two.service):
             two.wait_for(
                 lambda: two.service.get("/api/models/current").json()["current_model"] == "large"
             )
