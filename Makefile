@@ -53,8 +53,8 @@ train-clip: $(VENV)/.dev   ## builtin-clip anew, about an hour on 2 cores; then 
 	$(BIN)/python -m training.evaluate
 
 debian:                    # what the tests need beside Python packages
-	@command -v nginx >/dev/null && command -v curl >/dev/null || \
-		{ SUDO=$$(command -v sudo || true); $$SUDO apt-get update -q && $$SUDO apt-get install -qy nginx-light curl; }
+	@command -v nginx >/dev/null && command -v curl >/dev/null && command -v chromium >/dev/null || \
+		{ SUDO=$$(command -v sudo || true); $$SUDO apt-get update -q && $$SUDO apt-get install -qy nginx-light curl chromium; }
 
 lint: $(VENV)/.dev         ## style, types, licence headers
 	$(BIN)/ruff format --check .

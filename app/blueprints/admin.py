@@ -49,6 +49,24 @@ def current_model() -> ResponseReturnValue:
     )
 
 
+@blueprint.get("/api/models/<key>")
+def model(key: str) -> ResponseReturnValue:
+    """One model, and how far its download is."""
+    service = runtime()
+    spec = service.registry.get(key)
+    (status,) = (each for each in service.reports.statuses() if each.spec.key == spec.key)
+    done, total = status.downloaded_bytes, status.total_bytes
+    optional = {
+        "reason": status.reason,
+        "downloaded_bytes": done,
+        "total_bytes": total,
+        "progress": done / total if total and done is not None else None,
+    }
+    return jsonify(
+        _describe(status) | {name: value for name, value in optional.items() if value is not None}
+    )
+
+
 @blueprint.post("/api/models/<key>/load")
 def load_model(key: str) -> ResponseReturnValue:
     """Download if need be, load, make current; cheap when that is done already."""

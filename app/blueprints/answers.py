@@ -181,6 +181,15 @@ class ManagedModel(BaseModel):
     weights: str | None
 
 
+class ModelDetails(ManagedModel):
+    """GET /api/models/{key}."""
+
+    reason: str | None = None
+    downloaded_bytes: int | None = None
+    total_bytes: int | None = None
+    progress: float | None = None
+
+
 class ManagedModels(BaseModel):
     """GET /api/models."""
 

@@ -81,7 +81,7 @@ def document() -> Json:
 def _paths() -> Json:
     operation = (400, 401, 415, 422, 429, 500)
     return {
-        "/": {"get": _get("What the service is", answers.Index)},
+        "/": {"get": _index()},
         "/health": {
             "get": _get("Alive, and what it does", answers.Health)
             | {"responses": {"200": _json(answers.Health), "503": _json(answers.Health, "Unwell")}}
@@ -107,6 +107,7 @@ def _paths() -> Json:
         },
         "/api/models/current": {"get": _get("The current depth model", answers.CurrentModel, 401)},
         "/api/models/{key}": {
+            "get": _operation("One model, and how far its download is", answers.ModelDetails, 400, 401),
             "delete": _operation("Unload a model and delete its files", answers.Done, 400, 401, 500)
         },
         "/api/models/{key}/load": {
@@ -121,6 +122,13 @@ def _paths() -> Json:
         },
         "/admin/cleanup": {"post": _get("Give cached memory back", answers.CleanUp, 401)},
     }
+
+
+def _index() -> Json:
+    described = _get("What the service is; for browsers the console, also at /ui", answers.Index)
+    page = {"text/html": {"schema": {"type": "string"}}}
+    described["responses"]["200"]["content"] |= page
+    return described
 
 
 def _depth() -> Json:
