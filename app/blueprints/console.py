@@ -71,7 +71,8 @@ def _file(name: str) -> Response:
     response = Response(_content(name), mimetype=_KINDS[Path(name).suffix])
     response.headers.update(_HEADERS)
     response.add_etag()
-    return response.make_conditional(request)
+    response.make_conditional(request)
+    return response
 
 
 @cache

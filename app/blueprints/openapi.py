@@ -107,8 +107,12 @@ def _paths() -> Json:
         },
         "/api/models/current": {"get": _get("The current depth model", answers.CurrentModel, 401)},
         "/api/models/{key}": {
-            "get": _operation("One model, and how far its download is", answers.ModelDetails, 400, 401),
-            "delete": _operation("Unload a model and delete its files", answers.Done, 400, 401, 500)
+            "get": _operation(
+                "One model, and how far its download is", answers.ModelDetails, 400, 401
+            ),
+            "delete": _operation(
+                "Unload a model and delete its files", answers.Done, 400, 401, 500
+            ),
         },
         "/api/models/{key}/load": {
             "post": _operation("Load a model, make it current", answers.Loaded, *operation)

@@ -59,9 +59,9 @@ export class DepthView {
     this.#grey = grey;
     await this.#colour();
     this.tools.hidden = false;
-    if (!this.parallax) return;
     fit(this.frame, this.#grey);
     this.frame.classList.remove("empty");
+    if (!this.parallax) return;
     this.parallax.show(this.#photo ?? this.#coloured, this.#grey);
     this.motion.greet();
   }

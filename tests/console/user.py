@@ -18,6 +18,7 @@ from tests.pictures import encoded
 from training.scenes import imagine, render
 
 WAIT_MS = 100_000
+_FRAME = 10  # pixels
 DESKTOP: dict[str, Any] = {"viewport": {"width": 1440, "height": 900}}
 PHONE: dict[str, Any] = {
     "viewport": {"width": 390, "height": 844},
@@ -71,8 +72,9 @@ def still(place: Locator) -> NDArray[np.uint8]:
 
 
 def seen(place: Locator) -> NDArray[np.uint8]:
-    """What is seen there at this moment: [height, width, 3]."""
-    return np.asarray(Image.open(io.BytesIO(place.screenshot())).convert("RGB"))
+    """What is seen there at this moment, without the frame and its focus: [height, width, 3]."""
+    picture = Image.open(io.BytesIO(place.screenshot())).convert("RGB")
+    return np.asarray(picture)[_FRAME:-_FRAME, _FRAME:-_FRAME]
 
 
 def downloaded(page: Page) -> tuple[str, Image.Image]:
