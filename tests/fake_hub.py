@@ -23,7 +23,7 @@ class FakeHub(ThreadingHTTPServer):
         self.cache = cache
         self.refuse = 0  # so many requests are answered 503
         self.stall_at: int | None = None  # bytes of the weights after which nothing more comes
-        self.pause = 0.0  # seconds after each MiB
+        self.hold_at: int | None = None  # bytes of the weights after which it waits, until None
         self.garble = False  # bytes arrive changed
         self.ranges: list[str] = []  # Range headers seen
         self.gets: list[str] = []  # files asked for
@@ -91,9 +91,13 @@ class _Handler(BaseHTTPRequestHandler):
                 time.sleep(0.05)
             self.close_connection = True
             return
-        for begin in range(0, len(content), 2**20):
-            self.wfile.write(content[begin : begin + 2**20])
-            time.sleep(hub.pause)
+        if hub.hold_at is not None and len(content) + start > hub.hold_at:
+            first = max(0, hub.hold_at - start)
+            self.wfile.write(content[:first])
+            while hub.hold_at is not None:
+                time.sleep(0.05)
+            content = content[first:]
+        self.wfile.write(content)
 
     def _empty(self, status: int, *headers: tuple[str, str]) -> None:
         self.send_response(status)

@@ -94,6 +94,7 @@ async function checkReadable(file) {
   try {
     await file.slice(0, 1).arrayBuffer();
   } catch {
-    throw new ServiceError("Cannot be read", `${file.name} is a folder, or it is not there any more.`);
+    const message = `${file.name} is a folder, or it is not there any more.`;
+    throw new ServiceError("Cannot be read", message);
   }
 }

@@ -12,7 +12,8 @@ import { service } from "./service.js";
 export class DepthSection {
   #file = null;
   #running = new AbortController();
-  #bridged = null; // the photo that the built-in model sees while its own is on its way
+  #bridged = null; // the photo that the built-in model sees while the chosen one is on its way
+  #isAnswered = false; // by the chosen model
 
   constructor() {
     this.section = byId("depth");
@@ -31,6 +32,7 @@ export class DepthSection {
     this.#running = new AbortController();
     const { signal } = this.#running;
     this.#file = file;
+    this.#isAnswered = false;
     this.title.textContent = `Depth of ${file.name}`;
     this.fine.textContent = "";
     this.activity.rest();
@@ -43,6 +45,7 @@ export class DepthSection {
         signal,
         onWait,
       });
+      this.#isAnswered = true;
       await this.#present(answer);
       this.activity.rest(this.view.remark);
     } catch (error) {
@@ -86,9 +89,11 @@ export class DepthSection {
     this.fine.textContent = `${builtIn.name} is at work.`;
     try {
       const body = await imageForm(file);
-      await this.#present(await call("POST", addressOf(builtIn.key), { body, signal }));
+      const answer = await call("POST", addressOf(builtIn.key), { body, signal });
+      if (!this.#isAnswered) await this.#present(answer);
     } catch (error) {
-      if (!signal.aborted) this.fine.textContent = `${builtIn.name}: ${error.message}`;
+      if (signal.aborted || this.#isAnswered) return;
+      this.fine.textContent = `${builtIn.name}: ${error.message}`;
     }
   }
 

@@ -122,7 +122,8 @@ export class DepthView {
     });
     const swatch = make("span", { className: "swatch", title: name });
     swatch.style.backgroundImage = gradient(this.#palettes.get(name));
-    return make("label", {}, radio, swatch, make("span", { className: "unseen", textContent: name }));
+    const label = make("span", { className: "unseen", textContent: name });
+    return make("label", {}, radio, swatch, label);
   }
 }
 

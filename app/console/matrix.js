@@ -39,10 +39,9 @@ export class Matrix {
     const rows = table.map((row, i) =>
       make("tr", {}, this.#head(images, i, "row"), ...row.map((value) => cell(value, lowest))),
     );
-    const caption = make("caption", { className: "unseen", textContent: "How alike the images are" });
-    this.root.append(
-      make("table", {}, caption, make("thead", {}, top), make("tbody", {}, ...rows)),
-    );
+    const caption = make("caption", { className: "unseen" }, "How alike the images are");
+    const [head, body] = [make("thead", {}, top), make("tbody", {}, ...rows)];
+    this.root.append(make("table", {}, caption, head, body));
     this.root.hidden = false;
   }
 

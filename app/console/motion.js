@@ -51,7 +51,8 @@ export class Motion {
 
   /** Phones and tablets, where the page came over HTTPS: browsers tell it to no other. */
   static canFollowPhone() {
-    return "DeviceOrientationEvent" in window && isSecureContext && matchMedia("(pointer: coarse)").matches;
+    const isHandheld = matchMedia("(pointer: coarse)").matches;
+    return isHandheld && isSecureContext && "DeviceOrientationEvent" in window;
   }
 
   /** @returns {Promise<boolean>} false where the user does not allow it. */

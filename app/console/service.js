@@ -1,12 +1,13 @@
 // SPDX-FileCopyrightText: 2026 The Twinlens authors
 // SPDX-License-Identifier: MIT
-/** What the service says of itself, asked again and again: every 5 s, every second while it loads. */
+/** What the service says of itself: asked every 5 s, every second while it is busy with a model. */
 
 import { call, callForJson, ServiceError } from "./api.js";
 
 const CALM_MS = 5000;
 const BUSY_MS = 1000;
 const BUILT_IN = "built-in";
+const ON_ITS_WAY = ["downloading", "loading"];
 
 /** Fires "change" whenever something new is known. */
 class Service extends EventTarget {
@@ -82,7 +83,7 @@ class Service extends EventTarget {
       try {
         return await attempt();
       } catch (error) {
-        if (error.status !== 503) throw error;
+        if (error.status !== 503 || !key) throw error;
         const model = await this.describe(key);
         // It may have arrived since that answer: then once more.
         if (isThere(model) && (wasThere || model.state === "unavailable")) {
@@ -117,7 +118,8 @@ class Service extends EventTarget {
       const isDue = performance.now() - lookedAt >= CALM_MS || busy.length === 0;
       if (!document.hidden) {
         if (isDue) lookedAt = performance.now();
-        await (isDue ? this.#lookAtAll() : Promise.allSettled(busy.map((key) => this.describe(key))));
+        if (isDue) await this.#lookAtAll();
+        else await Promise.allSettled(busy.map((key) => this.describe(key)));
       }
       const pause = this.#busy().length ? BUSY_MS : CALM_MS;
       await new Promise((resolve) => {
@@ -145,8 +147,8 @@ class Service extends EventTarget {
   }
 
   #busy() {
-    const moving = this.models?.filter(({ state }) => state === "downloading" || state === "loading");
-    return [...new Set([...(moving?.map((model) => model.key) ?? []), ...this.#watched])];
+    const moving = (this.models ?? []).filter(({ state }) => ON_ITS_WAY.includes(state));
+    return [...new Set([...moving.map((model) => model.key), ...this.#watched])];
   }
 
   #changed() {

@@ -130,11 +130,12 @@ function queueInWords({ in_flight: running, waiting }) {
 }
 
 function facts({ device, engine, precision, memory, queue, version, workers }) {
-  const onDevice = memory.allocated_mb ? `, ${Math.round(memory.allocated_mb)} MB on the device` : "";
+  const { process_rss_mb: resident, allocated_mb: allocated } = memory;
+  const onDevice = allocated ? `, ${Math.round(allocated)} MB on the device` : "";
   return [
     ["Device", device.name],
     ["Engine", `${engine}, ${precision}`],
-    ["Memory", `${Math.round(memory.process_rss_mb)} MB${onDevice}`],
+    ["Memory", `${Math.round(resident)} MB${onDevice}`],
     ["Queue", queueInWords(queue)],
     ["Workers", workers],
     ["Version", version],

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from benchmarks.service import Service
 from tests.console.user import PHONE, WAIT_MS
@@ -33,6 +33,7 @@ Visit = Callable[..., Page]
 # Not for the whole session: while it runs, this thread is inside an event loop.
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=WAIT_MS)
     with sync_playwright() as playwright:
         path = shutil.which("chromium")
         yield playwright.chromium.launch(executable_path=path, args=_ARGUMENTS)

@@ -73,7 +73,7 @@ def test_the_keyboard_is_enough(visit: Visit, demo: Service) -> None:
     keyboard.press("Enter")
     wait_for_depth(page)
     expect(page.get_by_role("heading", name="Depth of example.jpg")).to_be_focused()
-    tab_to("combobox", "Model")
+    tab_to("combobox", "Depth model")
     tab_to("slider", "Where the photo ends and its depth begins")
     keyboard.press("ArrowRight")
     expect(page.locator("#compare input")).to_have_value("51")
