@@ -11,6 +11,7 @@ from flask import Flask
 
 from app.blueprints import (
     admin,
+    console,
     depth,
     docs,
     embedding,
@@ -49,7 +50,7 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
     app.extensions["twinlens"] = runtime
     exchange.install(app)
     gate.install(app, settings)
-    for part in (health, docs, depth, embedding, text, openai, admin, prometheus):
+    for part in (health, console, docs, depth, embedding, text, openai, admin, prometheus):
         app.register_blueprint(part.blueprint)
     in_progress = settings.image_embedder_concurrency + settings.image_embedder_max_queue + 8
     budget = Budget(runtime.board, settings.max_waiting_bytes, in_progress)

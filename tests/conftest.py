@@ -62,3 +62,20 @@ def service(hub: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
     with Service(log, HF_HUB_CACHE=hub, HF_HUB_OFFLINE=1).started() as running:
         running.wait_until_warm()
         yield running
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """On its built-in models, as ``make demo`` starts it: no hub, an empty cache."""
+    folder = tmp_path_factory.mktemp("demo")
+    service = Service(
+        folder / "log",
+        HF_HUB_CACHE=folder / "hub",
+        HF_HUB_OFFLINE=1,
+        HF_ENDPOINT="http://127.0.0.1:9",
+        DEPTH_MODEL="builtin-depth",
+        DEFAULT_MODEL="builtin-clip",
+    )
+    with service.started():
+        service.wait_until_warm()
+        yield service

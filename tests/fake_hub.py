@@ -25,6 +25,7 @@ class FakeHub(ThreadingHTTPServer):
         self.deny: tuple[int, str] | None = None  # all are: status and the hub's word for it
         self.large_files: FakeHub | None = None  # another host has the files' bytes
         self.stall_at: int | None = None  # bytes of the weights after which nothing more comes
+        self.hold_at: int | None = None  # bytes of the weights after which it waits, until None
         self.garble = False  # bytes arrive changed
         self.pause = 0.0  # seconds before each MiB
         self.ranges: list[str] = []  # Range headers seen
@@ -119,6 +120,12 @@ class _Handler(BaseHTTPRequestHandler):
                 time.sleep(0.05)
             self.close_connection = True
             return
+        if hub.hold_at is not None and len(content) + start > hub.hold_at:
+            first = max(0, hub.hold_at - start)
+            self.wfile.write(content[:first])
+            while hub.hold_at is not None:
+                time.sleep(0.05)
+            content = content[first:]
         for first in range(0, len(content), 2**20):
             time.sleep(hub.pause)
             self.wfile.write(content[first : first + 2**20])

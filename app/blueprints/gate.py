@@ -51,6 +51,8 @@ _EXPOSED = [
 PROBES = {"health.health", "health.ready"}
 PUBLIC = PROBES | {
     "health.index",
+    "console.page",
+    "console.asset",
     "docs.document",
     "docs.page",
     "docs.asset",

@@ -7,9 +7,10 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from flask import Blueprint, jsonify, request
+from flask import Blueprint, Response, jsonify, request
 from flask.typing import ResponseReturnValue
 
+from app.blueprints import console
 from app.blueprints.exchange import runtime
 from app.blueprints.model_states import download_figures, engine, known
 from app.models.entry import ModelStatus, State
@@ -22,7 +23,14 @@ _NOTABLE = ("loading", "loaded", "unavailable")
 
 @blueprint.get("/")
 def index() -> ResponseReturnValue:
-    """What the service is and where its main routes are."""
+    """What the service is and where its main routes are; for browsers the console."""
+    wants_page = console.is_wanted(request.accept_mimetypes)
+    answer = console.page() if wants_page else _index()
+    answer.vary.add("Accept")
+    return answer
+
+
+def _index() -> Response:
     return jsonify(
         message="ImmichVR AI Service",
         version=VERSION,

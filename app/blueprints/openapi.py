@@ -81,7 +81,7 @@ def document() -> Json:
 def _paths() -> Json:
     operation = (400, 401, 415, 422, 429, 500)
     return {
-        "/": {"get": _get("What the service is", answers.Index)},
+        "/": {"get": _index()},
         "/health": {
             "get": _get("Alive, and what it does", answers.Health)
             | {"responses": {"200": _json(answers.Health), "503": _json(answers.Health, "Unwell")}}
@@ -109,9 +109,7 @@ def _paths() -> Json:
         "/api/models/current": {"get": _get("The current depth model", answers.CurrentModel, 401)},
         "/api/models/{key}": {
             "get": _operation("One model, and its download's progress", answers.OneModel, 400, 401),
-            "delete": _operation(
-                "Unload a model and delete its files", answers.Done, 400, 401, 500
-            ),
+            "delete": _operation("Unload it and delete its files", answers.Done, 400, 401, 500),
         },
         "/api/models/{key}/load": {
             "post": _operation("Load a model, make it current", answers.Loaded, *operation)
@@ -134,6 +132,13 @@ def _metrics() -> Json:
         "summary": "For Prometheus: what was counted, and the state of this moment",
         "responses": {"200": {"description": "Success", "content": content}, **_errors(401, 503)},
     }
+
+
+def _index() -> Json:
+    described = _get("What the service is; for browsers the console, also at /ui", answers.Index)
+    page = {"text/html": {"schema": {"type": "string"}}}
+    described["responses"]["200"]["content"] |= page
+    return described
 
 
 def _depth() -> Json:

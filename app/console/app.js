@@ -1,0 +1,54 @@
+// SPDX-FileCopyrightText: 2026 The Twinlens authors
+// SPDX-License-Identifier: MIT
+/** The console: photos come in here, one goes to its depth, several to their similarities. */
+
+import { DepthSection } from "./depth.js";
+import { byId } from "./dom.js";
+import { service } from "./service.js";
+import { SimilaritySection } from "./similarity.js";
+import { StatusSection } from "./status.js";
+
+const depth = new DepthSection();
+const similarity = new SimilaritySection();
+new StatusSection();
+
+function take(files) {
+  if (files.length === 0) return;
+  document.body.classList.add("used");
+  if (files.length === 1) depth.show(files[0]);
+  else similarity.show([...files]);
+}
+
+function chooseWith(button, input) {
+  button.addEventListener("click", () => input.click());
+  input.addEventListener("change", () => {
+    take([...input.files]);
+    input.value = ""; // so that the same file can be chosen again
+  });
+}
+
+async function takeExample() {
+  const answer = await fetch("ui/example.jpg");
+  take([new File([await answer.blob()], "example.jpg", { type: "image/jpeg" })]);
+}
+
+chooseWith(byId("choose"), byId("files"));
+chooseWith(byId("take"), byId("camera"));
+byId("example").addEventListener("click", takeExample);
+
+// Anywhere on the page; a drop that missed would else replace the page by the photo.
+addEventListener("dragover", (event) => {
+  event.preventDefault();
+  document.body.classList.toggle("dragging", event.dataTransfer.types.includes("Files"));
+});
+addEventListener("dragleave", ({ relatedTarget }) => {
+  if (!relatedTarget) document.body.classList.remove("dragging");
+});
+addEventListener("drop", (event) => {
+  event.preventDefault();
+  document.body.classList.remove("dragging");
+  take([...event.dataTransfer.files]);
+});
+addEventListener("paste", (event) => take([...event.clipboardData.files]));
+
+service.start();

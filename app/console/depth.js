@@ -1,0 +1,128 @@
+// SPDX-FileCopyrightText: 2026 The Twinlens authors
+// SPDX-License-Identifier: MIT
+/** From a photo to its depth: sending, waiting, showing. */
+
+import { Activity } from "./activity.js";
+import { call, imageForm } from "./api.js";
+import { byId, goTo } from "./dom.js";
+import { DepthView } from "./depth_view.js";
+import { Choice, waitInWords } from "./models.js";
+import { service } from "./service.js";
+
+export class DepthSection {
+  #file = null;
+  #running = new AbortController();
+  #bridged = null; // the photo that the built-in model sees while the chosen one is on its way
+  #isAnswered = false; // by the chosen model
+
+  constructor() {
+    this.section = byId("depth");
+    this.title = byId("depth-title");
+    this.fine = byId("depth-fine");
+    this.activity = new Activity(byId("depth-activity"));
+    this.view = new DepthView();
+    const preferred = () => service.currentDepth;
+    this.choice = new Choice(byId("depth-model"), byId("depth-model-note"), "depth", preferred);
+    this.choice.select.addEventListener("change", () => this.#file && this.show(this.#file));
+  }
+
+  /** Show a photo and its depth; a photo that is still on its way is forgotten. */
+  async show(file) {
+    this.#running.abort();
+    this.#running = new AbortController();
+    const { signal } = this.#running;
+    this.#file = file;
+    this.#isAnswered = false;
+    this.title.textContent = `Depth of ${file.name}`;
+    this.fine.textContent = "";
+    this.activity.rest();
+    if (this.section.hidden || this.view.file !== file) goTo(this.section);
+    const key = this.choice.key;
+    try {
+      await this.view.showPhoto(file);
+      const onWait = (model) => this.#wait(model, file, signal);
+      const answer = await service.whenAvailable(key, () => this.#ask(file, key, signal), {
+        signal,
+        onWait,
+      });
+      this.#isAnswered = true;
+      await this.#present(answer);
+      this.activity.rest(this.view.remark);
+    } catch (error) {
+      if (signal.aborted) return;
+      this.activity.fail(error);
+      const isOfThePhoto = [400, 413].includes(error.status);
+      if (!isOfThePhoto) this.activity.offer("Try again", () => this.show(file));
+    }
+  }
+
+  async #ask(file, key, signal) {
+    const { activity } = this;
+    activity.withdraw();
+    activity.say("Sending the photo", 0);
+    const body = await imageForm(file);
+    const sent = new AbortController();
+    const atWork = () => activity.say(workInWords(service.model(key)), null);
+    const onUpload = (part) => {
+      if (part < 1) return activity.say("Sending the photo", part, `${Math.round(100 * part)} %`);
+      atWork();
+      service.addEventListener("change", atWork, { signal: sent.signal });
+    };
+    try {
+      return await call("POST", addressOf(key), { body, onUpload, signal });
+    } finally {
+      sent.abort();
+    }
+  }
+
+  /** The model is not there yet: how far it is, and what can be done meanwhile. */
+  #wait(model, file, signal) {
+    this.activity.say(...waitInWords(model));
+    const builtIn = service.builtIn("depth");
+    if (!builtIn || this.#bridged === file) return;
+    this.activity.offer("Use the built-in model now", () => this.#bridge(builtIn, file, signal));
+  }
+
+  /** A first look by the built-in model, until the chosen one is there. */
+  async #bridge(builtIn, file, signal) {
+    this.#bridged = file;
+    this.fine.textContent = `${builtIn.name} is at work.`;
+    try {
+      const body = await imageForm(file);
+      const answer = await call("POST", addressOf(builtIn.key), { body, signal });
+      if (!this.#isAnswered) await this.#present(answer);
+    } catch (error) {
+      if (signal.aborted || this.#isAnswered) return;
+      this.fine.textContent = `${builtIn.name}: ${error.message}`;
+    }
+  }
+
+  async #present(answer) {
+    await this.view.showMap(answer.response);
+    const model = service.model(answer.getResponseHeader("X-Model-Used"));
+    const made = [
+      `By ${model?.name ?? "the service"}`,
+      timesInWords(answer.getResponseHeader("Server-Timing")),
+      `${answer.getResponseHeader("X-Engine")}, ${answer.getResponseHeader("X-Precision")}`,
+    ];
+    const weights = answer.getResponseHeader("X-Model-Weights");
+    if (weights !== "published") made.push(`${weights} weights, not the published ones`);
+    this.fine.textContent = made.filter(Boolean).join(" · ");
+  }
+}
+
+const addressOf = (key) => `api/depth?model=${encodeURIComponent(key)}`;
+
+const workInWords = (model) =>
+  model?.state === "loading"
+    ? `${model.name} is being loaded, the first time a little longer. Your photo is next.`
+    : "The service is at work";
+
+/** "in 312 ms (decode 12, infer 240)" from "decode;dur=12.3, infer;dur=240.1". */
+function timesInWords(header) {
+  const stages = (header ?? "").split(", ").map((part) => part.split(";dur="));
+  const times = stages.map(([name, ms]) => [name, Math.round(Number(ms))]);
+  const total = times.reduce((sum, [, ms]) => sum + ms, 0);
+  const longest = times.filter(([, ms]) => ms > 0).map(([name, ms]) => `${name} ${ms}`);
+  return total > 0 ? `in ${total} ms (${longest.join(", ")})` : "";
+}

@@ -1,0 +1,22 @@
+// SPDX-FileCopyrightText: 2026 The Twinlens authors
+// SPDX-License-Identifier: MIT
+/** Two short words for the document. */
+
+export const byId = (id) => document.getElementById(id);
+
+/** A new element, with properties and children set. */
+export function make(tag, properties = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), properties);
+  element.append(...children);
+  return element;
+}
+
+/** Whether the user asked for less motion; read anew each time, since it can change. */
+export const wantsLessMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
+
+/** Show a section and go to it, also with the keyboard's focus and a screen reader's attention. */
+export function goTo(section) {
+  section.hidden = false;
+  section.querySelector("h2").focus({ preventScroll: true });
+  section.scrollIntoView({ behavior: wantsLessMotion() ? "instant" : "smooth", block: "start" });
+}

@@ -1,0 +1,79 @@
+// SPDX-FileCopyrightText: 2026 The Twinlens authors
+// SPDX-License-Identifier: MIT
+/** Models in words, and the box to choose one. */
+
+import { make } from "./dom.js";
+import { service } from "./service.js";
+
+const MB = 1e6;
+
+/** How it is with a model, in a word or two. */
+export function stateInWords(model) {
+  if (model.state === "not_loaded") return model.is_downloaded ? "on disk" : "not downloaded";
+  return model.state;
+}
+
+/** What a model is good for, how large it is, and who may use it. */
+export function aboutInWords({ description, memory, license }) {
+  const limit = license.includes("-NC") ? ", not for commercial use" : "";
+  return `${description} · ${memory} · ${license}${limit}`;
+}
+
+/** Bytes of a download that are there: "34 of 99 MB". */
+function downloadedInWords({ downloaded_bytes: done, total_bytes: total }) {
+  return total ? `${Math.round(done / MB)} of ${Math.round(total / MB)} MB` : "";
+}
+
+/** How far a model is that something waits for: text, progress and detail for an ``Activity``. */
+export function waitInWords(model) {
+  const { name, state, reason } = model;
+  if (state === "downloading") {
+    const progress = model.total_bytes ? model.progress : null;
+    return [`${name} is being downloaded.`, progress, downloadedInWords(model)];
+  }
+  return [reason ? `${name} is ${reason}.` : `${name} is being loaded.`, null];
+}
+
+/** The box stays as the user left it; what it says about the models follows the service. */
+export class Choice {
+  #isTouched = false;
+
+  /**
+   * @param {HTMLSelectElement} select
+   * @param {HTMLElement} note says more about the chosen model.
+   * @param {string} type "depth" or "embedding".
+   * @param {() => string} preferred key of the model until the user chooses another.
+   */
+  constructor(select, note, type, preferred) {
+    Object.assign(this, { select, note, type, preferred });
+    service.addEventListener("change", () => this.#show());
+    select.addEventListener("change", () => {
+      this.#isTouched = true;
+      this.#show();
+    });
+  }
+
+  get key() {
+    return this.select.value;
+  }
+
+  choose(key) {
+    this.select.value = key;
+    this.select.dispatchEvent(new Event("change"));
+  }
+
+  #show() {
+    const models = service.family(this.type);
+    const options = this.select.options;
+    if (options.length !== models.length) {
+      this.select.replaceChildren(...models.map(({ key }) => make("option", { value: key })));
+    }
+    models.forEach((model, index) => {
+      const text = `${model.name} (${stateInWords(model)})`;
+      if (options[index].textContent !== text) options[index].textContent = text;
+    });
+    if (!this.#isTouched) this.select.value = this.preferred();
+    const chosen = service.model(this.key);
+    this.note.textContent = chosen ? aboutInWords(chosen) : "";
+  }
+}

@@ -1,0 +1,166 @@
+// SPDX-FileCopyrightText: 2026 The Twinlens authors
+// SPDX-License-Identifier: MIT
+/** What the service says of itself: asked every 5 s, every second while it is busy with a model. */
+
+import { call, callForJson, ServiceError } from "./api.js";
+
+const CALM_MS = 5000;
+const BUSY_MS = 1000;
+const BUILT_IN = "built-in";
+const ON_ITS_WAY = ["downloading", "loading"];
+
+/** Fires "change" whenever something new is known. */
+class Service extends EventTarget {
+  /** As of ``GET /api/models?type=all``; null until it is known. */
+  models = null;
+  currentDepth = null;
+  /** As of ``GET /health``; null while the service cannot be reached. */
+  health = null;
+
+  #watched = new Set();
+  #wake = () => {};
+
+  start() {
+    document.addEventListener("visibilitychange", () => this.look());
+    this.#poll();
+  }
+
+  model(key) {
+    return this.models?.find((model) => model.key === key);
+  }
+
+  family(type) {
+    return this.models?.filter((model) => model.type === type) ?? [];
+  }
+
+  builtIn(type) {
+    return this.family(type).find((model) => model.huggingface_id === BUILT_IN);
+  }
+
+  /** Look now, and not only when the pause is over. */
+  look() {
+    this.#wake();
+  }
+
+  /** Ask about one model. */
+  async describe(key) {
+    const path = `api/models/${encodeURIComponent(key)}`;
+    const described = await callForJson("GET", path, { isBackground: true });
+    this.models = this.models?.map((model) => (model.key === key ? described : model)) ?? null;
+    this.#changed();
+    return described;
+  }
+
+  /**
+   * Load, unload or download; watched every second, because the answer comes at the end.
+   * @throws {ServiceError}
+   */
+  async operate(key, operation) {
+    this.#watched.add(key);
+    try {
+      const done = call("POST", `api/models/${encodeURIComponent(key)}/${operation}`);
+      this.look();
+      await done;
+    } finally {
+      this.#watched.delete(key);
+      this.look();
+    }
+  }
+
+  /**
+   * Try something that needs a model; while the model is not there, watch its download, try again.
+   * @template T
+   * @param {string} key
+   * @param {() => Promise<T>} attempt
+   * @param {AbortSignal} signal ends the wait.
+   * @param {(model: object) => void} onWait told once a second how far it is.
+   * @returns {Promise<T>}
+   * @throws {ServiceError}
+   */
+  async whenAvailable(key, attempt, { signal, onWait }) {
+    let wasThere = false;
+    for (;;) {
+      try {
+        return await attempt();
+      } catch (error) {
+        if (error.status !== 503 || !key) throw error;
+        const model = await this.describe(key);
+        // It may have arrived since that answer: then once more.
+        if (isThere(model) && (wasThere || model.state === "unavailable")) {
+          throw explained(error, model);
+        }
+        wasThere = isThere(model);
+        if (!wasThere) await this.#arrival(key, { signal, onWait });
+      }
+    }
+  }
+
+  /** Until a model is on disk and not being loaded; also over failed downloads, which go on. */
+  async #arrival(key, { signal, onWait }) {
+    this.#watched.add(key);
+    try {
+      for (;;) {
+        signal.throwIfAborted();
+        const model = await this.describe(key).catch(() => null); // it may be restarting
+        if (model && isThere(model)) return;
+        if (model) onWait(model);
+        await new Promise((resolve) => setTimeout(resolve, BUSY_MS));
+      }
+    } finally {
+      this.#watched.delete(key);
+    }
+  }
+
+  async #poll() {
+    let lookedAt = -Infinity;
+    for (;;) {
+      const busy = this.#busy();
+      const isDue = performance.now() - lookedAt >= CALM_MS || busy.length === 0;
+      if (!document.hidden) {
+        if (isDue) lookedAt = performance.now();
+        if (isDue) await this.#lookAtAll();
+        else await Promise.allSettled(busy.map((key) => this.describe(key)));
+      }
+      const pause = this.#busy().length ? BUSY_MS : CALM_MS;
+      await new Promise((resolve) => {
+        this.#wake = resolve;
+        setTimeout(resolve, pause);
+      });
+    }
+  }
+
+  async #lookAtAll() {
+    try {
+      this.health = await callForJson("GET", "health", { expected: [503], isBackground: true });
+      const list = await callForJson("GET", "api/models?type=all", { isBackground: true });
+      const known = new Map(this.models?.map((model) => [model.key, model]));
+      // The list has no figures of a download: keep those that are known already.
+      this.models = list.models.map((model) =>
+        model.state === "downloading" ? { ...known.get(model.key), ...model } : model,
+      );
+      this.currentDepth = list.current_model ?? list.default_model;
+    } catch (error) {
+      if (error.status === 0) this.health = null;
+      if (error.status === 401) this.models = null;
+    }
+    this.#changed();
+  }
+
+  #busy() {
+    const moving = (this.models ?? []).filter(({ state }) => ON_ITS_WAY.includes(state));
+    return [...new Set([...moving.map((model) => model.key), ...this.#watched])];
+  }
+
+  #changed() {
+    this.dispatchEvent(new Event("change"));
+  }
+}
+
+const isThere = (model) => model.is_downloaded && model.state !== "loading";
+
+/** The same error with the reason that the model gives. */
+function explained(error, model) {
+  return new ServiceError(error.title, model.reason ?? error.message, error);
+}
+
+export const service = new Service();

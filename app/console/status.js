@@ -1,0 +1,147 @@
+// SPDX-FileCopyrightText: 2026 The Twinlens authors
+// SPDX-License-Identifier: MIT
+/** The service at this moment: device, memory, queue, version, and its models to manage. */
+
+import { Activity } from "./activity.js";
+import { byId, make } from "./dom.js";
+import { askForKey, forgetKey, storedKey } from "./key.js";
+import { aboutInWords, stateInWords, waitInWords } from "./models.js";
+import { service } from "./service.js";
+
+export class StatusSection {
+  #rows = new Map();
+
+  constructor() {
+    this.pulse = byId("pulse");
+    this.facts = byId("facts");
+    this.models = byId("models");
+    service.addEventListener("change", () => this.#show());
+    const [enter, forget] = [byId("enter-key"), byId("forget-key")];
+    enter.addEventListener("click", async () => (await askForKey()) && service.look());
+    forget.addEventListener("click", () => {
+      forgetKey();
+      service.look();
+    });
+  }
+
+  #show() {
+    const { health, models } = service;
+    byId("enter-key").hidden = health === null || models !== null;
+    byId("forget-key").hidden = storedKey() === null;
+    this.pulse.textContent = pulseInWords(health);
+    this.pulse.classList.toggle("well", Boolean(health) && health.status !== "unhealthy");
+    if (health) this.facts.replaceChildren(...facts(health).flatMap(described));
+    for (const [key, row] of this.#rows) {
+      if (!service.model(key)) {
+        row.element.remove();
+        this.#rows.delete(key);
+      }
+    }
+    for (const model of models ?? []) this.#row(model.key).show(model);
+  }
+
+  /** Rows are kept and changed, so that the focus stays where it is. */
+  #row(key) {
+    if (!this.#rows.has(key)) {
+      const row = new ModelRow(key);
+      this.#rows.set(key, row);
+      this.models.append(row.element);
+    }
+    return this.#rows.get(key);
+  }
+}
+
+class ModelRow {
+  #isAtWork = false;
+
+  constructor(key) {
+    this.key = key;
+    this.name = make("strong");
+    this.state = make("span", { className: "state" });
+    this.note = make("p", { className: "quiet" });
+    this.button = make("button", { type: "button" });
+    this.button.addEventListener("click", () => this.#operate());
+    const activity = make("div", { className: "activity" });
+    this.activity = new Activity(activity);
+    const about = make("div", {}, this.name, " ", this.state, this.note, activity);
+    this.element = make("li", {}, about, this.button);
+  }
+
+  show(model) {
+    this.model = model;
+    this.name.textContent = model.name;
+    this.state.textContent = stateInWords(model);
+    this.state.dataset.state = model.state;
+    this.note.textContent = aboutInWords(model);
+    this.operation = next(model);
+    const label = this.operation ? words[this.operation] : words[model.state];
+    if (this.button.textContent !== label) this.button.textContent = label;
+    this.button.setAttribute("aria-label", `${label} ${model.name}`);
+    // Not "disabled": that would take the focus away from who just pressed it.
+    this.button.setAttribute("aria-disabled", String(!this.operation || this.#isAtWork));
+    if (["downloading", "loading"].includes(model.state)) {
+      this.activity.say(...waitInWords(model));
+    } else if (model.reason) {
+      this.activity.say(model.reason);
+    } else if (!this.hasFailed) {
+      this.activity.rest();
+    }
+  }
+
+  async #operate() {
+    if (!this.operation || this.#isAtWork) return;
+    this.#isAtWork = true;
+    this.hasFailed = false;
+    try {
+      await service.operate(this.key, this.operation);
+    } catch (error) {
+      this.hasFailed = true;
+      this.activity.fail(error);
+    } finally {
+      this.#isAtWork = false;
+    }
+  }
+}
+
+const words = {
+  download: "Download",
+  load: "Load",
+  unload: "Unload",
+  downloading: "Downloading",
+  loading: "Loading",
+};
+
+/** What can be done next with a model; nothing while it is on its way. */
+function next({ state, is_downloaded: isDownloaded }) {
+  if (state === "loaded") return "unload";
+  if (state === "downloading" || state === "loading") return null;
+  return isDownloaded ? "load" : "download";
+}
+
+function pulseInWords(health) {
+  if (!health) return "not reachable";
+  if (health.reason) return health.reason;
+  return health.queue.in_flight || health.queue.waiting ? queueInWords(health.queue) : "ready";
+}
+
+function queueInWords({ in_flight: running, waiting }) {
+  if (waiting) return `${running} at work, ${waiting} waiting`;
+  return running ? `${running} at work` : "empty";
+}
+
+function facts({ device, engine, precision, memory, queue, version, workers }) {
+  const { process_rss_mb: resident, allocated_mb: allocated } = memory;
+  const onDevice = allocated ? `, ${Math.round(allocated)} MB on the device` : "";
+  return [
+    ["Device", device.name],
+    ["Engine", `${engine}, ${precision}`],
+    ["Memory", `${Math.round(resident)} MB${onDevice}`],
+    ["Queue", queueInWords(queue)],
+    ["Workers", workers],
+    ["Version", version],
+  ];
+}
+
+const described = ([name, value]) => [
+  make("div", {}, make("dt", { textContent: name }), make("dd", { textContent: value })),
+];

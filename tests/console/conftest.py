@@ -1,0 +1,106 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""The console in a real browser: Debian's Chromium, driven through Playwright."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from benchmarks.service import Service
+from tests.console.user import PHONE, WAIT_MS
+
+_ARGUMENTS = [
+    "--no-sandbox",  # tests may run as root
+    "--disable-gpu",  # WebGL is drawn by the CPU
+    # It asks nobody for anything.
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+#: starts a page: ``visit(service)``, with options of a browser context
+Visit = Callable[..., Page]
+
+
+# Not for the whole session: while it runs, this thread is inside an event loop.
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=WAIT_MS)
+    with sync_playwright() as playwright:
+        path = shutil.which("chromium")
+        yield playwright.chromium.launch(executable_path=path, args=_ARGUMENTS)
+
+
+@contextmanager
+def visitor(browser: Browser) -> Iterator[Visit]:
+    """Opens pages; in the end none of them may have complained or asked another host."""
+    complaints: list[str] = []
+    with ExitStack() as stack:
+
+        def visit(service: Service, path: str = "/", **options: Any) -> Page:
+            if options.pop("phone", False):
+                options = PHONE | options
+            context = browser.new_context(**options)
+            stack.callback(context.close)
+            context.set_default_timeout(WAIT_MS)
+            _listen(context, service.url("/"), complaints)
+            page = context.new_page()
+            page.goto(service.url(path))
+            return page
+
+        yield visit
+    assert not complaints
+
+
+def _listen(context: BrowserContext, origin: str, complaints: list[str]) -> None:
+    def asked(url: str) -> None:
+        if not url.startswith((origin, f"blob:{origin}")):
+            complaints.append(f"asks {url}")
+
+    def listen(page: Page) -> None:
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+
+    context.on("request", lambda request: asked(request.url))
+    context.on("page", listen)
+    # Violations of the Content-Security-Policy are such errors, too. Statuses of answers are not
+    # meant: each test knows which it provokes.
+    context.on(
+        "console",
+        lambda message: (
+            complaints.append(message.text)
+            if message.type == "error" and "Failed to load resource" not in message.text
+            else None
+        ),
+    )
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Visit]:
+    with visitor(browser) as opened:
+        yield opened
+
+
+@pytest.fixture
+def another(demo: Service, tmp_path: Path) -> Iterator[Callable[..., Service]]:
+    """Services with settings of their own, beside ``demo`` and on its cache."""
+    with ExitStack() as stack:
+
+        def start(**environ: Any) -> Service:
+            ours = {
+                name: demo.environ[name]
+                for name in ("HF_HUB_CACHE", "HF_HUB_OFFLINE", "DEPTH_MODEL", "DEFAULT_MODEL")
+            }
+            service = Service(tmp_path / "log", **ours | environ)
+            stack.enter_context(service.started())
+            service.wait_for("/health", 200)
+            return service
+
+        yield start

@@ -1,0 +1,92 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""For everybody: axe finds nothing, the keyboard is enough, a narrow window, too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from benchmarks.service import Service
+from tests.console.conftest import Visit
+from tests.console.user import DESKTOP, PHONE, choose, photo, still, wait_for_depth
+
+pytestmark = pytest.mark.timeout(400)
+
+
+def check(page: Page, place: Path) -> None:
+    """axe, and a picture for people."""
+    results = Axe().run(page)
+    page.screenshot(path=place, full_page=True)
+    assert results.violations_count == 0, results.generate_report()
+    width = page.viewport_size["width"] if page.viewport_size else 0
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_axe_finds_nothing(
+    visit: Visit, demo: Service, size: dict[str, object], scheme: str, tmp_path: Path
+) -> None:
+    page = visit(demo, color_scheme=scheme, reduced_motion="reduce", **size)
+    page.get_by_role("listitem").first.wait_for()
+    check(page, tmp_path / "start.png")
+    choose(page, ("lake.jpg", photo()))
+    wait_for_depth(page)
+    check(page, tmp_path / "depth.png")
+    choose(page, ("a.jpg", photo()), ("broken.jpg", b"nothing"), ("b.jpg", photo(9010)))
+    page.get_by_role("table").wait_for()
+    check(page, tmp_path / "similarity.png")
+    choose(page, ("broken.jpg", b"nothing"))
+    page.locator("#depth-activity.failed").wait_for()
+    check(page, tmp_path / "error.png")
+
+
+def test_a_narrow_phone_needs_no_sideways_scrolling(visit: Visit, demo: Service) -> None:
+    page = visit(demo, phone=True, viewport={"width": 360, "height": 640})
+    choose(page, ("a-name-that-is-far-too-long-for-any-phone" * 3 + ".jpg", photo()))
+    wait_for_depth(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert page.evaluate("innerWidth") == 360
+    for target in page.get_by_role("button").all() + page.locator("label:has(.swatch)").all():
+        box = target.bounding_box()
+        assert box is None or min(box["width"], box["height"]) >= 44
+
+
+def test_the_keyboard_is_enough(visit: Visit, demo: Service) -> None:
+    page = visit(demo, reduced_motion="reduce", **DESKTOP)
+    page.locator("#models li").first.wait_for()
+    keyboard = page.keyboard
+
+    def tab_to(role: str, name: str) -> None:
+        for _ in range(20):
+            keyboard.press("Tab")
+            if page.get_by_role(role, name=name).and_(page.locator(":focus")).count():  # type: ignore[arg-type]
+                return
+        raise AssertionError(f"Tab does not lead to {role} {name}")
+
+    tab_to("button", "Try the example")
+    keyboard.press("Enter")
+    wait_for_depth(page)
+    expect(page.get_by_role("heading", name="Depth of example.jpg")).to_be_focused()
+    tab_to("combobox", "Depth model")
+    tab_to("slider", "Where the photo ends and its depth begins")
+    keyboard.press("ArrowRight")
+    expect(page.locator("#compare input")).to_have_value("51")
+    tab_to("application", "The photo in 3D")
+    ahead = still(page.locator("#scene"))
+    keyboard.press("ArrowLeft")
+    assert not np.array_equal(still(page.locator("#scene")), ahead)
+    tab_to("radio", "grey")
+    keyboard.press("ArrowRight")
+    expect(page.get_by_role("radio", name="inferno")).to_be_checked()
+    tab_to("slider", "3D strength")
+    tab_to("link", "Download PNG")
+    with page.expect_download() as download:
+        keyboard.press("Enter")
+    assert download.value.suggested_filename == "depth_example_inferno.png"
+    tab_to("button", "Unload Twinlens built-in CLIP")

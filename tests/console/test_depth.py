@@ -1,0 +1,202 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""From a photo to a depth map that turns under the mouse."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect
+
+from benchmarks.service import Service
+from tests.console.conftest import Visit, visitor
+from tests.console.user import DESKTOP, choose, downloaded, drop, photo, still, wait_for_depth
+from tests.pictures import encoded, picture, rotated_jpeg
+
+# Notes whether anything was ever drawn from elsewhere than straight ahead.
+LOOK_FOR_MOTION = """
+window.hasMoved = false;
+const { uniform2f } = WebGL2RenderingContext.prototype;
+WebGL2RenderingContext.prototype.uniform2f = function (place, x, y) {
+    window.hasMoved ||= x !== 0 || y !== 0;
+    return uniform2f.call(this, place, x, y);
+};
+"""
+pytestmark = pytest.mark.timeout(400)  # the first start prepares the models
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser, demo: Service) -> Iterator[Page]:
+    """With the depth of a photo, and without motion that nobody asked for."""
+    with visitor(browser) as visit:
+        page = visit(demo, reduced_motion="reduce", **DESKTOP)
+        choose(page, ("lake.jpg", photo()))
+        wait_for_depth(page)
+        yield page
+
+
+def test_it_says_what_it_shows(page: Page) -> None:
+    expect(page.get_by_role("heading", name="Depth of lake.jpg")).to_be_visible()
+    expect(page.locator("#depth-fine")).to_contain_text("By Twinlens built-in depth · in ")
+    expect(page.locator("#depth-fine")).to_contain_text("built-in weights")
+
+
+def test_the_line_between_photo_and_depth_moves_with_the_keys(page: Page) -> None:
+    frame, line = page.locator("#compare"), page.get_by_role("slider", name="Where the photo ends")
+    line.press("Home")
+    depth_only = still(frame)
+    line.press("End")
+    photo_only = still(frame)
+    expect(line).to_have_attribute("aria-valuetext", "100 % photo")
+    assert np.ptp(depth_only[20:-20, 40:-40].astype(int), axis=2).max() <= 2, "it is grey"
+    assert np.ptp(photo_only[20:-20, 40:-40].astype(int), axis=2).max() > 50
+    line.press("ArrowLeft")
+    expect(line).to_have_attribute("aria-valuetext", "99 % photo")
+    line.fill("50")
+
+
+def test_the_download_is_the_answer_of_the_service(page: Page, demo: Service) -> None:
+    page.get_by_role("radio", name="grey").check(force=True)
+    name, image = downloaded(page)
+    assert (name, image.mode, image.size) == ("depth_lake.png", "L", (240, 180))
+    answer = demo.post("/api/depth", files={"image": ("lake.jpg", photo())})
+    assert np.array_equal(np.asarray(image), np.asarray(Image.open(io.BytesIO(answer.content))))
+
+
+def test_colours_are_those_of_the_service(page: Page, demo: Service) -> None:
+    frame = page.locator("#compare")
+    page.get_by_role("radio", name="grey").check(force=True)
+    grey = still(frame)
+    page.get_by_role("radio", name="turbo").check(force=True)
+    expect(page.locator("#download")).to_have_attribute("download", "depth_lake_turbo.png")
+    assert not np.array_equal(still(frame), grey)
+    _, image = downloaded(page)
+    answer = demo.post("/api/depth?colormap=turbo", files={"image": ("lake.jpg", photo())})
+    expected = np.asarray(Image.open(io.BytesIO(answer.content)))
+    assert np.array_equal(np.asarray(image.convert("RGB")), expected)
+
+
+def test_the_photo_turns_under_the_mouse_and_the_keys(page: Page) -> None:
+    scene = page.locator("#scene")
+    page.mouse.move(0, 0)
+    ahead = still(scene)
+    assert np.ptp(ahead) > 50, "something is drawn"
+    scene.hover(position={"x": 10, "y": 100})
+    left = still(scene)
+    scene.hover(position={"x": 400, "y": 100})
+    right = still(scene)
+    assert not np.array_equal(left, right)
+    page.mouse.move(0, 0)
+    assert np.array_equal(still(scene), ahead)
+    scene.press("ArrowRight")
+    assert not np.array_equal(still(scene), ahead)
+    scene.press("Home")
+    assert np.array_equal(still(scene), ahead)
+
+
+def test_more_strength_moves_it_more(page: Page) -> None:
+    scene = page.locator("#scene")
+    scene.hover(position={"x": 10, "y": 100})
+    page.get_by_label("3D strength").fill("0")
+    flat = still(scene)
+    page.mouse.move(0, 0)
+    assert np.array_equal(still(scene), flat)
+    page.get_by_label("3D strength").fill("100")
+    scene.hover(position={"x": 10, "y": 100})
+    assert not np.array_equal(still(scene), flat)
+
+
+def test_it_moves_once_by_itself_unless_that_is_unwanted(visit: Visit, demo: Service) -> None:
+    def has_moved(**options: Any) -> bool:
+        page = visit(demo, "/health", **DESKTOP, **options)
+        page.add_init_script(LOOK_FOR_MOTION)
+        page.goto(demo.url("/ui"))
+        drop(page, "lake.jpg", photo())
+        wait_for_depth(page)
+        still(page.locator("#scene"))
+        return bool(page.evaluate("window.hasMoved"))
+
+    assert has_moved()
+    assert not has_moved(reduced_motion="reduce")
+
+
+def test_a_finger_and_the_phone_itself_turn_it(visit: Visit, demo: Service) -> None:
+    page = visit(demo, phone=True, reduced_motion="reduce")
+    page.get_by_role("button", name="Try the example").tap()
+    wait_for_depth(page)
+    scene = page.locator("#scene")
+    ahead = still(scene)
+    held = page.context.new_cdp_session(page)
+
+    def hold(gamma: float) -> None:
+        angles = {"alpha": 0, "beta": 40, "gamma": gamma}
+        held.send("DeviceOrientation.setDeviceOrientationOverride", angles)
+
+    hold(0)
+    page.get_by_role("button", name="Follow the phone").tap()
+    expect(page.get_by_text("Turn the phone to look around.")).to_be_visible()
+    hold(0)
+    page.wait_for_timeout(300)
+    hold(15)
+    expect(page.locator("#scene")).to_be_visible()
+    page.wait_for_timeout(300)
+    assert not np.array_equal(still(scene), ahead)
+
+
+def test_a_turned_photo_is_shown_upright(visit: Visit, demo: Service) -> None:
+    page = visit(demo, **DESKTOP)
+    choose(page, ("turned.jpg", rotated_jpeg(picture(240, 160))))
+    wait_for_depth(page)
+    box = page.locator("#compare").bounding_box()
+    assert box is not None
+    assert box["height"] > box["width"]
+    assert downloaded(page)[1].size == (160, 240)
+
+
+def test_a_photo_that_the_browser_cannot_show_still_gets_its_depth(
+    visit: Visit, demo: Service
+) -> None:
+    page = visit(demo, **DESKTOP)
+    choose(page, ("scan.tiff", encoded(picture(200, 150), "TIFF")))
+    page.get_by_text("This browser cannot show photos of this format").wait_for()
+    expect(page.locator("#compare .photo")).to_be_hidden()
+    assert np.ptp(still(page.locator("#scene"))) > 50, "the depth itself is in 3D"
+    assert downloaded(page)[0] == "depth_scan.png"
+
+
+def test_a_broken_file_gets_the_words_of_the_service(visit: Visit, demo: Service) -> None:
+    page = visit(demo, **DESKTOP)
+    drop(page, "broken.jpg", b"no image at all")
+    problem = page.locator("#depth-activity")
+    expect(problem.get_by_role("status")).to_contain_text("The file is not an image")
+    request_id = problem.locator(".fine").inner_text().removeprefix("Request ")
+    assert request_id in demo.text()
+    expect(page.locator("#compare")).to_be_hidden()
+    choose(page, ("lake.jpg", photo()))  # and goes on
+    wait_for_depth(page)
+
+
+def test_without_webgl_there_is_a_word_and_the_rest(visit: Visit, demo: Service) -> None:
+    page = visit(demo, "/health", **DESKTOP)
+    page.add_init_script("HTMLCanvasElement.prototype.getContext = () => null")
+    page.goto(demo.url("/ui"))
+    choose(page, ("lake.jpg", photo()))
+    wait_for_depth(page)
+    expect(page.get_by_text("This browser has no WebGL 2")).to_be_visible()
+    assert downloaded(page)[1].size == (240, 180)
+
+
+def test_a_service_that_is_gone_is_said_so(visit: Visit, demo: Service) -> None:
+    page = visit(demo, **DESKTOP)
+    page.locator("#models li").first.wait_for()
+    page.context.set_offline(True)
+    choose(page, ("lake.jpg", photo()))
+    expect(page.locator("#depth-activity")).to_contain_text("The service cannot be reached")
+    page.context.set_offline(False)
+    page.get_by_role("button", name="Try again").click()
+    wait_for_depth(page)

@@ -1,0 +1,68 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""From an empty cache: the bar moves, the built-in model helps out, then the real one answers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from playwright.sync_api import expect
+
+from benchmarks.checkpoints.__main__ import make
+from benchmarks.service import Service
+from tests.console.conftest import Visit
+from tests.console.user import DESKTOP, choose, photo, wait_for_depth
+from tests.fake_hub import FakeHub
+
+pytestmark = pytest.mark.timeout(400)
+
+
+def test_while_the_model_is_downloaded_the_built_in_one_is_offered(
+    visit: Visit, tmp_path: Path
+) -> None:
+    (repository,) = make("small", small_scale=True)
+    # The hub client writes in pieces of 10 MiB; the model does not look at what it does not know.
+    padding = {"padding": torch.zeros(8_000_000)}
+    replace(repository, weights=repository.weights | padding).write(tmp_path / "hub")
+    with FakeHub(tmp_path / "hub").running() as hub:
+        hub.hold_at = 15_000_000
+        service = Service(
+            tmp_path / "log",
+            HF_HUB_CACHE=tmp_path / "cache",
+            HF_ENDPOINT=hub.endpoint,
+            ENABLED_FAMILIES="depth",
+            WARMUP_ON_STARTUP="false",
+            ENGINE="torch",  # nothing to convert
+            PRECISION="fp32",
+        )
+        with service.started():
+            service.wait_for("/health", 200)
+            page = visit(service, **DESKTOP)
+            choose(page, ("lake.jpg", photo()))
+            bar = page.get_by_role("progressbar", name="Depth Anything V2 Small is being").first
+            expect(page.locator("#depth-activity .detail")).to_have_text("10 of 33 MB")
+            assert 0.3 < float(bar.get_attribute("value") or 0) < 0.4
+            page.get_by_role("button", name="Use the built-in model now").click()
+            fine = page.locator("#depth-fine")
+            expect(fine).to_contain_text("By Twinlens built-in depth · in")
+            expect(bar).to_be_visible()  # it waits on
+            hub.hold_at = None
+            expect(fine).to_contain_text("By Depth Anything V2 Small · in")
+            expect(fine).to_contain_text("random weights")
+            wait_for_depth(page)
+            expect(page.get_by_label("Depth model")).to_contain_text("Small (loaded)")
+
+
+def test_models_are_managed_from_the_panel(visit: Visit, demo: Service) -> None:
+    page = visit(demo, **DESKTOP)
+    row = page.get_by_role("listitem").filter(has_text="Twinlens built-in CLIP")
+    row.get_by_role("button", name="Unload Twinlens built-in CLIP").click()
+    row.get_by_role("button", name="Load Twinlens built-in CLIP").click()
+    row.get_by_role("button", name="Unload Twinlens built-in CLIP").wait_for()
+    lost = page.get_by_role("listitem").filter(has_text="Depth Anything V2 Base")
+    lost.get_by_role("button").click()
+    expect(lost.get_by_role("status")).to_contain_text("HF_HUB_OFFLINE is set")
+    expect(page.locator("#facts")).to_contain_text(demo.get("/").json()["version"])

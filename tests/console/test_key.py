@@ -1,0 +1,60 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""SERVICE_API_KEY: asked for, kept for the tab only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from playwright.sync_api import expect
+
+from benchmarks.service import Service
+from tests.console.conftest import Visit
+from tests.console.user import choose, photo, wait_for_depth
+
+pytestmark = pytest.mark.timeout(400)
+KEY = "schlüssel und riegel"
+
+
+def test_the_key_is_asked_for_and_kept_for_the_tab_only(
+    visit: Visit, another: Callable[..., Service]
+) -> None:
+    service = another(SERVICE_API_KEY=KEY)
+    page = visit(service)
+    dialog = page.get_by_role("dialog", name="This service has a key")
+    expect(dialog.get_by_label("Key", exact=True)).to_be_focused()
+    page.keyboard.type("wrong")
+    page.keyboard.press("Enter")
+    expect(dialog.get_by_role("alert")).to_have_text("The service did not accept this key.")
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    page.get_by_role("button", name="Enter the key").click()
+    dialog.get_by_label("Key", exact=True).fill(KEY)
+    dialog.get_by_role("button", name="Continue").click()
+    choose(page, ("lake.jpg", photo()))
+    wait_for_depth(page)
+    page.reload()
+    page.get_by_role("listitem").first.wait_for()
+    expect(dialog).to_be_hidden()
+    assert page.evaluate("localStorage.length") == 0
+    assert page.context.cookies() == []
+    tab = page.context.new_page()
+    tab.goto(service.url("/ui"))
+    expect(tab.get_by_role("dialog")).to_be_visible()
+    page.get_by_role("button", name="Forget the key").click()
+    page.get_by_role("button", name="Enter the key").wait_for()
+    assert page.evaluate("sessionStorage.length") == 0
+    assert KEY not in service.text()
+
+
+def test_what_was_declined_is_asked_again_when_it_is_needed(
+    visit: Visit, another: Callable[..., Service]
+) -> None:
+    page = visit(another(SERVICE_API_KEY=KEY), phone=True)
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Not now").tap()
+    expect(dialog).to_be_hidden()
+    choose(page, ("lake.jpg", photo()))
+    dialog.get_by_role("button", name="Not now").tap()
+    expect(page.locator("#depth-activity")).to_contain_text("Send the key of this service")

@@ -1,0 +1,86 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""What a user does and sees."""
+
+from __future__ import annotations
+
+import base64
+import io
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from playwright.sync_api import Locator, Page
+
+from tests.pictures import encoded
+from training.scenes import imagine, render
+
+WAIT_MS = 100_000
+_FRAME = 10  # pixels
+DESKTOP: dict[str, Any] = {"viewport": {"width": 1440, "height": 900}}
+PHONE: dict[str, Any] = {
+    "viewport": {"width": 390, "height": 844},
+    "has_touch": True,
+    "is_mobile": True,
+}
+
+
+@cache
+def photo(seed: int = 9017, width: int = 240, height: int = 180) -> bytes:
+    """A JPEG of a rendered scene."""
+    return encoded(Image.fromarray(render(imagine(seed), width, height).pixels), "JPEG", quality=90)
+
+
+def choose(page: Page, *files: tuple[str, bytes]) -> None:
+    """Through the file dialog."""
+    chosen = [{"name": name, "mimeType": "image/jpeg", "buffer": data} for name, data in files]
+    with page.expect_file_chooser() as dialog:
+        page.get_by_role("button", name="Choose photos").click()
+    dialog.value.set_files(chosen)  # type: ignore[arg-type]
+
+
+def drop(page: Page, name: str, data: bytes) -> None:
+    """From a file manager onto the page."""
+    dropped = page.evaluate_handle(
+        """([name, text]) => {
+            const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+            const transfer = new DataTransfer();
+            transfer.items.add(new File([bytes], name));
+            return transfer;
+        }""",
+        [name, base64.b64encode(data).decode()],
+    )
+    page.dispatch_event("main", "dragover", {"dataTransfer": dropped})
+    page.dispatch_event("main", "drop", {"dataTransfer": dropped})
+
+
+def wait_for_depth(page: Page) -> None:
+    page.get_by_role("link", name="Download PNG").wait_for()
+    page.locator("#depth-activity .words:empty").wait_for(state="attached")
+
+
+def still(place: Locator) -> NDArray[np.uint8]:
+    """What is seen there once it does not move any more: [height, width, 3]."""
+    before = seen(place)
+    while True:
+        now = seen(place)
+        if np.array_equal(before, now):
+            return now
+        before = now
+
+
+def seen(place: Locator) -> NDArray[np.uint8]:
+    """What is seen there at this moment, without the frame and its focus: [height, width, 3]."""
+    picture = Image.open(io.BytesIO(place.screenshot())).convert("RGB")
+    return np.asarray(picture)[_FRAME:-_FRAME, _FRAME:-_FRAME]
+
+
+def downloaded(page: Page) -> tuple[str, Image.Image]:
+    """Name and picture of what the download link gives."""
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download PNG").click()
+    image = Image.open(download.value.path())
+    image.load()
+    return download.value.suggested_filename, image
