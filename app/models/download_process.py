@@ -19,7 +19,7 @@ from typing import TextIO
 
 from app.models import atomic, lockfile
 from app.models.downloads import DownloadRequest, DownloadState, missing
-from app.models.hub_problems import explain
+from app.models.hub_problems import Problem, explain
 from app.models.lifeline import end_with_the_service
 from config.logging import configure_logging
 from config.settings import load_settings_or_exit
@@ -99,13 +99,14 @@ def _attempt(path: Path, job: _Job) -> None:
         atomic.write_text(state_path, state.model_dump_json())
 
     log.info("downloading %s from %s", request.spec.key, request.spec.hub_id)
+    known = None
     try:
         from app.models.transfer import transfer
 
         known = lockfile.pinned(request.spec, request.cache)
         transfer(request.spec, request.files, request.cache, progress, known)
     except Exception as error:  # whatever it is, the service must learn of it and try again
-        _failed(request, state, job, error)
+        _failed(request, state, job, explain(error, request.spec, known), error)
         atomic.write_text(state_path, state.model_dump_json())
         return
     log.info("%s is complete", request.spec.key)
@@ -113,10 +114,11 @@ def _attempt(path: Path, job: _Job) -> None:
     state_path.unlink(missing_ok=True)
 
 
-def _failed(request: DownloadRequest, state: DownloadState, job: _Job, error: Exception) -> None:
+def _failed(
+    request: DownloadRequest, state: DownloadState, job: _Job, problem: Problem, error: Exception
+) -> None:
     pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** (job.attempt - 1))
     state.state = "failed"
-    problem = explain(error, request.spec)
     state.error = problem.reason
     state.failed_at = time.time()
     state.retry_at = job.due = state.failed_at + pause

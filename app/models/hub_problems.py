@@ -82,7 +82,7 @@ def _refused(error: Exception, status: int, spec: ModelSpec, known: Record | Non
         advice = f"check hub_id in {row}; where it is private, {_LOGIN}"
         return Problem("the hub does not know this repository", advice)
     if isinstance(error, RevisionNotFoundError) and known is not None:
-        advice = "with --update the command takes what the hub has today"
+        advice = f"`python -m app download {spec.key} --update` takes what the hub has today"
         return Problem("the hub no longer has the recorded commit", advice)
     if isinstance(error, RevisionNotFoundError):
         return Problem(f"the hub has no revision {spec.revision}", f"check revision in {row}")
