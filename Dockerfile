@@ -82,7 +82,7 @@ EXPOSE 5000 8000
 # for, only the start of Python from a slow disk. /ready says whether the default model can work.
 HEALTHCHECK --interval=30s --timeout=10s --start-period=120s CMD ["python", "-m", "config.alive"]
 # gunicorn is PID 1, without an init before it: it takes the signals and reaps its workers as well
-# as orphans, such as a conversion whose worker was killed (tests/shipping/test_pid_1.py).
+# as orphans, such as a conversion whose worker was killed (tests/shipping/test_process.py).
 CMD ["gunicorn"]
 
 # Weights inside, for machines that reach no hub. Nothing is made here unless MODELS names some.

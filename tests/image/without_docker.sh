@@ -8,7 +8,7 @@
 #
 # In place of python:3.11-slim-trixie stands what debootstrap and the Python 3.11 of this machine
 # make. FOLDER takes 30 GB for the CUDA variant and can be deleted afterwards. Needs the packages
-# debootstrap, buildah and podman.
+# debootstrap, buildah, podman and iproute2.
 set -eu
 work=$(realpath "$1")
 shift
@@ -43,9 +43,11 @@ if ! buildah inspect "$base" >"$work/base.json" 2>&1; then
 fi
 
 cd "$project"
-buildah build --layers --pull-never --volume /etc/ssl/certs:/etc/ssl/certs:ro --tag twinlens "$@" .
-# crun wants cgroups of one kind. The service reads its limits there; here it has none.
-exec unshare --mount sh -c '
-    umount --recursive /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup
+buildah build --format docker --layers --pull-never --volume /etc/ssl/certs:/etc/ssl/certs:ro --tag twinlens "$@" .
+# crun wants cgroups of one kind. The network is one of its own, with nothing but the loopback.
+exec unshare --mount --net sh -euc '
+    umount --recursive /sys/fs/cgroup
+    mount -t cgroup2 none /sys/fs/cgroup
+    ip link set lo up
     ENGINE=podman RUN_OPTIONS="--cgroups=disabled --network=host --read-only-tmpfs=false \
         --ulimit=nofile=4096:4096 --ulimit=nproc=4096:4096" exec tests/image/check.sh twinlens'
