@@ -117,7 +117,7 @@ def resident_mb(pid: int) -> float:
     """Resident set of a process; 0 when it is gone."""
     try:
         return float(round(psutil.Process(pid).memory_info().rss / _MB, 1))
-    except psutil.Error:
+    except (psutil.Error, ValueError):  # -1: the place was given to the next one meanwhile
         return 0.0
 
 
