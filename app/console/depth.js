@@ -33,11 +33,13 @@ export class DepthSection {
     const { signal } = this.#running;
     this.#file = file;
     this.#isAnswered = false;
+    this.title.after(byId("depth-choice"));
     this.title.textContent = `Depth of ${file.name}`;
     this.fine.textContent = "";
     this.activity.rest();
     if (this.section.hidden || this.view.file !== file) goTo(this.section);
-    const key = this.choice.key;
+    this.choice.keep();
+    const { key } = this.choice;
     try {
       await this.view.showPhoto(file);
       const onWait = (model) => this.#wait(model, file, signal);

@@ -58,6 +58,7 @@ export class DepthView {
     release(this.#grey);
     this.#grey = grey;
     await this.#colour();
+    if (this.#map !== png) return;
     this.tools.hidden = false;
     fit(this.frame, this.#grey);
     this.frame.classList.remove("empty");

@@ -57,6 +57,11 @@ export class Choice {
     return this.select.value;
   }
 
+  /** Stay at what is chosen now, whatever others load. */
+  keep() {
+    this.#isTouched ||= this.key !== "";
+  }
+
   choose(key) {
     this.select.value = key;
     this.select.dispatchEvent(new Event("change"));

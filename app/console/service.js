@@ -7,7 +7,6 @@ import { call, callForJson, ServiceError } from "./api.js";
 const CALM_MS = 5000;
 const BUSY_MS = 1000;
 const BUILT_IN = "built-in";
-const ON_ITS_WAY = ["downloading", "loading"];
 
 /** Fires "change" whenever something new is known. */
 class Service extends EventTarget {
@@ -147,7 +146,7 @@ class Service extends EventTarget {
   }
 
   #busy() {
-    const moving = (this.models ?? []).filter(({ state }) => ON_ITS_WAY.includes(state));
+    const moving = (this.models ?? []).filter(isOnItsWay);
     return [...new Set([...moving.map((model) => model.key), ...this.#watched])];
   }
 
@@ -155,6 +154,8 @@ class Service extends EventTarget {
     this.dispatchEvent(new Event("change"));
   }
 }
+
+export const isOnItsWay = ({ state }) => state === "downloading" || state === "loading";
 
 const isThere = (model) => model.is_downloaded && model.state !== "loading";
 

@@ -6,7 +6,7 @@ import { Activity } from "./activity.js";
 import { byId, make } from "./dom.js";
 import { askForKey, forgetKey, storedKey } from "./key.js";
 import { aboutInWords, stateInWords, waitInWords } from "./models.js";
-import { service } from "./service.js";
+import { isOnItsWay, service } from "./service.js";
 
 export class StatusSection {
   #rows = new Map();
@@ -30,7 +30,7 @@ export class StatusSection {
     byId("forget-key").hidden = storedKey() === null;
     this.pulse.textContent = pulseInWords(health);
     this.pulse.classList.toggle("well", Boolean(health) && health.status !== "unhealthy");
-    if (health) this.facts.replaceChildren(...facts(health).flatMap(described));
+    if (health) this.facts.replaceChildren(...facts(health).map(described));
     for (const [key, row] of this.#rows) {
       if (!service.model(key)) {
         row.element.remove();
@@ -53,6 +53,7 @@ export class StatusSection {
 
 class ModelRow {
   #isAtWork = false;
+  #hasFailed = false; // what was asked for last: its error stays
 
   constructor(key) {
     this.key = key;
@@ -79,11 +80,11 @@ class ModelRow {
     this.button.setAttribute("aria-label", `${label} ${model.name}`);
     // Not "disabled": that would take the focus away from who just pressed it.
     this.button.setAttribute("aria-disabled", String(!this.operation || this.#isAtWork));
-    if (["downloading", "loading"].includes(model.state)) {
+    if (isOnItsWay(model)) {
       this.activity.say(...waitInWords(model));
     } else if (model.reason) {
       this.activity.say(model.reason);
-    } else if (!this.hasFailed) {
+    } else if (!this.#hasFailed) {
       this.activity.rest();
     }
   }
@@ -91,11 +92,11 @@ class ModelRow {
   async #operate() {
     if (!this.operation || this.#isAtWork) return;
     this.#isAtWork = true;
-    this.hasFailed = false;
+    this.#hasFailed = false;
     try {
       await service.operate(this.key, this.operation);
     } catch (error) {
-      this.hasFailed = true;
+      this.#hasFailed = true;
       this.activity.fail(error);
     } finally {
       this.#isAtWork = false;
@@ -114,7 +115,7 @@ const words = {
 /** What can be done next with a model; nothing while it is on its way. */
 function next({ state, is_downloaded: isDownloaded }) {
   if (state === "loaded") return "unload";
-  if (state === "downloading" || state === "loading") return null;
+  if (isOnItsWay({ state })) return null;
   return isDownloaded ? "load" : "download";
 }
 
@@ -142,6 +143,5 @@ function facts({ device, engine, precision, memory, queue, version, workers }) {
   ];
 }
 
-const described = ([name, value]) => [
-  make("div", {}, make("dt", { textContent: name }), make("dd", { textContent: value })),
-];
+const described = ([name, value]) =>
+  make("div", {}, make("dt", { textContent: name }), make("dd", { textContent: value }));

@@ -171,7 +171,8 @@ def test_a_photo_that_the_browser_cannot_show_still_gets_its_depth(
 
 def test_a_broken_file_gets_the_words_of_the_service(visit: Visit, demo: Service) -> None:
     page = visit(demo, **DESKTOP)
-    drop(page, "broken.jpg", b"no image at all")
+    drop(page, "<b>broken</b>.jpg", b"no image at all")
+    expect(page.get_by_role("heading", name="Depth of <b>broken</b>.jpg")).to_be_visible()
     problem = page.locator("#depth-activity")
     expect(problem.get_by_role("status")).to_contain_text("The file is not an image")
     request_id = problem.locator(".fine").inner_text().removeprefix("Request ")

@@ -61,7 +61,7 @@ def test_what_a_browser_has_is_not_sent_again(service: Service) -> None:
     assert (again.status_code, again.content) == (304, b"")
 
 
-@pytest.mark.parametrize("name", ["nothing.js", "..", "%2e%2e%2fconsole.py", "..%2findex.html", ""])
+@pytest.mark.parametrize("name", ["nothing.js", "%2e%2e%2fconsole.py", "..%2findex.html", ""])
 def test_other_files_are_not_there(service: Service, name: str) -> None:
     check.error(service.get(f"/ui/{name}"), 404)
 
