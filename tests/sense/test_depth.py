@@ -38,7 +38,7 @@ def depth_map(service: Service, photo: bytes, query: str = "") -> tuple[NDArray[
 
 
 def test_what_is_nearer_is_brighter(demo: Service) -> None:
-    """At least 90 % of many pairs of which one is 10 % nearer or more, in scenes no training saw."""
+    """At least 90 % of many pairs that differ by 10 % or more, in scenes that no training saw."""
     shares = []
     for number in range(SCENES):
         rendering = scene(number, 320, 240)
