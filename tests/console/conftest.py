@@ -36,7 +36,8 @@ def browser() -> Iterator[Browser]:
     expect.set_options(timeout=WAIT_MS)
     with sync_playwright() as playwright:
         path = shutil.which("chromium")
-        yield playwright.chromium.launch(executable_path=path, args=_ARGUMENTS)
+        with playwright.chromium.launch(executable_path=path, args=_ARGUMENTS) as started:
+            yield started
 
 
 @contextmanager
