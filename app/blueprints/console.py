@@ -78,7 +78,8 @@ def _file(name: str) -> Response:
 @cache
 def _names() -> frozenset[str]:
     """All there is: a name of a request is looked up here and never becomes a path itself."""
-    return frozenset({_PALETTES, *(file.name for file in _FOLDER.iterdir())})
+    files = {file.name for file in _FOLDER.iterdir() if file.suffix in _KINDS}
+    return frozenset(files | {_PALETTES})
 
 
 @cache

@@ -19,17 +19,13 @@ export function aboutInWords({ description, memory, license }) {
   return `${description} · ${memory} · ${license}${limit}`;
 }
 
-/** Bytes of a download that are there: "34 of 99 MB". */
-function downloadedInWords({ downloaded_bytes: done, total_bytes: total }) {
-  return total ? `${Math.round(done / MB)} of ${Math.round(total / MB)} MB` : "";
-}
-
 /** How far a model is that something waits for: text, progress and detail for an ``Activity``. */
 export function waitInWords(model) {
-  const { name, state, reason } = model;
+  const { name, state, reason, downloaded_bytes: done, total_bytes: total } = model;
   if (state === "downloading") {
-    const progress = model.total_bytes ? model.progress : null;
-    return [`${name} is being downloaded.`, progress, downloadedInWords(model)];
+    const progress = total ? done / total : null;
+    const detail = total ? `${Math.round(done / MB)} of ${Math.round(total / MB)} MB` : "";
+    return [`${name} is being downloaded.`, progress, detail];
   }
   return [reason ? `${name} is ${reason}.` : `${name} is being loaded.`, null];
 }

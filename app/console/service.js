@@ -10,13 +10,14 @@ const BUILT_IN = "built-in";
 
 /** Fires "change" whenever something new is known. */
 class Service extends EventTarget {
-  /** As of ``GET /api/models?type=all``; null until it is known. */
+  /** As of ``GET /api/models/<key>``; null until they are known. */
   models = null;
   currentDepth = null;
   /** As of ``GET /health``; null while the service cannot be reached. */
   health = null;
 
   #watched = new Set();
+  #isAsked = false;
   #wake = () => {};
 
   start() {
@@ -38,6 +39,7 @@ class Service extends EventTarget {
 
   /** Look now, and not only when the pause is over. */
   look() {
+    this.#isAsked = true;
     this.#wake();
   }
 
@@ -114,12 +116,15 @@ class Service extends EventTarget {
     let lookedAt = -Infinity;
     for (;;) {
       const busy = this.#busy();
-      const isDue = performance.now() - lookedAt >= CALM_MS || busy.length === 0;
+      const isOld = performance.now() - lookedAt >= CALM_MS;
+      const isDue = isOld || this.#isAsked || busy.length === 0;
+      this.#isAsked = false;
       if (!document.hidden) {
         if (isDue) lookedAt = performance.now();
         if (isDue) await this.#lookAtAll();
         else await Promise.allSettled(busy.map((key) => this.describe(key)));
       }
+      if (this.#isAsked) continue; // meanwhile
       const pause = this.#busy().length ? BUSY_MS : CALM_MS;
       await new Promise((resolve) => {
         this.#wake = resolve;
@@ -132,11 +137,9 @@ class Service extends EventTarget {
     try {
       this.health = await callForJson("GET", "health", { expected: [503], isBackground: true });
       const list = await callForJson("GET", "api/models?type=all", { isBackground: true });
-      const known = new Map(this.models?.map((model) => [model.key, model]));
-      // The list has no figures of a download: keep those that are known already.
-      this.models = list.models.map((model) =>
-        model.state === "downloading" ? { ...known.get(model.key), ...model } : model,
-      );
+      // Reasons and figures of downloads stand in the one, all that is constant in the other.
+      const states = new Map(this.health.models.map((model) => [model.name, model]));
+      this.models = list.models.map((model) => ({ ...states.get(model.key), ...model }));
       this.currentDepth = list.current_model ?? list.default_model;
     } catch (error) {
       if (error.status === 0) this.health = null;

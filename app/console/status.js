@@ -28,7 +28,7 @@ export class StatusSection {
     const { health, models } = service;
     byId("enter-key").hidden = health === null || models !== null;
     byId("forget-key").hidden = storedKey() === null;
-    this.pulse.textContent = pulseInWords(health);
+    this.pulse.textContent = pulseInWords(service);
     this.pulse.classList.toggle("well", Boolean(health) && health.status !== "unhealthy");
     if (health) this.facts.replaceChildren(...facts(health).map(described));
     for (const [key, row] of this.#rows) {
@@ -52,7 +52,7 @@ export class StatusSection {
 }
 
 class ModelRow {
-  #isAtWork = false;
+  #running = null; // the operation that was asked for and is not done yet
   #hasFailed = false; // what was asked for last: its error stays
 
   constructor(key) {
@@ -74,12 +74,12 @@ class ModelRow {
     this.state.textContent = stateInWords(model);
     this.state.dataset.state = model.state;
     this.note.textContent = aboutInWords(model);
-    this.operation = next(model);
-    const label = this.operation ? words[this.operation] : words[model.state];
+    this.operation = this.#running || isOnItsWay(model) ? null : next(model);
+    const label = this.operation ? offers[this.operation] : happens[this.#running ?? model.state];
     if (this.button.textContent !== label) this.button.textContent = label;
     this.button.setAttribute("aria-label", `${label} ${model.name}`);
     // Not "disabled": that would take the focus away from who just pressed it.
-    this.button.setAttribute("aria-disabled", String(!this.operation || this.#isAtWork));
+    this.button.setAttribute("aria-disabled", String(!this.operation));
     if (isOnItsWay(model)) {
       this.activity.say(...waitInWords(model));
     } else if (model.reason) {
@@ -90,38 +90,41 @@ class ModelRow {
   }
 
   async #operate() {
-    if (!this.operation || this.#isAtWork) return;
-    this.#isAtWork = true;
+    if (!this.operation) return;
+    this.#running = this.operation;
     this.#hasFailed = false;
+    this.show(this.model);
     try {
-      await service.operate(this.key, this.operation);
+      await service.operate(this.key, this.#running);
     } catch (error) {
       this.#hasFailed = true;
       this.activity.fail(error);
     } finally {
-      this.#isAtWork = false;
+      this.#running = null;
     }
   }
 }
 
-const words = {
-  download: "Download",
-  load: "Load",
-  unload: "Unload",
+const offers = { download: "Download", load: "Load", unload: "Unload" };
+const happens = {
+  download: "Downloading",
   downloading: "Downloading",
+  load: "Loading",
   loading: "Loading",
+  unload: "Unloading",
 };
 
-/** What can be done next with a model; nothing while it is on its way. */
+/** What can be done next with a model. */
 function next({ state, is_downloaded: isDownloaded }) {
   if (state === "loaded") return "unload";
-  if (isOnItsWay({ state })) return null;
   return isDownloaded ? "load" : "download";
 }
 
-function pulseInWords(health) {
+function pulseInWords({ health, models }) {
   if (!health) return "not reachable";
   if (health.reason) return health.reason;
+  const moving = models?.find(isOnItsWay);
+  if (moving) return `${moving.state} ${moving.key}`;
   return health.queue.in_flight || health.queue.waiting ? queueInWords(health.queue) : "ready";
 }
 
