@@ -36,7 +36,6 @@ _PROVENANCE = {
     "precision": "X-Precision",
     "preprocess_version": "X-Preprocess-Version",
 }
-# Probes, and pages without data. Everything else needs the key where one is set.
 # Headers that scripts of other origins may read.
 _EXPOSED = [
     "X-Model-Used",
@@ -48,6 +47,7 @@ _EXPOSED = [
     "Content-Disposition",
 ]
 
+# Probes, and pages without data. Everything else needs the key where one is set.
 PROBES = {"health.health", "health.ready"}
 PUBLIC = PROBES | {
     "health.index",
