@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,8 @@ def test_the_keyboard_is_enough(visit: Visit, demo: Service) -> None:
     expect(page.get_by_role("radio", name="inferno")).to_be_checked()
     tab_to("slider", "3D strength")
     tab_to("link", "Download PNG")
+    # What it holds is made from the moment a colour is chosen.
+    expect(page.locator("#download")).to_have_attribute("download", re.compile("inferno"))
     with page.expect_download() as download:
         keyboard.press("Enter")
     assert download.value.suggested_filename == "depth_example_inferno.png"
