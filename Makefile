@@ -16,7 +16,7 @@ BENCH_OPTIONS  ?=
 LOCK_OPTIONS   ?=
 IMAGE          ?=
 
-.PHONY: help run demo test fuzz soak chaos bench bench-gpu train-depth train-clip debian lint format lock audit image-check clean
+.PHONY: help run demo test pytest fuzz soak chaos bench bench-gpu train-depth train-clip debian lint format lock audit image-check clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: [^#]*##/:/'
@@ -27,7 +27,10 @@ run: $(VENV)/.run          ## the service, with the published weights (downloads
 demo: $(VENV)/.run         ## the same service on its own small models: no download, modest answers
 	HF_HUB_CACHE=$(DEMO) HF_HUB_OFFLINE=1 DEPTH_MODEL=builtin-depth DEFAULT_MODEL=builtin-clip $(BIN)/gunicorn
 
-test: lint debian          ## all checks and tests
+test: $(VENV)/.dev debian  ## all checks and tests
+	$(MAKE) --no-print-directory --jobs=2 lint pytest
+
+pytest: $(VENV)/.dev       ## the tests alone
 	$(BIN)/python -m pytest
 
 fuzz: $(VENV)/.dev         ## a longer look for inputs that break something: minutes, not seconds
