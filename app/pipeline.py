@@ -99,7 +99,7 @@ class Pipeline:
                 with timings.stage("encode"):
                     file = formats.encode(pixels, options)
         low, high = float(disparity.min()), float(disparity.max())
-        return DepthMap(file, low, high, model.weights, model.provenance(), timings)
+        return DepthMap(model.weights, model.provenance(), timings, file, low, high)
 
     def embed(
         self,
@@ -139,11 +139,11 @@ class Pipeline:
             vectors = self._vectors(model, results, outputs, normalize)
         assert spec.image_size is not None
         return Embeddings(
-            vectors,
-            image_size or spec.image_size,
             model.weights,
             model.provenance(),
             timings,
+            vectors,
+            image_size or spec.image_size,
         )
 
     def embed_texts(
@@ -170,7 +170,7 @@ class Pipeline:
         with timings.stage("finish"):
             vectors = self._vectors(model, results, outputs, normalize)
         tokens = [result if isinstance(result, Tokens) else None for result in results]
-        return TextEmbeddings(vectors, tokens, model.weights, model.provenance(), timings)
+        return TextEmbeddings(model.weights, model.provenance(), timings, vectors, tokens)
 
     @contextmanager
     def _device_faults(self) -> Iterator[None]:

@@ -42,37 +42,38 @@ class Timings:
 
 
 @dataclass(frozen=True)
-class DepthMap:
+class Result:
+    """What is told with each answer."""
+
+    #: "published", or what the checkpoint says of itself
+    weights: str
+    provenance: Provenance
+    timings: Timings
+
+
+@dataclass(frozen=True)
+class DepthMap(Result):
     """A map, or what was asked for instead of it, as a file of the format that was asked for."""
 
     file: bytes
     #: range of what the network gave, larger is nearer
     low: float
     high: float
-    weights: str
-    provenance: Provenance
-    timings: Timings
 
 
 @dataclass(frozen=True)
-class Embeddings:
+class Embeddings(Result):
     """For each image in order a vector [dims] float32, or what was wrong with it."""
 
     vectors: list[FloatArray | TwinlensError]
     #: shortest edge that the sources were brought to, pixels
     image_size: int
-    weights: str
-    provenance: Provenance
-    timings: Timings
 
 
 @dataclass(frozen=True)
-class TextEmbeddings:
+class TextEmbeddings(Result):
     """For each text in order a vector [dims] float32, or what was wrong with it."""
 
     vectors: list[FloatArray | TwinlensError]
     #: of each text, None where something was wrong with it
     tokens: list[Tokens | None]
-    weights: str
-    provenance: Provenance
-    timings: Timings
