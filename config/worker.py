@@ -8,6 +8,7 @@ import json
 import selectors
 import socket
 import struct
+import sys
 import time
 import uuid
 from contextlib import suppress
@@ -21,6 +22,9 @@ from gunicorn.workers.gthread import ThreadWorker
 _HEAD_SECONDS = 20.0
 # Seconds in which a client must take something of its answer.
 _SEND_SECONDS = 30
+# Seconds in which a client may go on sending what was refused, and read why: after a reset it could
+# not, and nginx would make a 502 of it.
+_LINGER_SECONDS = 5.0
 # A worker that does not take a connection in time, though it has fewer, may be stuck.
 _MOST_PASSES = 20
 _PASS_SECONDS = 0.001
@@ -88,11 +92,11 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
         finally:
             self._heads.pop(conn, None)
         if not keep:
-            # It may wait two seconds for the client to close first; gunicorn would do that on the
-            # main loop, which accepts everybody's connections.
+            # It waits for the client to close first. gunicorn would do that on the main loop, which
+            # accepts everybody's connections, and give up after 64 KiB.
             with suppress(OSError):
                 conn.sock.setblocking(True)
-                util.close_graceful(conn.sock)
+                util.close_graceful(conn.sock, _LINGER_SECONDS, max_drain=sys.maxsize)
             conn.ended = True
         return keep
 

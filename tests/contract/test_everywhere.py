@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
+import time
 
 import pytest
 import requests
@@ -56,6 +58,20 @@ def test_a_body_above_the_budget_names_it(service: Service) -> None:
     assert answer.status == 413
     assert "67108865" in body
     assert "67108864" in body
+
+
+def test_who_sends_on_after_a_refusal_still_sees_it(service: Service) -> None:
+    """As nginx and most clients do, which read the answer when all is sent."""
+    head = (
+        "POST /api/depth HTTP/1.1\r\nHost: x\r\nContent-Length: 67108865\r\n"
+        "Content-Type: multipart/form-data; boundary=x\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", service.depth_port), 30) as connection:
+        connection.sendall(head.encode())
+        for _ in range(64):
+            connection.sendall(bytes(2**20))
+            time.sleep(0.002)
+        assert connection.recv(12) == b"HTTP/1.1 413"
 
 
 def test_what_nginx_refuses_is_json_too(nginx: str) -> None:
