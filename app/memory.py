@@ -13,6 +13,8 @@ from pathlib import Path
 
 import psutil
 
+from app import cgroups
+
 _MB = 2**20
 _M_ARENA_MAX = -8  # malloc.h
 _MADV_DONTNEED = 4  # sys/mman.h of Linux
@@ -124,7 +126,7 @@ def resident_mb(pid: int) -> float:
 def free(device: str) -> int:
     """Bytes that a model on ``device``, a name as in ``Device.type``, may still take.
 
-    Of the host: what is available without swapping, within a container's limit (cgroup v2). Of an
+    Of the host: what is available without swapping, within a container's limit. Of an
     accelerator: what its driver calls free, and what our allocator holds unused. Intel GPUs under
     OpenVINO mostly share the host's memory.
     """
@@ -136,27 +138,14 @@ def free(device: str) -> int:
         )
         return int(torch.accelerator.get_memory_info(device)[0]) + unused
     available = int(psutil.virtual_memory().available)
-    group = Path("/sys/fs/cgroup")
-    try:
-        limit = int((group / "memory.max").read_text())
-        used = int((group / "memory.current").read_text())
-        lines = (group / "memory.stat").read_text().splitlines()
-    except (OSError, ValueError):  # no such group, or no limit ("max")
-        return available
-    stat = {name: int(value) for name, value in (line.split() for line in lines)}
-    cache = stat.get("inactive_file", 0) + stat.get("active_file", 0)
-    return max(0, min(available, limit - used + cache))
+    left = cgroups.memory_left()
+    return available if left is None else min(available, left)
 
 
 def usable_cores() -> int:
-    """Cores that this process may use: its affinity, and a container's CPU quota (cgroup v2)."""
+    """Cores that this process may use: its affinity, and a container's CPU quota."""
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-    except (OSError, ValueError):
-        return cores
-    if quota == "max":
-        return cores
-    return max(1, min(cores, round(int(quota) / int(period))))
+    quota = cgroups.cores()
+    return cores if quota is None else max(1, min(cores, round(quota)))

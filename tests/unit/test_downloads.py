@@ -44,7 +44,7 @@ def make_downloads(tmp_path: Path) -> Iterator[Callable[[], Downloads]]:
         return made[-1]
 
     yield make
-    for process in processes():
+    for process in processes(tmp_path):
         process.kill()
 
 
@@ -53,12 +53,13 @@ def spec(settings: Settings) -> ModelSpec:
     return settings.table().model[0]
 
 
-def processes() -> list[psutil.Process]:
-    """Download processes, those of a service that is gone included."""
+def processes(folder: Path) -> list[psutil.Process]:
+    """Download processes of the services in a folder, also of those that are gone."""
     return [
         process
         for process in psutil.process_iter(["cmdline"])
-        if "app.models.download_process" in (process.info["cmdline"] or [])
+        if "app.models.download_process" in (command := process.info["cmdline"] or [])
+        and any(Path(word).is_relative_to(folder) for word in command)
     ]
 
 
@@ -101,7 +102,7 @@ def test_it_goes_on_after_a_restart_where_it_stopped(
     assert state is not None
     assert (state.state, state.file) == ("downloading", FILES[2])
     assert state.total_bytes > 24_000_000
-    for process in processes():
+    for process in processes(tmp_path):
         process.send_signal(signal.SIGKILL)
     fake_hub.stall_at = None
     make_downloads().wait(spec, FILES)
@@ -109,13 +110,13 @@ def test_it_goes_on_after_a_restart_where_it_stopped(
 
 
 def test_a_process_that_died_is_noticed_and_replaced(
-    fake_hub: FakeHub, make_downloads: Callable[[], Downloads], spec: ModelSpec
+    fake_hub: FakeHub, make_downloads: Callable[[], Downloads], spec: ModelSpec, tmp_path: Path
 ) -> None:
     downloads = make_downloads()
     fake_hub.stall_at = 1000
     downloads.request(spec, FILES)
     wait_until(lambda: "model.safetensors" in fake_hub.gets)
-    processes()[0].kill()
+    processes(tmp_path)[0].kill()
     wait_until(lambda: (state := downloads.state(spec)) and state.state == "failed")
     fake_hub.stall_at = None
     downloads.request(spec, FILES)
@@ -123,14 +124,14 @@ def test_a_process_that_died_is_noticed_and_replaced(
 
 
 def test_asking_often_costs_one_process(
-    fake_hub: FakeHub, make_downloads: Callable[[], Downloads], spec: ModelSpec
+    fake_hub: FakeHub, make_downloads: Callable[[], Downloads], spec: ModelSpec, tmp_path: Path
 ) -> None:
     downloads = make_downloads()
     fake_hub.stall_at = 1000
     pids = set()
     for _ in range(50):
         downloads.request(spec, FILES)
-        pids |= {process.pid for process in processes()}
+        pids |= {process.pid for process in processes(tmp_path)}
         time.sleep(0.02)
     assert len(pids) == 1
 
@@ -182,7 +183,7 @@ def test_a_pinned_checksum_is_held(
 
 
 def test_one_process_serves_everybody_and_ends(
-    fake_hub: FakeHub, make_downloads: Callable[[], Downloads], settings: Settings
+    fake_hub: FakeHub, make_downloads: Callable[[], Downloads], settings: Settings, tmp_path: Path
 ) -> None:
     downloads = make_downloads()
     fake_hub.stall_at = 1000
@@ -190,10 +191,10 @@ def test_one_process_serves_everybody_and_ends(
     for spec in specs:
         downloads.request(spec, FILES)
     wait_until(lambda: any(downloads.state(spec) for spec in specs))
-    wait_until(lambda: len(processes()) == 1)
+    wait_until(lambda: len(processes(tmp_path)) == 1)
     fake_hub.stall_at = None
     wait_until(lambda: all(downloads.find(spec, FILES) for spec in specs))
-    wait_until(lambda: not processes())
+    wait_until(lambda: not processes(tmp_path))
 
 
 def test_an_unknown_repository_and_a_silent_hub_have_names(
@@ -227,11 +228,11 @@ def test_offline_starts_nothing(tmp_path: Path, spec: ModelSpec) -> None:
     downloads = Downloads(tmp_path / "cache", tmp_path, offline=True, life=os.pipe())
     with pytest.raises(DownloadFailed, match="HF_HUB_OFFLINE is set"):
         downloads.wait(spec, FILES)
-    assert not processes()
+    assert not processes(tmp_path)
 
 
 def test_the_process_ends_with_the_service(
-    fake_hub: FakeHub, make_downloads: Callable[[], Downloads], spec: ModelSpec
+    fake_hub: FakeHub, make_downloads: Callable[[], Downloads], spec: ModelSpec, tmp_path: Path
 ) -> None:
     fake_hub.stall_at = 1000
     service = os.fork()
@@ -241,4 +242,4 @@ def test_the_process_ends_with_the_service(
         wait_until(lambda: downloads.state(spec))
         os._exit(0)
     os.waitpid(service, 0)
-    wait_until(lambda: not processes())
+    wait_until(lambda: not processes(tmp_path))

@@ -25,7 +25,7 @@ LAYERS = (
     {"app.engines"},
     {"app.rendering"},
     {"app.admission", "app.bodies", "app.fetch", "app.images", "app.memory"},
-    {"app.addresses", "app.deadline", "app.png", "app.rate", "app.tickets"},
+    {"app.addresses", "app.cgroups", "app.deadline", "app.png", "app.rate", "app.tickets"},
     {"app.board"},
     {"app.errors"},
     {"config"},

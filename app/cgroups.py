@@ -1,0 +1,46 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""The limits of the container that we run in, if any: version 2 of Linux's control groups, and
+version 1, which many a NAS still has.
+
+Source: the kernel's admin-guide/cgroup-v2.rst, cgroup-v1/memory.rst and scheduler/sched-bwc.rst.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+# A container sees its own group here.
+ROOT = Path("/sys/fs/cgroup")
+_MEMORY = (
+    ("memory.max", "memory.current", "memory.stat"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
+)
+
+
+def memory_left(root: Path = ROOT) -> int | None:
+    """Bytes until the limit, not counting cached files, which give way; None without a limit."""
+    for limit, usage, statistics in _MEMORY:
+        try:
+            left = int((root / limit).read_text()) - int((root / usage).read_text())
+            lines = (root / statistics).read_text().splitlines()
+        except (OSError, ValueError):  # no such group, or no limit ("max")
+            continue
+        figures = {name: int(value) for name, value in (line.split() for line in lines)}
+        cached = figures.get("inactive_file", 0) + figures.get("active_file", 0)
+        return max(0, left + cached)
+    return None
+
+
+def cores(root: Path = ROOT) -> float | None:
+    """How many cores' time the processes may use together; None without a quota."""
+    try:
+        if (root / "cpu.max").exists():
+            quota, period = (root / "cpu.max").read_text().split()
+        else:
+            quota = (root / "cpu/cpu.cfs_quota_us").read_text()
+            period = (root / "cpu/cpu.cfs_period_us").read_text()
+        share = int(quota) / int(period)
+    except (OSError, ValueError):  # no such group, or no quota ("max")
+        return None
+    return share if share > 0 else None  # -1: no quota in version 1
