@@ -40,7 +40,7 @@ def gradients(predicted: Tensor, target: Tensor) -> Tensor:
     Keeps edges sharp and where they belong (MiDaS, equation 11).
     """
     difference = aligned(predicted) - aligned(target)
-    total = torch.zeros(())
+    total = torch.zeros((), device=predicted.device)
     for scale in range(_SCALES):
         step = 2**scale
         part = difference[:, ::step, ::step]
@@ -63,7 +63,7 @@ def ranking(predicted: Tensor, target: Tensor) -> Tensor:
 
     Chen et al., "Single-Image Depth Perception in the Wild", 2016, equation 3, on logarithms.
     """
-    one, other = torch.randint(target[0].numel(), (2, _PAIRS))
+    one, other = torch.randint(target[0].numel(), (2, _PAIRS), device=target.device)
     logs, truth = _logarithm(predicted).flatten(1), target.flatten(1)
     ones, others = truth[:, one], truth[:, other]
     counts = torch.maximum(ones, others) > _DIFFERENT * torch.minimum(ones, others)
@@ -85,6 +85,6 @@ def contrastive(images: Tensor, texts: Tensor, scale: Tensor) -> Tensor:
         scale: of the cosines, the inverse temperature.
     """
     logits = scale * images @ texts.T
-    labels = torch.arange(len(logits))
+    labels = torch.arange(len(logits), device=logits.device)
     cross_entropy = torch.nn.functional.cross_entropy
     return (cross_entropy(logits, labels) + cross_entropy(logits.T, labels)) / 2

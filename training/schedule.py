@@ -1,16 +1,38 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""How fast a network learns: the optimizers, and their rate over time."""
+"""How a network learns: where, on which batches, with which optimizers, at which rate over time."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor
+from typing import TypeVar
 
 import torch
 
+Batch = TypeVar("Batch")
+#: Threads or processes that make batches beside the one that learns.
+MAKERS = max(1, len(os.sched_getaffinity(0)) - 1)
 _WARM_UP = 0.04  # of all steps
 _FLOOR = 0.02  # of the highest rate
+
+
+def device() -> torch.device:
+    """A GPU (CUDA or ROCm) when one is at hand, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def ahead(makers: Executor, make: Callable[[int], Batch], steps: int, most: int) -> Iterator[Batch]:
+    """``make(0)`` to ``make(steps - 1)``, up to ``most`` begun before they are asked for."""
+    waiting = deque(makers.submit(make, step) for step in range(min(most, steps)))
+    for step in range(most, steps + most):
+        batch = waiting.popleft().result()
+        if step < steps:
+            waiting.append(makers.submit(make, step))
+        yield batch
 
 
 class Optimizer:
