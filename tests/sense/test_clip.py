@@ -80,6 +80,7 @@ def test_engines_and_precisions_agree_on_trained_weights(conversions: Path) -> N
         ("openvino", "fp32", 0.99999),
         ("openvino", "auto", 0.9999),
         ("torch", "auto", 0.9999),
+        ("torch", "bf16", 0.9999),  # also where "auto" would not take it
     ):
         model = models.load(conversions, "builtin-clip", engine, precision)  # type: ignore[arg-type]
         cosines = (_unit(model.infer(inputs)) * expected).sum(1)

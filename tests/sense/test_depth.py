@@ -70,7 +70,10 @@ def test_engines_and_precisions_agree_on_trained_weights(conversions: Path) -> N
     assert isinstance(exact, DepthAnything)
     inputs = [exact.prepare(decode(_jpeg(scene(number)), 10**9)) for number in range(4)]
     expected = [_levels(exact, each) for each in inputs]
-    for engine, precision in (("openvino", "fp32"), ("openvino", "auto"), ("torch", "auto")):
+    for engine, precision in (
+        *(("openvino", "fp32"), ("openvino", "auto")),
+        *(("torch", "auto"), ("torch", "bf16")),  # bf16 also where "auto" would not take it
+    ):
         model = models.load(conversions, "builtin-depth", engine, precision)  # type: ignore[arg-type]
         for each, levels in zip(inputs, expected, strict=True):
             found = _levels(model, each)
