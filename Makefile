@@ -58,10 +58,10 @@ train-clip: $(VENV)/.dev   ## builtin-clip anew, about an hour on 2 cores; then 
 	$(BIN)/python -m training.evaluate
 
 debian:                    # what the tests need beside Python packages; of prometheus its promtool
-	@for command in nginx curl node promtool chromium; do \
-		command -v $$command >/dev/null || missing=yes; done; \
+	@for pair in nginx:nginx-light curl:curl node:nodejs promtool:prometheus chromium:chromium; do \
+		command -v $${pair%:*} >/dev/null || missing="$$missing $${pair#*:}"; done; \
 	[ -z "$$missing" ] || { SUDO=$$(command -v sudo || true); $$SUDO apt-get update -q && \
-		$$SUDO apt-get install -qy --no-install-recommends nginx-light curl nodejs prometheus chromium; }
+		$$SUDO apt-get install -qy --no-install-recommends $$missing; }
 
 lint: $(VENV)/.dev         ## style, types, licence headers, Dockerfile
 	$(BIN)/ruff format --check .

@@ -120,7 +120,8 @@ def _what_to_copy(folder: Path, specs: Sequence[ModelSpec]) -> str:
         f"Copy all of {shlex.quote(str(folder))} to the other machine, with its links (tar, rsync "
         "-a, cp -a), and there\n"
         f"  check it:  HF_HUB_CACHE=COPY HF_HUB_OFFLINE=1 python -m app download {keys}\n"
-        "  use it:    HF_HUB_CACHE=COPY HF_HUB_OFFLINE=1 make run"
+        "  use it:    HF_HUB_CACHE=COPY HF_HUB_OFFLINE=1 gunicorn\n"
+        "  or mount it at /cache/hub of a container, with HF_HUB_OFFLINE=1"
     )
 
 

@@ -84,8 +84,9 @@ def folder(tmp_path: Path) -> Path:
 def test_an_example_works(block: Block, service: Service, folder: Path) -> None:
     code = block.code
     for shipped, here in (
-        ("http://localhost:5000", f"http://127.0.0.1:{service.depth_port}"),
-        ("http://localhost:8000", f"http://127.0.0.1:{service.embedder_port}"),
+        ("localhost:", "127.0.0.1:"),
+        ("http://127.0.0.1:5000", f"http://127.0.0.1:{service.depth_port}"),
+        ("http://127.0.0.1:8000", f"http://127.0.0.1:{service.embedder_port}"),
         (".venv/bin/python", sys.executable),
     ):
         code = code.replace(shipped, here)

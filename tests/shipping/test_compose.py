@@ -51,7 +51,7 @@ def test_it_has_all_that_it_needs_and_no_more(file: Path) -> None:
     name, place = volume.split(":")
     assert place == "/cache"
     assert name in compose(file)["volumes"], "else the weights go with the container"
-    assert int(service["mem_limit"].removesuffix("g")) >= 4
+    assert int(service["mem_limit"].removesuffix("g")) >= 6
     grace = int(service["stop_grace_period"].removesuffix("s"))
     assert grace > Settings().shutdown_timeout_seconds
 
