@@ -73,7 +73,8 @@ export class Choice {
       const text = `${model.name} (${stateInWords(model)})`;
       if (options[index].textContent !== text) options[index].textContent = text;
     });
-    if (!this.#isTouched) this.select.value = this.preferred();
+    const preferred = this.preferred(); // nothing while the service is not reachable
+    if (!this.#isTouched && preferred) this.select.value = preferred;
     const chosen = service.model(this.key);
     this.note.textContent = chosen ? aboutInWords(chosen) : "";
   }

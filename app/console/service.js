@@ -134,15 +134,15 @@ class Service extends EventTarget {
   }
 
   async #lookAtAll() {
+    this.health = await healthNow();
+    if (!this.health) return this.#changed();
     try {
-      this.health = await callForJson("GET", "health", { expected: [503], isBackground: true });
       const list = await callForJson("GET", "api/models?type=all", { isBackground: true });
       // Reasons and figures of downloads stand in the one, all that is constant in the other.
       const states = new Map(this.health.models.map((model) => [model.name, model]));
       this.models = list.models.map((model) => ({ ...states.get(model.key), ...model }));
       this.currentDepth = list.current_model ?? list.default_model;
     } catch (error) {
-      if (error.status === 0) this.health = null;
       if (error.status === 401) this.models = null;
     }
     this.#changed();
@@ -155,6 +155,16 @@ class Service extends EventTarget {
 
   #changed() {
     this.dispatchEvent(new Event("change"));
+  }
+}
+
+/** Null also where it is something before the service that answers, in whatever way. */
+async function healthNow() {
+  try {
+    const health = await callForJson("GET", "health", { expected: [503], isBackground: true });
+    return health.models ? health : null;
+  } catch {
+    return null;
   }
 }
 

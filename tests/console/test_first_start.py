@@ -54,15 +54,3 @@ def test_while_the_model_is_downloaded_the_built_in_one_is_offered(
             expect(fine).to_contain_text("random weights")
             wait_for_depth(page)
             expect(page.get_by_label("Depth model")).to_contain_text("Small (loaded)")
-
-
-def test_models_are_managed_from_the_panel(visit: Visit, demo: Service) -> None:
-    page = visit(demo, **DESKTOP)
-    row = page.get_by_role("listitem").filter(has_text="Twinlens built-in CLIP")
-    row.get_by_role("button", name="Unload Twinlens built-in CLIP").click()
-    row.get_by_role("button", name="Load Twinlens built-in CLIP").click()
-    row.get_by_role("button", name="Unload Twinlens built-in CLIP").wait_for()
-    lost = page.get_by_role("listitem").filter(has_text="Depth Anything V2 Base")
-    lost.get_by_role("button").click()
-    expect(lost.get_by_role("status")).to_contain_text("HF_HUB_OFFLINE is set")
-    expect(page.locator("#facts")).to_contain_text(demo.get("/").json()["version"])
