@@ -82,6 +82,7 @@ def test_another_model_waits_for_the_photo_to_be_decoded(visit: Visit, demo: Ser
     choose(page, ("lake.jpg", photo()))
     wait_for_decode(page, 0)
     page.get_by_label("Depth model").dispatch_event("change")
+    page.wait_for_timeout(700)
     release(page)
     wait_for_depth(page)
     expect(page.locator("#compare .map")).to_be_visible()
@@ -128,6 +129,7 @@ def test_a_late_example_does_not_replace_a_photo(visit: Visit, demo: Service) ->
     page.get_by_role("button", name="Try the example").click()
     choose(page, ("lake.jpg", photo()))
     wait_for_depth(page)
-    late[0].continue_()
-    page.wait_for_timeout(300)
+    with page.expect_response("**/example.jpg"):
+        late[0].continue_()
+    page.wait_for_timeout(500)
     expect(page.get_by_role("heading", name="Depth of lake.jpg")).to_be_visible()
