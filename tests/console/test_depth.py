@@ -146,7 +146,7 @@ def test_a_broken_file_gets_the_words_of_the_service(visit: Visit, demo: Service
 def test_a_model_that_cannot_come_is_said_so_beside_the_map_that_is_there(
     visit: Visit, demo: Service
 ) -> None:
-    page = visit(demo, **DESKTOP)
+    page = visit(demo, reduced_motion="reduce", **DESKTOP)
     choose(page, ("lake.jpg", photo()))
     wait_for_depth(page)
     page.get_by_label("Depth model").select_option("small")

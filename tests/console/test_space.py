@@ -121,7 +121,7 @@ def test_the_phone_itself_turns_it(visit: Visit, demo: Service) -> None:
 
 
 def test_it_is_sharp_on_another_screen(visit: Visit, demo: Service) -> None:
-    page = visit(demo, **DESKTOP)
+    page = visit(demo, reduced_motion="reduce", **DESKTOP)
     choose(page, ("lake.jpg", photo()))
     wait_for_depth(page)
     scene = page.locator("#scene")

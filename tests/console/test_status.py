@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from benchmarks.service import Service
 from tests.console.conftest import Visit
@@ -28,30 +29,32 @@ def look(page: Page) -> None:
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        {"status": 502, "json": {"error": "Refused by the proxy", "message": "It is down"}},
-        {"status": 503, "json": {"error": "Refused by the proxy", "message": "It is down"}},
-        {"status": 503, "body": "no available server", "content_type": "text/plain"},
-        None,  # it is frozen
-    ],
-    ids=["502", "503", "503 in words", "silence"],
-)
-def test_a_service_that_is_down_behind_a_proxy_is_not_ready(
-    visit: Visit, demo: Service, answer: dict[str, Any] | None
-) -> None:
+ANSWERS: list[dict[str, Any] | None] = [
+    {"status": 502, "json": {"error": "Refused by the proxy", "message": "It is down"}},
+    {"status": 503, "json": {"error": "Refused by the proxy", "message": "It is down"}},
+    {"status": 503, "body": "no available server", "content_type": "text/plain"},
+    None,  # it is frozen
+]
+
+
+def test_a_service_that_is_down_behind_a_proxy_is_not_ready(visit: Visit, demo: Service) -> None:
     page = visit(demo, "/health", **DESKTOP)
     page.add_init_script(SHORT_TIMEOUTS)
     page.goto(demo.url("/ui"))
     pulse = page.locator("#pulse")
     expect(pulse).to_have_text("ready")
-    page.route("**/health", lambda route: route.fulfill(**answer) if answer else None)
-    look(page)
-    expect(pulse).to_have_text("not reachable")
-    page.unroute("**/health")
-    look(page)
-    expect(pulse).to_have_text("ready")
+
+    def answer(route: Route, given: dict[str, Any] | None) -> None:
+        if given:
+            route.fulfill(**given)
+
+    for given in ANSWERS:
+        page.route("**/health", partial(answer, given=given))
+        look(page)
+        expect(pulse).to_have_text("not reachable")
+        page.unroute("**/health")
+        look(page)
+        expect(pulse).to_have_text("ready")
 
 
 def test_models_are_managed_from_the_panel(visit: Visit, demo: Service) -> None:
