@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, redirect, request
 from flask.typing import ResponseReturnValue
 from werkzeug.datastructures import MIMEAccept
+from werkzeug.wrappers import Response as BaseResponse
 
 from app.errors import NotFound
 from app.rendering import maps
@@ -45,8 +46,11 @@ _HEADERS = {
 
 
 @blueprint.get("/ui")
-def page() -> Response:
+@blueprint.get("/ui/")
+def page() -> BaseResponse:
     """The page; ``GET /`` answers it, too, where a browser asks."""
+    if request.path == "/ui/":  # below which the page's relative addresses would lead nowhere
+        return redirect("../ui", 308)
     return _file(_PAGE)
 
 

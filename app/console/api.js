@@ -4,6 +4,8 @@
 
 import { askForKey, headerValue, storedKey } from "./key.js";
 
+const BACKGROUND_SECONDS = 10; // what is asked in the background is answered in milliseconds
+
 /** What went wrong, in the service's own words. */
 export class ServiceError extends Error {
   constructor(title, message, { status = 0, requestId = null, retryAfter = 10 } = {}) {
@@ -20,7 +22,7 @@ export class ServiceError extends Error {
  * @param {(fraction: number) => void} [onUpload] told how much of the body is sent, 0 to 1.
  * @param {AbortSignal} [signal]
  * @param {number[]} [expected] statuses beside success that are an answer, too.
- * @param {boolean} [isBackground] see ``askForKey``.
+ * @param {boolean} [isBackground] see ``askForKey``; such a request does not wait for long, either.
  * @returns {Promise<XMLHttpRequest>} done; ``response`` is a Blob.
  * @throws {ServiceError}
  */
@@ -28,7 +30,7 @@ export async function call(method, path, { expected = [], isBackground, ...optio
   let answer;
   for (;;) {
     const key = storedKey();
-    answer = await exchange(method, path, { key, ...options });
+    answer = await exchange(method, path, { key, isBackground, ...options });
     if (answer.status !== 401) break;
     // Another request may have got a key while this one was on its way.
     if (storedKey() === key && !(await askForKey({ isBackground }))) break;
@@ -52,7 +54,7 @@ export async function imageForm(file, fields = {}) {
   return form;
 }
 
-function exchange(method, path, { key, body = null, onUpload, signal }) {
+function exchange(method, path, { key, isBackground, body = null, onUpload, signal }) {
   return new Promise((resolve, reject) => {
     signal?.throwIfAborted();
     const request = new XMLHttpRequest();
@@ -62,6 +64,9 @@ function exchange(method, path, { key, body = null, onUpload, signal }) {
     if (onUpload) request.upload.onprogress = (event) => onUpload(event.loaded / event.total);
     request.onload = () => resolve(request);
     request.onerror = () => reject(unreachable());
+    // A service that is frozen keeps its connections, and says nothing.
+    if (isBackground) request.timeout = 1000 * BACKGROUND_SECONDS;
+    request.ontimeout = () => reject(silent());
     request.onabort = () => reject(signal.reason);
     signal?.addEventListener("abort", () => request.abort(), { once: true });
     request.send(body);
@@ -88,6 +93,9 @@ const unreachable = () =>
     "No connection",
     "The service cannot be reached, or it ended the connection. Is it running?",
   );
+
+const silent = () =>
+  new ServiceError("No answer", `The service did not answer within ${BACKGROUND_SECONDS} seconds.`);
 
 /** A folder, or a file that was moved since it was chosen, would only fail as a lost connection. */
 async function checkReadable(file) {

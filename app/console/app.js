@@ -2,6 +2,8 @@
 // SPDX-License-Identifier: MIT
 /** The console: photos come in here, one goes to its depth, several to their similarities. */
 
+import { Activity } from "./activity.js";
+import { call } from "./api.js";
 import { DepthSection } from "./depth.js";
 import { byId } from "./dom.js";
 import { service } from "./service.js";
@@ -11,9 +13,13 @@ import { StatusSection } from "./status.js";
 const depth = new DepthSection();
 const similarity = new SimilaritySection();
 new StatusSection();
+const intake = new Activity(byId("intake-activity"));
+let taken = 0; // how often photos came in
 
 function take(files) {
   if (files.length === 0) return;
+  taken += 1;
+  intake.rest();
   document.body.classList.add("used");
   if (files.length === 1) depth.show(files[0]);
   else similarity.show([...files]);
@@ -28,8 +34,14 @@ function chooseWith(button, input) {
 }
 
 async function takeExample() {
-  const answer = await fetch("ui/example.jpg");
-  take([new File([await answer.blob()], "example.jpg", { type: "image/jpeg" })]);
+  const before = taken;
+  try {
+    const { response } = await call("GET", "ui/example.jpg");
+    if (taken !== before) return; // the user has chosen a photo meanwhile
+    take([new File([response], "example.jpg", { type: "image/jpeg" })]);
+  } catch (error) {
+    if (taken === before) intake.fail(error);
+  }
 }
 
 chooseWith(byId("choose"), byId("files"));

@@ -9,21 +9,30 @@ export class Compare {
     this.map = frame.querySelector(".map");
     this.line = frame.querySelector("input");
     this.line.addEventListener("input", () => this.#cut());
+    // By itself a slider on an iPhone follows only fingers that begin on its thumb.
+    this.line.addEventListener("pointerdown", (event) => {
+      if (event.button !== 0) return;
+      this.line.setPointerCapture(event.pointerId);
+      this.#follow(event);
+    });
+    this.line.addEventListener("pointermove", (event) => {
+      if (this.line.hasPointerCapture(event.pointerId)) this.#follow(event);
+    });
   }
 
   /** A new photo, without depth yet; null where the browser cannot show it. */
   showPhoto(image) {
     this.photo.hidden = !image;
-    this.map.hidden = this.line.disabled = true;
-    this.frame.classList.remove("reveal");
+    this.#hideMap();
     if (image) {
       this.photo.src = image.src;
       fit(this.frame, image);
     }
   }
 
-  /** Its depth, here or anew in other colours. */
+  /** Its depth, here or anew in other colours; null where the browser cannot show it. */
   showMap(image) {
+    if (!image) return this.#hideMap();
     const isNew = this.map.hidden;
     this.map.src = image.src;
     this.map.hidden = false;
@@ -33,6 +42,17 @@ export class Compare {
     this.line.value = this.photo.hidden ? 0 : 50;
     this.#cut();
     this.frame.classList.add("reveal");
+  }
+
+  #follow({ clientX }) {
+    const { left, width } = this.frame.getBoundingClientRect();
+    this.line.value = (100 * (clientX - left)) / width;
+    this.#cut();
+  }
+
+  #hideMap() {
+    this.map.hidden = this.line.disabled = true;
+    this.frame.classList.remove("reveal");
   }
 
   #cut() {

@@ -14,6 +14,7 @@ export class DepthSection {
   #running = new AbortController();
   #bridged = null; // the photo that the built-in model sees while the chosen one is on its way
   #isAnswered = false; // by the chosen model
+  #made = ""; // how the map that is seen was made, in words
 
   constructor() {
     this.section = byId("depth");
@@ -35,20 +36,22 @@ export class DepthSection {
     this.#isAnswered = false;
     this.title.after(byId("depth-choice"));
     this.title.textContent = `Depth of ${file.name}`;
-    this.fine.textContent = "";
+    if (this.view.file !== file) this.#made = "";
+    this.fine.textContent = this.#made;
     this.activity.rest();
     if (this.section.hidden || this.view.file !== file) goTo(this.section);
     this.choice.keep();
     const { key } = this.choice;
     try {
       await this.view.showPhoto(file);
+      signal.throwIfAborted();
       const onWait = (model) => this.#wait(model, file, signal);
       const answer = await service.whenAvailable(key, () => this.#ask(file, key, signal), {
         signal,
         onWait,
       });
       this.#isAnswered = true;
-      await this.#present(answer);
+      await this.#present(answer, signal);
       this.activity.rest(this.view.remark);
     } catch (error) {
       if (signal.aborted) return;
@@ -92,15 +95,17 @@ export class DepthSection {
     try {
       const body = await imageForm(file);
       const answer = await call("POST", addressOf(builtIn.key), { body, signal });
-      if (!this.#isAnswered) await this.#present(answer);
+      if (!this.#isAnswered) await this.#present(answer, signal);
     } catch (error) {
       if (signal.aborted || this.#isAnswered) return;
       this.fine.textContent = `${builtIn.name}: ${error.message}`;
     }
   }
 
-  async #present(answer) {
-    await this.view.showMap(answer.response);
+  async #present(answer, signal) {
+    const isShown = await this.view.showMap(answer.response);
+    signal.throwIfAborted();
+    if (!isShown) return; // the chosen model was faster than the built-in one's map
     const model = service.model(answer.getResponseHeader("X-Model-Used"));
     const made = [
       `By ${model?.name ?? "the service"}`,
@@ -109,7 +114,7 @@ export class DepthSection {
     ];
     const weights = answer.getResponseHeader("X-Model-Weights");
     if (weights !== "published") made.push(`${weights} weights, not the published ones`);
-    this.fine.textContent = made.filter(Boolean).join(" · ");
+    this.fine.textContent = this.#made = made.filter(Boolean).join(" · ");
   }
 }
 

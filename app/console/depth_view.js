@@ -13,18 +13,19 @@ const GREY = "grey";
 
 export class DepthView {
   file = null;
-  /** What the user should know about the last photo, in a sentence; or nothing. */
-  remark = "";
 
+  #opened = null; // settled when the photo is there to see
   #photo = null;
   #map = null; // the PNG that came
   #grey = null; // as a picture
   #coloured = null;
   #colours = GREY;
   #palettes = new Map();
+  #coloursSetUp = null;
 
   constructor() {
     this.compare = new Compare(byId("compare"));
+    this.space = byId("space");
     this.frame = byId("scene").parentElement;
     this.tools = byId("depth-tools");
     this.download = byId("download");
@@ -32,54 +33,85 @@ export class DepthView {
     this.#setUpColours();
   }
 
-  /** A new photo, whose depth is on its way. */
-  async showPhoto(file) {
-    if (file === this.file) return;
+  /** What the user should know about the last photo, in a sentence; or nothing. */
+  get remark() {
+    if (this.#map && !this.#isSeen) {
+      return "This browser cannot show a map of this size; the download has it.";
+    }
+    if (this.#photo) return "";
+    return "This browser cannot show photos of this format, so you see the depth alone.";
+  }
+
+  /** A new photo, whose depth is on its way; the one that is shown already stays. */
+  showPhoto(file) {
+    if (file !== this.file) this.#opened = this.#open(file);
+    return this.#opened;
+  }
+
+  async #open(file) {
     this.file = file;
     this.#map = null;
     const photo = await decoded(file);
     if (this.file !== file) return release(photo); // another one came meanwhile
     release(this.#photo);
     this.#photo = photo;
-    this.remark = photo
-      ? ""
-      : "This browser cannot show photos of this format, so you see the depth alone.";
     this.compare.showPhoto(photo);
     if (photo) fit(this.frame, photo);
+    this.space.hidden = false;
     this.frame.classList.add("empty");
     this.tools.hidden = true;
   }
 
-  /** @param {Blob} png the service's answer. */
+  /**
+   * @param {Blob} png the service's answer.
+   * @returns {Promise<boolean>} false where another photo or map came meanwhile.
+   */
   async showMap(png) {
     this.#map = png;
+    this.#setUpColours();
     const grey = await decoded(png);
-    if (this.#map !== png) return release(grey);
+    if (this.#map !== png) {
+      release(grey);
+      return false;
+    }
     release(this.#grey);
     this.#grey = grey;
     await this.#colour();
-    if (this.#map !== png) return;
+    if (this.#map !== png) return false;
     this.tools.hidden = false;
+    this.space.hidden = !this.#isSeen;
+    if (!this.#isSeen) return true;
     fit(this.frame, this.#grey);
     this.frame.classList.remove("empty");
-    if (!this.parallax) return;
-    this.parallax.show(this.#photo ?? this.#coloured, this.#grey);
-    this.motion.greet();
+    this.#showSpace();
+    this.motion?.greet();
+    return true;
+  }
+
+  get #isSeen() {
+    return Boolean(this.#grey && this.#coloured);
+  }
+
+  #showSpace() {
+    if (this.#isSeen) this.parallax?.show(this.#photo ?? this.#coloured, this.#grey);
   }
 
   async #colour() {
     const [map, colours] = [this.#map, this.#colours];
-    const coloured = await decoded(await painted(map, this.#palettes.get(colours)));
+    const png = await painted(map, this.#palettes.get(colours));
+    const coloured = await decoded(png);
     if (this.#map !== map || this.#colours !== colours) return release(coloured);
     const before = this.#coloured;
     this.#coloured = coloured;
     this.compare.showMap(this.#coloured);
     release(before);
-    this.download.href = this.#coloured.src;
+    // Of its own: a map may be too large to be seen here, and is there to take away all the same.
+    URL.revokeObjectURL(this.download.href);
+    this.download.href = URL.createObjectURL(png);
     const stem = this.file.name.replace(/\.[^.]*$/, "");
     const suffix = colours === GREY ? "" : `_${colours}`;
     this.download.download = `depth_${stem}${suffix}.png`;
-    if (!this.#photo) this.parallax?.show(this.#coloured, this.#grey);
+    if (!this.#photo) this.#showSpace();
   }
 
   #setUpSpace() {
@@ -97,21 +129,35 @@ export class DepthView {
       this.parallax.strength = event.target.value / 100;
       this.parallax.draw();
     });
-    const tilt = byId("tilt");
-    tilt.hidden = !Motion.canFollowPhone();
-    tilt.addEventListener("click", async () => {
-      const follows = await this.motion.followPhone();
-      tilt.hidden = follows;
-      byId("space-hint").textContent = follows
-        ? "Turn the phone to look around."
-        : "The browser does not tell how the phone is held; move your finger instead.";
+    this.#setUpTilt(byId("tilt"), byId("space-hint"));
+  }
+
+  #setUpTilt(button, hint) {
+    const atFirst = hint.textContent;
+    button.hidden = !Motion.canFollowPhone();
+    button.addEventListener("click", async () => {
+      const isWanted = button.ariaPressed !== "true";
+      const follows = isWanted && (await this.motion.followPhone());
+      if (!isWanted) this.motion.leavePhone();
+      button.ariaPressed = String(follows);
+      if (follows) hint.textContent = "Turn the phone to look around.";
+      else if (!isWanted) hint.textContent = atFirst;
+      else {
+        hint.textContent =
+          "The browser does not tell how the phone is held; move your finger instead.";
+      }
     });
   }
 
-  async #setUpColours() {
-    this.#palettes = await loadPalettes();
-    const names = [GREY, ...this.#palettes.keys()];
-    byId("colours").append(...names.map((name) => this.#swatch(name)));
+  /** Once; what failed is tried again with the next map. */
+  #setUpColours() {
+    const show = (palettes) => {
+      this.#palettes = palettes;
+      const names = [GREY, ...palettes.keys()];
+      byId("colours").append(...names.map((name) => this.#swatch(name)));
+      byId("colours").hidden = false;
+    };
+    this.#coloursSetUp ??= loadPalettes().then(show, () => (this.#coloursSetUp = null));
   }
 
   #swatch(name) {

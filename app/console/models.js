@@ -19,7 +19,7 @@ export function aboutInWords({ description, memory, license }) {
   return `${description} · ${memory} · ${license}${limit}`;
 }
 
-/** How far a model is that something waits for: text, progress and detail for an ``Activity``. */
+/** How far a model is that something waits for: text, progress, detail for an ``Activity``. */
 export function waitInWords(model) {
   const { name, state, reason, downloaded_bytes: done, total_bytes: total } = model;
   if (state === "downloading") {
@@ -27,7 +27,9 @@ export function waitInWords(model) {
     const detail = total ? `${Math.round(done / MB)} of ${Math.round(total / MB)} MB` : "";
     return [`${name} is being downloaded.`, progress, detail];
   }
-  return [reason ? `${name} is ${reason}.` : `${name} is being loaded.`, null];
+  // Of a download that failed; nobody knows when the next attempt gets further.
+  if (state === "unavailable") return [`${name} is ${reason}. The service tries again.`];
+  return [`${name} is being loaded.`, null];
 }
 
 /** The box stays as the user left it; what it says about the models follows the service. */
@@ -73,7 +75,8 @@ export class Choice {
       const text = `${model.name} (${stateInWords(model)})`;
       if (options[index].textContent !== text) options[index].textContent = text;
     });
-    if (!this.#isTouched) this.select.value = this.preferred();
+    const preferred = this.preferred(); // nothing while the service is not reachable
+    if (!this.#isTouched && preferred) this.select.value = preferred;
     const chosen = service.model(this.key);
     this.note.textContent = chosen ? aboutInWords(chosen) : "";
   }

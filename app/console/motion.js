@@ -8,11 +8,26 @@ const EASE_MS = 100; // in which a third of the way is left, however many frames
 const ARRIVED = 0.002;
 const KEY_STEP = 0.25;
 const TILT_DEGREES = 18; // of the phone, from the middle to the end
+const LEVEL_MS = 10_000; // in which the way that a phone is held becomes the new middle, mostly
 const GREETING_MS = 3200;
 
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 const within = (value) => Math.max(-1, Math.min(1, value));
+
+/** How far the phone leans to the right and towards who holds it, however the page is turned. */
+function asSeen(gamma, beta) {
+  switch (screen.orientation?.angle) {
+    case 90:
+      return [beta, -gamma];
+    case 180:
+      return [-gamma, -beta];
+    case 270:
+      return [-beta, gamma];
+    default:
+      return [gamma, beta];
+  }
+}
 
 export class Motion {
   #goal = [0, 0];
@@ -20,7 +35,8 @@ export class Motion {
   #frame = null;
   #lastStep = 0;
   #greetedAt = null;
-  #level = null; // how the phone was held when it began to follow it
+  #level = null; // how the phone is held on the whole, while it is followed
+  #levelledAt = 0;
 
   /** @param {(x: number, y: number) => void} turn told the place, -1 to 1 each. */
   constructor(element, turn) {
@@ -46,7 +62,7 @@ export class Motion {
   greet() {
     if (wantsLessMotion()) return this.turn(...this.#place);
     this.#greetedAt = performance.now();
-    this.#start();
+    this.#wake();
   }
 
   /** Phones and tablets, where the page came over HTTPS: browsers tell it to no other. */
@@ -57,25 +73,43 @@ export class Motion {
 
   /** @returns {Promise<boolean>} false where the user does not allow it. */
   async followPhone() {
-    const answer = await DeviceOrientationEvent.requestPermission?.(); // iOS asks
+    const asked = DeviceOrientationEvent.requestPermission?.(); // iOS asks
+    const answer = await asked?.catch(() => "denied");
     if (answer && answer !== "granted") return false;
-    addEventListener("deviceorientation", ({ beta, gamma }) => {
-      if (beta === null || gamma === null) return;
-      this.#level ??= [gamma, beta];
-      const tilted = [gamma - this.#level[0], beta - this.#level[1]];
-      this.#go(tilted.map((degrees) => degrees / TILT_DEGREES));
-    });
+    addEventListener("deviceorientation", this.#follow);
     return true;
   }
+
+  leavePhone() {
+    removeEventListener("deviceorientation", this.#follow);
+    this.#level = null;
+    this.#go([0, 0]);
+  }
+
+  #follow = ({ beta, gamma, timeStamp }) => {
+    if (beta === null || gamma === null) return;
+    const held = asSeen(gamma, beta);
+    // Nobody holds a phone for ever as at first, and some lie down with it.
+    const share = 1 - Math.exp((this.#levelledAt - timeStamp) / LEVEL_MS);
+    this.#level = this.#level?.map((value, i) => value + share * (held[i] - value)) ?? held;
+    this.#levelledAt = timeStamp;
+    this.#go(held.map((degrees, i) => (degrees - this.#level[i]) / TILT_DEGREES));
+  };
 
   #go(goal) {
     this.#goal = goal.map(within);
     this.#greetedAt = null;
+    this.#wake();
+  }
+
+  /** Begin to move; the way there begins now, and not when the last one ended. */
+  #wake() {
+    if (this.#frame !== null) return;
+    this.#lastStep = performance.now();
     this.#start();
   }
 
   #start() {
-    if (this.#frame !== null) return;
     this.#frame = requestAnimationFrame((now) => this.#step(now));
   }
 
@@ -84,7 +118,9 @@ export class Motion {
     const goal = this.#greeting(now) ?? this.#goal;
     const rest = goal.map((value, i) => value - this.#place[i]);
     const isThere = Math.hypot(...rest) < ARRIVED;
-    const share = isThere || wantsLessMotion() ? 1 : 1 - Math.exp((this.#lastStep - now) / EASE_MS);
+    // A frame's own time may lie a little before what woke it.
+    const passed = Math.max(0, now - this.#lastStep);
+    const share = isThere || wantsLessMotion() ? 1 : 1 - Math.exp(-passed / EASE_MS);
     this.#lastStep = now;
     this.#place = this.#place.map((value, i) => value + share * rest[i]);
     this.turn(...this.#place);

@@ -6,6 +6,8 @@
  * Format: https://www.w3.org/TR/png-3/.
  */
 
+import { callForJson } from "./api.js";
+
 const SIGNATURE_LENGTH = 8;
 const HEADER_LENGTH = 25; // of the chunk IHDR: length, name, 13 bytes, checksum
 const BIT_DEPTH_AT = 24;
@@ -36,8 +38,8 @@ export async function painted(map, colours) {
 
 /** The service's own palettes by name: Map of name to Uint8Array(768). */
 export async function loadPalettes() {
-  const answer = await fetch("ui/palettes.json");
-  const tables = Object.entries(await answer.json());
+  const answer = await callForJson("GET", "ui/palettes.json", { isBackground: true });
+  const tables = Object.entries(answer);
   return new Map(tables.map(([name, hex]) => [name, fromHex(hex)]));
 }
 

@@ -65,6 +65,7 @@ export class Parallax {
       if (this.#pictures) this.show(...this.#pictures);
     });
     new ResizeObserver(() => this.#resize()).observe(canvas);
+    this.#watchDensity();
   }
 
   /** @param {HTMLImageElement} photo @param {HTMLImageElement} map grey, near is bright. */
@@ -129,6 +130,16 @@ export class Parallax {
     gl.activeTexture(gl.TEXTURE0 + unit);
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, canvas);
     gl.generateMipmap(gl.TEXTURE_2D);
+  }
+
+  /** A window may come to another screen, and keep its size. */
+  #watchDensity() {
+    const moved = () => {
+      this.#resize();
+      this.#watchDensity();
+    };
+    const here = matchMedia(`(resolution: ${devicePixelRatio}dppx)`);
+    here.addEventListener("change", moved, { once: true });
   }
 
   #resize() {

@@ -74,7 +74,7 @@ class Service extends EventTarget {
    * @param {string} key
    * @param {() => Promise<T>} attempt
    * @param {AbortSignal} signal ends the wait.
-   * @param {(model: object) => void} onWait told once a second how far it is.
+   * @param {(model: object) => void} onWait told how far it is, about once a second.
    * @returns {Promise<T>}
    * @throws {ServiceError}
    */
@@ -86,6 +86,8 @@ class Service extends EventTarget {
       } catch (error) {
         if (error.status !== 503 || !key) throw error;
         const model = await this.describe(key);
+        signal.throwIfAborted();
+        if (willNeverCome(model)) throw explained(error, model);
         // It may have arrived since that answer: then once more.
         if (isThere(model) && (wasThere || model.state === "unavailable")) {
           throw explained(error, model);
@@ -99,15 +101,21 @@ class Service extends EventTarget {
   /** Until a model is on disk and not being loaded; also over failed downloads, which go on. */
   async #arrival(key, { signal, onWait }) {
     this.#watched.add(key);
+    this.look();
+    const over = new AbortController();
     try {
-      for (;;) {
-        signal.throwIfAborted();
-        const model = await this.describe(key).catch(() => null); // it may be restarting
-        if (model && isThere(model)) return;
-        if (model) onWait(model);
-        await new Promise((resolve) => setTimeout(resolve, BUSY_MS));
-      }
+      await new Promise((resolve, reject) => {
+        const see = () => {
+          const model = this.model(key);
+          if (model && isThere(model)) resolve();
+          else if (model) onWait(model);
+        };
+        this.addEventListener("change", see, { signal: over.signal });
+        signal.addEventListener("abort", () => reject(signal.reason), { signal: over.signal });
+        see();
+      });
     } finally {
+      over.abort();
       this.#watched.delete(key);
     }
   }
@@ -119,7 +127,8 @@ class Service extends EventTarget {
       const isOld = performance.now() - lookedAt >= CALM_MS;
       const isDue = isOld || this.#isAsked || busy.length === 0;
       this.#isAsked = false;
-      if (!document.hidden) {
+      // Also unseen, where something waits for the answer.
+      if (!document.hidden || this.#watched.size) {
         if (isDue) lookedAt = performance.now();
         if (isDue) await this.#lookAtAll();
         else await Promise.allSettled(busy.map((key) => this.describe(key)));
@@ -134,15 +143,15 @@ class Service extends EventTarget {
   }
 
   async #lookAtAll() {
+    this.health = await healthNow();
+    if (!this.health) return this.#changed();
     try {
-      this.health = await callForJson("GET", "health", { expected: [503], isBackground: true });
       const list = await callForJson("GET", "api/models?type=all", { isBackground: true });
       // Reasons and figures of downloads stand in the one, all that is constant in the other.
       const states = new Map(this.health.models.map((model) => [model.name, model]));
       this.models = list.models.map((model) => ({ ...states.get(model.key), ...model }));
       this.currentDepth = list.current_model ?? list.default_model;
     } catch (error) {
-      if (error.status === 0) this.health = null;
       if (error.status === 401) this.models = null;
     }
     this.#changed();
@@ -158,13 +167,27 @@ class Service extends EventTarget {
   }
 }
 
+/** Null also where it is something before the service that answers, in whatever way. */
+async function healthNow() {
+  try {
+    const health = await callForJson("GET", "health", { expected: [503], isBackground: true });
+    return health.models ? health : null;
+  } catch {
+    return null;
+  }
+}
+
 export const isOnItsWay = ({ state }) => state === "downloading" || state === "loading";
+
+/** Without the hub there is nothing to wait for; other downloads that failed are tried again. */
+const willNeverCome = ({ state, is_downloaded: isDownloaded, reason }) =>
+  state === "unavailable" && !isDownloaded && reason?.includes("HF_HUB_OFFLINE");
 
 const isThere = (model) => model.is_downloaded && model.state !== "loading";
 
 /** The same error with the reason that the model gives. */
-function explained(error, model) {
-  return new ServiceError(error.title, model.reason ?? error.message, error);
+function explained(error, { name, reason }) {
+  return new ServiceError(error.title, reason ? `${name}: ${reason}` : error.message, error);
 }
 
 export const service = new Service();

@@ -67,6 +67,7 @@ export class SimilaritySection {
       while (next < files.length) {
         const index = next++;
         answers[index] = await this.#ask(files[index], signal);
+        signal.throwIfAborted();
         done += 1;
         this.#say(done, files.length);
       }

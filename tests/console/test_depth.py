@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import pytest
@@ -15,18 +14,17 @@ from playwright.sync_api import Browser, Page, expect
 
 from benchmarks.service import Service
 from tests.console.conftest import Visit, visitor
-from tests.console.user import DESKTOP, choose, downloaded, drop, photo, still, wait_for_depth
+from tests.console.user import (
+    DESKTOP,
+    choose,
+    downloaded,
+    drop,
+    photo,
+    still,
+    wait_for_depth,
+)
 from tests.pictures import encoded, picture, rotated_jpeg
 
-# Notes whether anything was ever drawn from elsewhere than straight ahead.
-LOOK_FOR_MOTION = """
-window.hasMoved = false;
-const { uniform2f } = WebGL2RenderingContext.prototype;
-WebGL2RenderingContext.prototype.uniform2f = function (place, x, y) {
-    window.hasMoved ||= x !== 0 || y !== 0;
-    return uniform2f.call(this, place, x, y);
-};
-"""
 pytestmark = pytest.mark.timeout(400)  # the first start prepares the models
 
 
@@ -111,43 +109,6 @@ def test_more_strength_moves_it_more(page: Page) -> None:
     assert not np.array_equal(still(scene), flat)
 
 
-def test_it_moves_once_by_itself_unless_that_is_unwanted(visit: Visit, demo: Service) -> None:
-    def has_moved(**options: Any) -> bool:
-        page = visit(demo, "/health", **DESKTOP, **options)
-        page.add_init_script(LOOK_FOR_MOTION)
-        page.goto(demo.url("/ui"))
-        drop(page, "lake.jpg", photo())
-        wait_for_depth(page)
-        still(page.locator("#scene"))
-        return bool(page.evaluate("window.hasMoved"))
-
-    assert has_moved()
-    assert not has_moved(reduced_motion="reduce")
-
-
-def test_a_finger_and_the_phone_itself_turn_it(visit: Visit, demo: Service) -> None:
-    page = visit(demo, phone=True, reduced_motion="reduce")
-    page.get_by_role("button", name="Try the example").tap()
-    wait_for_depth(page)
-    scene = page.locator("#scene")
-    ahead = still(scene)
-    held = page.context.new_cdp_session(page)
-
-    def hold(gamma: float) -> None:
-        angles = {"alpha": 0, "beta": 40, "gamma": gamma}
-        held.send("DeviceOrientation.setDeviceOrientationOverride", angles)
-
-    hold(0)
-    page.get_by_role("button", name="Follow the phone").tap()
-    expect(page.get_by_text("Turn the phone to look around.")).to_be_visible()
-    hold(0)
-    page.wait_for_timeout(300)
-    hold(15)
-    expect(page.locator("#scene")).to_be_visible()
-    page.wait_for_timeout(300)
-    assert not np.array_equal(still(scene), ahead)
-
-
 def test_a_turned_photo_is_shown_upright(visit: Visit, demo: Service) -> None:
     page = visit(demo, **DESKTOP)
     choose(page, ("turned.jpg", rotated_jpeg(picture(240, 160))))
@@ -182,14 +143,18 @@ def test_a_broken_file_gets_the_words_of_the_service(visit: Visit, demo: Service
     wait_for_depth(page)
 
 
-def test_without_webgl_there_is_a_word_and_the_rest(visit: Visit, demo: Service) -> None:
-    page = visit(demo, "/health", **DESKTOP)
-    page.add_init_script("HTMLCanvasElement.prototype.getContext = () => null")
-    page.goto(demo.url("/ui"))
+def test_a_model_that_cannot_come_is_said_so_beside_the_map_that_is_there(
+    visit: Visit, demo: Service
+) -> None:
+    page = visit(demo, reduced_motion="reduce", **DESKTOP)
     choose(page, ("lake.jpg", photo()))
     wait_for_depth(page)
-    expect(page.get_by_text("This browser has no WebGL 2")).to_be_visible()
-    assert downloaded(page)[1].size == (240, 180)
+    page.get_by_label("Depth model").select_option("small")
+    problem = page.locator("#depth-activity.failed")
+    expect(problem).to_contain_text("HF_HUB_OFFLINE is set; `python -m app download small")
+    expect(problem.get_by_role("progressbar")).to_be_hidden()
+    expect(page.locator("#depth-fine")).to_contain_text("By Twinlens built-in depth · in ")
+    assert downloaded(page)[0] == "depth_lake.png"
 
 
 def test_a_service_that_is_gone_is_said_so(visit: Visit, demo: Service) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from playwright.sync_api import expect
 from benchmarks.checkpoints.__main__ import make
 from benchmarks.service import Service
 from tests.console.conftest import Visit
-from tests.console.user import DESKTOP, choose, photo, wait_for_depth
+from tests.console.test_accessibility import check
+from tests.console.user import choose, photo, wait_for_depth
 from tests.fake_hub import FakeHub
 
 pytestmark = pytest.mark.timeout(400)
@@ -40,29 +42,24 @@ def test_while_the_model_is_downloaded_the_built_in_one_is_offered(
         )
         with service.started():
             service.wait_for("/health", 200)
-            page = visit(service, **DESKTOP)
+            page = visit(service, phone=True, reduced_motion="reduce")
             choose(page, ("lake.jpg", photo()))
             bar = page.get_by_role("progressbar", name="Depth Anything V2 Small is being").first
             expect(page.locator("#depth-activity .detail")).to_have_text("10 of 33 MB")
             assert 0.3 < float(bar.get_attribute("value") or 0) < 0.4
+            asked: list[str] = []
+            page.on("request", lambda request: asked.append(request.url))
+            began = time.monotonic()
+            check(page, tmp_path / "downloading.png")
             page.get_by_role("button", name="Use the built-in model now").click()
             fine = page.locator("#depth-fine")
             expect(fine).to_contain_text("By Twinlens built-in depth · in")
             expect(bar).to_be_visible()  # it waits on
+            page.wait_for_timeout(2000)
+            looks = sum(url.endswith("/api/models/small") for url in asked)
+            assert 1 <= looks <= 1.4 * (time.monotonic() - began) + 1, "about once a second"
             hub.hold_at = None
             expect(fine).to_contain_text("By Depth Anything V2 Small · in")
             expect(fine).to_contain_text("random weights")
             wait_for_depth(page)
             expect(page.get_by_label("Depth model")).to_contain_text("Small (loaded)")
-
-
-def test_models_are_managed_from_the_panel(visit: Visit, demo: Service) -> None:
-    page = visit(demo, **DESKTOP)
-    row = page.get_by_role("listitem").filter(has_text="Twinlens built-in CLIP")
-    row.get_by_role("button", name="Unload Twinlens built-in CLIP").click()
-    row.get_by_role("button", name="Load Twinlens built-in CLIP").click()
-    row.get_by_role("button", name="Unload Twinlens built-in CLIP").wait_for()
-    lost = page.get_by_role("listitem").filter(has_text="Depth Anything V2 Base")
-    lost.get_by_role("button").click()
-    expect(lost.get_by_role("status")).to_contain_text("HF_HUB_OFFLINE is set")
-    expect(page.locator("#facts")).to_contain_text(demo.get("/").json()["version"])

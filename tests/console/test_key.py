@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
 
 from benchmarks.service import Service
 from tests.console.conftest import Visit
+from tests.console.test_accessibility import check
 from tests.console.user import choose, photo, wait_for_depth
 
 pytestmark = pytest.mark.timeout(400)
@@ -49,10 +51,12 @@ def test_the_key_is_asked_for_and_kept_for_the_tab_only(
 
 
 def test_what_was_declined_is_asked_again_when_it_is_needed(
-    visit: Visit, another: Callable[..., Service]
+    visit: Visit, another: Callable[..., Service], tmp_path: Path
 ) -> None:
     page = visit(another(SERVICE_API_KEY=KEY), phone=True)
     dialog = page.get_by_role("dialog")
+    dialog.wait_for()
+    check(page, tmp_path / "key.png")
     dialog.get_by_role("button", name="Not now").tap()
     expect(dialog).to_be_hidden()
     choose(page, ("lake.jpg", photo()))

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -59,6 +61,26 @@ def drop(page: Page, name: str, data: bytes) -> None:
 def wait_for_depth(page: Page) -> None:
     page.get_by_role("link", name="Download PNG").wait_for()
     page.locator("#depth-activity .words:empty").wait_for(state="attached")
+
+
+@contextmanager
+def finger(page: Page, place: Locator, start: float, end: float) -> Iterator[None]:
+    """It drags from one share of the width to another, and is lifted after the block."""
+    place.scroll_into_view_if_needed()
+    box = place.bounding_box()
+    assert box is not None
+    system = page.context.new_cdp_session(page)
+
+    def touch(kind: str, *shares: float) -> None:
+        y = box["y"] + box["height"] / 2
+        points = [{"x": box["x"] + share * box["width"], "y": y} for share in shares]
+        system.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    touch("touchStart", start)
+    for step in (0.25, 0.5, 0.75, 1):
+        touch("touchMove", start + step * (end - start))
+    yield
+    touch("touchEnd")
 
 
 def still(place: Locator) -> NDArray[np.uint8]:

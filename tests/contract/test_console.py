@@ -61,9 +61,15 @@ def test_what_a_browser_has_is_not_sent_again(service: Service) -> None:
     assert (again.status_code, again.content) == (304, b"")
 
 
-@pytest.mark.parametrize("name", ["nothing.js", "%2e%2e%2fconsole.py", "..%2findex.html", ""])
+@pytest.mark.parametrize("name", ["nothing.js", "%2e%2e%2fconsole.py", "..%2findex.html"])
 def test_other_files_are_not_there(service: Service, name: str) -> None:
     check.error(service.get(f"/ui/{name}"), 404)
+
+
+def test_a_slash_too_many_leads_to_the_page(service: Service) -> None:
+    answer = service.get("/ui/", allow_redirects=False)
+    assert (answer.status_code, answer.headers["Location"]) == (308, "../ui")
+    assert service.get("/ui/").text == service.get("/ui").text
 
 
 def test_every_part_is_served_and_fits_in_the_head(service: Service) -> None:
