@@ -16,7 +16,7 @@ BENCH_OPTIONS  ?=
 LOCK_OPTIONS   ?=
 IMAGE          ?=
 
-.PHONY: help run demo test pytest fuzz soak chaos bench bench-gpu train-depth train-clip debian lint format lock audit image-check clean
+.PHONY: help run demo test pytest-half pytest-rest fuzz soak chaos bench bench-gpu train-depth train-clip debian lint format lock audit image-check clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: [^#]*##/:/'
@@ -27,11 +27,17 @@ run: $(VENV)/.run          ## the service, with the published weights (downloads
 demo: $(VENV)/.run         ## the same service on its own small models: no download, modest answers
 	HF_HUB_CACHE=$(DEMO) HF_HUB_OFFLINE=1 DEPTH_MODEL=builtin-depth DEFAULT_MODEL=builtin-clip $(BIN)/gunicorn
 
-test: $(VENV)/.dev debian  ## all checks and tests
-	$(MAKE) --no-print-directory --jobs=2 lint pytest
+# Two halves beside each other, since most tests wait for a service more than they compute.
+HALF := tests/attacks tests/load tests/process
 
-pytest: $(VENV)/.dev       ## the tests alone
-	$(BIN)/python -m pytest
+test: $(VENV)/.dev debian  ## all checks and tests
+	$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint pytest-half pytest-rest
+
+pytest-half: $(VENV)/.dev
+	$(BIN)/python -m pytest $(HALF)
+
+pytest-rest: $(VENV)/.dev
+	$(BIN)/python -m pytest $(addprefix --ignore=,$(HALF))
 
 fuzz: $(VENV)/.dev         ## a longer look for inputs that break something: minutes, not seconds
 	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest --timeout=0 tests/unit/test_properties.py
