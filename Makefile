@@ -28,7 +28,7 @@ demo: $(VENV)/.run         ## the same service on its own small models: no downl
 	HF_HUB_CACHE=$(DEMO) HF_HUB_OFFLINE=1 DEPTH_MODEL=builtin-depth DEFAULT_MODEL=builtin-clip $(BIN)/gunicorn
 
 # Two halves beside each other, since most tests wait for a service more than they compute.
-HALF := tests/attacks tests/load tests/process
+HALF := tests/attacks tests/process
 
 test: $(VENV)/.dev debian  ## all checks and tests
 	$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint pytest-half pytest-rest
