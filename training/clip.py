@@ -1,7 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Trains ``builtin-clip``: ``python -m training.clip``, about an hour on 2 cores,
-minutes on a GPU.
+"""Trains ``builtin-clip``: ``python -m training.clip``, about an hour on 2 cores.
 
 An open_clip network with both towers, on drawings and their captions. Most of its file is the table
 of the standard tokenizer's 49408 tokens, which a user's own words need.

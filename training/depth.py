@@ -1,7 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Trains ``builtin-depth``: ``python -m training.depth``, about an hour on 2 cores,
-minutes on a GPU.
+"""Trains ``builtin-depth``: ``python -m training.depth``, about an hour on 2 cores.
 
 A Depth Anything V2 network, a ninth of Small's size, on rendered scenes. Two stages: small crops,
 where a step is cheap, then the size at which the service runs it.

@@ -21,7 +21,7 @@ _FLOOR = 0.02  # of the highest rate
 
 
 def device() -> torch.device:
-    """A GPU (CUDA or ROCm) when one is at hand, else the CPU."""
+    """A GPU (CUDA or ROCm) when one is at hand, else the CPU. Not measured on a GPU yet."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
