@@ -32,10 +32,11 @@ def error_of(future: Future[float]) -> TwinlensError:
 def test_first_come_first_served_in_batches_of_what_waits(place: Place) -> None:
     first = place.ask(0)
     place.wait_until_busy()
-    others = []
-    for number in range(1, 11):
-        others.append(place.ask(number))
-        time.sleep(0.05)  # each comes in a thread of its own; they must come in this order
+    others = [place.ask(number) for number in range(1, 11)]
+    # The device takes what is prepared at that moment, so each time it waits for all that is called.
+    for begun, called in ((1, 4), (2, 4), (3, 2)):
+        place.wait_until_ready(begun, called)
+        place.model.step()
     place.model.go.set()
     assert [future.result(5) for future in [first, *others]] == [2.0 * n for n in range(11)]
     assert place.model.batches[0] == [0], "nobody waits for a batch to fill"
@@ -142,8 +143,9 @@ def test_a_client_that_is_gone_gives_its_place_back(place: Place) -> None:
 def test_a_full_room_refuses_at_once_with_the_time_it_will_take() -> None:
     place = Place(max_queue=2)
     place.board.set_request_seconds(3)
-    asked = [place.ask(number) for number in range(3)]
+    asked = [place.ask(0)]
     place.wait_until_busy()
+    asked += [place.ask(number) for number in (1, 2)]
     refused = error_of(place.ask(3))
     assert isinstance(refused, Busy)
     assert refused.retry_after == 9
