@@ -33,7 +33,7 @@ def test_first_come_first_served_in_batches_of_what_waits(place: Place) -> None:
     first = place.ask(0)
     place.wait_until_busy()
     others = [place.ask(number) for number in range(1, 11)]
-    # The device takes what is prepared at that moment, so each time it waits for all that is called.
+    # The device takes what is prepared at that moment: each time it waits for all that are called.
     for begun, called in ((1, 4), (2, 4), (3, 2)):
         place.wait_until_ready(begun, called)
         place.model.step()
@@ -60,7 +60,9 @@ def test_no_more_is_prepared_than_the_device_takes_next(place: Place) -> None:
 
 def test_the_next_batch_is_prepared_while_one_runs(place: Place) -> None:
     """However fast the device is, it finds a whole batch when it has done the one before."""
-    asked = [place.ask(number) for number in range(13)]
+    asked = [place.ask(0)]
+    place.wait_until_busy()
+    asked += [place.ask(number) for number in range(1, 13)]
     for begun in (1, 2, 3):
         place.wait_until_ready(begun, 4)
         place.model.step()
