@@ -30,6 +30,14 @@ def free_port() -> int:
         return port
 
 
+def ended(process: psutil.Process) -> bool:
+    """Whether it has ended, waited for or not."""
+    try:
+        return not process.is_running() or bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:  # between the two questions
+        return True
+
+
 class Service:
     """One gunicorn on free ports of the loopback, with an environment of its own."""
 
@@ -80,6 +88,10 @@ class Service:
                     found.append(child)
         return found
 
+    def zombies(self) -> list[psutil.Process]:
+        """Children that ended and that the master has not waited for."""
+        return [child for child in psutil.Process(self.pid).children() if ended(child)]
+
     def stop(self, seconds: float = 40.0) -> int:
         """SIGTERM; returns the exit code, raises TimeoutExpired if it hangs."""
         if self.process.poll() is None:
@@ -88,7 +100,8 @@ class Service:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             for child in psutil.Process(self.pid).children(recursive=True):
-                child.kill()
+                with suppress(psutil.NoSuchProcess):
+                    child.kill()
             self.process.kill()
             self.process.wait()
             raise

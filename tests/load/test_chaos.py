@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -46,17 +47,16 @@ def test_every_request_is_answered_right_or_with_a_documented_error(
                     reload_at = end + 1
                     os.kill(service.pid, signal.SIGHUP)
                 elif workers := service.workers():
-                    dice.choice(workers).kill()
-                    kills += 1
+                    with suppress(psutil.NoSuchProcess):  # the reload was faster
+                        dice.choice(workers).kill()
+                        kills += 1
         # All is as before: two workers, nothing in the room, right answers.
         deadline = time.monotonic() + 60
-        while len(service.workers()) != 2 or busy(service):
+        while len(service.workers()) != 2 or busy(service) or service.zombies():
             assert time.monotonic() < deadline, service.text()
             time.sleep(0.2)
         fresh = questions(service, 24)
         assert all(abs(a.answer - b.answer).max() <= 1 for a, b in zip(asked, fresh, strict=True))
-        children = psutil.Process(service.pid).children()
-        assert not [child for child in children if child.status() == psutil.STATUS_ZOMBIE]
         assert service.stop() == 0
     counts = ", ".join(f"{what}: {count}" for what, count in sorted(crowd.counts.items()))
     print(f"\n{SECONDS:.0f} s, {CLIENTS} clients, {kills} kills, one reload: {counts}")

@@ -9,7 +9,6 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-import psutil
 import pytest
 
 from tests.contract import check
@@ -146,12 +145,7 @@ def test_a_killed_worker_loses_only_its_own_requests(two: Faulty) -> None:
             )
             assert two.ask("/api/depth").result().headers["X-Model-Used"] == "large"
     assert victim.pid not in [worker.pid for worker in two.service.workers()]
-    zombies = [
-        child
-        for child in psutil.Process(two.service.pid).children()
-        if child.status() == psutil.STATUS_ZOMBIE
-    ]
-    assert not zombies
+    two.wait_for(lambda: not two.service.zombies())
     two.service.post("/api/models/large/unload")
 
 
