@@ -28,9 +28,10 @@ demo: $(VENV)/.run         ## the same service on its own small models: no downl
 	HF_HUB_CACHE=$(DEMO) HF_HUB_OFFLINE=1 DEPTH_MODEL=builtin-depth DEFAULT_MODEL=builtin-clip $(BIN)/gunicorn
 
 # Two halves beside each other, since most tests wait for a service more than they compute.
-HALF := tests/attacks tests/process
+HALF := tests/attacks tests/process tests/load/test_chaos.py tests/load/test_soak.py
 
-test: $(VENV)/.dev debian  ## all checks and tests
+test:            ## all checks and tests
+	$(MAKE) --no-print-directory --jobs=2 $(VENV)/.dev debian
 	$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint pytest-half pytest-rest
 
 pytest-half: $(VENV)/.dev
@@ -93,12 +94,13 @@ image-check:               ## the container image, read-only, on built-in models
 clean:                     ## remove what the other targets made
 	rm -rf $(VENV) .demo .bench .training .mypy_cache .ruff_cache .pytest_cache
 
+# Python compiles what it imports when it does; all of torch would take a minute.
 $(VENV)/.run: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --requirement requirements.txt
+	$(BIN)/pip install --quiet --no-compile --requirement requirements.txt
 	touch $@
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
-	$(BIN)/pip install --quiet --requirement requirements-dev.txt
+	$(BIN)/pip install --quiet --no-compile --requirement requirements-dev.txt
 	touch $@

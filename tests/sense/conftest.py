@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.service import Service
+
 
 @pytest.fixture(scope="session")
-def conversions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache of our own for what is made from the built-in checkpoints."""
-    return tmp_path_factory.mktemp("conversions")
+def conversions(demo: Service) -> Path:
+    """The cache in which ``demo`` keeps what it made from the built-in checkpoints."""
+    return Path(demo.environ["HF_HUB_CACHE"])
