@@ -94,13 +94,12 @@ image-check:               ## the container image, read-only, on built-in models
 clean:                     ## remove what the other targets made
 	rm -rf $(VENV) .demo .bench .training .mypy_cache .ruff_cache .pytest_cache
 
-# Python compiles what it imports when it does; all of torch would take a minute.
 $(VENV)/.run: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --no-compile --requirement requirements.txt
+	$(BIN)/pip install --quiet --requirement requirements.txt
 	touch $@
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
-	$(BIN)/pip install --quiet --no-compile --requirement requirements-dev.txt
+	$(BIN)/pip install --quiet --requirement requirements-dev.txt
 	touch $@
