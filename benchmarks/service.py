@@ -30,14 +30,6 @@ def free_port() -> int:
         return port
 
 
-def ended(process: psutil.Process) -> bool:
-    """Whether it has ended, waited for or not."""
-    try:
-        return not process.is_running() or bool(process.status() == psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:  # between the two questions
-        return True
-
-
 class Service:
     """One gunicorn on free ports of the loopback, with an environment of its own."""
 
@@ -90,7 +82,12 @@ class Service:
 
     def zombies(self) -> list[psutil.Process]:
         """Children that ended and that the master has not waited for."""
-        return [child for child in psutil.Process(self.pid).children() if ended(child)]
+        found = []
+        for child in psutil.Process(self.pid).children():
+            with suppress(psutil.NoSuchProcess):  # it has just been waited for
+                if child.status() == psutil.STATUS_ZOMBIE:
+                    found.append(child)
+        return found
 
     def stop(self, seconds: float = 40.0) -> int:
         """SIGTERM; returns the exit code, raises TimeoutExpired if it hangs."""

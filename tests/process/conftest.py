@@ -18,7 +18,7 @@ import psutil
 import pytest
 import requests
 
-from benchmarks.service import PROJECT, Service, ended
+from benchmarks.service import PROJECT, Service
 from tests.pictures import encoded, picture
 from tests.services import start  # noqa: F401
 
@@ -66,7 +66,6 @@ class Faulty:
 
     def wait_for_successor(self, worker: psutil.Process) -> None:
         """Until another worker alone has its place."""
-        self.wait_for(lambda: ended(worker))
         self.wait_for(lambda: [each.pid != worker.pid for each in self.service.workers()] == [True])
 
     def queue(self) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def test_engines_and_precisions_agree_on_trained_weights(conversions: Path) -> N
     """Within the bounds that hold for reduced precision: mean 1 level of 255, 99.9 % at most 8."""
     exact = models.load(conversions, "builtin-depth", "torch", "fp32")
     assert isinstance(exact, DepthAnything)
-    inputs = [exact.prepare(decode(_jpeg(scene(number)), 10**9)) for number in range(2)]
+    inputs = [exact.prepare(decode(_jpeg(scene(number)), 10**9)) for number in range(4)]
     expected = [_levels(exact, each) for each in inputs]
     for engine, precision in (
         *(("openvino", "fp32"), ("openvino", "auto")),
