@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from app import images
+from app.pictures import decode as images
 from app.admission import WaitingRoom
 from app.engines.base import FloatArray, InputArray
 from app.engines.devices import fault

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.engines.base import FloatArray
-from app.images import decode, in_full
+from app.pictures.decode import decode, in_full
 from app.models.base import Model
 from app.models.clip import Clip
 from app.models.depth_anything import DepthAnything

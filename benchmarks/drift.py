@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from app.engines.base import FloatArray
-from app.images import Enough, Picture, decode, in_full
+from app.pictures.decode import Enough, Picture, decode, in_full
 from app.models.clip import Clip
 from app.models.depth_anything import DepthAnything
 from benchmarks.inputs import SIZES

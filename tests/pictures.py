@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from app.images import Picture
+from app.pictures.decode import Picture
 from benchmarks.checkpoints import numbers
 
 

@@ -21,7 +21,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from tqdm import tqdm
 
-from app.images import decode
+from app.pictures.decode import decode
 from app.models.depth_anything import DepthAnything
 from app.models.store import BUILTIN
 from benchmarks import models

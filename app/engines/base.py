@@ -14,7 +14,7 @@ from PIL import Image
 
 from app.engines import host_images
 from app.engines.host_images import Canvas, HostCanvas, Levels
-from app.images import normalised
+from app.pictures.arrays import normalised
 from config.values import EngineName, Precision
 
 FloatArray = NDArray[np.float32]

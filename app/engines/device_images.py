@@ -75,7 +75,7 @@ def resized(pixels: Tensor, width: int, height: int) -> Tensor:
 
 
 def normalised(pixels: Tensor, mean: FloatArray, deviation: FloatArray) -> Tensor:
-    """As ``app.images.normalised``, for [3, h, w] float32, 0..255."""
+    """As ``app.pictures.arrays.normalised``, for [3, h, w] float32, 0..255."""
     import torch
 
     scale, offset = (

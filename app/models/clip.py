@@ -19,7 +19,7 @@ from safetensors import safe_open
 
 from app.engines.base import FloatArray, LoadError, Network
 from app.engines.host_images import Canvas
-from app.images import Picture
+from app.pictures.decode import Picture
 from app.models.base import Model
 from app.models.store import Checkpoint
 from config.models import ModelSpec

@@ -17,7 +17,7 @@ import numpy as np
 from app.engines.base import FloatArray, LoadError, Network
 from app.engines.host_images import Levels
 from app.errors import TooLarge
-from app.images import Picture
+from app.pictures.decode import Picture
 from app.models.base import Model
 from app.models.store import Checkpoint
 from config.models import ModelSpec

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from app.engines.base import FloatArray
 from app.engines.torch_engine import TorchNetwork
-from app.images import decode
+from app.pictures.decode import decode
 from app.models.base import Model
 from app.models.clip import Clip
 from app.models.depth_anything import DepthAnything

@@ -15,7 +15,7 @@ import pytest
 import requests
 from PIL import Image, ImageCms
 
-from app import images
+from app.pictures import decode as images
 from benchmarks.service import Service
 from tests.contract import check
 from tests.pictures import encoded, picture, rotated_jpeg

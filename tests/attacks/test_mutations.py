@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from app import images
+from app.pictures import decode as images
 from benchmarks.service import Service
 from tests.attacks.mutations import mutations, originals
 from tests.contract import check

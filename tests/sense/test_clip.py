@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.images import decode
+from app.pictures.decode import decode
 from app.models.clip import Clip
 from benchmarks import models
 from benchmarks.service import Service

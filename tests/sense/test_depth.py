@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.images import decode, in_full
+from app.pictures.decode import decode, in_full
 from app.models.depth_anything import DepthAnything
 from benchmarks import models
 from benchmarks.service import Service

@@ -19,7 +19,7 @@ from transformers import CLIPVisionModelWithProjection
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from app.engines.base import LoadError
-from app.images import decode
+from app.pictures.decode import decode
 from app.models.clip import Clip
 from app.models.store import Checkpoint, find
 from benchmarks.checkpoints.clip import SHAPES

@@ -17,7 +17,7 @@ from torch import Tensor
 from app.engines.cuda import Cuda, Streams
 from app.engines.cuda_graphs import CudaNetwork, Graphs, Shape
 from app.engines.torch_engine import TorchNetwork
-from app.images import normalised
+from app.pictures.arrays import normalised
 from app.models.depth_anything import MEAN, STD
 from tests.unit.on_cpu import OnCpu
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app import images
+from app.pictures import decode as images
 from app.errors import BadRequest, TooLarge
 from tests.pictures import encoded, picture, rotated_jpeg
 

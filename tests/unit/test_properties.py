@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from app import images
+from app.pictures import decode as images
 from app.addresses import is_allowed
 from app.blueprints.depth import attachment
 from app.blueprints.schemas import EmbedBatchRequest, EmbedRequest, decode_base64

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.images import Picture, decode, in_full
+from app.pictures.decode import Picture, decode, in_full
 from app.models.clip import Clip
 from app.models.depth_anything import DepthAnything, input_size
 from benchmarks.models import load

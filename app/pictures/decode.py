@@ -4,21 +4,20 @@
 
 from __future__ import annotations
 
-import io
 import logging
+import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-import numpy as np
 import pillow_heif
-from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from app.errors import BadRequest, TooLarge, TwinlensError
+from app.pictures.colour import to_rgb
 
-log = logging.getLogger("twinlens.images")
+log = logging.getLogger("twinlens.pictures")
 
 # Formats that are tried; Pillow knows many more, each a parser that an attacker could reach.
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "AVIF", "HEIF")
@@ -28,10 +27,26 @@ pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_image
 # Ours is an error and names the budget; Pillow's own is only a warning up to twice its value.
 Image.MAX_IMAGE_PIXELS = None
 
-_STRIP_ROWS = 64
+# The first bytes of a file, by format; Pillow knows them too, but only while it parses the file.
+_SIGNATURES = (
+    ("JPEG", re.compile(rb"\xff\xd8\xff")),
+    ("PNG", re.compile(rb"\x89PNG\r\n\x1a\n")),
+    ("BMP", re.compile(rb"BM")),
+    ("TIFF", re.compile(rb"II[*+]\0|MM\0[*+]")),
+    ("WEBP", re.compile(rb"RIFF....WEBP", re.DOTALL)),
+    ("GIF", re.compile(rb"GIF8[79]a")),
+    ("AVIF", re.compile(rb"....ftypavi[fs]", re.DOTALL)),
+    ("HEIF", re.compile(rb"....ftyp", re.DOTALL)),
+)
+#: By format: a cheap look at a file's structure before Pillow parses it, given the file at its
+#: start and the pixel budget. It raises BadRequest or TooLarge, and need not reset the position.
+_CHECKS: dict[str, Callable[[BinaryIO, int], None]] = {}
+#: By Pillow's name of the format: reads the pixels of an opened image where Pillow's own ``load``
+#: gives wrong ones. It returns the image to go on with.
+_LOADERS: dict[str, Callable[[Image.Image], Image.Image]] = {}
+
 _ORIENTATION = ExifTags.Base.Orientation
 _TURNED = (5, 6, 7, 8)  # the values that swap width and height
-_SRGB = ImageCms.createProfile("sRGB")
 
 
 @dataclass(frozen=True)
@@ -70,6 +85,7 @@ def decode(file: BinaryIO, max_pixels: int, enough: Enough = in_full) -> Picture
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of broken metadata; what matters raises
+        _check(file, max_pixels)
         image = _open(file)
         pixels = image.width * image.height
         if pixels > max_pixels:
@@ -79,16 +95,32 @@ def decode(file: BinaryIO, max_pixels: int, enough: Enough = in_full) -> Picture
             )
         try:
             size = _scale_jpeg(image, enough)
-            image.load()
+            image = _LOADERS.get(image.format or "", _load)(image)
             profile = image.info.get("icc_profile")
             ImageOps.exif_transpose(image, in_place=True)  # else it copies in any case
-            upright = _to_rgb(image, profile)
+            upright = to_rgb(image, profile)
             return Picture(upright, size or upright.size)
         except (MemoryError, TwinlensError):  # the latter by `enough`
             raise
         except Exception as error:  # the decoders raise many kinds
             log.debug("decoding failed", exc_info=error)
             raise _broken() from None
+
+
+def _check(file: BinaryIO, max_pixels: int) -> None:
+    """Look at the structure of the file, as its format wants it."""
+    head = file.read(16)
+    file.seek(0)
+    kind = next((name for name, signature in _SIGNATURES if signature.match(head)), None)
+    check = _CHECKS.get(kind or "")
+    if check is not None:
+        check(file, max_pixels)
+        file.seek(0)
+
+
+def _load(image: Image.Image) -> Image.Image:
+    image.load()
+    return image
 
 
 def _open(file: BinaryIO) -> Image.Image:
@@ -120,66 +152,3 @@ def _scale_jpeg(image: Image.Image, enough: Enough) -> tuple[int, int] | None:
 def _broken() -> BadRequest:
     message = "The image is damaged or incomplete and cannot be read"
     return BadRequest(message, title="Invalid image")
-
-
-def _to_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        return _scaled_grey(image).convert("RGB")
-    if image.has_transparency_data:
-        # A plain convert("RGB") would reveal the colours that hide below transparent pixels.
-        rgba = image.convert("RGBA")
-        white = Image.new("RGB", rgba.size, "white")
-        white.paste(rgba, mask=rgba.getchannel("A"))
-        return white
-    if profile and image.mode in ("RGB", "CMYK", "L"):
-        return _in_srgb(image, profile)
-    return image if image.mode == "RGB" else image.convert("RGB")
-
-
-def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image:
-    """Colours as the profile means them; a profile that cannot be used is as good as none."""
-    try:
-        own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        converted = ImageCms.profileToProfile(image, own, _SRGB, outputMode="RGB")
-    except (ImageCms.PyCMSError, OSError, ValueError) as error:
-        log.debug("the colour profile cannot be used", exc_info=error)
-        converted = None
-    return converted or image.convert("RGB")
-
-
-def _scaled_grey(image: Image.Image) -> Image.Image:
-    """16-bit samples keep their range; wider integers and floats are stretched to theirs.
-
-    Strip by strip, since a picture within the budget may have 120 million of them.
-    """
-    values = np.asarray(image)
-    strips = [slice(top, top + _STRIP_ROWS) for top in range(0, image.height, _STRIP_ROWS)]
-    low = min(float(_finite(values[strip]).min()) for strip in strips)
-    high = max(float(_finite(values[strip]).max()) for strip in strips)
-    if low >= 0 and high <= 65535 and image.mode != "F":
-        low, high = 0.0, 65535.0
-    scale = 255.0 / (high - low) if high > low else 0.0
-    grey = np.empty(values.shape, np.uint8)
-    for strip in strips:
-        grey[strip] = np.rint((_finite(values[strip]) - low) * scale)
-    return Image.fromarray(grey)
-
-
-def _finite(values: NDArray[Any]) -> NDArray[np.float64]:
-    """As float64, since the span of two large float32 does not fit into float32."""
-    return np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0)
-
-
-def normalised(
-    image: Image.Image, mean: NDArray[np.float32], deviation: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """RGB picture to [3, height, width] float32: each channel scaled to 0..1, minus its mean, over
-    its standard deviation.
-    """
-    pixels = np.asarray(image)
-    planes = np.empty((3, *pixels.shape[:2]), np.float32)
-    for channel in range(3):
-        scale = 1 / (255 * deviation[channel])
-        np.multiply(pixels[..., channel], scale, out=planes[channel], dtype=np.float32)
-        planes[channel] -= mean[channel] / deviation[channel]
-    return planes
