@@ -14,7 +14,6 @@ from typing import BinaryIO
 
 import numpy as np
 
-from app.pictures import decode as images
 from app.admission import WaitingRoom
 from app.engines.base import FloatArray, InputArray
 from app.engines.devices import fault
@@ -26,6 +25,7 @@ from app.models.clip_text import ClipText
 from app.models.depth_anything import DepthAnything
 from app.models.manager import Manager
 from app.models.tokens import Tokens
+from app.pictures import decode as images
 from app.rendering import formats, maps, stereo
 from app.rendering.options import EXACT, DepthOptions, Size
 from app.results import DepthMap, Embeddings, TextEmbeddings, Timings

@@ -24,10 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.engines.base import FloatArray
-from app.pictures.decode import decode, in_full
 from app.models.base import Model
 from app.models.clip import Clip
 from app.models.depth_anything import DepthAnything
+from app.pictures.decode import decode, in_full
 from benchmarks import models
 from benchmarks.inputs import DISTINCT, SIZES, Photos
 from benchmarks.machine import has_bf16

@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from app.engines.base import FloatArray
-from app.pictures.decode import Enough, Picture, decode, in_full
 from app.models.clip import Clip
 from app.models.depth_anything import DepthAnything
+from app.pictures.decode import Enough, Picture, decode, in_full
 from benchmarks.inputs import SIZES
 from benchmarks.models import load
 from benchmarks.peak import photo

@@ -19,9 +19,9 @@ from safetensors import safe_open
 
 from app.engines.base import FloatArray, LoadError, Network
 from app.engines.host_images import Canvas
-from app.pictures.decode import Picture
 from app.models.base import Model
 from app.models.store import Checkpoint
+from app.pictures.decode import Picture
 from config.models import ModelSpec
 
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)

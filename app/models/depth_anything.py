@@ -17,9 +17,9 @@ import numpy as np
 from app.engines.base import FloatArray, LoadError, Network
 from app.engines.host_images import Levels
 from app.errors import TooLarge
-from app.pictures.decode import Picture
 from app.models.base import Model
 from app.models.store import Checkpoint
+from app.pictures.decode import Picture
 from config.models import ModelSpec
 
 EDGE = 518  # of the published checkpoints

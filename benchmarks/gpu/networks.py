@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 
 from app.engines.base import FloatArray
 from app.engines.torch_engine import TorchNetwork
-from app.pictures.decode import decode
 from app.models.base import Model
 from app.models.clip import Clip
 from app.models.depth_anything import DepthAnything
+from app.pictures.decode import decode
 from benchmarks import models
 from benchmarks.accuracy import differences
 from benchmarks.ceiling import flop

@@ -24,8 +24,8 @@ from torchvision.io import ImageReadMode, decode_jpeg  # type: ignore[import-unt
 
 from app.engines import device_images
 from app.engines.base import FloatArray
-from app.pictures.decode import Enough, Picture, decode, in_full
 from app.models.depth_anything import MEAN, STD, DepthAnything
+from app.pictures.decode import Enough, Picture, decode, in_full
 from benchmarks import models
 from benchmarks.gpu.timing import (
     NO_CUDA,

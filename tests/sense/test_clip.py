@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.pictures.decode import decode
 from app.models.clip import Clip
+from app.pictures.decode import decode
 from benchmarks import models
 from benchmarks.service import Service
 from tests.pictures import encoded

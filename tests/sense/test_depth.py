@@ -14,8 +14,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.pictures.decode import decode, in_full
 from app.models.depth_anything import DepthAnything
+from app.pictures.decode import decode, in_full
 from benchmarks import models
 from benchmarks.service import Service
 from tests.pictures import encoded

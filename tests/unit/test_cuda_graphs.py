@@ -17,8 +17,8 @@ from torch import Tensor
 from app.engines.cuda import Cuda, Streams
 from app.engines.cuda_graphs import CudaNetwork, Graphs, Shape
 from app.engines.torch_engine import TorchNetwork
-from app.pictures.arrays import normalised
 from app.models.depth_anything import MEAN, STD
+from app.pictures.arrays import normalised
 from tests.unit.on_cpu import OnCpu
 
 FULL = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")

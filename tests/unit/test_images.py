@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.pictures import decode as images
 from app.errors import BadRequest, TooLarge
+from app.pictures import decode as images
 from tests.pictures import encoded, picture, rotated_jpeg
 
 BUDGET = 1_000_000

@@ -15,13 +15,13 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from app.pictures import decode as images
 from app.addresses import is_allowed
 from app.blueprints.depth import attachment
 from app.blueprints.schemas import EmbedBatchRequest, EmbedRequest, decode_base64
 from app.errors import BadRequest, TooLarge
 from app.fetch import Fetcher
 from app.models.depth_anything import MAX_ASPECT, MAX_TOKENS, PATCH, input_size
+from app.pictures import decode as images
 from app.rendering.options import DepthOptions
 from tests.attacks.mutations import originals
 

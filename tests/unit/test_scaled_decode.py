@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.pictures.decode import Picture, decode, in_full
 from app.models.clip import Clip
 from app.models.depth_anything import DepthAnything, input_size
+from app.pictures.decode import Picture, decode, in_full
 from benchmarks.models import load
 from tests.pictures import encoded, picture, rotated_jpeg
 
