@@ -14,41 +14,104 @@ from PIL import Image, ImageCms
 
 log = logging.getLogger("twinlens.pictures")
 
+#: Longest ICC profile that is used, bytes. Those of printers have up to 3 MB; cameras' 0.5 to 4 KB.
+MAX_PROFILE = 8 << 20
+
 _STRIP_ROWS = 64
 _SRGB = ImageCms.createProfile("sRGB")
+# What kind of colours a profile is for (bytes 16 to 20 of its head), by the mode of the pixels.
+_SPACES = {"RGB": b"RGB ", "CMYK": b"CMYK", "L": b"GRAY"}
 
 
 def to_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """An upright image as RGB, 8 bits a channel; ``profile`` is its ICC profile."""
-    if image.mode.startswith("I;16") or image.mode in ("I", "F"):
-        return _scaled_grey(image).convert("RGB")
+    """An upright image as RGB, 8 bits a channel; ``profile`` is its ICC profile.
+
+    The profile is applied to the colours alone; then what is transparent is composited over white.
+    A profile that cannot be used, or that is for other colours (of a printer, say, with an RGB
+    image), is as good as none.
+    """
+    image, alpha = _separated(image)
+    rgb = _in_srgb(image, profile) if profile else None
+    if rgb is None:
+        rgb = image if image.mode == "RGB" else _eight_bits(image).convert("RGB")
+    if alpha is None or alpha.getextrema() == (255, 255):
+        return rgb
+    white = Image.new("RGB", rgb.size, "white")
+    white.paste(rgb, mask=alpha)
+    return white
+
+
+def _separated(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
+    """Colours (palettes resolved) and transparency, the latter in mode L, or None."""
+    if image.mode.startswith("I;16") and "transparency" in image.info:
+        return image, _keyed(image)
     if image.has_transparency_data:
-        # A plain convert("RGB") would reveal the colours that hide below transparent pixels.
-        rgba = image.convert("RGBA")
-        white = Image.new("RGB", rgba.size, "white")
-        white.paste(rgba, mask=rgba.getchannel("A"))
-        return white
-    if profile and image.mode in ("RGB", "CMYK", "L"):
-        return _in_srgb(image, profile)
-    return image if image.mode == "RGB" else image.convert("RGB")
+        mode = "LA" if image.mode in ("1", "L", "LA", "La") else "RGBA"
+        if image.mode != mode:
+            image = image.convert(mode)
+        return image.convert(mode[:-1]), image.getchannel("A")
+    if image.mode in ("1", "P", "PA", "RGBX"):
+        return image.convert("L" if image.mode == "1" else "RGB"), None
+    return image, None
 
 
-def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image:
-    """Colours as the profile means them; a profile that cannot be used is as good as none."""
+def _keyed(image: Image.Image) -> Image.Image | None:
+    """The transparency of a 16-bit image in which one level stands for "transparent"."""
+    key = image.info["transparency"]
+    if not isinstance(key, int):
+        return None
+    return Image.fromarray(np.where(np.asarray(image) == key, np.uint8(0), np.uint8(255)))
+
+
+def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image | None:
+    """Colours as the profile means them, or None."""
+    space = profile[16:20]
     try:
+        if len(profile) > MAX_PROFILE:
+            return None
         own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        converted = ImageCms.profileToProfile(image, own, _SRGB, outputMode="RGB")
+        if _is_deep(image) and space == b"GRAY":
+            return _deep_in_srgb(image, own)
+        image = _eight_bits(image)
+        if image.mode == "L" and space == b"RGB ":  # as some cameras write black-and-white photos
+            image = image.convert("RGB")
+        if _SPACES.get(image.mode) != space:
+            return None
+        return ImageCms.profileToProfile(image, own, _SRGB, outputMode="RGB")
     except (ImageCms.PyCMSError, OSError, ValueError) as error:
         log.debug("the colour profile cannot be used", exc_info=error)
-        converted = None
-    return converted or image.convert("RGB")
+        return None
 
 
-def _scaled_grey(image: Image.Image) -> Image.Image:
+def _deep_in_srgb(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Image | None:
+    """16-bit grey: the profile's curve is read off a ramp, so that dark levels keep their steps."""
+    ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
+    curve = ImageCms.profileToProfile(ramp, profile, _SRGB, outputMode="RGB")
+    if curve is None:
+        return None
+    levels = np.asarray(curve)[0]
+    deep = np.arange(65536) / 257
+    table = np.stack([np.interp(deep, np.arange(256), levels[:, each]) for each in range(3)], 1)
+    table = np.rint(table).astype(np.uint8)
+    values = np.asarray(image)
+    rgb = np.empty((*values.shape, 3), np.uint8)
+    for top in range(0, image.height, _STRIP_ROWS):
+        strip = slice(top, top + _STRIP_ROWS)
+        rgb[strip] = table[values[strip]]
+    return Image.fromarray(rgb)
+
+
+def _is_deep(image: Image.Image) -> bool:
+    return image.mode.startswith("I;16")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
     """16-bit samples keep their range; wider integers and floats are stretched to theirs.
 
     Strip by strip, since a picture within the budget may have 120 million of them.
     """
+    if not _is_deep(image) and image.mode not in ("I", "F"):
+        return image
     values = np.asarray(image)
     strips = [slice(top, top + _STRIP_ROWS) for top in range(0, image.height, _STRIP_ROWS)]
     low = min(float(_finite(values[strip]).min()) for strip in strips)

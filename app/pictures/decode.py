@@ -5,48 +5,38 @@
 from __future__ import annotations
 
 import logging
-import re
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import BinaryIO
 
 import pillow_heif
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-from app.errors import BadRequest, TooLarge, TwinlensError
+from app.errors import BadRequest, TwinlensError
+from app.pictures import jpeg, orientation, png, webp
 from app.pictures.colour import to_rgb
+from app.pictures.kinds import FORMATS, HEAD, explanation, known
+from app.pictures.source import Metadata, Source, check_pixels, refused
 
 log = logging.getLogger("twinlens.pictures")
-
-# Formats that are tried; Pillow knows many more, each a parser that an attacker could reach.
-FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "AVIF", "HEIF")
 
 # The phones' format. No thumbnails, no depth pictures: only the main image is of use here.
 pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 # Ours is an error and names the budget; Pillow's own is only a warning up to twice its value.
 Image.MAX_IMAGE_PIXELS = None
 
-# The first bytes of a file, by format; Pillow knows them too, but only while it parses the file.
-_SIGNATURES = (
-    ("JPEG", re.compile(rb"\xff\xd8\xff")),
-    ("PNG", re.compile(rb"\x89PNG\r\n\x1a\n")),
-    ("BMP", re.compile(rb"BM")),
-    ("TIFF", re.compile(rb"II[*+]\0|MM\0[*+]")),
-    ("WEBP", re.compile(rb"RIFF....WEBP", re.DOTALL)),
-    ("GIF", re.compile(rb"GIF8[79]a")),
-    ("AVIF", re.compile(rb"....ftypavi[fs]", re.DOTALL)),
-    ("HEIF", re.compile(rb"....ftyp", re.DOTALL)),
-)
 #: By format: a cheap look at a file's structure before Pillow parses it, given the file at its
-#: start and the pixel budget. It raises BadRequest or TooLarge, and need not reset the position.
-_CHECKS: dict[str, Callable[[BinaryIO, int], None]] = {}
+#: start and the pixel budget. It raises BadRequest or TooLarge, and need not reset the position. It
+#: may give another file for Pillow to parse, with the metadata that it has read.
+_CHECKS: dict[str, Callable[[BinaryIO, int], Source | None]] = {
+    "JPEG": jpeg.check,
+    "PNG": png.check,
+    "WEBP": webp.check,
+}
 #: By Pillow's name of the format: reads the pixels of an opened image where Pillow's own ``load``
 #: gives wrong ones. It returns the image to go on with.
 _LOADERS: dict[str, Callable[[Image.Image], Image.Image]] = {}
-
-_ORIENTATION = ExifTags.Base.Orientation
-_TURNED = (5, 6, 7, 8)  # the values that swap width and height
 
 
 @dataclass(frozen=True)
@@ -85,37 +75,42 @@ def decode(file: BinaryIO, max_pixels: int, enough: Enough = in_full) -> Picture
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of broken metadata; what matters raises
-        _check(file, max_pixels)
-        image = _open(file)
-        pixels = image.width * image.height
-        if pixels > max_pixels:
-            raise TooLarge(
-                f"The image has {pixels} pixels ({image.width}x{image.height}); "
-                f"at most {max_pixels} are accepted (MAX_IMAGE_PIXELS)"
-            )
+        source = _check(file, max_pixels)
+        image = _open(source.file, file)
+        check_pixels(image.width, image.height, max_pixels)
+        kind = image.format or "image"
         try:
-            size = _scale_jpeg(image, enough)
-            image = _LOADERS.get(image.format or "", _load)(image)
-            profile = image.info.get("icc_profile")
-            ImageOps.exif_transpose(image, in_place=True)  # else it copies in any case
-            upright = to_rgb(image, profile)
+            size = _scale_jpeg(image, source.metadata, enough)
+            image = _LOADERS.get(kind, _load)(image)
+            if source.verify is not None:
+                source.verify(image)
+            metadata = source.metadata or _metadata(image)
+            upright = to_rgb(orientation.upright(image, metadata.orientation), metadata.profile)
             return Picture(upright, size or upright.size)
         except (MemoryError, TwinlensError):  # the latter by `enough`
             raise
         except Exception as error:  # the decoders raise many kinds
             log.debug("decoding failed", exc_info=error)
-            raise _broken() from None
+            raise _broken(kind, error) from None
 
 
-def _check(file: BinaryIO, max_pixels: int) -> None:
+def _check(file: BinaryIO, max_pixels: int) -> Source:
     """Look at the structure of the file, as its format wants it."""
-    head = file.read(16)
+    head = file.read(HEAD)
     file.seek(0)
-    kind = next((name for name, signature in _SIGNATURES if signature.match(head)), None)
+    kind = known(head)
     check = _CHECKS.get(kind or "")
-    if check is not None:
-        check(file, max_pixels)
-        file.seek(0)
+    if check is None or kind is None:
+        return Source(file)
+    try:
+        source = check(file, max_pixels) or Source(file)
+    except (MemoryError, TwinlensError):
+        raise
+    except Exception as error:  # a structure that makes no sense: struct.error, IndexError, ...
+        log.debug("the look at the structure failed", exc_info=error)
+        raise _broken(kind, error) from None
+    source.file.seek(0)
+    return source
 
 
 def _load(image: Image.Image) -> Image.Image:
@@ -123,24 +118,32 @@ def _load(image: Image.Image) -> Image.Image:
     return image
 
 
-def _open(file: BinaryIO) -> Image.Image:
+def _open(file: BinaryIO, original: BinaryIO) -> Image.Image:
     try:
         return Image.open(file, formats=FORMATS)
     except UnidentifiedImageError:
-        raise BadRequest(
-            f"The file is not an image that can be read; known formats: {', '.join(FORMATS)}",
-            title="Invalid image",
-        ) from None
+        original.seek(0)
+        formats = f"known formats: {', '.join(FORMATS)}"
+        raise refused(f"{explanation(original.read(HEAD))}; {formats}") from None
+    except MemoryError:
+        raise
     except Exception as error:  # the parsers raise many kinds on broken headers
         log.debug("opening failed", exc_info=error)
-        raise _broken() from None
+        original.seek(0)
+        raise _broken(known(original.read(HEAD)) or "image", error) from None
 
 
-def _scale_jpeg(image: Image.Image, enough: Enough) -> tuple[int, int] | None:
+def _metadata(image: Image.Image) -> Metadata:
+    return Metadata(orientation.of(image), image.info.get("icc_profile"))
+
+
+def _scale_jpeg(
+    image: Image.Image, metadata: Metadata | None, enough: Enough
+) -> tuple[int, int] | None:
     """Have a JPEG decoded no larger than needed; its full upright size, if that is what happens."""
-    if image.format != "JPEG":
+    if image.format != "JPEG" or metadata is None:
         return None
-    turned = image.getexif().get(_ORIENTATION) in _TURNED
+    turned = metadata.orientation in orientation.TURNED
     size = image.size[::-1] if turned else image.size
     wanted = enough(*size)
     if wanted is None:
@@ -149,6 +152,10 @@ def _scale_jpeg(image: Image.Image, enough: Enough) -> tuple[int, int] | None:
     return size
 
 
-def _broken() -> BadRequest:
-    message = "The image is damaged or incomplete and cannot be read"
-    return BadRequest(message, title="Invalid image")
+def _broken(kind: str, error: Exception) -> BadRequest:
+    if "truncated" in str(error):
+        return refused(
+            f"The {kind} ends before its last row: the upload or the copy broke off. "
+            "Send the whole file"
+        )
+    return refused(f"The {kind} is damaged and cannot be decoded")

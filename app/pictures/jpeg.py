@@ -1,0 +1,338 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""JPEG: a cheap look at the structure of a file before libjpeg decodes it.
+
+libjpeg fills rows that are not in the file with grey and says nothing, decodes any number of scans,
+and Pillow keeps every segment in memory. So the segments are counted here, and only those that
+matter go on: the tables, the frame and the scans of the first picture of the file. Without its MPF
+segment Pillow also takes it for a plain JPEG, which it can decode at reduced size.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from random import Random
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from app.errors import TooLarge
+from app.pictures.colour import MAX_PROFILE
+from app.pictures.markers import (
+    APP0,
+    APP1,
+    APP2,
+    APP14,
+    APP15,
+    COM,
+    DAC,
+    DHT,
+    DNL,
+    DQT,
+    DRI,
+    EOI,
+    FRAMES,
+    SOS,
+    Markers,
+)
+from app.pictures.orientation import UPRIGHT, from_exif, from_xmp
+from app.pictures.parts import Part, Range, joined
+from app.pictures.source import Metadata, Source, check_pixels, refused
+
+# Cameras write about 20 segments, with a panorama's or a depth map's extended XMP some hundreds.
+_MAX_SEGMENTS = 10_000
+_MAX_TABLES = 1 << 18  # bytes of tables and frame; 600 are usual
+# Cameras write 1 scan, progressive files have about 10. Chromium gives up at 100, too.
+_MAX_SCANS = 100
+# Each scan goes over all pixels: so many times ``max_pixels`` in all.
+_MAX_PASSES = 20
+
+_HUFFMAN = (0xC0, 0xC1, 0xC2)
+_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+_XMP = b"http://ns.adobe.com/xap/1.0/\0"
+_ICC = b"ICC_PROFILE\0"
+
+_END = b"\xff\xd9"
+_LONG_TAIL = 16  # that many equal bytes at the end are not coded pixels
+_STRIP_ROWS = 256
+
+BROKEN_OFF = (
+    "The JPEG ends before its last row: the upload or the copy broke off. Send the whole file"
+)
+
+
+def check(file: BinaryIO, max_pixels: int) -> Source:
+    """The first picture of a JPEG file: its tables, frame and scans, and nothing else.
+
+    Raises:
+        BadRequest: it ends before its scans, or is of a kind that libjpeg cannot decode.
+        TooLarge: more pixels than the budget, or more scans or segments than any program writes.
+    """
+    markers = Markers(file)
+    head = _head(markers)
+    frame = head.frame
+    check_pixels(frame.width, frame.height, max_pixels)
+    scans = _scans(markers, head.scan, frame, max_pixels)
+    if not scans.all_pixels(frame):
+        raise refused(BROKEN_OFF)
+    stop = scans.stop if scans.ended else _without_blank_tail(file, scans.stop)
+    parts: list[Part] = [*head.kept, Range(file, head.scan, stop)]
+    verify = None
+    if frame.kind in _HUFFMAN:
+        verify = partial(_verify, parts, frame, scans.ended)
+    elif not scans.ended:
+        raise refused(BROKEN_OFF)
+    metadata = Metadata(head.orientation or UPRIGHT, head.profile())
+    return Source(joined([*parts, _END]), metadata, verify)
+
+
+@dataclass
+class _Frame:
+    kind: int
+    width: int
+    height: int
+    components: int
+
+
+@dataclass
+class _Head:
+    """What comes before the first scan."""
+
+    kept: list[Part] = field(default_factory=lambda: [b"\xff\xd8"])
+    frame: _Frame = field(default_factory=lambda: _Frame(0, 0, 0, 0))
+    scan: int = 0
+    orientation: int | None = None
+    by_exif: bool = False
+    icc: list[bytes] = field(default_factory=list)
+
+    def profile(self) -> bytes | None:
+        """Its pieces put into order; None where one of them is missing."""
+        pieces = sorted(self.icc)
+        numbers = [piece[0] for piece in pieces]
+        if not pieces or any(piece[1] != len(pieces) for piece in pieces):
+            return None
+        if numbers != list(range(1, len(pieces) + 1)):
+            return None
+        return b"".join(piece[2:] for piece in pieces)
+
+
+def _head(markers: Markers) -> _Head:
+    head = _Head()
+    position, tables, profile = 2, 0, 0
+    for _ in range(_MAX_SEGMENTS):
+        found = markers.after(position)
+        if found is None:
+            raise refused("The JPEG ends before its pixels: the upload or the copy broke off")
+        place, kind = found
+        if kind == SOS:
+            head.scan = place
+            if not head.frame.kind:
+                raise refused("The JPEG is damaged: its size is not given before its pixels")
+            return head
+        if kind == EOI:
+            raise refused("The JPEG holds no pixels")
+        if kind in (0xC8, 0xD8) or 0xF0 <= kind < COM or 0x02 <= kind < 0xC0:  # have no content
+            position = place + 2
+            continue
+        start, position = markers.segment(place)
+        if kind in FRAMES or kind in (DHT, DQT, DRI, DAC):
+            content = markers.content(place, position)
+            tables += len(content)
+            if tables > _MAX_TABLES:
+                raise refused("The JPEG is damaged: it has more tables than a JPEG can use")
+            head.kept.append(content)
+            if kind in FRAMES:
+                head.frame = _frame(kind, content[4:])
+        elif kind in (APP0, APP14):
+            _keep_colour(head, markers.content(place, min(position, start + 64)), kind)
+        elif kind == APP1:
+            _read_app1(head, markers.content(start, position))
+        elif kind == APP2:
+            piece = markers.content(start, position)
+            profile += len(piece)
+            if piece.startswith(_ICC) and len(piece) > len(_ICC) + 2 and profile <= MAX_PROFILE:
+                head.icc.append(piece[len(_ICC) :])
+    raise _too_many_segments()
+
+
+def _frame(kind: int, content: bytes) -> _Frame:
+    if len(content) < 6:
+        raise refused("The JPEG is damaged: its header is cut off")
+    bits, height, width, components = content[0], *_pair(content[1:5]), content[5]
+    if bits != 8:
+        raise refused(f"The JPEG has {bits} bits a colour, which cannot be read: save it with 8")
+    if kind not in (*_HUFFMAN, 0xC9, 0xCA):
+        raise refused(
+            f"The JPEG is lossless or hierarchical (SOF{kind - 0xC0}), which cannot be read: "
+            "save it as an ordinary JPEG"
+        )
+    if not height or not width:
+        raise refused("The JPEG's header gives no size: save it anew with another program")
+    return _Frame(kind, width, height, components)
+
+
+def _pair(content: bytes) -> tuple[int, int]:
+    return int.from_bytes(content[:2], "big"), int.from_bytes(content[2:], "big")
+
+
+def _keep_colour(head: _Head, segment: bytes, kind: int) -> None:
+    """JFIF and Adobe's segment say how the colours are coded; the first of each counts."""
+    name = b"JFIF\0" if kind == APP0 else b"Adobe"
+    known = any(isinstance(part, bytes) and part[4:9] == name for part in head.kept)
+    if segment[4:9] == name and not known:
+        length = 16 if kind == APP0 else 14
+        if len(segment) >= 2 + length:  # a longer one may hold a thumbnail
+            head.kept.append(segment[:2] + length.to_bytes(2, "big") + segment[4 : 2 + length])
+
+
+def _read_app1(head: _Head, content: bytes) -> None:
+    """Orientation: EXIF before XMP."""
+    if content.startswith(b"Exif\0") and not head.by_exif:
+        found = from_exif(content)
+        head.orientation, head.by_exif = found or head.orientation, found is not None
+    elif content.startswith(_XMP) and not head.orientation:
+        head.orientation = from_xmp(content)
+
+
+@dataclass
+class _Scans:
+    """Everything from the first scan to the end of the picture."""
+
+    stop: int = 0
+    ended: bool = False  # there is an end marker
+    count: int = 0
+    #: by number of component and of coefficient: bits that no scan gave yet
+    missing: dict[int, list[int]] = field(default_factory=dict)
+
+    def add(self, content: bytes) -> None:
+        """Note what a scan brings, from the content of its header."""
+        self.count += 1
+        count = content[0] if content else 0
+        if len(content) < 4 + 2 * count:
+            raise refused(BROKEN_OFF)
+        first, last, bits = content[1 + 2 * count], content[2 + 2 * count], content[3 + 2 * count]
+        for number in range(count):
+            component = self.missing.setdefault(content[1 + 2 * number], [16] * 64)
+            for coefficient in range(first, min(last, 63) + 1):
+                component[coefficient] = bits & 15
+
+    def all_pixels(self, frame: _Frame) -> bool:
+        """Whether there are scans for all components, and without an end marker for all bits."""
+        if len(self.missing) < frame.components:
+            return False
+        return self.ended or not any(any(bits) for bits in self.missing.values())
+
+
+def _scans(markers: Markers, position: int, frame: _Frame, max_pixels: int) -> _Scans:
+    scans = _Scans()
+    passes = min(_MAX_SCANS, _MAX_PASSES * max_pixels // (frame.width * frame.height))
+    one_scan = False
+    for _ in range(_MAX_SEGMENTS):
+        found = markers.after(position)
+        if found is None:
+            scans.stop = markers.end()
+            return scans
+        place, kind = found
+        scans.stop = place
+        if kind == EOI:
+            scans.ended = True
+            return scans
+        if one_scan or kind not in (SOS, DHT, DQT, DRI, DAC, DNL, COM, *range(APP0, APP15 + 1)):
+            return scans
+        start, position = markers.segment(place)
+        content = markers.content(start, position) if kind == SOS else b""
+        if kind == SOS:
+            scans.add(content)
+            one_scan = frame.kind not in _PROGRESSIVE and len(scans.missing) >= frame.components
+            if scans.count > passes:
+                raise TooLarge(
+                    f"The JPEG has more than {passes} scans, which would take minutes to decode; "
+                    "save it as an ordinary JPEG"
+                )
+    raise _too_many_segments()
+
+
+def _too_many_segments() -> TooLarge:
+    return TooLarge(f"The JPEG has more than {_MAX_SEGMENTS} segments; save it anew without them")
+
+
+def _without_blank_tail(file: BinaryIO, stop: int) -> int:
+    """Where the pixels of a file without an end marker may end.
+
+    A copy that broke off may leave the rest of the file as zeros (or, on flash memory, ones).
+    """
+    step = 1 << 16
+    end = stop
+    while end > 0:
+        start = max(0, end - step)
+        file.seek(start)
+        block = file.read(end - start)
+        kept = block.rstrip(b"\0\xff")
+        if kept:
+            end = start + len(kept)
+            break
+        end = start
+    if stop - end < _LONG_TAIL:
+        return stop
+    file.seek(end)
+    return end + 2 if file.read(2) == b"\xff\0" else end  # that stands for a coded byte 0xFF
+
+
+def _verify(parts: Sequence[Part], frame: _Frame, ended: bool, image: Image.Image) -> None:
+    """Refuse an image whose last pixels libjpeg made up.
+
+    They come out differently if other bits follow the pixels that are there. It takes a second
+    decoding, so a file with an end marker is tried only if its last corner is the grey that libjpeg
+    fills in.
+    """
+    scale = _scale(image)
+    if ended and not _is_filling(image, scale):
+        return
+    first = _digest(image)
+    if frame.kind in _PROGRESSIVE and not ended and scale > 1:
+        # What the last scans add may not be seen at reduced size.
+        scale, first = 1, _decoded(parts, _END, frame, 1)
+    if _decoded(parts, _other_end(), frame, scale) != first:
+        raise refused(BROKEN_OFF)
+
+
+def _scale(image: Image.Image) -> int:
+    """1, 2, 4 or 8: of so many pixels along an edge libjpeg made one."""
+    config = getattr(image, "decoderconfig", ())
+    return int(config[0]) if config else 1
+
+
+def _is_filling(image: Image.Image, scale: int) -> bool:
+    edge = 8 // scale
+    box = (max(0, image.width - edge), max(0, image.height - edge), *image.size)
+    values = np.asarray(image.crop(box))
+    return bool(values.min() >= 127 and values.max() <= 128)
+
+
+def _decoded(parts: Sequence[Part], end: bytes, frame: _Frame, scale: int) -> bytes:
+    """A digest of the pixels, with another end of the file."""
+    with Image.open(joined([*parts, end]), formats=["JPEG"]) as image:
+        image.draft(None, (max(1, frame.width // scale), max(1, frame.height // scale)))
+        image.load()
+        return _digest(image)
+
+
+def _other_end() -> bytes:
+    """Bits that mean something else than none, all restart markers between, and an end marker."""
+    draw = Random(1)  # noqa: S311 - no secret
+    noise = [bytes(draw.randrange(255) for _ in range(2048)) for _ in range(9)]
+    restarts = [bytes((0xFF, 0xD0 + number)) for number in range(8)]
+    body = noise[0] + b"".join(mark + each for mark, each in zip(restarts, noise[1:], strict=True))
+    return b"\xff\0" + body + _END
+
+
+def _digest(image: Image.Image) -> bytes:
+    digest = hashlib.blake2b()
+    for top in range(0, image.height, _STRIP_ROWS):
+        bottom = min(image.height, top + _STRIP_ROWS)
+        digest.update(image.crop((0, top, image.width, bottom)).tobytes())
+    return digest.digest()

@@ -1,0 +1,68 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Markers of a JPEG, found fast and in bounded memory (ITU-T T.81, annex B)."""
+
+from __future__ import annotations
+
+import io
+from bisect import bisect_left
+from typing import BinaryIO
+
+import numpy as np
+
+SOI, EOI, SOS, DQT, DNL, DRI, COM = 0xD8, 0xD9, 0xDA, 0xDB, 0xDC, 0xDD, 0xFE
+DHT, DAC, APP0, APP1, APP2, APP14, APP15 = 0xC4, 0xCC, 0xE0, 0xE1, 0xE2, 0xEE, 0xEF
+#: starts of a frame, whatever its coding
+FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
+_BLOCK = 1 << 20
+
+
+class Markers:
+    """Where the next marker is. A file is read once, in blocks, if the places asked for grow."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._start = self._stop = 0
+        self._places: list[int] = []
+        self._kinds: list[int] = []
+
+    def after(self, position: int) -> tuple[int, int] | None:
+        """Place and kind of the first marker at ``position`` or later; None if there is none.
+
+        Restart markers and what stands for a byte 0xFF in coded data do not count.
+        """
+        while True:
+            if not self._start <= position < self._stop:
+                self._read(position)
+            index = bisect_left(self._places, position)
+            if index < len(self._places):
+                return self._places[index], self._kinds[index]
+            if self._stop - self._start <= 1:
+                return None
+            position = max(position, self._stop - 1)  # a marker may lie across two blocks
+            self._read(position)
+
+    def segment(self, place: int) -> tuple[int, int]:
+        """Start of the content and stop of the segment whose marker is at ``place``."""
+        self._file.seek(place + 2)
+        length = int.from_bytes(self._file.read(2), "big")
+        return place + 4, place + 2 + max(2, length)
+
+    def content(self, start: int, stop: int) -> bytes:
+        self._file.seek(start)
+        return self._file.read(max(0, stop - start))
+
+    def end(self) -> int:
+        """The size of the file."""
+        return self._file.seek(0, io.SEEK_END)
+
+    def _read(self, position: int) -> None:
+        self._file.seek(position)
+        block = np.frombuffer(self._file.read(_BLOCK) or b"\0", np.uint8)
+        places = np.flatnonzero(block[:-1] == 0xFF)
+        kinds = block[places + 1]
+        real = (kinds != 0) & (kinds != 0xFF) & ((kinds < 0xD0) | (kinds > 0xD7)) & (kinds != 1)
+        self._places = (places[real] + position).tolist()
+        self._kinds = kinds[real].tolist()
+        self._start, self._stop = position, position + len(block)

@@ -1,0 +1,121 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""How a camera was held: the orientation, read from EXIF or XMP whatever else is in there.
+
+Pillow parses all of the EXIF and writes it anew to turn a picture, so that any odd tag fails. Only
+one tag is read here; what cannot be understood counts as upright.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from typing import Any
+
+from PIL import Image
+
+UPRIGHT = 1
+#: the orientations that swap width and height
+TURNED = (5, 6, 7, 8)
+
+_TAG = 0x0112
+_HEAD = b"Exif\0\0"
+_MAX_ENTRIES = 1000  # of one directory; cameras write about 15
+# Of TIFF types, by number: size in bytes and struct's letter of those that may hold 1 to 8.
+_TYPES = {1: "B", 2: "c", 3: "H", 4: "I", 6: "b", 7: "B", 8: "h", 9: "i", 11: "f", 12: "d",
+          13: "I", 16: "Q", 17: "q"}  # fmt: skip
+_RATIONALS = {5: "II", 10: "ii"}
+_XMP = re.compile(rb"tiff:Orientation\s*(?:=\s*[\"']|>)\s*([1-8])\s*[\"'<]")
+_RAW_PROFILE = re.compile(r"\s*\w*\s+\d+\s+([0-9a-fA-F\s]+)")
+_METHODS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def upright(image: Image.Image, orientation: int) -> Image.Image:
+    """The image as it is to be looked at; ``image`` itself where nothing has to be turned."""
+    method = _METHODS.get(orientation)
+    return image if method is None else image.transpose(method)
+
+
+def of(image: Image.Image) -> int:
+    """The orientation of a loaded image, 1 to 8: from EXIF, for WebP else from XMP.
+
+    Pillow has turned a TIFF and pillow-heif a HEIF while they loaded it. Pillow puts what an AVIF
+    says (irot, imir) into its EXIF.
+    """
+    if image.format in ("TIFF", "HEIF"):
+        return UPRIGHT
+    found = from_exif(_bytes(image.info.get("exif")))
+    if found is None and image.format == "WEBP":
+        found = from_xmp(_bytes(image.info.get("xmp")))
+    return found or UPRIGHT
+
+
+def from_exif(exif: bytes) -> int | None:
+    """The orientation, 1 to 8, in EXIF data with or without its head; None if there is no such tag.
+
+    A tag with a value that means nothing is 1, not None: the file does say something.
+    """
+    while exif.startswith(_HEAD):  # some programs write it twice
+        exif = exif[len(_HEAD) :]
+    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
+    if order is None:
+        return None
+    try:
+        (directory,) = struct.unpack_from(order + "I", exif, 4)
+        (count,) = struct.unpack_from(order + "H", exif, directory)
+        for number in range(min(count, _MAX_ENTRIES)):
+            entry = directory + 2 + 12 * number
+            if struct.unpack_from(order + "H", exif, entry)[0] == _TAG:
+                return _value(exif, order, entry) or UPRIGHT
+    except struct.error:  # beyond the end
+        pass
+    return None
+
+
+def from_raw_profile(text: str) -> int | None:
+    """From EXIF as ImageMagick keeps it in a text of a PNG: a name, a length, hex digits."""
+    match = _RAW_PROFILE.match(text)
+    digits = "".join(match[1].split()) if match else ""
+    return from_exif(bytes.fromhex(digits[: len(digits) // 2 * 2]))
+
+
+def from_xmp(xmp: bytes) -> int | None:
+    """The orientation, 1 to 8, in XMP data (`tiff:Orientation`), or None."""
+    match = _XMP.search(xmp)
+    return int(match[1]) if match else None
+
+
+def _value(exif: bytes, order: str, entry: int) -> int | None:
+    """The first value of a directory's entry."""
+    kind, count = struct.unpack_from(order + "HI", exif, entry + 2)
+    letters = _TYPES.get(kind) or _RATIONALS.get(kind)
+    if letters is None or count == 0:
+        return None
+    place = entry + 8
+    if struct.calcsize(order + letters) * count > 4:
+        (place,) = struct.unpack_from(order + "I", exif, place)
+    values = struct.unpack_from(order + letters, exif, place)
+    if kind in _RATIONALS:
+        return _sane(values[0] / values[1] if values[1] else None)
+    return _sane(values[0])
+
+
+def _sane(value: Any) -> int | None:
+    """A number from 1 to 8 as an integer, else None."""
+    try:
+        number = int(value)
+        return number if 1 <= number <= 8 and number == float(value) else None
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _bytes(value: Any) -> bytes:
+    return value if isinstance(value, bytes) else b""
