@@ -9,13 +9,14 @@ from bisect import bisect_left
 from typing import BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 SOI, EOI, SOS, DQT, DNL, DRI, COM = 0xD8, 0xD9, 0xDA, 0xDB, 0xDC, 0xDD, 0xFE
 DHT, DAC, APP0, APP1, APP2, APP14, APP15 = 0xC4, 0xCC, 0xE0, 0xE1, 0xE2, 0xEE, 0xEF
 #: starts of a frame, whatever its coding
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
-_BLOCK = 1 << 20
+_BLOCK = 1 << 18
 
 
 class Markers:
@@ -60,9 +61,24 @@ class Markers:
     def _read(self, position: int) -> None:
         self._file.seek(position)
         block = np.frombuffer(self._file.read(_BLOCK) or b"\0", np.uint8)
-        places = np.flatnonzero(block[:-1] == 0xFF)
+        places = _candidates(block)
         kinds = block[places + 1]
-        real = (kinds != 0) & (kinds != 0xFF) & ((kinds < 0xD0) | (kinds > 0xD7)) & (kinds != 1)
+        real = (kinds != 0xFF) & ((kinds < 0xD0) | (kinds > 0xD7))
         self._places = (places[real] + position).tolist()
         self._kinds = kinds[real].tolist()
         self._start, self._stop = position, position + len(block)
+
+
+def _candidates(block: NDArray[np.uint8]) -> NDArray[np.intp]:
+    """Places of 0xFF with something else than 0 or 1 after it.
+
+    There is about one 0xFF in 128 bytes of coded data, nearly always with a 0 after it. So eight
+    bytes at a time are tested for a hit: twice as fast as to look at each place.
+    """
+    hits = np.zeros(len(block) + -len(block) % 8, bool)
+    np.equal(block[:-1], 0xFF, out=hits[: len(block) - 1])
+    hits[: len(block) - 1] &= block[1:] > 1
+    words = np.flatnonzero(hits.view(np.uint64))
+    places: NDArray[np.intp] = (words[:, None] * 8 + np.arange(8)).reshape(-1)
+    found: NDArray[np.intp] = places[hits[places]]
+    return found
