@@ -16,7 +16,8 @@ DHT, DAC, APP0, APP1, APP2, APP14, APP15 = 0xC4, 0xCC, 0xE0, 0xE1, 0xE2, 0xEE, 0
 #: starts of a frame, whatever its coding
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
-_BLOCK = 1 << 18
+# Below 128 KiB malloc takes its memory from what is there: a third of the time of larger blocks.
+_BLOCK = 96 << 10
 
 
 class Markers:
