@@ -13,6 +13,7 @@ import resource
 import struct
 import time
 import zlib
+from collections.abc import Callable
 
 import psutil
 import pytest
@@ -60,9 +61,13 @@ def png_with(junk: bytes) -> bytes:
     return data[:33] + junk + data[33:]
 
 
-EMPTY_CHUNK = bytes(4) + b"prIv" + struct.pack(">I", zlib.crc32(b"prIv"))
-EMPTY_PIXELS = bytes(4) + b"IDAT" + struct.pack(">I", zlib.crc32(b"IDAT"))
-REFUSED = {
+def chunk(kind: bytes, content: bytes) -> bytes:
+    checksum = struct.pack(">I", zlib.crc32(kind + content))
+    return struct.pack(">I", len(content)) + kind + content + checksum
+
+
+EMPTY_CHUNK, EMPTY_PIXELS = chunk(b"prIv", b""), chunk(b"IDAT", b"")
+REFUSED: dict[str, Callable[[], bytes]] = {
     "empty scans": lambda: empty_scans(10_000, 10_000, 40_000),
     "empty scans of a small picture": lambda: empty_scans(64, 64, 40_000),
     "segments before the frame": lambda: jpeg_with(segment(0xE5) * 8_000_000),
@@ -71,7 +76,7 @@ REFUSED = {
     "chunks": lambda: png_with(EMPTY_CHUNK * 3_000_000),
     "chunks of pixels": lambda: png_with(EMPTY_PIXELS * 3_000_000),
 }
-ANSWERED = {
+ANSWERED: dict[str, Callable[[], bytes]] = {
     "fill bytes": lambda: jpeg_with(b"\xff" * 32_000_000),
     "EXIF": lambda: jpeg_with(segment(0xE1, b"Exif\0\0" + bytes(65_000)) * 500),
     "colour profiles": lambda: jpeg_with(segment(0xE2, b"ICC_PROFILE\0\1\1" + bytes(65_000)) * 500),
@@ -80,11 +85,6 @@ ANSWERED = {
     ),
     "a profile": lambda: png_with(chunk(b"iCCP", b"icc\0\0" + zlib.compress(bytes(1 << 27)))),
 }
-
-
-def chunk(kind: bytes, content: bytes) -> bytes:
-    checksum = struct.pack(">I", zlib.crc32(kind + content))
-    return struct.pack(">I", len(content)) + kind + content + checksum
 
 
 def outcome(data: bytes) -> tuple[str, float, float]:

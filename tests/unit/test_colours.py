@@ -25,7 +25,13 @@ LINEAR = profiles.from_gamma(1.0, None, grey=False) or b""
 def pixel(image: Image.Image, kind: str = "PNG", **options: Any) -> NDArray[np.int64]:
     found = decode(io.BytesIO(encoded(image, kind, **options)), 10**6).image
     assert found.mode == "RGB"
-    return np.asarray(found, np.int64)[0, 0]
+    return corner(found)
+
+
+def corner(image: Image.Image) -> NDArray[np.int64]:
+    """The pixel at the top left."""
+    values: NDArray[np.int64] = np.asarray(image, np.int64)[0, 0]
+    return values
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "AVIF", "TIFF"])
@@ -94,8 +100,7 @@ def test_pieces_of_a_profile_are_put_into_order_and_none_may_be_missing() -> Non
     first, second = (1, 2, P3[:half]), (2, 2, P3[half:])
 
     def colour(*pieces: tuple[int, int, bytes]) -> NDArray[np.int64]:
-        found = decode(io.BytesIO(segments(list(pieces))), 10**6).image
-        return np.asarray(found, np.int64)[0, 0]
+        return corner(decode(io.BytesIO(segments(list(pieces))), 10**6).image)
 
     plain, right = colour(), colour((1, 1, P3))
     assert np.abs(plain - right).max() > 20
