@@ -15,6 +15,7 @@ import pillow_heif
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from app.errors import BadRequest, TooLarge, TwinlensError
+from app.pictures import bmp, gif, heif, heif_load, webp
 from app.pictures.colour import to_rgb
 
 log = logging.getLogger("twinlens.pictures")
@@ -24,6 +25,7 @@ FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "AVIF", "HEIF")
 
 # The phones' format. No thumbnails, no depth pictures: only the main image is of use here.
 pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
+heif_load.raise_item_limit()
 # Ours is an error and names the budget; Pillow's own is only a warning up to twice its value.
 Image.MAX_IMAGE_PIXELS = None
 
@@ -40,10 +42,22 @@ _SIGNATURES = (
 )
 #: By format: a cheap look at a file's structure before Pillow parses it, given the file at its
 #: start and the pixel budget. It raises BadRequest or TooLarge, and need not reset the position.
-_CHECKS: dict[str, Callable[[BinaryIO, int], None]] = {}
+_CHECKS: dict[str, Callable[[BinaryIO, int], None]] = {
+    "HEIF": heif.check,
+    "AVIF": heif.check,
+    "GIF": gif.check,
+    "WEBP": webp.check,
+    "BMP": bmp.check,
+}
 #: By Pillow's name of the format: reads the pixels of an opened image where Pillow's own ``load``
 #: gives wrong ones. It returns the image to go on with.
-_LOADERS: dict[str, Callable[[Image.Image], Image.Image]] = {}
+_LOADERS: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "HEIF": heif_load.load_heif,
+    "AVIF": heif_load.load_avif,
+    "GIF": gif.load,
+    "WEBP": webp.load,
+    "BMP": bmp.load,
+}
 
 _ORIENTATION = ExifTags.Base.Orientation
 _TURNED = (5, 6, 7, 8)  # the values that swap width and height
