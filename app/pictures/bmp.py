@@ -47,10 +47,12 @@ def check(file: BinaryIO, max_pixels: int) -> None:
     if size not in (40, 52, 56, 64, 108, 124):
         raise _unsupported(f"with a header of {size} bytes")
     width, height, _, bits, compression = struct.unpack_from("<iiHHI", head, 18)
+    if width <= 0 or not height:
+        raise BadRequest(f"The BMP file has a size of {width}x{height}", title="Invalid image")
     pixels = abs(width * height)
     if pixels > max_pixels:
         raise TooLarge(
-            f"The image has {pixels} pixels ({abs(width)}x{abs(height)}); "
+            f"The image has {pixels} pixels ({width}x{abs(height)}); "
             f"at most {max_pixels} are accepted (MAX_IMAGE_PIXELS)"
         )
     if compression in _REFUSED:

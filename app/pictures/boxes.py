@@ -41,8 +41,10 @@ class Item:
     """An image, or a piece of metadata."""
 
     kind: bytes
-    #: of the flags in the data of the meta box; the lowest bit of this byte means "hidden"
-    flags_at: int
+    #: in the content of the meta box: position of the type, and of the byte whose lowest bit means
+    #: "hidden"
+    kind_at: int
+    hidden_at: int
     protected: bool = False
     #: whether metadata is compressed
     encoded: bool = False
@@ -64,6 +66,8 @@ class Structure:
 
     brand: bytes
     size: int  # of the file, bytes
+    #: whether a box reaches beyond the end of the file
+    cut: bool
     items: dict[int, Item]
     primary: int | None  # id; None without a meta box
     idat: memoryview
@@ -80,7 +84,9 @@ def structure(file: BinaryIO) -> Structure:
     """
     size = file.seek(0, 2)
     found: dict[bytes, tuple[int, int]] = {}
+    cut = False
     for kind, start, end in _top_level(file, size):
+        cut = end > size
         if kind not in (b"ftyp", b"meta", b"moov"):
             continue
         if kind in found:
@@ -89,10 +95,10 @@ def structure(file: BinaryIO) -> Structure:
     brand = _content(file, found.get(b"ftyp"), size)[:4].tobytes()
     moov = _content(file, found[b"moov"], size) if b"moov" in found else None
     if b"meta" not in found:
-        return Structure(brand, size, {}, None, memoryview(b""), 0, moov)
+        return Structure(brand, size, cut, {}, None, memoryview(b""), 0, moov)
     content = _content(file, found[b"meta"], size)
     items, primary, idat = _meta(content)
-    return Structure(brand, size, items, primary, idat, found[b"meta"][0], moov)
+    return Structure(brand, size, cut, items, primary, idat, found[b"meta"][0], moov)
 
 
 def boxes(data: memoryview, start: int = 0) -> Iterator[Box]:
@@ -211,7 +217,8 @@ def _infos(iinf: Box) -> Iterator[tuple[int, Item]]:
         seen.add(number)
         texts = box.content[entry.at :].tobytes().split(b"\0")
         encoded = kind == b"mime" and len(texts) > 2 and texts[2] != b""
-        yield number, Item(kind, iinf.start + box.start + 3, protected, encoded)
+        start = iinf.start + box.start
+        yield number, Item(kind, start + entry.at - 4, start + 3, protected, encoded)
 
 
 def _locations(content: memoryview, items: dict[int, Item]) -> None:

@@ -26,6 +26,7 @@ FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "AVIF", "HEIF")
 # The phones' format. No thumbnails, no depth pictures: only the main image is of use here.
 pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 heif_load.raise_item_limit()
+heif_load.register_avif_opener()
 # Ours is an error and names the budget; Pillow's own is only a warning up to twice its value.
 Image.MAX_IMAGE_PIXELS = None
 

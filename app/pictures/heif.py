@@ -57,6 +57,8 @@ def check(file: BinaryIO, max_pixels: int) -> None:
         elif brand != b"avis":
             raise _Unsupported("a sequence without a still picture")
         if found.moov is not None and brand == b"avis":
+            if found.cut:
+                raise EOFError
             picture.check_sequence(found.moov)
     except (EOFError, Incomplete):
         message = (

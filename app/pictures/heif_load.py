@@ -8,12 +8,12 @@ import ctypes
 import io
 import logging
 from fractions import Fraction
-from typing import BinaryIO, cast
+from typing import IO, BinaryIO, cast
 
 import _pillow_heif  # type: ignore[import-not-found] # no types
 import numpy as np
 import pillow_heif
-from PIL import Image, ImageFile
+from PIL import AvifImagePlugin, Image, ImageFile
 
 from app.errors import BadRequest
 from app.pictures import boxes, cicp, heif
@@ -52,6 +52,32 @@ def raise_item_limit() -> None:
         limits.max_items = boxes.MAX_ITEMS
 
 
+def register_avif_opener() -> None:
+    """Have Pillow open AVIF files without their EXIF data.
+
+    libavif and Pillow refuse a file whose EXIF data is damaged, and of it only the orientation
+    would be of use, which in AVIF lies elsewhere (irot, imir).
+    """
+    plugin = AvifImagePlugin
+    Image.register_open(plugin.AvifImageFile.format, _open_avif, plugin._accept)
+
+
+def _open_avif(file: IO[bytes], name: str | bytes) -> ImageFile.ImageFile:
+    source = cast(BinaryIO, file)
+    try:
+        found = boxes.structure(source)
+    except (EOFError, boxes.Malformed):
+        raise SyntaxError("not an AVIF file") from None
+    places = [found.meta_at + item.kind_at for item in found.items.values() if item.kind == b"Exif"]
+    source.seek(0)
+    if places:
+        data = bytearray(source.read())
+        for place in places:
+            data[place : place + 4] = b"free"
+        source = io.BytesIO(data)
+    return AvifImagePlugin.AvifImageFile(source, name)
+
+
 def load_heif(image: Image.Image) -> Image.Image:
     """Decode with libheif, which has already turned, mirrored and cropped the picture.
 
@@ -63,6 +89,8 @@ def load_heif(image: Image.Image) -> Image.Image:
     file.seek(0)
     data = file.read() if image.info.get("tiling") else b""
     image.load()
+    image.info.pop("exif", None)  # its orientation does not count in HEIF, and it may be damaged
+    image.info.pop("xmp", None)
     if data and _may_lack_tiles(image):
         _decode_tiles(data)
     _add_profile(image, details)
@@ -99,14 +127,20 @@ def _add_profile(image: Image.Image, details: heif.Details) -> None:
 def _may_lack_tiles(image: Image.Image) -> bool:
     """Whether a part of the picture has the one colour of tiles that libheif could not decode.
 
-    It leaves Y, Cb and Cr at 0 there: a green without red and blue, or black without colours.
+    It leaves all components at 0: of Y, Cb and Cr that is a green without red and blue.
     """
     size = (max(image.width // _STEP, 1), max(image.height // _STEP, 1))
     samples = np.asarray(image.resize(size, Image.Resampling.NEAREST).convert("RGB"))
-    same = np.all(samples == np.roll(samples, 1, 0), 2) & np.all(
-        samples == np.roll(samples, 1, 1), 2
-    )
-    return bool(np.any(same & (samples[..., 0] == 0) & (samples[..., 2] == 0)))
+    red, green, blue = (samples[..., channel] for channel in range(3))
+    candidates = (red == 0) & (blue == 0)
+    nclx = image.info.get("nclx_profile") or {}
+    if image.mode[0] in "LI" or nclx.get("matrix_coefficients") == 0:  # no Cb and Cr
+        candidates &= green == 0
+    else:
+        candidates &= green > 0
+    for axis in (0, 1):
+        candidates &= np.all(samples == np.roll(samples, 1, axis), axis=2)
+    return bool(candidates.any())
 
 
 def _decode_tiles(data: bytes) -> None:
@@ -117,7 +151,7 @@ def _decode_tiles(data: bytes) -> None:
     found = boxes.structure(io.BytesIO(data))
     visible = bytearray(data)
     for number in found.items[found.primary or 0].references.get(b"dimg", []):
-        visible[found.meta_at + found.items[number].flags_at] &= 0xFE
+        visible[found.meta_at + found.items[number].hidden_at] &= 0xFE
     images = pillow_heif.HeifFile(bytes(visible))  # type: ignore[no-untyped-call]
     try:
         for left in range(len(images), 0, -1):

@@ -47,7 +47,8 @@ def load(image: Image.Image) -> Image.Image:
     """Decode the first frame. What it leaves of the canvas is transparent, so white here; Pillow
     makes it black where the file declares no transparency.
     """
-    assert isinstance(image, ImageFile.ImageFile) and image.fp is not None
+    assert isinstance(image, ImageFile.ImageFile)
+    assert image.fp is not None
     box = _layout(cast(BinaryIO, image.fp)).frame
     image.load()
     if image.mode != "RGB" or box == (0, 0, *image.size):
