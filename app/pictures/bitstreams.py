@@ -77,8 +77,15 @@ def hevc(config: memoryview, data: bytes, declared: tuple[int, int]) -> Coded:
         raise Malformed("its HEVC configuration (hvcC) holds no picture size")
     return Coded(
         next((shown for _, shown in sizes if shown == declared), sizes[0][1]),
-        max(width * height for (width, height), _ in sizes),
+        max(_pixels(*pair) for pair in sizes),
     )
+
+
+def _pixels(coded: tuple[int, int], shown: tuple[int, int]) -> int:
+    """Pixels of a picture; blocks that reach beyond its edges do not count, larger margins do."""
+    within = all(0 <= all_of - part < 64 for all_of, part in zip(coded, shown, strict=True))
+    width, height = shown if within else coded
+    return width * height
 
 
 @lru_cache(maxsize=16)  # tiles share it

@@ -102,6 +102,7 @@ def load_avif(image: Image.Image) -> Image.Image:
     Pillow derives from the file's own.
     """
     details = heif.details(_file(image))
+    image.info.pop("xmp", None)  # its orientation does not count either
     image.load()
     _add_profile(image, details)
     box = _crop_box(image.size, details.crop) if details.crop else None
