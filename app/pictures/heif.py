@@ -20,6 +20,7 @@ from app.pictures.boxes import Fields, Item, Malformed, Structure, boxes, struct
 
 _STILL = (b"avif", b"mif1", b"heic", b"heix", b"heim", b"heis")
 _SEQUENCES = (b"avis", b"msf1", b"hevc", b"hevx", b"hevm", b"hevs")
+_ALPHA = (b"auxiliary:alpha", b"hevc:2015:auxid:1")  # types of auxiliary images
 _MAX_DEPTH = 5  # of images that are made of other images
 _MAX_IMAGES = 20_000  # that are visited, each as often as it is referred to
 _MAX_METADATA = 64 << 20  # bytes; libheif copies metadata once for each image that it describes
@@ -114,12 +115,13 @@ class _Picture:
         """Check the primary image and its alpha channel."""
         self._check_metadata()
         self._check_image(primary, 0)
+        self._pixels = 0
+        shown = {primary, *self._known}
         for number, item in self._found.items.items():
             kind = item.property(b"auxC")
-            if kind is None or primary not in item.references.get(b"auxl", []):
+            if kind is None or shown.isdisjoint(item.references.get(b"auxl", [])):
                 continue
-            if b"alpha" in kind.content[:64].tobytes() or b":aux:1" in kind.content[:64].tobytes():
-                self._pixels = 0
+            if any(name in bytes(kind.content[:64]) for name in _ALPHA):
                 self._check_image(number, 0)
 
     def check_sequence(self, moov: memoryview) -> None:

@@ -166,6 +166,24 @@ def test_metadata_that_libheif_would_copy_a_thousand_times_is_refused() -> None:
         decoded(built([coded(picture(64, 64)), notes]))
 
 
+@pytest.mark.parametrize("of_the_tile", [False, True])
+def test_an_alpha_channel_is_checked_as_the_picture_is(of_the_tile: bool) -> None:
+    alpha = coded(picture(64, 64).convert("L"))
+    alpha.properties.append(full(b"auxC", b"urn:mpeg:hevc:2015:auxid:1\0"))
+    alpha.references = {b"auxl": [2 if of_the_tile else 1]}
+    parts = [grid(1, 2, (128, 64), [2, 2]), coded(picture(64, 64)), alpha]
+    assert decoded(built(parts)).size == (128, 64)
+    alpha.data = alpha.data[:-20] + bytes(20)
+    with pytest.raises(BadRequest, match="incomplete"):
+        decoded(built(parts))
+
+
+def test_an_avif_picture_may_carry_the_general_brand() -> None:
+    data = built([coded(picture(64, 64), "AVIF")], brand=b"mif1")
+    compatible = data.replace(b"mif1mif1", b"mif1avif")  # libavif wants its own named, too
+    assert difference(decoded(compatible), picture(64, 64)) < 5
+
+
 def test_other_codecs_are_named() -> None:
     part = coded(picture(64, 64))
     part.kind = b"vvc1"
