@@ -14,7 +14,7 @@ import pillow_heif
 from PIL import Image, UnidentifiedImageError
 
 from app.errors import BadRequest, TwinlensError
-from app.pictures import jpeg, orientation, png, webp
+from app.pictures import bmp, gif, heif, heif_load, jpeg, orientation, png, webp
 from app.pictures.colour import to_rgb
 from app.pictures.kinds import FORMATS, HEAD, explanation, known
 from app.pictures.source import Metadata, Source, check_pixels, refused
@@ -23,6 +23,8 @@ log = logging.getLogger("twinlens.pictures")
 
 # The phones' format. No thumbnails, no depth pictures: only the main image is of use here.
 pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
+heif_load.raise_item_limit()
+heif_load.register_avif_opener()
 # Ours is an error and names the budget; Pillow's own is only a warning up to twice its value.
 Image.MAX_IMAGE_PIXELS = None
 
@@ -32,11 +34,21 @@ Image.MAX_IMAGE_PIXELS = None
 _CHECKS: dict[str, Callable[[BinaryIO, int], Source | None]] = {
     "JPEG": jpeg.check,
     "PNG": png.check,
+    "HEIF": heif.check,
+    "AVIF": heif.check,
+    "GIF": gif.check,
     "WEBP": webp.check,
+    "BMP": bmp.check,
 }
 #: By Pillow's name of the format: reads the pixels of an opened image where Pillow's own ``load``
 #: gives wrong ones. It returns the image to go on with.
-_LOADERS: dict[str, Callable[[Image.Image], Image.Image]] = {}
+_LOADERS: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "HEIF": heif_load.load_heif,
+    "AVIF": heif_load.load_avif,
+    "GIF": gif.load,
+    "WEBP": webp.load,
+    "BMP": bmp.load,
+}
 
 
 @dataclass(frozen=True)
