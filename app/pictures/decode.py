@@ -15,6 +15,7 @@ import pillow_heif
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from app.errors import BadRequest, TooLarge, TwinlensError
+from app.pictures import tiff
 from app.pictures.colour import to_rgb
 
 log = logging.getLogger("twinlens.pictures")
@@ -32,7 +33,8 @@ _SIGNATURES = (
     ("JPEG", re.compile(rb"\xff\xd8\xff")),
     ("PNG", re.compile(rb"\x89PNG\r\n\x1a\n")),
     ("BMP", re.compile(rb"BM")),
-    ("TIFF", re.compile(rb"II[*+]\0|MM\0[*+]")),
+    # Those of the camera RAW files ORF and RW2 too, so that they are refused by name.
+    ("TIFF", re.compile(rb"II[*+]\0|MM\0[*+]|IIRO|IIRS|MMOR|IIU\0")),
     ("WEBP", re.compile(rb"RIFF....WEBP", re.DOTALL)),
     ("GIF", re.compile(rb"GIF8[79]a")),
     ("AVIF", re.compile(rb"....ftypavi[fs]", re.DOTALL)),
@@ -44,6 +46,10 @@ _CHECKS: dict[str, Callable[[BinaryIO, int], None]] = {}
 #: By Pillow's name of the format: reads the pixels of an opened image where Pillow's own ``load``
 #: gives wrong ones. It returns the image to go on with.
 _LOADERS: dict[str, Callable[[Image.Image], Image.Image]] = {}
+
+#: By format: reads a picture instead of Pillow, given the file at its start and the pixel budget,
+#: and gives it upright. It raises BadRequest or TooLarge.
+_READERS: dict[str, Callable[[BinaryIO, int], Image.Image]] = {"TIFF": tiff.read}
 
 _ORIENTATION = ExifTags.Base.Orientation
 _TURNED = (5, 6, 7, 8)  # the values that swap width and height
@@ -86,6 +92,9 @@ def decode(file: BinaryIO, max_pixels: int, enough: Enough = in_full) -> Picture
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of broken metadata; what matters raises
         _check(file, max_pixels)
+        read = _READERS.get(_format(file))
+        if read is not None:
+            return _upright_by(read, file, max_pixels)
         image = _open(file)
         pixels = image.width * image.height
         if pixels > max_pixels:
@@ -109,13 +118,32 @@ def decode(file: BinaryIO, max_pixels: int, enough: Enough = in_full) -> Picture
 
 def _check(file: BinaryIO, max_pixels: int) -> None:
     """Look at the structure of the file, as its format wants it."""
-    head = file.read(16)
-    file.seek(0)
-    kind = next((name for name, signature in _SIGNATURES if signature.match(head)), None)
-    check = _CHECKS.get(kind or "")
+    check = _CHECKS.get(_format(file))
     if check is not None:
         check(file, max_pixels)
         file.seek(0)
+
+
+def _format(file: BinaryIO) -> str:
+    """The format by the first bytes of a file at its start; "" where none is known."""
+    head = file.read(16)
+    file.seek(0)
+    return next((name for name, signature in _SIGNATURES if signature.match(head)), "")
+
+
+def _upright_by(
+    read: Callable[[BinaryIO, int], Image.Image], file: BinaryIO, max_pixels: int
+) -> Picture:
+    """The picture that a reader of ours gives."""
+    try:
+        image = read(file, max_pixels)
+        upright = to_rgb(image, image.info.get("icc_profile"))
+        return Picture(upright, upright.size)
+    except (MemoryError, TwinlensError):
+        raise
+    except Exception as error:  # the decoders raise many kinds
+        log.debug("decoding failed", exc_info=error)
+        raise _broken() from None
 
 
 def _load(image: Image.Image) -> Image.Image:
