@@ -10,9 +10,11 @@ imagecodecs, some 80 native decoders, and still leave colours, budgets and the c
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+from numpy.typing import NDArray
 from PIL import Image
 
 from app.pictures.tiff import jpeg
@@ -69,15 +71,20 @@ def _pixels(tiff: Tiff, directory: Directory, found: Layout) -> Image.Image:
     """The pixels of a picture, band by band."""
     if found.photometric == Photometric.YCBCR and holds_rgb(tiff, directory, found):
         found = replace(found, photometric=Photometric.RGB)
-    values = (numbers(lines, found) for _, lines in bands(tiff, directory, found))
+    values = (rows for _, rows in _numbers(tiff, directory, found))
     how = scale(found, directory.integer(Tag.MAX_VALUE, 0), values)
     colours = Colours(directory, found, how, alpha_scale(found))
     image = Image.new(colours.mode, (found.width, found.height))
+    for top, rows in _numbers(tiff, directory, found):
+        image.paste(colours.image(rows), (0, top))
+    return image
+
+
+def _numbers(tiff: Tiff, directory: Directory, found: Layout) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Bands of the picture without what tiles add below it: first row, and samples in use."""
     for top, lines in bands(tiff, directory, found):
         if top < found.height:
-            rows = numbers(lines, found)[: found.height - top]
-            image.paste(colours.image(rows), (0, top))
-    return image
+            yield top, numbers(lines, found)[: found.height - top]
 
 
 def _whole_jpeg(tiff: Tiff, directory: Directory, max_pixels: int) -> Image.Image | None:

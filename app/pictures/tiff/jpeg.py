@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageChops
 
 from app.pictures.tiff.directory import Tiff, refused
 from app.pictures.tiff.tags import Photometric
@@ -104,9 +104,10 @@ def chunk(
             "The TIFF file is damaged: the JPEG data of a strip or tile have another size or "
             "number of channels than the file says"
         )
-    image = _opened(stream, tables, samples == 3 and photometric == Photometric.RGB)
+    image = _opened(stream, tables, photometric == Photometric.RGB)
     image.load()
-    return image
+    # Pillow inverts four components, as Adobe stores them in JPEG files, but not in TIFF.
+    return ImageChops.invert(image) if image.mode == "CMYK" else image
 
 
 def holds_rgb(chunks: Iterable[bytes], tables: bytes | None) -> bool:

@@ -3,8 +3,9 @@
 """Unpacked bytes of a TIFF as numbers, and numbers as 8-bit values.
 
 Unsigned samples of up to 16 bits keep their range: 0 is black, all bits set is white. Wider ones,
-signed ones and floats are measurements without a range of their own; they are stretched to what the
-picture holds. Floats of several channels that lie within 0..1 are taken as they are.
+signed ones and floats have no range that all writers agree on. They get the smallest customary one
+(0 to 1, 255, 65535, or all of their type) if they fill more than half of it; others are stretched
+from their least to their greatest value.
 """
 
 from __future__ import annotations
@@ -51,9 +52,21 @@ def scale(layout: Layout, max_value: int, pictures: Iterable[Values]) -> Scale:
     colours = CHANNELS[layout.photometric]
     ranges = [_range(band[..., :colours]) for band in pictures]
     low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
-    if layout.kind == "f" and colours > 1 and low >= 0 and high <= 1:
-        low, high = 0.0, 1.0
+    full = next((full for full in _customary(layout) if high <= full), 0.0)
+    if low >= 0 and high > full / 2 > 0:
+        low, high = 0.0, full
     return _stretch(low, high)
+
+
+def _customary(layout: Layout) -> list[float]:
+    """Values of white that writers use, ascending."""
+    if layout.kind == "f":
+        return [1.0, 255.0, 65535.0]
+    return [255.0, 65535.0, _all_of_type(layout)] if layout.bits > 16 else [_all_of_type(layout)]
+
+
+def _all_of_type(layout: Layout) -> float:
+    return 2.0 ** (layout.bits - (layout.kind == "i")) - 1
 
 
 def alpha_scale(layout: Layout) -> Scale:
@@ -62,7 +75,7 @@ def alpha_scale(layout: Layout) -> Scale:
         return _by_table(layout.bits, (1 << layout.bits) - 1)
     if layout.kind == "f":
         return _stretch(0.0, 1.0)
-    return _stretch(0.0, 2.0 ** (layout.bits - (layout.kind == "i")) - 1)
+    return _stretch(0.0, _all_of_type(layout))
 
 
 def _plane(lines: Bytes, layout: Layout) -> Values:
