@@ -11,20 +11,19 @@ imagecodecs, some 80 native decoders, and still leave colours, budgets and the c
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any, BinaryIO
 
 from numpy.typing import NDArray
 from PIL import Image
 
 from app.pictures.tiff import jpeg
-from app.pictures.tiff.chunks import bands, holds_rgb
+from app.pictures.tiff.chunks import bands, with_jpeg_colours
 from app.pictures.tiff.colours import Colours
 from app.pictures.tiff.directory import Directory, Tiff, refused
 from app.pictures.tiff.layout import Layout, check_size, layout
 from app.pictures.tiff.pages import choose
 from app.pictures.tiff.samples import alpha_scale, numbers, scale
-from app.pictures.tiff.tags import Compression, Photometric, Tag
+from app.pictures.tiff.tags import Compression, Tag
 
 _PROFILE_BYTES = 1 << 23  # those for printing presses have up to 3 MB
 _UPRIGHT = {
@@ -69,8 +68,7 @@ def read(file: BinaryIO, max_pixels: int) -> Image.Image:
 
 def _pixels(tiff: Tiff, directory: Directory, found: Layout) -> Image.Image:
     """The pixels of a picture, band by band."""
-    if found.photometric == Photometric.YCBCR and holds_rgb(tiff, directory, found):
-        found = replace(found, photometric=Photometric.RGB)
+    found = with_jpeg_colours(tiff, directory, found)
     values = (rows for _, rows in _numbers(tiff, directory, found))
     how = scale(found, directory.integer(Tag.MAX_VALUE, 0), values)
     colours = Colours(directory, found, how, alpha_scale(found))

@@ -13,15 +13,17 @@ import io
 import lzma
 import struct
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from app.pictures.tiff import jpeg
+from app.pictures.tiff.colours import plain_ycbcr
 from app.pictures.tiff.directory import Directory, Tiff, incomplete, refused
 from app.pictures.tiff.layout import Layout
-from app.pictures.tiff.tags import CCITT, Compression, Tag
+from app.pictures.tiff.tags import CCITT, Compression, Photometric, Tag
 
 Bytes = NDArray[np.uint8]
 
@@ -61,19 +63,30 @@ def bands(tiff: Tiff, directory: Directory, layout: Layout) -> Iterator[tuple[in
             band.append(_side_by_side(flat, across, chunk_lines))
         step = max(1, _BAND_BYTES // (across * layout.line_bytes))
         for line in range(0, band[0].shape[0], step):
-            part = np.stack([plane[line : line + step] for plane in band])
+            parts_of_band = [plane[line : line + step] for plane in band]
+            part = np.stack(parts_of_band) if layout.planar else parts_of_band[0][None]
             yield first * layout.chunk[1] + line * layout.subsampling[1], part
 
 
-def holds_rgb(tiff: Tiff, directory: Directory, layout: Layout) -> bool:
-    """Whether the JPEG strips or tiles, called YCbCr, hold RGB; looks at a few of them."""
+def with_jpeg_colours(tiff: Tiff, directory: Directory, layout: Layout) -> Layout:
+    """The layout, with what the three components of JPEG strips or tiles are, by a look at a few.
+
+    libjpeg turns YCbCr into RGB on its way, unless the file wants other coefficients or ranges.
+    """
     if layout.compression != Compression.JPEG or layout.planar or layout.samples != 3:
-        return False
+        return layout
+    if layout.photometric == Photometric.RGB:
+        return replace(layout, jpeg_ycbcr=None)
+    if layout.photometric != Photometric.YCBCR:
+        return layout
     some = layout.parts[:: max(1, len(layout.parts) // _LOOKED_AT)]
     tables = directory.raw(Tag.JPEG_TABLES, _TABLES_BYTES)
     most = _most_bytes(layout, layout.chunk[1])
-    chunks = (tiff.read(offset, min(count, most)) for offset, count in some)
-    return jpeg.holds_rgb(chunks, tables)
+    if jpeg.holds_rgb((tiff.read(offset, min(count, most)) for offset, count in some), tables):
+        return replace(layout, photometric=Photometric.RGB)
+    if plain_ycbcr(directory):
+        return replace(layout, photometric=Photometric.RGB, jpeg_ycbcr=True)
+    return layout
 
 
 def _most_bytes(layout: Layout, lines: int) -> int:
@@ -135,8 +148,7 @@ def _picture(directory: Directory, layout: Layout, data: bytes, rows: int) -> By
     size = (layout.chunk[0], rows)
     if layout.compression == Compression.JPEG:
         tables = directory.raw(Tag.JPEG_TABLES, _TABLES_BYTES)
-        stated = directory.integer(Tag.PHOTOMETRIC, layout.photometric)
-        image = jpeg.chunk(data, tables, stated, samples, size)
+        image = jpeg.chunk(data, tables, layout.jpeg_ycbcr, samples, size)
     else:
         image = Image.open(io.BytesIO(data), formats=("WEBP",))
         if image.size != size or len(image.getbands()) != samples:
@@ -176,8 +188,18 @@ def _by_libtiff(
             f"The TIFF file is damaged or incomplete: its {layout.compression.name} data end "
             "early or cannot be unpacked"
         ) from None
-    pixels = np.asarray(image)
-    return np.packbits(pixels, axis=1) if bilevel else pixels
+    return _pixels(image, bilevel)
+
+
+def _pixels(image: Image.Image, bilevel: bool) -> Bytes:
+    """As an array, in steps: all at once takes twice the memory."""
+    width, height = image.size
+    pixels = np.empty((height, (width + 7) // 8 if bilevel else width), np.uint8)
+    step = max(1, _BAND_BYTES // width)
+    for top in range(0, height, step):
+        part = np.asarray(image.crop((0, top, width, min(top + step, height))))
+        pixels[top : top + step] = np.packbits(part, axis=1) if bilevel else part
+    return pixels
 
 
 def _tiff(packed: Sequence[bytes], entries: dict[Tag, list[int]], at: int) -> bytes:

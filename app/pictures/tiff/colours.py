@@ -30,16 +30,20 @@ class Colours:
         self._alpha = alpha
         kind = layout.photometric
         self._palette = _palette(directory, layout) if kind == Photometric.PALETTE else None
+        self._plain_ycbcr = plain_ycbcr(directory)
         if kind == Photometric.CMYK:
             self.mode = "CMYK"
         else:
             grey = kind in (Photometric.WHITE_IS_ZERO, Photometric.BLACK_IS_ZERO)
             self.mode = ("L" if grey else "RGB") + ("A" if layout.alpha else "")
-        self._luma = directory.reals(Tag.YCBCR_COEFFICIENTS, 3) or _LUMA
-        self._reference = directory.reals(Tag.REFERENCE_BLACK_WHITE, 6) or _FULL_RANGE
+        self._luma, self._reference = _ycbcr(directory)
 
     def image(self, values: NDArray[Any]) -> Image.Image:
         """Numbers, [rows, width, samples in use], as an image of ``mode``."""
+        if self._palette is not None and values.shape[2] == 1 and values.dtype == np.uint8:
+            indices = _image("P", values)
+            indices.putpalette(self._palette.tobytes())
+            return indices.convert("RGB")
         colours = self._colours(values[..., : CHANNELS[self._layout.photometric]])
         if self._layout.alpha:
             colours = self._with_alpha(colours, self._alpha(values[..., -1:]))
@@ -47,7 +51,7 @@ class Colours:
 
     def _colours(self, values: NDArray[Any]) -> Bytes:
         if self._palette is not None:
-            return self._palette[values[..., 0]]
+            return np.take(self._palette, values[..., 0], axis=0)
         match self._layout.photometric:
             case Photometric.CIELAB | Photometric.ICCLAB:
                 return self._from_lab(values)
@@ -83,7 +87,7 @@ class Colours:
 
     def _from_ycbcr(self, values: Bytes) -> Bytes:
         """ITU-R BT.601 in full range, or as the file says (TIFF 6.0, section 21)."""
-        if self._luma == _LUMA and self._reference == _FULL_RANGE:
+        if self._plain_ycbcr:
             return np.asarray(_image("YCbCr", values).convert("RGB"))
         black, white = self._reference[::2], self._reference[1::2]
         spans = [max(high - low, 1.0) for low, high in zip(black, white, strict=True)]
@@ -96,6 +100,20 @@ class Colours:
         b = y + cb * (2 - 2 * blue)
         g = (y - blue * b - red * r) / (green or 1.0)
         return np.rint(np.clip(np.stack([r, g, b], axis=2), 0, 255)).astype(np.uint8)
+
+
+def plain_ycbcr(directory: Directory) -> bool:
+    """Whether YCbCr colours have the usual coefficients and range, those of JPEG."""
+    return _ycbcr(directory) == (_LUMA, _FULL_RANGE)
+
+
+def _ycbcr(directory: Directory) -> tuple[list[float], list[float]]:
+    """Coefficients of the luma; black and white of each channel."""
+    luma = directory.reals(Tag.YCBCR_COEFFICIENTS, 3)
+    if luma is None or all(abs(own - usual) < 0.01 for own, usual in zip(luma, _LUMA, strict=True)):
+        luma = _LUMA
+    reference = directory.reals(Tag.REFERENCE_BLACK_WHITE, 6)
+    return luma, reference or _FULL_RANGE
 
 
 def _palette(directory: Directory, layout: Layout) -> Bytes:

@@ -17,7 +17,6 @@ import numpy as np
 from PIL import Image, ImageChops
 
 from app.pictures.tiff.directory import Tiff, refused
-from app.pictures.tiff.tags import Photometric
 
 _HEAD = 1 << 16  # bytes in which the frame header of a whole file is looked for, at first
 _MAX_SEGMENTS = 1000
@@ -78,20 +77,20 @@ def frame_size(tiff: Tiff, at: int) -> tuple[int, int] | None:
 
 
 def chunk(
-    data: bytes, tables: bytes | None, photometric: int, samples: int, size: tuple[int, int]
+    data: bytes, tables: bytes | None, ycbcr: bool | None, samples: int, size: tuple[int, int]
 ) -> Image.Image:
     """The pixels of a strip or tile.
 
     Args:
         data: as it lies in the file.
         tables: the entry JPEGTables, shared by all of them.
-        photometric: of the TIFF.
+        ycbcr: whether three components are YCbCr; None where the stream's own markers decide.
         samples: how many components there must be.
         size: width, and the least height; a strip may be padded, but no more than to 16 rows.
 
     Returns:
-        "L", "RGB" or "CMYK" for one, three or four components, as they are stored; YCbCr becomes
-        RGB only where the TIFF says RGB and the JPEG says YCbCr.
+        "L", "RGB" or "CMYK" for one, three or four components, as they are stored; only YCbCr has
+        become RGB.
 
     Raises:
         BadRequest: a JPEG of another kind or size.
@@ -104,7 +103,7 @@ def chunk(
             "The TIFF file is damaged: the JPEG data of a strip or tile have another size or "
             "number of channels than the file says"
         )
-    image = _opened(stream, tables, photometric == Photometric.RGB)
+    image = _opened(stream, tables, stream.says_ycbcr() if ycbcr is None else ycbcr)
     image.load()
     # Pillow inverts four components, as Adobe stores them in JPEG files, but not in TIFF.
     return ImageChops.invert(image) if image.mode == "CMYK" else image
@@ -131,13 +130,10 @@ def holds_rgb(chunks: Iterable[bytes], tables: bytes | None) -> bool:
     return outside > _MOST_OUTSIDE * total
 
 
-def _opened(stream: _Stream, tables: bytes | None, may_convert: bool) -> Image.Image:
-    """A strip or tile as a JPEG file of its own; three components become RGB only where allowed,
-    and where the stream says that they are YCbCr.
-    """
+def _opened(stream: _Stream, tables: bytes | None, ycbcr: bool) -> Image.Image:
+    """A strip or tile as a JPEG file of its own, told whether three components are YCbCr."""
     head = [body for marker, body in stream.segments if marker not in (_APP0, _APP14)]
     if stream.frame is not None and len(stream.frame.sampling) == 3:
-        ycbcr = may_convert and stream.says_ycbcr()
         head.insert(0, struct.pack(">BBH5sHHHB", 0xFF, _APP14, 14, b"Adobe", 100, 0, 0, ycbcr))
     shared = [body for _, body in _parse(tables).segments] if tables else []
     data = b"".join([b"\xff\xd8", *shared, *head, stream.scans])

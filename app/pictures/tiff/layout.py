@@ -26,6 +26,7 @@ MAX_CHUNKS = 1 << 16  # strips or tiles of one plane
 _UNPACKED_BYTES = 8  # of each pixel of the budget: 16 bits for four channels
 _LEAST_BUDGET = 1 << 25  # pixels: small budgets are no reason to refuse 64 bits a sample
 _PADDING_PIXELS = 1 << 26  # tiles may cover so much where the picture itself is smaller
+_CHUNK_BYTES = 1 << 29  # of a strip or tile when unpacked; libtiff needs them twice
 _BAND_BYTES = 1 << 22
 _DEPTHS = {
     "u": (*range(1, 17), 32, 64),
@@ -59,6 +60,8 @@ class Layout:
     chunk: tuple[int, int]  # width and height of a strip or tile, pixels
     tiled: bool
     parts: list[tuple[int, int]]  # offset and bytes of each strip or tile, one plane after another
+    #: JPEG: three components are YCbCr and become RGB; False: they stay; None: as the JPEG says
+    jpeg_ycbcr: bool | None = False
 
     @property
     def across(self) -> int:
@@ -140,7 +143,14 @@ def layout(tiff: Tiff, directory: Directory, max_pixels: int) -> Layout:
         parts=[],
     )
     _check_amount(found, max_pixels)
-    return _split(replace(found, parts=_parts(tiff, directory, found)))
+    found = _split(replace(found, parts=_parts(tiff, directory, found)))
+    each = found.lines(found.chunk[1]) * found.line_bytes
+    if each > _CHUNK_BYTES:
+        raise TooLarge(
+            f"The TIFF has strips or tiles of {each >> 20} MiB; at most {_CHUNK_BYTES >> 20} MiB "
+            "are read; save it with smaller ones or with 8 bits a channel"
+        )
+    return found
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:

@@ -48,10 +48,9 @@ def scale(layout: Layout, max_value: int, pictures: Iterable[Values]) -> Scale:
         if 0xFF < max_value < white and not max_value & (max_value + 1):
             largest = max(int(band.max()) for band in pictures)
             white = max_value if largest <= max_value else white
-        return _by_table(layout.bits, white)
+        return _by_depth(layout.bits, white)
     colours = CHANNELS[layout.photometric]
-    ranges = [_range(band[..., :colours]) for band in pictures]
-    low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+    low, high = _range(band[..., :colours] for band in pictures)
     full = next((full for full in _customary(layout) if high <= full), 0.0)
     if low >= 0 and high > full / 2 > 0:
         low, high = 0.0, full
@@ -72,7 +71,7 @@ def _all_of_type(layout: Layout) -> float:
 def alpha_scale(layout: Layout) -> Scale:
     """How the transparency becomes 8 bits: it always has the full range of its type."""
     if layout.kind == "u" and layout.bits <= 16:
-        return _by_table(layout.bits, (1 << layout.bits) - 1)
+        return _by_depth(layout.bits, (1 << layout.bits) - 1)
     if layout.kind == "f":
         return _stretch(0.0, 1.0)
     return _stretch(0.0, _all_of_type(layout))
@@ -137,27 +136,50 @@ def _full_chroma(lines: Bytes, layout: Layout) -> Values:
     return full.reshape(rows * high, -1, 3)[:, : layout.width]
 
 
-def _by_table(bits: int, white: int) -> Scale:
+def _by_depth(bits: int, white: int) -> Scale:
+    """From 0..white to 0..255, rounded; of samples of up to 16 bits."""
     if bits == 8:
         return lambda values: values
-    table = np.minimum(np.rint(np.arange(1 << bits) * (255.0 / white)), 255).astype(np.uint8)
-    return lambda values: table[values]
+
+    def scaled(values: Values) -> Bytes:
+        wide = values.astype(np.uint32)
+        wide *= 510
+        wide += white
+        wide //= 2 * white
+        return wide.astype(np.uint8)
+
+    return scaled
 
 
-def _range(values: Values) -> tuple[float, float]:
-    finite = _finite(values)
-    return float(finite.min()), float(finite.max())
+def _range(pictures: Iterable[Values]) -> tuple[float, float]:
+    """Least and greatest value; what is not finite counts as 0."""
+    lows, highs = [], []
+    for band in pictures:
+        low, high = float(band.min()), float(band.max())
+        if not np.isfinite([low, high]).all():  # NaN anywhere makes both NaN
+            finite = _finite(band)
+            low, high = float(finite.min()), float(finite.max())
+        lows.append(low)
+        highs.append(high)
+    return min(lows), max(highs)
 
 
 def _stretch(low: float, high: float) -> Scale:
     factor = 255.0 / (high - low) if high > low else 0.0
 
     def scaled(values: Values) -> Bytes:
-        return np.rint(np.clip((_finite(values) - low) * factor, 0, 255)).astype(np.uint8)
+        wide = _finite(values)
+        wide -= low
+        wide *= factor
+        np.clip(wide, 0, 255, out=wide)
+        return np.rint(wide, out=wide).astype(np.uint8)
 
     return scaled
 
 
 def _finite(values: Values) -> NDArray[np.float64]:
-    """As float64, since the span of two large float32 does not fit into float32."""
-    return np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0)
+    """As float64, since the span of two large float32 does not fit into float32; else 0."""
+    wide = values.astype(np.float64)
+    if values.dtype.kind == "f":
+        wide[~np.isfinite(wide)] = 0.0
+    return wide
