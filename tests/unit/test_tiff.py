@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, TiffImagePlugin
 
 from app.errors import BadRequest
 from app.pictures import decode as images
@@ -171,7 +171,8 @@ def test_fax(name: str, photometric: int) -> None:
     stored = Image.fromarray(bits if photometric == BLACK_IS_ZERO else ~bits)
     data = bytearray(encoded(stored, "TIFF", compression=name))
     with Image.open(io.BytesIO(data)) as written:
-        assert written.tag_v2[262] == BLACK_IS_ZERO  # type: ignore[attr-defined]
+        assert isinstance(written, TiffImagePlugin.TiffImageFile)
+        assert written.tag_v2[262] == BLACK_IS_ZERO
     entry = data.index(b"\x06\x01\x03\0\x01\0\0\0")  # the photometric interpretation
     data[entry + 8] = photometric
     assert np.array_equal(grey(bytes(data)) > 127, bits)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Strips and tiles unpacked to lines of bytes, band by band.
 
-libtiff (inside Pillow) unpacks LZW, Deflate, PackBits, Zstandard and CCITT. It is given a small
+libtiff (inside Pillow) unpacks LZW, PackBits, Zstandard and CCITT. It is given a small
 TIFF written here, of plain bytes in strips, so that none of the file's own entries reach it;
 ``samples`` knows what the bytes mean.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import lzma
 import struct
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -19,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from app.errors import BadRequest
 from app.pictures.tiff import jpeg
 from app.pictures.tiff.colours import plain_ycbcr
-from app.pictures.tiff.directory import Directory, Tiff, incomplete, refused
+from app.pictures.tiff.directory import Directory, Tiff, refused
 from app.pictures.tiff.layout import Layout
 from app.pictures.tiff.tags import CCITT, Compression, Photometric, Tag
 
@@ -118,11 +120,13 @@ def _unpacked(
     match layout.compression:
         case Compression.NONE:
             return np.frombuffer(b"".join(packed), np.uint8).reshape(-1, width)
-        case Compression.LZMA:
-            data = b"".join(
-                _lzma(chunk, count * width) for chunk, count in zip(packed, lines, strict=True)
-            )
-            return np.frombuffer(data, np.uint8).reshape(-1, width)
+        case Compression.DEFLATE | Compression.OLD_DEFLATE | Compression.LZMA:
+            full = layout.lines(layout.chunk[1]) * width
+            unpacked = [
+                _inflated(layout.compression, chunk, count * width, full)
+                for chunk, count in zip(packed, lines, strict=True)
+            ]
+            return np.frombuffer(b"".join(unpacked), np.uint8).reshape(-1, width)
         case Compression.JPEG | Compression.WEBP:
             return np.concatenate(
                 [
@@ -134,12 +138,35 @@ def _unpacked(
             return _by_libtiff(directory, layout, packed, lines)
 
 
-def _lzma(data: bytes, size: int) -> bytes:
-    decoder = lzma.LZMADecompressor(memlimit=_LZMA_MEMORY)
-    unpacked = decoder.decompress(data, size)
-    if len(unpacked) < size:
-        raise incomplete()
+def _inflated(compression: Compression, data: bytes, size: int, full: int) -> bytes:
+    """The first ``size`` bytes of a stream; its own checksum tells whether its end is damaged.
+
+    Some writers pad the last strip to ``full`` bytes, as long as the others, or never end a stream.
+    """
+    decoder = (
+        lzma.LZMADecompressor(memlimit=_LZMA_MEMORY)
+        if compression == Compression.LZMA
+        else zlib.decompressobj()
+    )
+    try:
+        unpacked = decoder.decompress(data, size)
+        if len(unpacked) < size:
+            raise _damaged(compression)
+        rest = getattr(decoder, "unconsumed_tail", b"")
+        more = b"" if decoder.eof else decoder.decompress(rest, full - size + 1)
+    except (lzma.LZMAError, zlib.error):
+        raise _damaged(compression) from None
+    if more and not decoder.eof:
+        raise _damaged(compression)
     return unpacked
+
+
+def _damaged(compression: Compression) -> BadRequest:
+    """The error for strips or tiles that cannot be unpacked to their size."""
+    return refused(
+        f"The TIFF file is damaged or incomplete: its {compression.name} data end early or cannot "
+        "be unpacked"
+    )
 
 
 def _picture(directory: Directory, layout: Layout, data: bytes, rows: int) -> Bytes:
@@ -184,10 +211,7 @@ def _by_libtiff(
     try:
         image.load()
     except OSError:
-        raise refused(
-            f"The TIFF file is damaged or incomplete: its {layout.compression.name} data end "
-            "early or cannot be unpacked"
-        ) from None
+        raise _damaged(layout.compression) from None
     return _pixels(image, bilevel)
 
 

@@ -99,7 +99,8 @@ class Colours:
         r = y + cr * (2 - 2 * red)
         b = y + cb * (2 - 2 * blue)
         g = (y - blue * b - red * r) / (green or 1.0)
-        return np.rint(np.clip(np.stack([r, g, b], axis=2), 0, 255)).astype(np.uint8)
+        rgb: Bytes = np.rint(np.clip(np.stack([r, g, b], axis=2), 0, 255)).astype(np.uint8)
+        return rgb
 
 
 def plain_ycbcr(directory: Directory) -> bool:
