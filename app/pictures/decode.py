@@ -14,7 +14,7 @@ import pillow_heif
 from PIL import Image, UnidentifiedImageError
 
 from app.errors import BadRequest, TwinlensError
-from app.pictures import bmp, gif, heif, heif_load, jpeg, orientation, png, webp
+from app.pictures import bmp, gif, heif, heif_load, jpeg, orientation, png, tiff, webp
 from app.pictures.colour import to_rgb
 from app.pictures.kinds import FORMATS, HEAD, explanation, known
 from app.pictures.source import Metadata, Source, check_pixels, refused
@@ -49,6 +49,9 @@ _LOADERS: dict[str, Callable[[Image.Image], Image.Image]] = {
     "WEBP": webp.load,
     "BMP": bmp.load,
 }
+#: By format: reads a picture instead of Pillow, given the file at its start and the pixel budget,
+#: and gives it upright. It raises BadRequest or TooLarge.
+_READERS: dict[str, Callable[[BinaryIO, int], Image.Image]] = {"TIFF": tiff.read}
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,9 @@ def decode(file: BinaryIO, max_pixels: int, enough: Enough = in_full) -> Picture
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of broken metadata; what matters raises
+        read = _READERS.get(_format(file))
+        if read is not None:
+            return _upright_by(read, file, max_pixels)
         source = _check(file, max_pixels)
         image = _open(source.file, file)
         check_pixels(image.width, image.height, max_pixels)
@@ -108,11 +114,9 @@ def decode(file: BinaryIO, max_pixels: int, enough: Enough = in_full) -> Picture
 
 def _check(file: BinaryIO, max_pixels: int) -> Source:
     """Look at the structure of the file, as its format wants it."""
-    head = file.read(HEAD)
-    file.seek(0)
-    kind = known(head)
-    check = _CHECKS.get(kind or "")
-    if check is None or kind is None:
+    kind = _format(file)
+    check = _CHECKS.get(kind)
+    if check is None:
         return Source(file)
     try:
         source = check(file, max_pixels) or Source(file)
@@ -123,6 +127,28 @@ def _check(file: BinaryIO, max_pixels: int) -> Source:
         raise _broken(kind, error) from None
     source.file.seek(0)
     return source
+
+
+def _format(file: BinaryIO) -> str:
+    """The format by the first bytes of a file at its start; "" where none is known."""
+    head = file.read(HEAD)
+    file.seek(0)
+    return known(head) or ""
+
+
+def _upright_by(
+    read: Callable[[BinaryIO, int], Image.Image], file: BinaryIO, max_pixels: int
+) -> Picture:
+    """The picture that a reader of ours gives."""
+    try:
+        image = read(file, max_pixels)
+        upright = to_rgb(image, image.info.get("icc_profile"))
+        return Picture(upright, upright.size)
+    except (MemoryError, TwinlensError):
+        raise
+    except Exception as error:  # the decoders raise many kinds
+        log.debug("decoding failed", exc_info=error)
+        raise _broken("TIFF", error) from None
 
 
 def _load(image: Image.Image) -> Image.Image:

@@ -16,7 +16,8 @@ _SIGNATURES = (
     ("JPEG", re.compile(rb"\xff\xd8\xff")),
     ("PNG", re.compile(rb"\x89PNG\r\n\x1a\n")),
     ("BMP", re.compile(rb"BM")),
-    ("TIFF", re.compile(rb"II[*+]\0|MM\0[*+]")),
+    # Those of the camera RAW files ORF and RW2 too, so that they are refused by name.
+    ("TIFF", re.compile(rb"II[*+]\0|MM\0[*+]|IIRO|IIRS|MMOR|IIU\0")),
     ("WEBP", re.compile(rb"RIFF....WEBP", re.DOTALL)),
     ("GIF", re.compile(rb"GIF8[79]a")),
     ("AVIF", re.compile(rb"....ftypavi[fs]", re.DOTALL)),

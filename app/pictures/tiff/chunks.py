@@ -1,0 +1,246 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Strips and tiles unpacked to lines of bytes, band by band.
+
+libtiff (inside Pillow) unpacks LZW, PackBits, Zstandard and CCITT. It is given a small
+TIFF written here, of plain bytes in strips, so that none of the file's own entries reach it;
+``samples`` knows what the bytes mean.
+"""
+
+from __future__ import annotations
+
+import io
+import lzma
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from app.errors import BadRequest
+from app.pictures.tiff import jpeg
+from app.pictures.tiff.colours import plain_ycbcr
+from app.pictures.tiff.directory import Directory, Tiff, refused
+from app.pictures.tiff.layout import Layout
+from app.pictures.tiff.tags import CCITT, Compression, Photometric, Tag
+
+Bytes = NDArray[np.uint8]
+
+_BAND_BYTES = 1 << 23
+_BAND_CHUNKS = 512
+# A strip is read up to this many times its unpacked size; CCITT can grow noise threefold.
+_MOST_GROWTH, _MOST_EXTRA = 8, 1 << 16
+_LOOKED_AT = 8  # strips or tiles
+_LZMA_MEMORY = 1 << 27
+_TABLES_BYTES = 1 << 16
+_REVERSED = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))
+
+
+def bands(tiff: Tiff, directory: Directory, layout: Layout) -> Iterator[tuple[int, Bytes]]:
+    """The picture from top to bottom.
+
+    Yields:
+        The first row of a band, and its bytes: [planes, lines, strips or tiles across, bytes];
+        one plane, or one for each sample in use where each is stored for itself.
+
+    Raises:
+        BadRequest: the data are damaged or incomplete.
+    """
+    across, down = layout.across, layout.down
+    chunk_lines = layout.lines(layout.chunk[1])
+    size = max(1, across * chunk_lines * layout.line_bytes)
+    group = max(1, min(_BAND_BYTES // size, _BAND_CHUNKS // across))
+    planes = layout.used if layout.planar else [0]
+    for first in range(0, down, group):
+        rows = [layout.rows(index) for index in range(first, min(first + group, down))]
+        lines = [layout.lines(count) for count in rows for _ in range(across)]
+        band = []
+        for plane in planes:
+            start = (plane * down + first) * across
+            parts = layout.parts[start : start + len(lines)]
+            flat = _unpacked(tiff, directory, layout, parts, lines)
+            band.append(_side_by_side(flat, across, chunk_lines))
+        step = max(1, _BAND_BYTES // (across * layout.line_bytes))
+        for line in range(0, band[0].shape[0], step):
+            parts_of_band = [plane[line : line + step] for plane in band]
+            part = np.stack(parts_of_band) if layout.planar else parts_of_band[0][None]
+            yield first * layout.chunk[1] + line * layout.subsampling[1], part
+
+
+def with_jpeg_colours(tiff: Tiff, directory: Directory, layout: Layout) -> Layout:
+    """The layout, with what the three components of JPEG strips or tiles are, by a look at a few.
+
+    libjpeg turns YCbCr into RGB on its way, unless the file wants other coefficients or ranges.
+    """
+    if layout.compression != Compression.JPEG or layout.planar or layout.samples != 3:
+        return layout
+    if layout.photometric == Photometric.RGB:
+        return replace(layout, jpeg_ycbcr=None)
+    if layout.photometric != Photometric.YCBCR:
+        return layout
+    some = layout.parts[:: max(1, len(layout.parts) // _LOOKED_AT)]
+    tables = directory.raw(Tag.JPEG_TABLES, _TABLES_BYTES)
+    most = _most_bytes(layout, layout.chunk[1])
+    if jpeg.holds_rgb((tiff.read(offset, min(count, most)) for offset, count in some), tables):
+        return replace(layout, photometric=Photometric.RGB)
+    if plain_ycbcr(directory):
+        return replace(layout, photometric=Photometric.RGB, jpeg_ycbcr=True)
+    return layout
+
+
+def _most_bytes(layout: Layout, lines: int) -> int:
+    """How much of a strip or tile of so many lines is read at most."""
+    return _MOST_GROWTH * lines * layout.line_bytes + _MOST_EXTRA
+
+
+def _side_by_side(flat: Bytes, across: int, chunk_lines: int) -> Bytes:
+    """Chunks one after another, [lines, bytes], as [lines of the picture, across, bytes]."""
+    if across == 1:
+        return flat[:, None]
+    chunks = flat.reshape(-1, across, chunk_lines, flat.shape[1])
+    return chunks.transpose(0, 2, 1, 3).reshape(-1, across, flat.shape[1])
+
+
+def _unpacked(
+    tiff: Tiff,
+    directory: Directory,
+    layout: Layout,
+    parts: Sequence[tuple[int, int]],
+    lines: Sequence[int],
+) -> Bytes:
+    """Strips or tiles as bytes, one after another: [lines, bytes]."""
+    width = layout.line_bytes
+    most = _most_bytes(layout, max(lines))
+    packed = [tiff.read(offset, min(count, most)) for offset, count in parts]
+    if layout.reversed_bits:
+        packed = [data.translate(_REVERSED) for data in packed]
+    match layout.compression:
+        case Compression.NONE:
+            return np.frombuffer(b"".join(packed), np.uint8).reshape(-1, width)
+        case Compression.DEFLATE | Compression.OLD_DEFLATE | Compression.LZMA:
+            full = layout.lines(layout.chunk[1]) * width
+            unpacked = [
+                _inflated(layout.compression, chunk, count * width, full)
+                for chunk, count in zip(packed, lines, strict=True)
+            ]
+            return np.frombuffer(b"".join(unpacked), np.uint8).reshape(-1, width)
+        case Compression.JPEG | Compression.WEBP:
+            return np.concatenate(
+                [
+                    _picture(directory, layout, chunk, count)
+                    for chunk, count in zip(packed, lines, strict=True)
+                ]
+            )
+        case _:
+            return _by_libtiff(directory, layout, packed, lines)
+
+
+def _inflated(compression: Compression, data: bytes, size: int, full: int) -> bytes:
+    """The first ``size`` bytes of a stream; its own checksum tells whether its end is damaged.
+
+    Some writers pad the last strip to ``full`` bytes, as long as the others, or never end a stream.
+    """
+    decoder = (
+        lzma.LZMADecompressor(memlimit=_LZMA_MEMORY)
+        if compression == Compression.LZMA
+        else zlib.decompressobj()
+    )
+    try:
+        unpacked = decoder.decompress(data, size)
+        if len(unpacked) < size:
+            raise _damaged(compression)
+        rest = getattr(decoder, "unconsumed_tail", b"")
+        more = b"" if decoder.eof else decoder.decompress(rest, full - size + 1)
+    except (lzma.LZMAError, zlib.error):
+        raise _damaged(compression) from None
+    if more and not decoder.eof:
+        raise _damaged(compression)
+    return unpacked
+
+
+def _damaged(compression: Compression) -> BadRequest:
+    """The error for strips or tiles that cannot be unpacked to their size."""
+    return refused(
+        f"The TIFF file is damaged or incomplete: its {compression.name} data end early or cannot "
+        "be unpacked"
+    )
+
+
+def _picture(directory: Directory, layout: Layout, data: bytes, rows: int) -> Bytes:
+    """A strip or tile that is a JPEG or WebP, as lines of samples."""
+    samples = 1 if layout.planar else layout.samples
+    size = (layout.chunk[0], rows)
+    if layout.compression == Compression.JPEG:
+        tables = directory.raw(Tag.JPEG_TABLES, _TABLES_BYTES)
+        image = jpeg.chunk(data, tables, layout.jpeg_ycbcr, samples, size)
+    else:
+        image = Image.open(io.BytesIO(data), formats=("WEBP",))
+        if image.size != size or len(image.getbands()) != samples:
+            raise refused(
+                "The TIFF file is damaged: the WebP data of a strip or tile have another size "
+                "or number of channels than the file says"
+            )
+    return np.asarray(image)[:rows].reshape(rows, -1)
+
+
+def _by_libtiff(
+    directory: Directory, layout: Layout, packed: Sequence[bytes], lines: Sequence[int]
+) -> Bytes:
+    """Strips or tiles as the strips of a greyscale TIFF, a byte a pixel (CCITT: a bit)."""
+    bilevel = layout.compression in CCITT
+    width = layout.chunk[0] if bilevel else layout.line_bytes
+    offsets = np.cumsum([8, *map(len, packed)])
+    entries = {
+        Tag.WIDTH: [width],
+        Tag.HEIGHT: [sum(lines)],
+        Tag.BITS: [1 if bilevel else 8],
+        Tag.COMPRESSION: [layout.compression],
+        Tag.PHOTOMETRIC: [1],
+        Tag.STRIP_OFFSETS: offsets[:-1].tolist(),
+        Tag.SAMPLES: [1],
+        Tag.ROWS_PER_STRIP: [max(lines)],
+        Tag.STRIP_COUNTS: [len(chunk) for chunk in packed],
+    }
+    for tag in (Tag.T4_OPTIONS, Tag.T6_OPTIONS):
+        if bilevel and tag in directory:
+            entries[tag] = [directory.integer(tag, 0) & 0x7]
+    image = Image.open(io.BytesIO(_tiff(packed, entries, int(offsets[-1]))), formats=("TIFF",))
+    try:
+        image.load()
+    except OSError:
+        raise _damaged(layout.compression) from None
+    return _pixels(image, bilevel)
+
+
+def _pixels(image: Image.Image, bilevel: bool) -> Bytes:
+    """As an array, in steps: all at once takes twice the memory."""
+    width, height = image.size
+    pixels = np.empty((height, (width + 7) // 8 if bilevel else width), np.uint8)
+    step = max(1, _BAND_BYTES // width)
+    for top in range(0, height, step):
+        part = np.asarray(image.crop((0, top, width, min(top + step, height))))
+        pixels[top : top + step] = np.packbits(part, axis=1) if bilevel else part
+    return pixels
+
+
+def _tiff(packed: Sequence[bytes], entries: dict[Tag, list[int]], at: int) -> bytes:
+    """A TIFF of these strips, with its directory behind them; all values are 32-bit."""
+    head, extra = [], []
+    behind = at + 2 + 12 * len(entries) + 4
+    for tag, values in sorted(entries.items()):
+        data = struct.pack(f"<{len(values)}I", *values)
+        if len(data) > 4:
+            extra.append(data)
+            data, behind = struct.pack("<I", behind), behind + len(data)
+        head.append(struct.pack("<HHI", tag, 4, len(values)) + data)
+    return b"".join(
+        [
+            *(b"II*\0", struct.pack("<I", at)),
+            *packed,
+            *(struct.pack("<H", len(entries)), *head, bytes(4)),
+            *extra,
+        ]
+    )
