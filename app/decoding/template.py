@@ -50,13 +50,20 @@ class Template:
                 self._reap()
             if self._control in ready:
                 try:
-                    order = self._control.receive()
+                    self._obey()
                 except EOFError:
                     return
-                if "fork" in order:
-                    self._fork(order["fork"], order["memory"])
-                else:
-                    self._kill(order["kill"])
+
+    def _obey(self) -> None:
+        """All orders that have come. Raises EOFError: the worker is gone."""
+        more = True
+        while more:
+            order = self._control.receive()
+            if "fork" in order:
+                self._fork(order["fork"], order["memory"])
+            else:
+                self._kill(order["kill"])
+            more = self._control.has_more()
 
     def _fork(self, number: int, memory: int) -> None:
         wire = Wire(socket.socket(fileno=self._control.take_descriptor()))

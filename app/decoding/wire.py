@@ -31,6 +31,10 @@ class Wire:
         """For select."""
         return self._socket.fileno()
 
+    def has_more(self) -> bool:
+        """Whether another message has come already; select does not tell of it."""
+        return b"\n" in self._buffer.lstrip()
+
     def send(self, message: Message, descriptor: int | None = None) -> None:
         """Send a message, and a file descriptor with it.
 

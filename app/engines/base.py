@@ -86,8 +86,8 @@ class Network(ABC):
         mean: FloatArray,
         deviation: FloatArray,
     ) -> FloatArray:
-        """Crop and resize an RGB picture, 8 bits a channel, then bring each channel to 0..1, minus its mean, over its
-        standard deviation: [3, h, w] float32. Safe to call from several threads.
+        """Crop and resize an RGB picture, 8 bits a channel, then bring each channel to 0..1, minus
+        its mean, over its standard deviation: [3, h, w] float32. Safe to call from several threads.
 
         Raises:
             RuntimeError: the device is lost.
