@@ -23,8 +23,9 @@ from app.pictures.steps import resized
 _STRIP_BYTES = 2**22
 _MOST_LOG_LINES = 20
 _MOST_LOG_CHARACTERS = 4000
-# From so many pixels on memory is given back to the system after a picture.
-_LARGE = 2_000_000
+# Without work for so long, freed memory goes back to the system; after each picture that would cost
+# 2 ms and more, since the next one needs it again.
+_IDLE_SECONDS = 0.5
 
 
 class _NotWanted(TwinlensError):
@@ -44,7 +45,7 @@ def serve(wire: Wire, memory: int) -> None:
     logging.getLogger().handlers = [log]
     while True:
         try:
-            job = wire.receive()
+            job = _next(wire)
         except EOFError:
             return
         limits.bound_cpu(job["seconds"])
@@ -57,7 +58,15 @@ def serve(wire: Wire, memory: int) -> None:
             return
         if pixels is not None:
             os.close(pixels)
+
+
+def _next(wire: Wire) -> Message:
+    """The worker's next message. Raises EOFError."""
+    try:
+        return wire.receive(_IDLE_SECONDS)
+    except TimeoutError:
         limits.trim()
+        return wire.receive()
 
 
 def _answer(wire: Wire, job: Message, file: BinaryIO) -> tuple[Message, int | None]:

@@ -14,7 +14,7 @@ _PR_SET_PDEATHSIG = 1  # sys/prctl.h of Linux
 
 #: Bytes of memory for each pixel of MAX_IMAGE_PIXELS, and for small pictures; measured, see
 #: docs/security.md.
-_BYTES_A_PIXEL = 16
+_BYTES_A_PIXEL = 24
 _LEAST_BYTES = 256 * 2**20
 
 
