@@ -3,7 +3,8 @@
 """The decoders of one worker: as many at work as it has cores, replaced when one ends.
 
 A file that takes long is set aside: it no longer counts as one of those, so that usual files do not
-wait for it. As many can be set aside as are at work.
+wait for it. As many can be set aside as are at work; where even that leaves no place, the file that
+has taken longest, and longer than any usual one, has to give way.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -37,9 +38,23 @@ COMMAND = [sys.executable, "-m", "app.decoding.template"]
 _ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV")
 _LOOK_SECONDS = 0.5
 _END_SECONDS = 2.0
+# With others waiting a file has so long; a JPEG of 120 megapixels takes 2 seconds alone.
+_CLAIM_SECONDS = 10.0
 # Decoding libraries leak a little on broken files.
 _MOST_FILES = 1000
 _RETRY_SECONDS = 5
+
+
+@dataclass(eq=False)
+class _Place:
+    """Of a file that is being decoded."""
+
+    #: monotonic seconds
+    began: float
+    #: it takes long, and does not count as one of those at work
+    is_aside: bool = False
+    #: others wait for it: its holder shall give up
+    is_claimed: bool = False
 
 
 class Decoders:
@@ -59,8 +74,7 @@ class Decoders:
         self._memory = limits.memory_for(max_pixels)
         self._lock = threading.Lock()
         self._free = threading.Condition(self._lock)
-        self._at_work = 0
-        self._set_aside = 0
+        self._places: list[_Place] = []
         self._idle: list[Connection] = []
         self._numbers = itertools.count()
         self._template: _Template | None = None
@@ -104,13 +118,22 @@ class Decoders:
         except OSError as error:
             raise _not_available(error.strerror or "unknown") from error
         try:
-            with self._place(job.look) as set_aside:
+            with self._place(job.look) as place:
+
+                def look() -> None:
+                    if place.is_claimed:
+                        raise NotAvailable(
+                            "Decoding the image takes long, and others wait; try again later",
+                            title="Not available",
+                            retry_after=_RETRY_SECONDS,
+                        )
+                    job.look()
 
                 def on_slow() -> None:
-                    set_aside()
+                    self._set_aside(place)
                     job.on_slow()
 
-                return self._decode(source, replace(job, on_slow=on_slow))
+                return self._decode(source, replace(job, look=look, on_slow=on_slow))
         finally:
             os.close(source)
 
@@ -131,39 +154,38 @@ class Decoders:
         )
 
     @contextmanager
-    def _place(self, look: Callable[[], None]) -> Iterator[Callable[[], None]]:
-        """Wait for one of the places; gives a function that sets its holder aside."""
-        is_aside = False
-
-        def set_aside() -> None:
-            nonlocal is_aside
-            with self._lock:
-                if not is_aside and self._set_aside < self._size:
-                    is_aside = True
-                    self._at_work -= 1
-                    self._set_aside += 1
-                    self._free.notify()
-
-        while not self._enter():
+    def _place(self, look: Callable[[], None]) -> Iterator[_Place]:
+        """Wait for one of the places, and leave it in the end."""
+        while (place := self._enter()) is None:
             look()
         try:
-            yield set_aside
+            yield place
         finally:
             with self._lock:
-                if is_aside:
-                    self._set_aside -= 1
-                else:
-                    self._at_work -= 1
+                self._places.remove(place)
                 self.progressed_at = time.monotonic()
                 self._free.notify()
 
-    def _enter(self) -> bool:
-        """Take a place, if one becomes free soon."""
+    def _enter(self) -> _Place | None:
+        """Take a place, if one becomes free soon; else the one that is held longest is claimed."""
         with self._lock:
-            if not self._free.wait_for(lambda: self._at_work < self._size, _LOOK_SECONDS):
-                return False
-            self._at_work += 1
-            return True
+            if self._free.wait_for(self._has_room, _LOOK_SECONDS):
+                place = _Place(time.monotonic())
+                self._places.append(place)
+                return place
+            oldest = min(self._places, key=lambda place: place.began)
+            if time.monotonic() - oldest.began > _CLAIM_SECONDS:
+                oldest.is_claimed = True
+            return None
+
+    def _has_room(self) -> bool:
+        return sum(not place.is_aside for place in self._places) < self._size
+
+    def _set_aside(self, place: _Place) -> None:
+        with self._lock:
+            if sum(each.is_aside for each in self._places) < self._size:
+                place.is_aside = True
+                self._free.notify()
 
     # -- processes -----------------------------------------------------------------------------
 
