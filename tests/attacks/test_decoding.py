@@ -8,22 +8,31 @@ checks of a format find: the limits have to hold without them.
 
 from __future__ import annotations
 
+import base64
+import io
 import os
 import signal
 import socket
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing
 
 import psutil
 import pytest
 import requests
 
+from app.decoding import pool
+from app.decoding.job import Job
+from app.pictures.decode import in_full
 from benchmarks.service import PROJECT, Service
 from tests.attacks.bombs import progressive
 from tests.contract import check
 from tests.pictures import encoded, picture
 
+FAULTY = PROJECT / "tests" / "attacks" / "faulty_template.py"
 PHOTO = encoded(picture(320, 240), "JPEG")
 SECONDS = 2  # DECODE_TIMEOUT_SECONDS
 WORKERS = 1
@@ -121,8 +130,6 @@ def test_a_decoder_that_the_system_ends_once_goes_unnoticed(attacked: Service) -
 
 
 def test_one_bad_item_fails_no_other(attacked: Service) -> None:
-    import base64
-
     items = [
         {"image_base64": base64.b64encode(data).decode()}
         for data in (PHOTO, faulty("spin"), faulty("crash"), faulty("allocate"), PHOTO)
@@ -156,17 +163,36 @@ def test_scans_without_end_beside_honest_clients(attacked: Service, stays: bool)
     bomb = progressive(10_000, 10_000, 40_000)
     assert len(bomb) < 700_000
     paths = ("/api/depth", "/embed-image")
-    with ThreadPoolExecutor(8) as pool:
+    with ThreadPoolExecutor(8) as clients:
         if stays:
-            refused = [pool.submit(post, attacked, bomb, path) for path in paths * 2]
+            refused = [clients.submit(post, attacked, bomb, path) for path in paths * 2]
         else:
             for path in paths * 2:
                 hang_up(attacked, bomb, path.encode()).close()
             refused = []
-        honest = [pool.submit(post, attacked, PHOTO, path) for path in paths * 2]
+        honest = [clients.submit(post, attacked, PHOTO, path) for path in paths * 2]
         assert [each.result().status_code for each in honest] == [200] * 4
         for each in refused:
             assert each.result().status_code in (400, 413)
+
+
+def test_the_file_that_takes_longest_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one at work and one set aside nobody else would get a decoder for 60 seconds."""
+    monkeypatch.setattr(pool, "COMMAND", [sys.executable, str(FAULTY)])
+    monkeypatch.setattr(pool, "_CLAIM_SECONDS", 2.0)
+    decoders = pool.Decoders(1, 10**6, 20)
+    slow = []
+    with ThreadPoolExecutor(3) as threads, closing(decoders):
+        for _ in range(2):
+            noticed = threading.Event()
+            job = Job(in_full, lambda *_: None, lambda: None, noticed.set)
+            slow.append(threads.submit(decoders.decode, io.BytesIO(faulty("stop")), job))
+            assert noticed.wait(30)
+        honest = threads.submit(decoders.decode, io.BytesIO(PHOTO), job)
+        assert honest.result(30).image.shape == (240, 320, 3)
+        first = next(as_completed(slow, 30))
+        assert "others wait" in str(first.exception())
+        decoders.close()  # ends the other one
 
 
 def test_many_requests_leave_no_process_and_no_descriptor(attacked: Service) -> None:
@@ -174,8 +200,8 @@ def test_many_requests_leave_no_process_and_no_descriptor(attacked: Service) -> 
     kinds = [PHOTO, faulty("crash"), b"no image", faulty("leave"), PHOTO[:-100]]
 
     def some() -> None:
-        with ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda number: post(attacked, kinds[number % 5]), range(100)))
+        with ThreadPoolExecutor(4) as clients:
+            list(clients.map(lambda number: post(attacked, kinds[number % 5]), range(100)))
 
     def counts() -> tuple[int, int]:
         (template,) = templates(worker)
