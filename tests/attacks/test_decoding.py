@@ -173,7 +173,8 @@ def test_scans_without_end_beside_honest_clients(attacked: Service, stays: bool)
         honest = [clients.submit(post, attacked, PHOTO, path) for path in paths * 2]
         assert [each.result().status_code for each in honest] == [200] * 4
         for each in refused:
-            assert each.result().status_code in (400, 413)
+            # By CPU time or, where all cores are busy, by the clock.
+            assert each.result().status_code in (400, 413, 503, 504)
 
 
 def test_the_file_that_takes_longest_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
