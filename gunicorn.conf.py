@@ -20,7 +20,8 @@ if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
-from app import memory, reloaded
+from app import memory
+from app.factory import reloaded
 from config.logging import logging_dict
 from config.running import settings_in_force
 

@@ -43,7 +43,7 @@ class WaitingRoom:
         self._concurrency = concurrency
         self._workers = workers
         self._max_queue = max_queue
-        self._max_wait_seconds = max_wait_seconds
+        self.max_wait_seconds = max_wait_seconds
         self._inference_seconds = inference_seconds
         self._lock = threading.RLock()
         self._prepared = threading.Condition(self._lock)
@@ -100,7 +100,7 @@ class WaitingRoom:
         """
         with self._lock:
             ticket.together = together
-            ticket.deadline = time.monotonic() + self._max_wait_seconds
+            ticket.deadline = time.monotonic() + self.max_wait_seconds
             call(self._queue, self._concurrency)
         self._wait(ticket, ticket.called)
 
@@ -130,6 +130,12 @@ class WaitingRoom:
                 raise ticket.error
             self._look(ticket)
 
+    def set_aside(self, ticket: Ticket) -> None:
+        """Its input takes long to prepare: the device shall not wait for it."""
+        with self._lock:
+            ticket.is_aside = True
+            call(self._queue, self._concurrency)
+
     def figures(self) -> QueueFigures:
         """The state of this moment, of all workers together."""
         return QueueFigures(
@@ -137,7 +143,7 @@ class WaitingRoom:
             self._board.total("in_flight"),
             self._board.total("waiting"),
             self._max_queue,
-            self._max_wait_seconds,
+            self.max_wait_seconds,
         )
 
     def is_empty(self) -> bool:
@@ -199,7 +205,7 @@ class WaitingRoom:
             if waiting >= self._max_queue:
                 raise Busy(
                     f"{waiting} requests wait already (IMAGE_EMBEDDER_MAX_QUEUE); try again later",
-                    retry_after=self._rate.seconds_for(waiting + 1, self._max_wait_seconds),
+                    retry_after=self._rate.seconds_for(waiting + 1, self.max_wait_seconds),
                 )
             self._queue.append(ticket)
             self._publish()
@@ -248,7 +254,7 @@ class WaitingRoom:
                 raise ClientGone
             if self._time_left(ticket) <= 0:
                 raise TooSlow(
-                    f"No turn within {self._max_wait_seconds:g} seconds "
+                    f"No turn within {self.max_wait_seconds:g} seconds "
                     "(IMAGE_EMBEDDER_MAX_WAIT_SECONDS)"
                 )
         elif self._time_left(ticket) <= 0:

@@ -15,17 +15,21 @@ from typing import BinaryIO
 import numpy as np
 
 from app.admission import WaitingRoom
+from app.decoding.job import Job, Pixels
+from app.decoding.pool import Decoders
 from app.engines.base import FloatArray, InputArray
 from app.engines.devices import fault
-from app.errors import ProcessingFailed, TwinlensError
+from app.engines.host_images import Levels
+from app.errors import ClientGone, ProcessingFailed, TooSlow, TwinlensError
 from app.inference import lost
-from app.models.base import Model
+from app.models.base import Model, Steps
 from app.models.clip import Clip
 from app.models.clip_text import ClipText
 from app.models.depth_anything import DepthAnything
 from app.models.manager import Manager
 from app.models.tokens import Tokens
-from app.pictures import decode as images
+from app.pictures.decode import Enough, in_full
+from app.pictures.steps import Outline, Step
 from app.rendering import formats, maps, stereo
 from app.rendering.options import EXACT, DepthOptions, Size
 from app.results import DepthMap, Embeddings, TextEmbeddings, Timings
@@ -35,9 +39,16 @@ from config.models import ModelSpec
 
 log = logging.getLogger("twinlens.pipeline")
 
+#: From the size of an upright photo.
+StepsFor = Callable[[Size], Steps]
+
+# How often a wait for a core asks whether it should go on.
+_LOOK_SECONDS = 0.5
+
 
 class Pipeline:
-    """What a caller's thread goes through; only ``infer`` runs elsewhere, on a device thread.
+    """What a caller's thread goes through; files are decoded by processes of their own, and
+    ``infer`` runs on a device thread.
 
     A GPU may help with ``prepare`` and ``finish``, so these can find it lost, too.
     """
@@ -47,6 +58,7 @@ class Pipeline:
         room: WaitingRoom,
         manager: Manager,
         workers: Workers,
+        decoders: Decoders,
         cores: int,
         max_pixels: int,
         exact_decode: bool,
@@ -54,9 +66,10 @@ class Pipeline:
         self._room = room
         self._manager = manager
         self._workers = workers
+        self._decoders = decoders
         self._max_pixels = max_pixels
         self._exact_decode = exact_decode
-        # Decoding and encoding take a core and, for a large photo, much memory.
+        # Encoding takes a core and, for a large photo, much memory.
         self._cores = threading.BoundedSemaphore(cores)
         #: told that the device is lost for this process
         self.on_lost: Callable[[], None] = lambda: None
@@ -85,17 +98,19 @@ class Pipeline:
         with photo:
             with self._turn(spec, 1, is_gone, timings) as (ticket, model):
                 assert isinstance(model, DepthAnything)
-                with self._cores:
-                    with timings.stage("decode"):
-                        picture = images.decode(photo, self._max_pixels, self._enough(model.enough))
-                    size = options.target(picture.size, model.input_size(*picture.size))
-                    formats.check(options, size, self._max_pixels)
-                    with timings.stage("prepare"), self._device_faults():
-                        inputs = model.prepare(picture)
-                    del picture  # a photo is large, and the device may be busy for long
+                job = self._job(ticket, model, model.enough, model.steps)
+                picture = self._decode(photo, job, timings)
+                size = options.target(picture.size, model.input_size(*picture.size))
+                formats.check(options, size, self._max_pixels)
+                with self._core(job.look), timings.stage("prepare"), self._device_faults():
+                    inputs = model.prepare(picture)
+                del picture  # it may be large, and the device may be busy for long
                 disparity = self._infer(ticket, model, inputs[None], timings)[0]
-            with self._cores:
-                pixels = self._render(model, disparity, photo, size, options, timings)
+            look = self._patience(is_gone)
+            view = self._view(photo, size, look, timings) if options.stereo else None
+            with self._core(look):
+                pixels = self._render(model, disparity, view, size, options, timings)
+                del view
                 with timings.stage("encode"):
                     file = formats.encode(pixels, options)
         low, high = float(disparity.min()), float(disparity.max())
@@ -120,19 +135,20 @@ class Pipeline:
         inputs: list[FloatArray] = []
         with self._turn(spec, len(sources), is_gone, timings) as (ticket, model):
             assert isinstance(model, Clip)
-            enough = self._enough(partial(model.enough, image_size))
+            enough = partial(model.enough, image_size)
+            job = self._job(ticket, model, enough, partial(model.steps, image_size))
             for source in sources:
                 try:
                     if isinstance(source, TwinlensError):
                         raise source
-                    with source, self._cores:
-                        with timings.stage("decode"):
-                            picture = images.decode(source, self._max_pixels, enough)
-                        with timings.stage("prepare"), self._device_faults():
-                            inputs.append(model.prepare(picture, image_size))
-                        del picture  # large, and not needed any more
+                    with source:
+                        picture = self._decode(source, job, timings)
+                    with self._core(job.look), timings.stage("prepare"), self._device_faults():
+                        inputs.append(model.prepare(picture, image_size))
+                    del picture  # it may be large, and is not needed any more
                     results.append(inputs[-1])  # keeps the place of its vector
                 except TwinlensError as error:
+                    job.look()  # raises what is wrong with the whole request
                     results.append(error)
             outputs = self._infer(ticket, model, np.stack(inputs), timings) if inputs else ()
         with timings.stage("finish"):
@@ -159,11 +175,13 @@ class Pipeline:
         results: list[Tokens | TwinlensError] = []
         with self._turn(spec.text_tower(), len(texts), is_gone, timings) as (ticket, model):
             assert isinstance(model, ClipText)
+            look = partial(self._room.look, ticket)
             for text in texts:
                 try:
-                    with self._cores, timings.stage("prepare"):
+                    with self._core(look), timings.stage("prepare"):
                         results.append(model.prepare(text))
                 except TwinlensError as error:
+                    look()  # raises what is wrong with the whole request
                     results.append(error)
             good = [result.ids for result in results if isinstance(result, Tokens)]
             outputs = self._infer(ticket, model, np.stack(good), timings) if good else ()
@@ -186,17 +204,19 @@ class Pipeline:
         self,
         model: DepthAnything,
         disparity: FloatArray,
-        photo: BinaryIO,
+        view: Levels | None,
         size: Size,
         options: DepthOptions,
         timings: Timings,
     ) -> formats.Pixels:
-        """The network's output as it was asked for, see ``formats.encode``."""
-        if options.stereo:
-            with timings.stage("decode"):  # anew, so that nobody holds a photo while waiting
-                picture = images.decode(photo, self._max_pixels, lambda *_: size)
+        """The network's output as it was asked for, see ``formats.encode``.
+
+        Args:
+            view: the photo for a stereo pair, [height, width, 3] uint8.
+        """
+        if view is not None:
             with timings.stage("finish"):
-                return stereo.pair(picture.image, disparity, size, options.divergence)
+                return stereo.pair(view, disparity, options.divergence)
         with timings.stage("finish"), self._device_faults():
             if isinstance(options.size, int):
                 disparity = maps.shrunk(disparity, size)
@@ -204,8 +224,68 @@ class Pipeline:
                 return maps.exact(disparity, size, options)
             return maps.shown(model.finish(disparity, *size), options)
 
-    def _enough(self, enough: images.Enough) -> images.Enough:
-        return images.in_full if self._exact_decode else enough
+    def _decode(self, file: BinaryIO, job: Job, timings: Timings) -> Pixels:
+        pixels = self._decoders.decode(file, job)
+        timings.decode += pixels.seconds  # without the wait for a decoder
+        return pixels
+
+    def _job(
+        self, ticket: Ticket, model: Clip | DepthAnything, enough: Enough, steps: StepsFor
+    ) -> Job:
+        """To decode one file of a request for a model."""
+
+        def plan(decoded: Size, full: Size) -> Sequence[Step] | None:
+            todo = steps(full)
+            if model.network.works_on(decoded[0] * decoded[1]):
+                return None
+            done = todo(Outline(decoded))
+            assert isinstance(done, Outline)
+            return done.steps
+
+        return Job(
+            in_full if self._exact_decode else enough,
+            plan,
+            partial(self._room.look, ticket),
+            partial(self._room.set_aside, ticket),
+        )
+
+    def _view(
+        self, photo: BinaryIO, size: Size, look: Callable[[], None], timings: Timings
+    ) -> Levels:
+        """The photo [height, width, 3] in this size.
+
+        It is decoded anew, so that nobody holds a photo while waiting for the device.
+        """
+
+        def plan(_: Size, __: Size) -> Sequence[Step]:
+            return Outline(size).resize(size).steps
+
+        return self._decode(photo, Job(lambda *_: size, plan, look), timings).image
+
+    def _patience(self, is_gone: Callable[[], bool]) -> Callable[[], None]:
+        """For waits after the inference: raises where the client is gone or waits for too long."""
+        end = time.monotonic() + self._room.max_wait_seconds
+
+        def look() -> None:
+            if is_gone():
+                raise ClientGone
+            if time.monotonic() > end:
+                raise TooSlow(
+                    f"The result was not finished within {self._room.max_wait_seconds:g} seconds "
+                    "(IMAGE_EMBEDDER_MAX_WAIT_SECONDS)"
+                )
+
+        return look
+
+    @contextmanager
+    def _core(self, look: Callable[[], None]) -> Iterator[None]:
+        """One of the worker's cores; ``look`` raises where nobody waits for it any more."""
+        while not self._cores.acquire(timeout=_LOOK_SECONDS):
+            look()
+        try:
+            yield
+        finally:
+            self._cores.release()
 
     def _vectors(
         self,

@@ -20,6 +20,7 @@ import cv2
 from app import memory
 from app.admission import WaitingRoom
 from app.board import Board
+from app.decoding.pool import Decoders
 from app.engines.base import LoadError
 from app.engines.devices import Device
 from app.errors import NotAvailable
@@ -93,10 +94,14 @@ class Runtime:
             max_bytes=settings.max_image_bytes,
             seconds=settings.request_timeout_seconds,
         )
+        self.decoders = Decoders(
+            self._threads(), settings.max_image_pixels, settings.decode_timeout_seconds
+        )
         self.pipeline = Pipeline(
             self.waiting_room,
             self.manager,
             self.workers,
+            self.decoders,
             self._threads(),
             settings.max_image_pixels,
             settings.exact_decode,
@@ -138,6 +143,7 @@ class Runtime:
         """In a worker: start the threads. The default models become ready in the background."""
         self.metrics.start(len(self.registry.specs()))
         self._device_threads.start()
+        self.decoders.start()
         housekeeping = Housekeeping(
             self.settings, self.board, self.workers, self.waiting_room, self.pipeline.worked
         )
@@ -185,6 +191,7 @@ class Runtime:
         """The process ends; whether nothing is left that would keep it from ending."""
         self.stop("The service is shutting down")
         ended = self._device_threads.stop(_ANSWER_SECONDS)
+        self.decoders.close()
         if self.settings.cleanup_on_shutdown and ended:
             memory.clean_up()
         self.board.ring()

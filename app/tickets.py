@@ -48,6 +48,8 @@ class Ticket:
     inputs: InputArray | None = None
     #: when the pass of the network that it is in began
     started: float | None = None
+    #: called, but it takes long to prepare: others are called in its place
+    is_aside: bool = False
     #: how many that came later were called before it
     overtaken: int = 0
     done: threading.Event = field(default_factory=threading.Event)
@@ -83,7 +85,7 @@ def call(queue: Sequence[Ticket], concurrency: int) -> None:
     """
     ahead: dict[str, int] = {}
     for ticket in queue:
-        if ticket.called.is_set():
+        if ticket.called.is_set() and not ticket.is_aside:
             ahead[ticket.key] = ahead.get(ticket.key, 0) + ticket.images
     passed: list[Ticket] = []
     for ticket in queue:

@@ -99,6 +99,9 @@ class Settings(BaseModel):
     max_upload_bytes: int = Field(64 * 2**20, ge=1, description="largest request body")
     max_image_bytes: int = Field(10 * 2**20, ge=1, description="largest image to embed")
     max_image_pixels: int = Field(120_000_000, ge=1, description="largest image, width x height")
+    decode_timeout_seconds: float = Field(
+        20, gt=0, le=3600, description="CPU time that decoding one image may take; beyond it 413"
+    )
 
     # Memory
     memory_cleanup_interval_seconds: float = Field(

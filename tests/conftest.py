@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from app import create_app
+from app.factory import create_app
 from app.models.conversion_process import convert
 from app.models.conversions import Conversions
 from app.models.registry import model_class

@@ -10,10 +10,9 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from app.engines import host_images
-from app.engines.host_images import Canvas, HostCanvas, Levels
+from app.engines.host_images import Canvas, HostCanvas, Levels, Pixels
 from app.pictures.arrays import normalised
 from config.values import EngineName, Precision
 
@@ -74,20 +73,26 @@ class Network(ABC):
 
     # -- image work that a device may do better than the CPU, which does it here -----------------
 
+    def works_on(self, pixels: int) -> bool:  # noqa: ARG002 - of a device
+        """Whether the device itself crops and resizes a picture of so many pixels, and so wants it
+        as it was decoded.
+        """
+        return False
+
     def prepared(
         self,
-        image: Image.Image,
+        image: Pixels,
         steps: Callable[[Canvas], Canvas],
         mean: FloatArray,
         deviation: FloatArray,
     ) -> FloatArray:
-        """Crop and resize an RGB picture, then bring each channel to 0..1, minus its mean, over its
-        standard deviation: [3, h, w] float32. Safe to call from several threads.
+        """Crop and resize an RGB picture, 8 bits a channel, then bring each channel to 0..1, minus
+        its mean, over its standard deviation: [3, h, w] float32. Safe to call from several threads.
 
         Raises:
             RuntimeError: the device is lost.
         """
-        canvas = steps(HostCanvas(image))
+        canvas = steps(HostCanvas.of(image))
         assert isinstance(canvas, HostCanvas)
         return normalised(canvas.image, mean, deviation)
 

@@ -14,11 +14,10 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-from PIL import Image
 
 from app.engines.base import FloatArray
 from app.engines.devices import fault
-from app.engines.host_images import CONSTANT_LEVEL, Box, Canvas, Levels
+from app.engines.host_images import CONSTANT_LEVEL, Box, Canvas, Levels, Pixels
 from app.rendering.maps import is_constant
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ log = logging.getLogger("twinlens.engines")
 
 # Pixels; beyond them the CPU works, so that no client takes the memory that networks need: a
 # picture needs up to 24 bytes a pixel here, a map up to 9. A JPEG of any size is decoded smaller.
-_LARGEST_PICTURE = 8_000_000
+LARGEST_PICTURE = 8_000_000
 _LARGEST_MAP = 32_000_000
 
 Result = TypeVar("Result")
@@ -55,7 +54,7 @@ class DeviceCanvas:
         return DeviceCanvas(self.pixels[:, top:bottom, left:right])
 
     def resize(self, size: tuple[int, int]) -> DeviceCanvas:
-        _check(size[0] * size[1], _LARGEST_PICTURE)
+        _check(size[0] * size[1], LARGEST_PICTURE)
         return DeviceCanvas(resized(self.pixels, *size))
 
 
@@ -110,7 +109,7 @@ class DeviceImages:
 
     def prepared(
         self,
-        image: Image.Image,
+        image: Pixels,
         steps: Callable[[Canvas], Canvas],
         mean: FloatArray,
         deviation: FloatArray,
@@ -124,13 +123,14 @@ class DeviceImages:
 
     def _prepared(
         self,
-        image: Image.Image,
+        image: Pixels,
         steps: Callable[[Canvas], Canvas],
         mean: FloatArray,
         deviation: FloatArray,
     ) -> FloatArray:
-        _check(image.width * image.height, _LARGEST_PICTURE)
-        pixels = self._device.upload(np.asarray(image)).permute(2, 0, 1).float()
+        array = np.asarray(image)
+        _check(array.shape[0] * array.shape[1], LARGEST_PICTURE)
+        pixels = self._device.upload(array).permute(2, 0, 1).float()
         canvas = steps(DeviceCanvas(pixels))
         assert isinstance(canvas, DeviceCanvas)
         inputs: FloatArray = self._device.download(normalised(canvas.pixels, mean, deviation))

@@ -19,6 +19,9 @@ Box = tuple[int, int, int, int]
 
 CONSTANT_LEVEL = 128
 
+#: An RGB picture, 8 bits a channel: Pillow's, or [height, width, 3] uint8.
+Pixels = Image.Image | Levels
+
 
 class Canvas(Protocol):
     """An RGB picture, 8 bits a channel, wherever it lies."""
@@ -39,6 +42,11 @@ class HostCanvas:
     """Pillow's own."""
 
     image: Image.Image
+
+    @classmethod
+    def of(cls, image: Pixels) -> HostCanvas:
+        """From either kind of picture."""
+        return cls(image if isinstance(image, Image.Image) else Image.fromarray(image))
 
     @property
     def size(self) -> tuple[int, int]:

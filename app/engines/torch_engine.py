@@ -9,13 +9,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image
-
 from app.engines.base import FloatArray, InputArray, Network
 from app.engines.cuda import Cuda
 from app.engines.cuda_graphs import WORTH_AT, CudaNetwork
-from app.engines.device_images import DeviceImages
-from app.engines.host_images import Canvas, Levels
+from app.engines.device_images import LARGEST_PICTURE, DeviceImages
+from app.engines.host_images import Canvas, Levels, Pixels
 from config.values import Precision, PrecisionSetting
 
 if TYPE_CHECKING:
@@ -100,9 +98,13 @@ class TorchNetwork(Network):
         for _ in range(WORTH_AT if self._cuda is not None else 1):
             self.infer(batch)
 
+    def works_on(self, pixels: int) -> bool:
+        """See the base class."""
+        return self._images is not None and pixels <= LARGEST_PICTURE
+
     def prepared(
         self,
-        image: Image.Image,
+        image: Pixels,
         steps: Callable[[Canvas], Canvas],
         mean: FloatArray,
         deviation: FloatArray,

@@ -5,16 +5,42 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
 from app.engines.base import FloatArray, InputArray, LoadError, Network
+from app.engines.host_images import Canvas, Pixels
 from app.models import weights
 from app.models.store import Checkpoint
 from config.models import ModelSpec
 from config.values import EngineName, Precision
+
+#: Crops and resizes of a picture.
+Steps = Callable[[Canvas], Canvas]
+
+
+def unchanged(canvas: Canvas) -> Canvas:
+    """No steps."""
+    return canvas
+
+
+class Source(Protocol):
+    """An upright picture, as ``app.pictures.decode`` or a decoding process gives it."""
+
+    @property
+    def image(self) -> Pixels:
+        """RGB, 8 bits a channel; it may be smaller than the photo."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the photo, pixels."""
+
+    @property
+    def done(self) -> bool:
+        """Whether the model's steps were done to it."""
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,8 @@ from safetensors import safe_open
 
 from app.engines.base import FloatArray, LoadError, Network
 from app.engines.host_images import Canvas
-from app.models.base import Model
+from app.models.base import Model, Source, Steps, unchanged
 from app.models.store import Checkpoint
-from app.pictures.decode import Picture
 from config.models import ModelSpec
 
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
@@ -70,8 +69,23 @@ class Clip(Model):
         scale = _OVERSAMPLED * (image_size or self._edge) / min(width, height)
         return math.ceil(width * scale), math.ceil(height * scale)
 
-    def prepare(self, picture: Picture, image_size: int | None = None) -> FloatArray:
-        """Resize the shortest edge, crop the centre, normalise.
+    def steps(self, image_size: int | None, size: tuple[int, int]) -> Steps:
+        """What ``prepare`` does with a photo of this size first: resize the shortest edge, crop the
+        centre.
+        """
+        edge = self._edge
+
+        def steps(canvas: Canvas) -> Canvas:
+            before = size
+            if image_size is not None:
+                canvas = _resize_shortest(canvas, before, image_size)
+                before = canvas.size
+            return _centre(_resize_shortest(canvas, before, edge), edge, edge)
+
+        return steps
+
+    def prepare(self, picture: Source, image_size: int | None = None) -> FloatArray:
+        """Do the steps if they are not done, normalise.
 
         Args:
             picture: upright.
@@ -81,15 +95,7 @@ class Clip(Model):
         Returns:
             [3, s, s] float32 with the native size s, normalised with CLIP's mean and deviation.
         """
-        edge = self._edge
-
-        def steps(canvas: Canvas) -> Canvas:
-            size = picture.size
-            if image_size is not None:
-                canvas = _resize_shortest(canvas, size, image_size)
-                size = canvas.size
-            return _centre(_resize_shortest(canvas, size, edge), edge, edge)
-
+        steps = unchanged if picture.done else self.steps(image_size, picture.size)
         return self.network.prepared(picture.image, steps, MEAN, STD)
 
     def together(self) -> int:

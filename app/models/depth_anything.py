@@ -17,9 +17,8 @@ import numpy as np
 from app.engines.base import FloatArray, LoadError, Network
 from app.engines.host_images import Levels
 from app.errors import TooLarge
-from app.models.base import Model
+from app.models.base import Model, Source, Steps, unchanged
 from app.models.store import Checkpoint
-from app.pictures.decode import Picture
 from config.models import ModelSpec
 
 EDGE = 518  # of the published checkpoints
@@ -96,15 +95,24 @@ class DepthAnything(Model):
         columns, rows = self.input_size(width, height)
         return math.ceil(columns * _OVERSAMPLED), math.ceil(rows * _OVERSAMPLED)
 
-    def prepare(self, picture: Picture) -> FloatArray:
-        """Resize to about ``edge`` on one side, normalise.
+    def steps(self, size: tuple[int, int]) -> Steps:
+        """What ``prepare`` does with a photo of this size first: resize to about ``edge``.
+
+        Raises:
+            TooLarge: see ``input_size``.
+        """
+        target = self.input_size(*size)
+        return lambda canvas: canvas.resize(target)
+
+    def prepare(self, picture: Source) -> FloatArray:
+        """Do the steps if they are not done, normalise.
 
         Returns:
             [3, h, w] float32, h and w multiples of 14, normalised with ImageNet's
             mean and deviation.
         """
-        size = self.input_size(*picture.size)
-        return self.network.prepared(picture.image, lambda canvas: canvas.resize(size), MEAN, STD)
+        steps = unchanged if picture.done else self.steps(picture.size)
+        return self.network.prepared(picture.image, steps, MEAN, STD)
 
     def together(self) -> int:
         """See the base class; on 2 cores two maps in one batch take longer than one by one."""

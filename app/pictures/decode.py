@@ -61,6 +61,8 @@ class Picture:
     image: Image.Image
     #: width and height of the upright photo, pixels; the image itself may have been decoded smaller
     size: tuple[int, int]
+    #: it was cropped and resized for its model already
+    done: bool = False
 
 
 #: From the upright size to width and height that are enough, or None for all there is.

@@ -19,11 +19,9 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from app.rendering import maps
 from app.rendering.maps import FloatArray, Levels
-from app.rendering.options import Size
 
 #: columns of a photo; OpenCV's remap counts in 16 bits
 MAX_WIDTH = 32766
@@ -40,13 +38,12 @@ _STEEP = 0.15
 _OUTSIDE = 0.2
 
 
-def pair(image: Image.Image, disparity: FloatArray, size: Size, divergence: float) -> Levels:
+def pair(photo: Levels, disparity: FloatArray, divergence: float) -> Levels:
     """Left and right view of a photo side by side.
 
     Args:
-        image: the photo, RGB, of any size.
+        photo: [height, width, 3] uint8, RGB, in the size of each view; at most MAX_WIDTH wide.
         disparity: [h, w], larger is nearer.
-        size: of each view; at most MAX_WIDTH wide.
         divergence: percent of the width by which the views of the nearest and the farthest point
             lie farther apart from each other.
 
@@ -56,10 +53,8 @@ def pair(image: Image.Image, disparity: FloatArray, size: Size, divergence: floa
     Raises:
         ArithmeticError: the disparity has infinite or undefined values.
     """
-    width, height = size
-    if image.size != size:
-        image = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=2.0)
-    photo = np.asarray(image)
+    height, width = photo.shape[:2]
+    size = width, height
     # Over so many columns to each side enlarging blurs an edge.
     soft = round(width / disparity.shape[1]) if width > disparity.shape[1] else 0
     nearness = maps.normalised(maps.enlarged(maps.shrunk(disparity, size), size))

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from app import create_app
+from app.factory import create_app
 from app.runtime import Runtime
 from benchmarks.service import Service
 from config.settings import Settings

@@ -255,7 +255,7 @@ def test_the_visible_part_is_cut_out(kind: str) -> None:
 
 def test_a_video_is_no_image() -> None:
     video = box(b"ftyp", b"isom", bytes(4), b"isom") + box(b"moov", bytes(100))
-    with pytest.raises(BadRequest, match="not an image"):
+    with pytest.raises(BadRequest, match="an MP4 or QuickTime video"):
         decoded(video)
     sequence = box(b"ftyp", b"msf1", bytes(4), b"msf1") + box(b"moov", bytes(100))
     with pytest.raises(BadRequest, match="sequence without a still picture"):

@@ -7,7 +7,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image
 
 from app.rendering import stereo
 from app.rendering.stereo import pair
@@ -38,7 +37,7 @@ def scene(first: int, last: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]
 def views(
     photo: NDArray[np.uint8], disparity: NDArray[np.float32]
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    both = pair(Image.fromarray(photo), disparity, (WIDTH, HEIGHT), DIVERGENCE)
+    both = pair(photo, disparity, DIVERGENCE)
     assert both.shape == (HEIGHT, 2 * WIDTH, 3)
     return both[:, :WIDTH], both[:, WIDTH:]
 
@@ -99,9 +98,9 @@ def test_strips_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(0)
     photo = random.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
     disparity = random.random((HEIGHT, WIDTH), np.float32)
-    whole = pair(Image.fromarray(photo), disparity, (WIDTH, HEIGHT), 3)
+    whole = pair(photo, disparity, 3)
     monkeypatch.setattr(stereo, "_STRIP_PIXELS", 5 * WIDTH)
-    assert (pair(Image.fromarray(photo), disparity, (WIDTH, HEIGHT), 3) == whole).all()
+    assert (pair(photo, disparity, 3) == whole).all()
 
 
 def test_a_soft_edge_of_an_enlarged_map_is_one_edge() -> None:

@@ -1,0 +1,166 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""What a decoding process does: one file after another, until its worker closes the connection."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import signal
+import tempfile
+import traceback
+from typing import BinaryIO
+
+from PIL import Image
+
+from app.decoding import limits
+from app.decoding.wire import Message, Wire
+from app.errors import TwinlensError
+from app.pictures.decode import decode
+from app.pictures.steps import resized
+
+_STRIP_BYTES = 2**22
+_MOST_LOG_LINES = 20
+_MOST_LOG_CHARACTERS = 4000
+# Without work for so long, freed memory goes back to the system; after each picture that would cost
+# 2 ms and more, since the next one needs it again.
+_IDLE_SECONDS = 0.5
+
+
+class _NotWanted(TwinlensError):
+    """The worker needs no pixels of this file: it has refused it by its size."""
+
+
+def serve(wire: Wire, memory: int) -> None:
+    """Answer the worker's messages.
+
+    Args:
+        wire: to the worker.
+        memory: bytes that this process may take, see ``limits.bound_memory``.
+    """
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
+    limits.bound_memory(memory)
+    log = _LogLines()
+    logging.getLogger().handlers = [log]
+    while True:
+        try:
+            job = _next(wire)
+        except EOFError:
+            return
+        limits.bound_cpu(job["seconds"])
+        with os.fdopen(wire.take_descriptor(), "rb") as file:
+            answer, pixels = _answer(wire, job, file)
+        limits.bound_cpu(0)
+        try:
+            wire.send({**answer, "log": log.taken()}, pixels)
+        except OSError:
+            return
+        if pixels is not None:
+            os.close(pixels)
+
+
+def _next(wire: Wire) -> Message:
+    """The worker's next message. Raises EOFError."""
+    try:
+        return wire.receive(_IDLE_SECONDS)
+    except TimeoutError:
+        limits.trim()
+        return wire.receive()
+
+
+def _answer(wire: Wire, job: Message, file: BinaryIO) -> tuple[Message, int | None]:
+    """What became of a file, and the descriptor of its pixels if there are any."""
+    try:
+        return _pixels(wire, job, file)
+    except _NotWanted:
+        return {"answer": "not wanted"}, None
+    except TwinlensError as error:
+        if _is_for_memory(error):
+            return {"answer": "no memory"}, None
+        return {
+            "answer": "error",
+            "kind": type(error).__name__,
+            "message": error.message,
+            "title": error.title,
+        }, None
+    except MemoryError:
+        return {"answer": "no memory"}, None
+    except Exception:  # a defect of ours: the worker logs it
+        return {"answer": "defect", "traceback": traceback.format_exc()}, None
+
+
+def _pixels(wire: Wire, job: Message, file: BinaryIO) -> tuple[Message, int]:
+    def enough(width: int, height: int) -> tuple[int, int] | None:
+        wanted = _ask(wire, {"question": "enough", "size": [width, height]})["enough"]
+        return None if wanted is None else (wanted[0], wanted[1])
+
+    file.seek(0)  # the offset is shared with the worker
+    picture = decode(file, job["max_pixels"], enough)
+    image, size = picture.image, picture.size
+    steps = _ask(wire, {"question": "steps", "decoded": list(image.size), "size": list(size)})
+    del picture
+    image = resized(image, steps["steps"])
+    answer = {"answer": "pixels", "shape": [image.height, image.width], "size": list(size)}
+    return answer, _shared(image)
+
+
+def _ask(wire: Wire, question: Message) -> Message:
+    """Raises _NotWanted; ends the process when the worker is gone."""
+    try:
+        wire.send(question)
+        reply = wire.receive()
+    except (EOFError, OSError):
+        os._exit(0)
+    if reply.get("not_wanted"):
+        raise _NotWanted("The worker needs no pixels of it")
+    return reply
+
+
+def _shared(image: Image.Image) -> int:
+    """An RGB image as [height, width, 3] bytes in memory that another process can map."""
+    descriptor = shared_memory("pixels")
+    # In strips: a copy of the whole would need three quarters of the image's memory again.
+    rows = max(1, _STRIP_BYTES // (3 * image.width))
+    with os.fdopen(os.dup(descriptor), "wb") as file:
+        for top in range(0, image.height, rows):
+            box = (0, top, image.width, min(top + rows, image.height))
+            file.write(image.crop(box).tobytes())
+    if hasattr(fcntl, "F_ADD_SEALS"):  # shrinking it would end the worker that has mapped it
+        seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
+    return descriptor
+
+
+def shared_memory(name: str) -> int:
+    """The descriptor of an empty file without a name, in memory where the system can do that."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
+
+
+def _is_for_memory(error: BaseException) -> bool:
+    """Whether an error was raised because a library got no memory."""
+    cause = error.__context__
+    return cause is not None and (
+        isinstance(cause, MemoryError) or "memory" in str(cause).lower() or _is_for_memory(cause)
+    )
+
+
+class _LogLines(logging.Handler):
+    """Keeps what is logged about one file; the worker logs it under the request's id."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: list[tuple[str, int, str]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if len(self._lines) < _MOST_LOG_LINES:
+            text = self.format(record)[:_MOST_LOG_CHARACTERS]
+            self._lines.append((record.name, record.levelno, text))
+
+    def taken(self) -> list[tuple[str, int, str]]:
+        """The lines since the last call."""
+        lines, self._lines = self._lines, []
+        return lines

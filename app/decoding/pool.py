@@ -1,0 +1,303 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""The decoders of one worker: as many at work as it has cores, replaced when one ends.
+
+A file that takes long is set aside: it no longer counts as one of those, so that usual files do not
+wait for it. As many can be set aside as are at work; where even that leaves no place, the file that
+has taken longest, and longer than any usual one, has to give way.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+from app.decoding import limits
+from app.decoding.connection import Broken, Connection, connected_pair
+from app.decoding.job import Job, Pixels
+from app.decoding.source import descriptor_of
+from app.errors import NotAvailable
+
+log = logging.getLogger("twinlens.decoding")
+
+_PROJECT = Path(__file__).resolve().parents[2]
+#: how the process is started that decoders are forked from
+COMMAND = [sys.executable, "-m", "app.decoding.template"]
+# What it needs of the environment; the rest holds keys, and decoders read hostile files.
+_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV")
+_LOOK_SECONDS = 0.5
+_END_SECONDS = 2.0
+# With others waiting a file has so long; a JPEG of 120 megapixels takes 2 seconds alone.
+_CLAIM_SECONDS = 10.0
+# Decoding libraries leak a little on broken files.
+_MOST_FILES = 1000
+_RETRY_SECONDS = 5
+
+
+@dataclass(eq=False)
+class _Place:
+    """Of a file that is being decoded."""
+
+    #: monotonic seconds
+    began: float
+    #: it takes long, and does not count as one of those at work
+    is_aside: bool = False
+    #: others wait for it: its holder shall give up
+    is_claimed: bool = False
+
+
+class Decoders:
+    """Safe to use from several threads, after the fork of a worker only."""
+
+    def __init__(self, size: int, max_pixels: int, seconds: float) -> None:
+        """Say what decoders may do; no process is started yet.
+
+        Args:
+            size: files decoded at a time.
+            max_pixels: budget of a picture.
+            seconds: CPU time for one file.
+        """
+        self._size = size
+        self._max_pixels = max_pixels
+        self._seconds = seconds
+        self._memory = limits.memory_for(max_pixels)
+        self._lock = threading.Lock()
+        self._free = threading.Condition(self._lock)
+        self._places: list[_Place] = []
+        self._idle: list[Connection] = []
+        self._numbers = itertools.count()
+        self._template: _Template | None = None
+        self._closed = False
+        #: when a file was last done with, whatever came of it (monotonic seconds)
+        self.progressed_at = time.monotonic()
+
+    def start(self) -> None:
+        """Start the process that decoders are forked from, so that the first file finds it."""
+        with self._lock:
+            self._running_template()
+
+    def close(self) -> None:
+        """End all processes."""
+        with self._lock:
+            self._closed = True
+            template, self._template = self._template, None
+            idle, self._idle = self._idle, []
+        for each in idle:
+            each.close()
+        if template is not None:
+            template.end()
+
+    def decode(self, file: BinaryIO, job: Job) -> Pixels:
+        """Decode an image of a client, see ``app.pictures.decode.decode``.
+
+        Args:
+            file: it stays open.
+            job: what is wanted of it.
+
+        Raises:
+            BadRequest: not an image, a broken one, or one that makes its decoder crash.
+            TooLarge: it exceeds the budget of pixels, CPU time or memory.
+            TooSlow: no end in three times the CPU time.
+            NotAvailable: the file cannot be handed over, decoders cannot be started, or are ended
+                from outside.
+            Exception: what the job's functions raise.
+        """
+        try:
+            source = descriptor_of(file)
+        except OSError as error:
+            raise _not_available(error.strerror or "unknown") from error
+        try:
+            with self._place(job.look) as place:
+
+                def look() -> None:
+                    if place.is_claimed:
+                        raise NotAvailable(
+                            "Decoding the image takes long, and others wait; try again later",
+                            title="Not available",
+                            retry_after=_RETRY_SECONDS,
+                        )
+                    job.look()
+
+                def on_slow() -> None:
+                    self._set_aside(place)
+                    job.on_slow()
+
+                return self._decode(source, replace(job, look=look, on_slow=on_slow))
+        finally:
+            os.close(source)
+
+    def _decode(self, source: int, job: Job) -> Pixels:
+        for _ in range(2):
+            decoder = self._take()
+            try:
+                return decoder.decode(source, job, self._memory)
+            except Broken:  # ended by somebody, or by the system for want of memory
+                continue
+            finally:
+                self._give_back(decoder)
+        raise NotAvailable(
+            "The process that decoded the image was ended from outside, as the system does when "
+            "memory runs out; try again later",
+            title="Not available",
+            retry_after=_RETRY_SECONDS,
+        )
+
+    @contextmanager
+    def _place(self, look: Callable[[], None]) -> Iterator[_Place]:
+        """Wait for one of the places, and leave it in the end."""
+        while (place := self._enter()) is None:
+            look()
+        try:
+            yield place
+        finally:
+            with self._lock:
+                self._places.remove(place)
+                self.progressed_at = time.monotonic()
+                self._free.notify()
+
+    def _enter(self) -> _Place | None:
+        """Take a place, if one becomes free soon; else the one that is held longest is claimed."""
+        with self._lock:
+            if self._free.wait_for(self._has_room, _LOOK_SECONDS):
+                place = _Place(time.monotonic())
+                self._places.append(place)
+                return place
+            oldest = min(self._places, key=lambda place: place.began)
+            if time.monotonic() - oldest.began > _CLAIM_SECONDS:
+                oldest.is_claimed = True
+            return None
+
+    def _has_room(self) -> bool:
+        return sum(not place.is_aside for place in self._places) < self._size
+
+    def _set_aside(self, place: _Place) -> None:
+        with self._lock:
+            if sum(each.is_aside for each in self._places) < self._size:
+                place.is_aside = True
+                self._free.notify()
+
+    # -- processes -----------------------------------------------------------------------------
+
+    def _take(self) -> Connection:
+        """A decoder that waits, or a new one. Raises NotAvailable."""
+        with self._lock:
+            if self._idle:
+                return self._idle.pop()
+            for _ in range(2):
+                template = self._running_template()
+                try:
+                    ours, its = connected_pair()
+                except OSError as error:  # too many open files
+                    raise _not_available(error.strerror or "unknown") from error
+                number = next(self._numbers)
+                with its:
+                    try:
+                        template.fork(number, self._memory, its.fileno())
+                    except OSError:  # it was ended
+                        ours.close()
+                        self._drop(template)
+                        continue
+                kill = partial(template.kill, number)
+                return Connection(ours, kill, self._max_pixels, self._seconds)
+        raise _not_available("their parent ends at once")
+
+    def _give_back(self, decoder: Connection) -> None:
+        keep = decoder.is_usable and decoder.files < _MOST_FILES
+        with self._lock:
+            if keep and not self._closed and len(self._idle) < self._size:
+                self._idle.append(decoder)
+                return
+            template = self._template
+        if not decoder.is_usable and not decoder.end() and template is not None:
+            log.error("a decoder could not be ended; all of this worker are replaced")
+            with self._lock:
+                self._drop(template)
+        decoder.close()
+
+    def _running_template(self) -> _Template:
+        """Started anew where it has ended. Raises NotAvailable."""
+        if self._closed:
+            raise _not_available("the service ends")
+        if self._template is None or self._template.has_ended():
+            try:
+                self._template = _Template()
+            except OSError as error:
+                raise _not_available(error.strerror or "unknown") from error
+        return self._template
+
+    def _drop(self, template: _Template) -> None:
+        """Kill the template, and with it its decoders; the next file starts another."""
+        template.kill_all()
+        if self._template is template:
+            self._template = None
+            while self._idle:
+                self._idle.pop().close()
+
+
+class _Template:
+    """The process that decoders are forked from."""
+
+    def __init__(self) -> None:
+        ours, its = connected_pair()
+        self._control = ours
+        self._sending = threading.Lock()
+        level = logging.getLevelName(logging.getLogger("twinlens").getEffectiveLevel())
+        environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+        with its:
+            self._process = subprocess.Popen(
+                [*COMMAND, str(its.fileno()), level],
+                cwd=_PROJECT,
+                env={**environment, "MALLOC_ARENA_MAX": "1"},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=(its.fileno(),),
+                # A Ctrl-C at a terminal is for the command line, which ends it in its own time.
+                start_new_session=True,
+            )
+
+    def fork(self, number: int, memory: int, connection: int) -> None:
+        """Raises OSError: it is gone."""
+        with self._sending:
+            self._control.send({"fork": number, "memory": memory}, connection)
+
+    def kill(self, number: int) -> None:
+        """Kill a decoder; nothing happens where it is gone."""
+        with self._sending, suppress(OSError):
+            self._control.send({"kill": number})
+
+    def has_ended(self) -> bool:
+        """Whether somebody ended it."""
+        return self._process.poll() is not None
+
+    def end(self) -> None:
+        """End it and its decoders."""
+        self._control.close()
+        try:
+            self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill_all()
+
+    def kill_all(self) -> None:
+        """At once; the kernel kills its decoders (``limits.end_with_parent``)."""
+        self._control.close()
+        self._process.kill()
+        self._process.wait()
+
+
+def _not_available(reason: str) -> NotAvailable:
+    return NotAvailable(
+        f"The image cannot be decoded now ({reason}); try again later",
+        title="Not available",
+        retry_after=_RETRY_SECONDS,
+    )

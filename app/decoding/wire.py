@@ -1,0 +1,110 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Messages between a worker and its decoding processes: JSON lines over a Unix socket.
+
+JSON, not pickle: a decoder that a hostile file has taken over must not run code in the worker.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from typing import Any
+
+Message = dict[str, Any]
+
+_CHUNK_BYTES = 2**16
+# What a decoder may send at most; its log lines are the largest part.
+_MOST_BYTES = 2**20
+
+
+class Wire:
+    """One end of a connected stream socket."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+        self._buffer = b""
+        self._descriptors: list[int] = []
+
+    def fileno(self) -> int:
+        """For select."""
+        return self._socket.fileno()
+
+    def has_more(self) -> bool:
+        """Whether another message has come already; select does not tell of it."""
+        return b"\n" in self._buffer.lstrip()
+
+    def send(self, message: Message, descriptor: int | None = None) -> None:
+        """Send a message, and a file descriptor with it.
+
+        Raises:
+            OSError: the other side is gone.
+        """
+        data = json.dumps(message).encode() + b"\n"
+        descriptors = [] if descriptor is None else [descriptor]
+        sent = socket.send_fds(self._socket, [data], descriptors)
+        if sent < len(data):
+            self._socket.sendall(data[sent:])
+
+    def send_after_break(self, message: Message) -> None:
+        """As ``send``, where another process may have written a part of a line before it died.
+
+        It does not wait for a reader. Raises OSError.
+        """
+        data = b"\n" + json.dumps(message).encode() + b"\n"
+        self._socket.send(data, socket.MSG_DONTWAIT)
+
+    def receive(self, seconds: float | None = None) -> Message:
+        """The next message; a descriptor that came with it is kept for ``take_descriptor``.
+
+        Args:
+            seconds: longest wait; None: for ever.
+
+        Raises:
+            TimeoutError: nothing came.
+            EOFError: the other side is gone.
+            ValueError: it is not a message.
+        """
+        self._socket.settimeout(seconds)
+        try:
+            line = b""
+            while not line.strip():
+                while b"\n" not in self._buffer:
+                    self._receive_more()
+                line, _, self._buffer = self._buffer.partition(b"\n")
+        finally:
+            self._socket.settimeout(None)
+        message = json.loads(line)
+        if not isinstance(message, dict):
+            raise ValueError("not an object")
+        return message
+
+    def take_descriptor(self) -> int:
+        """The oldest descriptor that has come; the caller closes it.
+
+        Raises:
+            ValueError: none has come.
+        """
+        if not self._descriptors:
+            raise ValueError("no descriptor has come")
+        return self._descriptors.pop(0)
+
+    def close(self) -> None:
+        """Close the socket, and the descriptors that nobody took."""
+        self._socket.close()
+        while self._descriptors:
+            os.close(self._descriptors.pop())
+
+    def _receive_more(self) -> None:
+        flags = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
+        try:
+            data, descriptors, _, _ = socket.recv_fds(self._socket, _CHUNK_BYTES, 1, flags)
+        except ConnectionError:
+            raise EOFError from None
+        self._descriptors += descriptors
+        if not data:
+            raise EOFError
+        self._buffer += data
+        if len(self._buffer) > _MOST_BYTES:
+            raise ValueError("the message is too long")
