@@ -62,7 +62,7 @@ class Clip(Model):
         found = description.read(checkpoint, file)
         architecture = description.part(found, "model_cfg", file)
         edge = spec.image_size
-        allowed = _PREPARATION | {"size": (edge, [edge, edge], ABSENT)}
+        allowed: Allowed = {**_PREPARATION, "size": (edge, [edge, edge], ABSENT)}
         preparation = description.part(found, "preprocess_cfg", file)
         description.check(preparation, allowed, f"preprocess_cfg in {file}")
         description.check(architecture, _ARCHITECTURE, f"model_cfg in {file}")

@@ -217,13 +217,13 @@ def _edge(checkpoint: Checkpoint) -> int:
     size = description.read(checkpoint, file).get("size")
     if not isinstance(size, dict):
         raise LoadError(f'{file} is damaged: it has no "size"')
-    height, width = size.get("height"), size.get("width")
-    if height != width or height not in _EDGES:
+    edge = size.get("height")
+    if not isinstance(edge, int) or edge not in _EDGES or edge != size.get("width"):
         raise Unsupported(
             f'{file} has "size": {json.dumps(size)[:80]}; supported are squares '
             f"of {_EDGES.start} to {_EDGES.stop - 1} pixels"
         )
-    return int(height)
+    return edge
 
 
 def input_size(width: int, height: int, edge: int = EDGE) -> tuple[int, int]:
