@@ -22,10 +22,10 @@ help:            ## this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: [^#]*##/:/'
 
 run: $(VENV)/.run          ## the service, with the published weights (downloads them on first use)
-	$(BIN)/gunicorn
+	$(BIN)/python -m config.serve
 
 demo: $(VENV)/.run         ## the same service on its own small models: no download, modest answers
-	HF_HUB_CACHE=$(DEMO) HF_HUB_OFFLINE=1 DEPTH_MODEL=builtin-depth DEFAULT_MODEL=builtin-clip $(BIN)/gunicorn
+	HF_HUB_CACHE=$(DEMO) HF_HUB_OFFLINE=1 DEPTH_MODEL=builtin-depth DEFAULT_MODEL=builtin-clip $(BIN)/python -m config.serve
 
 # Two halves beside each other, since most tests wait for a service more than they compute.
 HALF := tests/attacks tests/process tests/load/test_chaos.py tests/load/test_soak.py

@@ -3,6 +3,7 @@
 """The WSGI entry point: ``gunicorn`` finds it through gunicorn.conf.py."""
 
 from app.factory import create_app
-from config.running import settings_in_force
+from config.running import log_warnings, settings_in_force
 
 app = create_app(settings_in_force())
+log_warnings()

@@ -68,6 +68,7 @@ class WaitingRoom:
 
         Raises:
             Busy: ``max_queue`` requests wait already, in all workers together.
+            TooSlow: no device is free, and no request may wait.
             NotAvailable: the room is closed.
         """
         ticket = Ticket(key, images, is_gone)
@@ -78,8 +79,12 @@ class WaitingRoom:
             if len(self._queue) < self._idle():
                 self._queue.append(ticket)
                 self._publish()
+                ticket.is_next = True
             else:
                 self._take_place(ticket)
+                if self.max_wait_seconds == 0:
+                    self._forget(ticket)
+                    raise self._too_slow()
         try:
             yield ticket
         finally:
@@ -100,7 +105,9 @@ class WaitingRoom:
         """
         with self._lock:
             ticket.together = together
-            ticket.deadline = time.monotonic() + self.max_wait_seconds
+            # Without time to wait, a request that found a free device still gets its turn there.
+            if not (ticket.is_next and self.max_wait_seconds == 0):
+                ticket.deadline = time.monotonic() + self.max_wait_seconds
             call(self._queue, self._concurrency)
         self._wait(ticket, ticket.called)
 
@@ -194,6 +201,11 @@ class WaitingRoom:
             self._publish()
             call(self._queue, self._concurrency)
 
+    def _too_slow(self) -> TooSlow:
+        return TooSlow(
+            f"No turn within {self.max_wait_seconds:g} seconds (IMAGE_EMBEDDER_MAX_WAIT_SECONDS)"
+        )
+
     # -- inside; the caller holds the lock -----------------------------------------------------
 
     def _idle(self) -> int:
@@ -253,10 +265,7 @@ class WaitingRoom:
             if ticket.is_gone():
                 raise ClientGone
             if self._time_left(ticket) <= 0:
-                raise TooSlow(
-                    f"No turn within {self.max_wait_seconds:g} seconds "
-                    "(IMAGE_EMBEDDER_MAX_WAIT_SECONDS)"
-                )
+                raise self._too_slow()
         elif self._time_left(ticket) <= 0:
             if time.monotonic() >= self._end:
                 assert self._refusal is not None  # only closing sets an end

@@ -8,6 +8,7 @@ All of it acts on the whole service, whichever worker is asked.
 from __future__ import annotations
 
 import threading
+from functools import partial
 
 from app.engines.base import LoadError
 from app.engines.devices import Device
@@ -51,19 +52,21 @@ class Operations:
     def load(self, spec: ModelSpec, wanted: Wanted, look: Look) -> Device:
         """Download if need be, load, and make a depth model the current one; says on which device.
 
+        The depth model that an earlier load had made current is unloaded in every worker.
+
         It is called before each depth request, so it is cheap when the model is loaded. ``look``,
         here and below, is called now and then while it waits; it may raise to end the wait.
         """
         self.download(spec, look)
         try:
             device = self._workers.load(spec, wanted, look)
+            if spec.family == "depth" and self._choice.chosen() != spec.key:
+                self._workers.replace(spec, wanted, partial(self._choice.set, spec.key), look)
         except LoadError as error:
             raise OperationFailed(f"{spec.key}: {error}", title="Load failed") from error
         except OSError as error:  # no room for the order in /dev/shm
             message = f"{spec.key}: the workers cannot be told ({error.strerror})"
             raise OperationFailed(message, title="Load failed") from error
-        if spec.family == "depth":
-            self._choice.set(spec.key)
         return device
 
     def unload(self, spec: ModelSpec, look: Look) -> None:

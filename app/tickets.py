@@ -40,7 +40,10 @@ class Ticket:
     is_gone: Callable[[], bool]
     #: images that may run together; 0 as long as it does not ask for its turn
     together: int = 0
+    #: monotonic seconds at which it gives up its wait for a turn
     deadline: float = math.inf
+    #: whether it found a free device when it came
+    is_next: bool = False
     called: threading.Event = field(default_factory=threading.Event)
     #: what the device needs: the loaded model, and [images, 3, h, w] float32 or, of texts,
     #: [texts, tokens] int64

@@ -93,10 +93,12 @@ class Workers:
         """
         found = [report.models.get(spec.key) for report in self.reports.all()]
         devices = [each.device if each and each.state == "loaded" else None for each in found]
-        if all(device is not None and self._serves(device, wanted) for device in devices):
+        before = self._read().models.get(spec.key)
+        is_leaving = before is not None and before.wanted is None  # not all have followed yet
+        serve = all(device is not None and self._serves(device, wanted) for device in devices)
+        if serve and not is_leaving:
             assert devices[0] is not None
             return devices[0]
-        before = self._read().models.get(spec.key)
         number = self.want(spec, wanted)
         self._wait(spec.key, number, _LOAD_SECONDS, look)
         reports = [each for each in self.reports.all() if each.followed.get(spec.key, 0) >= number]
@@ -113,6 +115,37 @@ class Workers:
     def unload(self, spec: ModelSpec, look: Look) -> None:
         """Unload a model in every worker; requests that hold it finish with it."""
         self._wait(spec.key, self.want_no_more(spec), _LOAD_SECONDS, look)
+
+    def replace(
+        self, spec: ModelSpec, wanted: Wanted, swap: Callable[[], str | None], look: Look
+    ) -> None:
+        """After a load: unload the model that this one replaces, in every worker.
+
+        Args:
+            spec: the model that was loaded.
+            wanted: where to.
+            swap: makes it the current one and gives the key of the one that was. It is called while
+                nobody else can write orders, so of two loads at once one replaces the other's.
+            look: called now and then while it waits; it may raise to end the wait.
+
+        Raises:
+            OSError: the orders cannot be written.
+        """
+        with self._board.locked():
+            orders = self._read()
+            replaced = swap()
+            if replaced not in self._specs or replaced == spec.key:
+                return
+            orders.number += 1
+            number = orders.number
+            orders.models[replaced] = Order(number=number, wanted=None)
+            standing = orders.models.get(spec.key)
+            if standing is None or standing.wanted is None:  # replaced by another load meanwhile
+                orders.number += 1
+                orders.models[spec.key] = Order(number=orders.number, wanted=wanted)
+            self._write(orders)
+        self._board.ring()
+        self._wait(replaced, number, _LOAD_SECONDS, look)
 
     @contextmanager
     def lease(self, spec: ModelSpec, look: Look) -> Iterator[Model]:

@@ -7,7 +7,13 @@ from __future__ import annotations
 import logging
 import os
 
-from config.settings import Settings, SettingsError, load_settings, load_settings_or_exit
+from config.settings import (
+    Settings,
+    SettingsError,
+    load_settings,
+    load_settings_or_exit,
+    warnings,
+)
 
 log = logging.getLogger("twinlens.settings")
 
@@ -40,9 +46,16 @@ def settings_in_force(reload: bool = False) -> Settings:
         except SettingsError as error:
             log.error("the running settings stay in force:\n%s", error)
             return _in_force
+        log_warnings()
         stay = {name: getattr(_in_force, name) for name in _NEED_RESTART}
         for name, value in stay.items():
             if getattr(fresh, name) != value:
                 log.warning("%s: only a restart changes it", name.upper())
         _in_force = fresh.model_copy(update=stay)
     return _in_force
+
+
+def log_warnings() -> None:
+    """Log what is set and has no effect; once logging is configured."""
+    for line in warnings(_environ or os.environ):
+        log.warning("%s", line)

@@ -3,6 +3,8 @@
 """Settings from the environment and a file: typed, with defaults, all mistakes reported at once.
 
 The names are those of the two replaced services, so that their users' compose files go on working.
+For the same reason values are taken in any case and with blanks around them, and CONFIG_FILE may be
+the replaced image embedder's, which has sections.
 """
 
 from __future__ import annotations
@@ -11,25 +13,32 @@ import os
 import sys
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from config import checks
+from config import checks, names
 from config.models import FAMILIES, ModelTable, read_table
 from config.values import (
     DeviceName,
-    EngineSetting,
+    EngineChoice,
     Families,
     HomePath,
+    Key,
+    KeyScopeChoice,
+    Level,
     Names,
     Networks,
     Origins,
     Port,
-    PrecisionSetting,
+    PrecisionChoice,
     hub_cache,
 )
+
+# Where the replaced image embedder reads its file if nobody says where it is.
+_FILE_OF_THE_EMBEDDER = Path("/app/config.toml")
 
 
 class SettingsError(Exception):
@@ -88,7 +97,10 @@ class Settings(BaseModel):
         100, ge=0, le=10_000, description="requests that may wait, in all workers; beyond it 429"
     )
     image_embedder_max_wait_seconds: float = Field(
-        60, gt=0, le=86_400, description="longest wait for a turn; beyond it 504"
+        60,
+        ge=0,
+        le=86_400,
+        description="longest wait for a turn; beyond it 504; 0 = 504 unless a device is free",
     )
     embed_batch_api_max_items: int = Field(
         32,
@@ -143,10 +155,10 @@ class Settings(BaseModel):
     )
 
     # Engine
-    engine: EngineSetting = Field(
+    engine: EngineChoice = Field(
         "auto", description="`openvino` (what `auto` takes on a CPU) or `torch` (on a GPU)"
     )
-    precision: PrecisionSetting = Field(
+    precision: PrecisionChoice = Field(
         "auto", description="`fp32`, `bf16` or `fp16`; `auto`: the fastest that the hardware has"
     )
     exact_decode: bool = Field(
@@ -156,8 +168,13 @@ class Settings(BaseModel):
     )
 
     # Who may ask
-    service_api_key: SecretStr | None = Field(
+    service_api_key: Key | None = Field(
         None, description="clients must send it as `X-Api-Key` or `Authorization: Bearer`"
+    )
+    service_api_key_for: KeyScopeChoice = Field(
+        "all",
+        description="whose routes need the key: `all`; `embedding` or `depth`: of that family, "
+        "while those of the other one are open, for ImmichVR, which sends no key",
     )
     require_api_key: bool = Field(False, description="refuse to start without `SERVICE_API_KEY`")
     cors_allowed_origins: Origins = Field(
@@ -165,17 +182,63 @@ class Settings(BaseModel):
     )
 
     # Logging
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = Field(
-        "INFO", description="least severe level that is logged"
-    )
+    log_level: Level = Field("INFO", description="least severe level that is logged")
     log_json_format: bool = Field(False, description="one JSON object a line instead of text")
     log_file: HomePath | None = Field(None, description="log to this file, too; it is rotated")
-    log_max_bytes: int = Field(10 * 2**20, ge=1024, description="size at which it is rotated")
+    log_max_bytes: int = Field(
+        10 * 2**20, ge=0, description="size at which it is rotated; 0 = never"
+    )
     log_backup_count: int = Field(5, ge=0, description="rotated files that are kept")
 
     def table(self) -> ModelTable:
         """The table of models; it was checked when the settings were loaded."""
         return read_table(self.models_file)
+
+
+@dataclass
+class _Given:
+    """What somebody has set: values by field name, and what is to be said of it."""
+
+    values: dict[str, object] = field(default_factory=dict)
+    #: where in CONFIG_FILE a value stands, if it has another name there
+    places: dict[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def add(self, name: str, value: object, place: str = "") -> None:
+        """Blanks around a text do not count, and an empty one counts as not set."""
+        # A key is taken as it is: a blank in it is a mistake that its owner should know of.
+        if isinstance(value, str) and name != "service_api_key":
+            value = value.strip()
+        if value == "":
+            return
+        self.values[name] = value
+        self.places[name] = place
+
+    def problem(self, detail: Any) -> str:
+        """One mistake that pydantic has found."""
+        name = str(detail["loc"][0])
+        value = "(hidden)" if name == "service_api_key" else repr(self.values[name])
+        message = detail["msg"].removeprefix("Value error, ")
+        return f"{name.upper()}={value}{self.places[name]}: {message}"
+
+
+def known_names() -> set[str]:
+    """The names of all settings, as variables."""
+    return {name.upper() for name in Settings.model_fields}
+
+
+def warnings(environ: Mapping[str, str]) -> list[str]:
+    """What is set and has no effect: names that are misspelt, or of the replaced image embedder."""
+    given = _given(environ)
+    lines = [*names.warnings(environ, known_names()), *given.warnings]
+    if "service_api_key_for" in given.values and "service_api_key" not in given.values:
+        lines.append("SERVICE_API_KEY_FOR is set, but SERVICE_API_KEY is not: nothing needs a key")
+    if "config_file" not in given.values and _FILE_OF_THE_EMBEDDER.is_file():
+        lines.append(
+            f"{_FILE_OF_THE_EMBEDDER} is not read; CONFIG_FILE={_FILE_OF_THE_EMBEDDER} would"
+        )
+    return lines
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -186,19 +249,23 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     Raises:
         SettingsError: some values are not allowed; the message names each of them.
     """
-    environ = os.environ if environ is None else environ
-    from_file, problems = _read_file(environ.get("CONFIG_FILE"))
-    given = from_file | {
-        name: environ[name.upper()] for name in Settings.model_fields if environ.get(name.upper())
-    }
+    given = _given(os.environ if environ is None else environ)
+    problems = given.problems
+    if "hf_hub_cache" not in given.values:
+        try:
+            given.add("hf_hub_cache", hub_cache())
+        except ValueError as error:
+            problems.append(f"HF_HUB_CACHE is not set, and {error}: set it to a folder")
+            given.add("hf_hub_cache", Path())  # only to go on looking for mistakes
     try:
-        settings = Settings.model_validate(given)
+        settings = Settings.model_validate(given.values)
     except ValidationError as error:
-        problems += [_problem(detail, given) for detail in error.errors()]
+        problems += [given.problem(detail) for detail in error.errors()]
         bad = {str(detail["loc"][0]) for detail in error.errors()}
+        good = {name: value for name, value in given.values.items() if name not in bad}
         # The good values are still needed to check the rest against each other.
-        settings = Settings.model_validate({k: v for k, v in given.items() if k not in bad})
-    if settings.require_api_key and settings.service_api_key is None:
+        settings = Settings.model_validate({"hf_hub_cache": Path()} | good)
+    if settings.require_api_key and "service_api_key" not in given.values:
         problems.append("REQUIRE_API_KEY=true, but SERVICE_API_KEY is not set")
     problems += checks.engine(settings.engine, settings.device)
     problems += checks.models(
@@ -213,30 +280,58 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     return settings
 
 
-def _read_file(name: str | None) -> tuple[dict[str, object], list[str]]:
-    """The values of CONFIG_FILE by field name, and what is wrong with the file."""
+def _given(environ: Mapping[str, str]) -> _Given:
+    """What the environment and CONFIG_FILE set."""
+    given = _Given()
+    _read_file(environ.get("CONFIG_FILE", "").strip(), given)
+    for name in Settings.model_fields:
+        given.add(name, environ.get(name.upper(), ""))
+    return given
+
+
+def _read_file(name: str, given: _Given) -> None:
+    """Add the values of CONFIG_FILE, and what is wrong with it."""
     if not name:
-        return {}, []
+        return
     try:
-        values = tomllib.loads(Path(name).read_text(encoding="utf-8"))
+        # Editors on Windows put a mark at the beginning.
+        values = tomllib.loads(Path(name).read_text(encoding="utf-8-sig"))
     except OSError as error:
-        return {}, [f"CONFIG_FILE={name!r}: cannot be read ({error.strerror})"]
+        given.problems.append(f"CONFIG_FILE={name!r}: cannot be read ({error.strerror})")
+        return
     except ValueError as error:
-        return {}, [f"CONFIG_FILE={name!r}: not TOML ({error})"]
-    known = {field.upper() for field in Settings.model_fields} - {"CONFIG_FILE"}
-    problems = [
-        f"{key}: CONFIG_FILE has a setting that does not exist" for key in values.keys() - known
-    ]
-    # As in the environment, empty means not set.
-    return {
-        key.lower(): values[key] for key in values.keys() & known if values[key] != ""
-    }, problems
+        given.problems.append(f"CONFIG_FILE={name!r}: not TOML ({error})")
+        return
+    known = known_names() - {"CONFIG_FILE"}
+    for key, value in values.items():
+        if key in known:
+            given.add(key.lower(), value)
+        elif isinstance(value, dict) and key in names.SECTIONS:
+            _read_section(key, value, given)
+        else:
+            problem = f"{key}: CONFIG_FILE has a setting that does not exist"
+            given.problems.append(problem + names.hint(key, known))
 
 
-def _problem(detail: Any, given: Mapping[str, object]) -> str:
-    name = str(detail["loc"][0])
-    value = "(hidden)" if name == "service_api_key" else repr(given[name])
-    return f"{name.upper()}={value}: {detail['msg'].removeprefix('Value error, ')}"
+def _read_section(section: str, values: Mapping[str, object], given: _Given) -> None:
+    """A section of the replaced image embedder's file."""
+    keys = names.SECTIONS[section]
+    for key, value in values.items():
+        place = f"[{section}] {key}"
+        name = keys.get(key)
+        if name is None:
+            given.problems.append(
+                f"{place}: CONFIG_FILE has a setting that does not exist; "
+                f"in this section are {', '.join(keys)}"
+            )
+        elif name.lower() not in Settings.model_fields:
+            given.warnings.append(
+                f"{place} in CONFIG_FILE has no counterpart in Twinlens; it is ignored"
+            )
+        elif name.lower() in given.values:
+            given.problems.append(f"{place}: CONFIG_FILE has {name}, which is the same, too")
+        else:
+            given.add(name.lower(), value, f" ({place} in CONFIG_FILE)")
 
 
 def load_settings_or_exit() -> Settings:

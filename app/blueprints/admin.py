@@ -19,17 +19,30 @@ from app.models.weights import BUILT_IN
 
 blueprint = Blueprint("admin", __name__)
 
+# The depth models that ImmichVR knows, in its order, and what it calls them. Its panel makes a row
+# of whatever is listed, and its backend accepts no other key.
+_OF_IMMICHVR = {"small": "Small", "base": "Base", "large": "Large"}
+
+
+def lists_all() -> bool:
+    """Whether this request for the list asks for every model, also those of ``embedding``."""
+    return request.args.get("type") == "all"
+
 
 @blueprint.get("/api/models")
 def list_models() -> ResponseReturnValue:
-    """The depth models, or all with ``?type=all``, and which one is current."""
+    """The depth models that ImmichVR knows, or all models with ``?type=all``."""
     service = runtime()
-    family = None if request.args.get("type") == "all" else "depth"
-    statuses = service.reports.statuses()
-    shown = [status for status in statuses if family in (None, status.spec.family)]
     current = _current()
+    if lists_all():
+        models = [_describe(status, current) for status in service.reports.statuses()]
+    else:
+        models = [
+            _describe(status, current) | {"name": _OF_IMMICHVR.get(key, status.spec.name)}
+            for key, status in _listed().items()
+        ]
     return jsonify(
-        models=[_describe(status) for status in shown],
+        models=models,
         current_model=current.spec.key if current else None,
         current_device=_device_word(current),
         default_model=service.settings.depth_model,
@@ -40,13 +53,13 @@ def list_models() -> ResponseReturnValue:
 def current_model() -> ResponseReturnValue:
     """The current depth model, as long as it is loaded."""
     current = _current()
-    depth = [each for each in runtime().reports.statuses() if each.spec.family == "depth"]
+    listed = _listed()
     return jsonify(
         loaded=current is not None,
         current_model=current.spec.key if current else None,
         device=_device_word(current),
-        available_models=[status.spec.key for status in depth],
-        downloaded_models=[status.spec.key for status in depth if status.on_disk],
+        available_models=list(listed),
+        downloaded_models=[key for key, status in listed.items() if status.on_disk],
     )
 
 
@@ -55,12 +68,14 @@ def show_model(key: str) -> ResponseReturnValue:
     """One model as in the list, and how far its download is or why it is unavailable."""
     service = runtime()
     status = service.reports.status(service.registry.get(key))
-    return jsonify(_describe(status) | download_figures(status))
+    return jsonify(_describe(status, _current()) | download_figures(status))
 
 
 @blueprint.post("/api/models/<key>/load")
 def load_model(key: str) -> ResponseReturnValue:
-    """Download if need be, load, make current; cheap when that is done already."""
+    """Download if need be, load, make current in place of the one loaded before; cheap when that
+    is done already.
+    """
     service = runtime()
     spec = service.registry.get(key)
     wanted = _wanted()
@@ -130,8 +145,23 @@ def _device_word(status: ModelStatus | None) -> str | None:
     return "gpu" if status.device.is_gpu else "cpu"
 
 
-def _describe(status: ModelStatus) -> dict[str, Any]:
+def _listed() -> dict[str, ModelStatus]:
+    """The depth models of the list: those that ImmichVR knows, and DEPTH_MODEL."""
+    service = runtime()
+    depth = {
+        status.spec.key: status
+        for status in service.reports.statuses()
+        if status.spec.family == "depth"
+    }
+    keys = dict.fromkeys([*_OF_IMMICHVR, service.settings.depth_model])
+    return {key: depth[key] for key in keys if key in depth}
+
+
+def _describe(status: ModelStatus, current: ModelStatus | None) -> dict[str, Any]:
     spec = status.spec
+    # ImmichVR shows one depth model as active: the current one, whatever else is in memory.
+    is_current = current is not None and spec.key == current.spec.key
+    is_loaded = is_current if spec.family == "depth" else status.state == "loaded"
     return {
         "key": spec.key,
         "name": spec.name,
@@ -141,7 +171,7 @@ def _describe(status: ModelStatus) -> dict[str, Any]:
         "description": spec.description,
         "huggingface_id": spec.hub_id or BUILT_IN,
         "license": spec.license,
-        "is_loaded": status.state == "loaded",
+        "is_loaded": is_loaded,
         "is_downloaded": status.on_disk,
         "state": status.state,
         "weights": status.weights,

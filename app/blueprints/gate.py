@@ -14,6 +14,7 @@ from dataclasses import asdict
 from flask import Flask, Response, g, request
 from flask_cors import CORS
 
+from app.blueprints import admin
 from app.blueprints.exchange import runtime
 from app.errors import NotFound, Unauthorized
 from config.logging import request_id
@@ -93,9 +94,15 @@ def _check_life() -> None:
 
 
 def _check_key() -> None:
-    key = runtime().settings.service_api_key
+    settings = runtime().settings
+    key = settings.service_api_key
     # A preflight request cannot carry the key; it tells nothing but what CORS allows.
     if key is None or request.endpoint in PUBLIC or request.method == "OPTIONS":
+        return
+    if settings.service_api_key_for != "all" and _family() not in (
+        None,
+        settings.service_api_key_for,
+    ):
         return
     scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
     given = request.headers.get("X-Api-Key") or (bearer if scheme.lower() == "bearer" else "")
@@ -103,6 +110,18 @@ def _check_key() -> None:
     given_bytes = given.encode("latin-1", "replace")
     if not hmac.compare_digest(given_bytes, key.get_secret_value().encode()):
         raise Unauthorized("Send the key of this service as X-Api-Key or Authorization: Bearer")
+
+
+def _family() -> Family | None:
+    """The only family that this request is about; None: it is about both, none, or no route."""
+    family = _FAMILY_OF.get(request.blueprint)
+    if family or request.blueprint != "admin":
+        return family
+    if request.endpoint in ("admin.list_models", "admin.current_model"):
+        return None if admin.lists_all() else "depth"
+    # Decided by what the route itself gets, so that no way to write an address leads past it.
+    spec = runtime().registry.find((request.view_args or {}).get("key", ""))
+    return spec.family if spec else None
 
 
 def _check_family() -> None:

@@ -99,7 +99,9 @@ def _paths() -> Json:
         "/v1/embeddings": {"post": _openai_embeddings()},
         "/v1/models": {"get": _openai_models()},
         "/api/models": {
-            "get": _get("The depth models", answers.ManagedModels, 401)
+            "get": _get(
+                "The depth models of ImmichVR; ?type=all: all models", answers.ManagedModels, 401
+            )
             | {
                 "parameters": [
                     {"name": "type", "in": "query", "schema": {"enum": ["all", "depth"]}}

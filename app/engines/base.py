@@ -29,6 +29,10 @@ class DoesNotFit(LoadError):
     """Not enough free memory; the message names what is needed and what is free."""
 
 
+class Unsupported(LoadError):
+    """The checkpoint asks for what its family does not do; the message names it."""
+
+
 class EngineUnavailable(LoadError):
     """The checkpoint may be fine, but this engine cannot run it here."""
 

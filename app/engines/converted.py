@@ -16,7 +16,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from isal import isal_zlib
@@ -44,10 +44,13 @@ def places(repository: Path) -> list[Path]:
     """Folders that may hold a repository's converted models, the best first.
 
     Beside the checkpoint, so that whoever deletes or copies it takes them along; where the cache
-    cannot be written, in the user's own.
+    cannot be written, in the user's own, if the user has one.
     """
-    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return [repository / "twinlens", Path(home).expanduser() / "twinlens" / repository.name]
+    found = [repository / "twinlens"]
+    with suppress(RuntimeError):  # no HOME, and a user id without a name
+        home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+        found.append(home / "twinlens" / repository.name)
+    return found
 
 
 def find(repository: Path, name: str) -> Path | None:

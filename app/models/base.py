@@ -85,6 +85,16 @@ class Model(ABC):
 
     @classmethod
     @abstractmethod
+    def check(cls, spec: ModelSpec, checkpoint: Checkpoint) -> None:
+        """Whether the family gives right answers with this checkpoint, by what its files say.
+
+        Raises:
+            Unsupported: it asks for something else; the message names it.
+            LoadError: it does not fit the table, or a file is damaged.
+        """
+
+    @classmethod
+    @abstractmethod
     def import_torch(cls) -> None:
         """Import what ``module`` needs; done before the fork so that workers share it."""
 

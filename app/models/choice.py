@@ -18,14 +18,20 @@ class Choice:
 
     def get(self) -> str:
         """The key that was chosen last, else the default."""
+        return self.chosen() or self._default
+
+    def chosen(self) -> str | None:
+        """The key that was chosen last; None: nobody chose one."""
         try:
             return self._file.read_text(encoding="utf-8")
         except OSError:
-            return self._default
+            return None
 
-    def set(self, key: str) -> None:
-        """Choose a model."""
+    def set(self, key: str) -> str | None:
+        """Choose a model; gives the one that was chosen before. Raises OSError."""
+        before = self.chosen()
         atomic.write_text(self._file, key)
+        return before
 
     def reset(self, key: str) -> None:
         """Back to the default, if ``key`` is the choice."""

@@ -9,7 +9,6 @@ which the replaced service used: users' stored vectors came from it.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from typing import Any
@@ -19,7 +18,9 @@ from safetensors import safe_open
 
 from app.engines.base import FloatArray, LoadError, Network
 from app.engines.host_images import Canvas
+from app.models import description
 from app.models.base import Model, Source, Steps, unchanged
+from app.models.description import ABSENT, Allowed
 from app.models.store import Checkpoint
 from config.models import ModelSpec
 
@@ -27,6 +28,18 @@ MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
 STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
 _OVERSAMPLED = 2.0
 _LARGEST_RESIZED = 20_000_000  # pixels
+
+# Where a file does not mention it, open_clip's own default is the same.
+_PREPARATION: Allowed = {
+    "mode": ("RGB", ABSENT),
+    "mean": (MEAN.tolist(), ABSENT),
+    "std": (STD.tolist(), ABSENT),
+    "interpolation": ("bicubic", ABSENT),
+    "resize_mode": ("shortest", ABSENT),
+}
+# Their towers give more than a vector.
+_ARCHITECTURE: Allowed = {"multimodal_cfg": (None, ABSENT)}
+_TOWER: Allowed = {"output_tokens": (False, None, ABSENT)}
 
 
 class Clip(Model):
@@ -40,6 +53,22 @@ class Clip(Model):
         super().__init__(spec, checkpoint, network)
         assert spec.image_size is not None  # the table of models was checked
         self._edge = spec.image_size
+
+    @classmethod
+    def check(cls, spec: ModelSpec, checkpoint: Checkpoint) -> None:
+        """See the base class: CLIP as open_clip describes it, prepared as ``prepare`` does."""
+        file = cls.FILES[0]
+        found = description.read(checkpoint, file)
+        architecture = description.part(found, "model_cfg", file)
+        edge = spec.image_size
+        allowed: Allowed = {**_PREPARATION, "size": (edge, [edge, edge], ABSENT)}
+        preparation = description.part(found, "preprocess_cfg", file)
+        description.check(preparation, allowed, f"preprocess_cfg in {file}")
+        description.check(architecture, _ARCHITECTURE, f"model_cfg in {file}")
+        for part in ("vision_cfg", "text_cfg"):
+            tower_cfg = description.part(architecture, part, file)
+            description.check(tower_cfg, _TOWER, f"{part} in {file}")
+        _compare(spec, architecture)
 
     @classmethod
     def import_torch(cls) -> None:
@@ -139,37 +168,38 @@ def tower(
     """
     import torch
 
-    config, weights = (checkpoint.path / name for name in Clip.FILES)
+    Clip.check(spec, checkpoint)
+    config, weights = Clip.FILES
+    architecture = description.read(checkpoint, config)["model_cfg"]
     try:
-        architecture = json.loads(config.read_text())["model_cfg"]
-        _check(spec, architecture)
         with torch.device("meta"):
             module = build(
                 architecture["embed_dim"],
                 architecture[part],
                 quick_gelu=spec.activation == "quick_gelu",
             )
-        with safe_open(weights, framework="pt") as file:
+        with safe_open(checkpoint.path / weights, framework="pt") as file:
             names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
             tensors = {
                 name.removeprefix(Clip.PREFIX): file.get_tensor(name).float() for name in names
             }
         module.load_state_dict(tensors, strict=True, assign=True)
-    except LoadError:
-        raise
     except Exception as error:  # a damaged file makes its parsers raise anything
         raise LoadError("the checkpoint is damaged or not an open_clip model") from error
     return module.eval()
 
 
-def _check(spec: ModelSpec, architecture: dict[str, Any]) -> None:
-    """The checkpoint's own description against the table of models."""
+def _compare(spec: ModelSpec, architecture: dict[str, Any]) -> None:
+    """The checkpoint's own description with the table of models. Raises LoadError."""
     # open_clip 3 no longer forces QuickGELU for OpenAI's weights; with the wrong activation
     # everything loads and every vector is silently wrong.
-    found = {
-        "dims": architecture["embed_dim"],
-        "image_size": architecture["vision_cfg"]["image_size"],
-    }
+    try:
+        found = {
+            "dims": architecture["embed_dim"],
+            "image_size": architecture["vision_cfg"]["image_size"],
+        }
+    except (KeyError, TypeError) as error:
+        raise LoadError("the checkpoint is damaged or not an open_clip model") from error
     if "quick_gelu" in architecture:
         found["activation"] = "quick_gelu" if architecture["quick_gelu"] else "gelu"
     for name, value in found.items():

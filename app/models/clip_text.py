@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from app.engines.base import FloatArray, LoadError, Network
+from app.engines.base import FloatArray, LoadError, Network, Unsupported
 from app.models import tokens
 from app.models.base import Model
 from app.models.clip import Clip, tower
@@ -36,6 +36,12 @@ class ClipText(Model):
         super().__init__(spec, checkpoint, network)
         self._length = _context_length(checkpoint)
         tokens.load()  # now, not in the first request
+
+    @classmethod
+    def check(cls, spec: ModelSpec, checkpoint: Checkpoint) -> None:
+        """See the base class: also that its texts are made of CLIP's own tokens."""
+        Clip.check(spec, checkpoint)
+        _context_length(checkpoint)
 
     @classmethod
     def import_torch(cls) -> None:
@@ -95,5 +101,5 @@ def _context_length(checkpoint: Checkpoint) -> int:
     except Exception as error:  # a damaged file makes its parser raise anything
         raise LoadError("the checkpoint is damaged or not an open_clip model") from error
     if not own or any(text.get(name) for name in others):
-        raise LoadError("texts of this checkpoint are not made of CLIP's own tokens")
+        raise Unsupported("texts of this checkpoint are not made of CLIP's own tokens")
     return length

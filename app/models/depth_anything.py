@@ -14,10 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from app.engines.base import FloatArray, LoadError, Network
+from app.engines.base import FloatArray, LoadError, Network, Unsupported
 from app.engines.host_images import Levels
 from app.errors import TooLarge
+from app.models import description
 from app.models.base import Model, Source, Steps, unchanged
+from app.models.description import ABSENT, Allowed
 from app.models.store import Checkpoint
 from config.models import ModelSpec
 
@@ -29,6 +31,42 @@ MAX_ASPECT = 20
 _OVERSAMPLED = 1.4
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)
+
+_OFF = (False, None, ABSENT)
+_ON = (True, ABSENT)
+_PROCESSORS = ("DPTImageProcessor", "DPTImageProcessorFast", "DPTFeatureExtractor", None, ABSENT)
+# Metric models give distances: near is small, where relative ones give large numbers.
+_NETWORK: Allowed = {
+    "model_type": ("depth_anything", ABSENT),
+    "architectures": (["DepthAnythingForDepthEstimation"], None, ABSENT),
+    "depth_estimation_type": ("relative", ABSENT),
+    "max_depth": (1, None, ABSENT),
+    "patch_size": (PATCH, ABSENT),
+    "backbone": (None, ABSENT),
+    "use_timm_backbone": _OFF,
+    "quantization_config": (None, ABSENT),
+}
+_BACKBONE: Allowed = {
+    "model_type": ("dinov2", ABSENT),
+    "patch_size": (PATCH, ABSENT),
+    "num_channels": (3, ABSENT),
+}
+# ABSENT only where DPTImageProcessor's own default is the same.
+_PREPARATION: Allowed = {
+    "image_processor_type": _PROCESSORS,
+    "feature_extractor_type": _PROCESSORS,
+    "do_resize": _ON,
+    "resample": (3, ABSENT),  # bicubic
+    "keep_aspect_ratio": (True,),
+    "ensure_multiple_of": (PATCH,),
+    "do_center_crop": _OFF,
+    "do_pad": _OFF,
+    "do_rescale": _ON,
+    "rescale_factor": (1 / 255, ABSENT),
+    "do_normalize": _ON,
+    "image_mean": (MEAN.tolist(),),
+    "image_std": (STD.tolist(),),
+}
 
 
 class DepthAnything(Model):
@@ -44,14 +82,26 @@ class DepthAnything(Model):
         self.edge = _edge(checkpoint)
 
     @classmethod
+    def check(cls, spec: ModelSpec, checkpoint: Checkpoint) -> None:  # noqa: ARG003
+        """See the base class: relative Depth Anything on DINOv2, prepared as ``prepare`` does."""
+        network, preparation, _ = cls.FILES
+        config = description.read(checkpoint, network)
+        backbone = description.part(config, "backbone_config", network)
+        description.check(config, _NETWORK, network)
+        description.check(backbone, _BACKBONE, f"backbone_config in {network}")
+        description.check(description.read(checkpoint, preparation), _PREPARATION, preparation)
+        _edge(checkpoint)
+
+    @classmethod
     def import_torch(cls) -> None:
         """See the base class."""
         import torch  # noqa: F401
         from transformers import DepthAnythingForDepthEstimation  # noqa: F401
 
     @classmethod
-    def module(cls, spec: ModelSpec, checkpoint: Checkpoint) -> Any:  # noqa: ARG003
+    def module(cls, spec: ModelSpec, checkpoint: Checkpoint) -> Any:
         """See the base class; gives disparity [n, h, w], >= 0, larger is nearer."""
+        cls.check(spec, checkpoint)
         import torch
         from transformers import DepthAnythingForDepthEstimation
         from transformers.utils import logging
@@ -163,7 +213,7 @@ def _disparity(network: Any) -> Any:
             # Always in float32: bf16 has fewer steps than a map has levels.
             weight, bias = head.conv3.weight.float(), head.conv3.bias.float()
             disparity = F.conv2d(last.float(), weight, bias)
-            nearness: torch.Tensor = head.activation2(disparity) * head.max_depth
+            nearness: torch.Tensor = head.activation2(disparity)  # max_depth is 1, see _NETWORK
             return nearness.squeeze(1)
 
     return Disparity()
@@ -171,17 +221,17 @@ def _disparity(network: Any) -> Any:
 
 def _edge(checkpoint: Checkpoint) -> int:
     """The size that the checkpoint wants, which is a square in DPTImageProcessor's settings."""
-    try:
-        settings = json.loads((checkpoint.path / "preprocessor_config.json").read_bytes())
-        height, width = settings["size"]["height"], settings["size"]["width"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise LoadError("preprocessor_config.json is damaged") from error
-    if height != width or height not in _EDGES:
-        raise LoadError(
-            f"preprocessor_config.json wants {width}x{height}; known are squares "
+    file = DepthAnything.FILES[1]
+    size = description.read(checkpoint, file).get("size")
+    if not isinstance(size, dict):
+        raise LoadError(f'{file} is damaged: it has no "size"')
+    edge = size.get("height")
+    if not isinstance(edge, int) or edge not in _EDGES or edge != size.get("width"):
+        raise Unsupported(
+            f'{file} has "size": {json.dumps(size)[:80]}; supported are squares '
             f"of {_EDGES.start} to {_EDGES.stop - 1} pixels"
         )
-    return int(height)
+    return edge
 
 
 def input_size(width: int, height: int, edge: int = EDGE) -> tuple[int, int]:

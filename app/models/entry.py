@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
-from app.engines.base import DoesNotFit, LoadError
+from app.engines.base import DoesNotFit, LoadError, Unsupported
 from app.engines.devices import Device
 from app.errors import NotAvailable
 from app.models.base import Model
@@ -111,9 +111,9 @@ class Entry:
 
 def not_available(spec: ModelSpec, reason: LoadError) -> NotAvailable:
     """The error that a client gets whose model cannot answer now."""
-    if spec.family == "depth":  # the exact words of the replaced service; /health has the reason
+    if spec.family == "depth":  # begins with the words of the replaced service
         message = "Depth estimation model is not available"
-        if isinstance(reason, DoesNotFit):
+        if isinstance(reason, DoesNotFit | Unsupported):
             message += f": {reason}"
         return NotAvailable(message, retry_after=_RETRY_AFTER_SECONDS)
     message = f"{spec.row_key}: {reason}"

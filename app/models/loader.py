@@ -97,6 +97,7 @@ class Loader:
         yet, because it has to be converted first. Raises LoadError.
         """
         family = model_class(spec)
+        family.check(spec, checkpoint)
         if self.expected_engine() == "openvino":
             folder = self.conversions.find(family, spec, checkpoint)
             if folder is not None:
@@ -117,6 +118,8 @@ class Loader:
             LoadError: the message says why.
         """
         family = model_class(spec)
+        # Also of a model that was converted before: its description may be another one today.
+        family.check(spec, checkpoint)
         if self.engine_on(device) == "openvino":
             try:
                 folder = self.conversions.bring(family, spec, checkpoint)

@@ -43,6 +43,10 @@ class Registry:
         """All that is loaded on its own: rows and the text towers of embedding models."""
         return [part for spec in self.specs() for part in spec.parts()]
 
+    def find(self, key: str) -> ModelSpec | None:
+        """The row of a key, if there is one."""
+        return self._specs.get(key)
+
     def get(self, key: str, family: Family | None = None) -> ModelSpec:
         """The row of a key.
 

@@ -11,6 +11,10 @@ curl --fail --silent --show-error "$base/health" | grep -q '"healthy"\|"ok"'
 curl --fail --silent --show-error "$base/api/models" | grep -q "\"$model\""
 curl --fail --silent --show-error -H 'Content-Type: application/json' -d '{"device": "cpu"}' \
     "$base/api/models/$model/load" | grep -q '"success":true'
+# The panel makes a row of each model, with its buttons lit where is_loaded is true.
+rows=$(curl --fail --silent --show-error "$base/api/models")
+[ "$(grep -o '"key":"[a-z]*"' <<<"$rows" | tr '\n' ' ')" = '"key":"small" "key":"base" "key":"large" ' ]
+[ "$(grep -o '"is_loaded":true' <<<"$rows" | wc -l)" = 1 ]
 curl --fail --silent --show-error --max-time 120 -F "image=@$photo" "$base/api/depth" -o "$out" -D "$out.headers"
 grep -qi "^x-model-used: $model" "$out.headers"
 curl --fail --silent --show-error "$base/api/models/current" | grep -q "\"current_model\":\"$model\""

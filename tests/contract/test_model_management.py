@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""docs/contracts.md, "Model management, as the ImmichVR backend calls it today"."""
+"""docs/contracts.md, "Model management, as the ImmichVR backend and its panel use it today"."""
 
 from __future__ import annotations
 
@@ -29,6 +29,20 @@ def current(service: Service) -> Any:
     return check.json(service.get("/api/models/current"))
 
 
+def active(service: Service) -> list[str]:
+    """The models that ImmichVR's panel shows as active."""
+    listed = check.json(service.get("/api/models"))["models"]
+    return [model["key"] for model in listed if model["is_loaded"]]
+
+
+def in_memory(service: Service) -> list[str]:
+    """The depth models that are in memory, whatever the panel shows."""
+    everything = check.json(service.get("/api/models?type=all"))["models"]
+    return [
+        each["key"] for each in everything if (each["type"], each["state"]) == ("depth", "loaded")
+    ]
+
+
 @pytest.fixture
 def fresh(managed: Service) -> Service:
     """No model is loaded, nobody chose one."""
@@ -42,10 +56,10 @@ def test_the_list(fresh: Service) -> None:
     assert listed["default_model"] == "small"
     assert listed["current_model"] is None
     assert listed["current_device"] is None
-    small, base, large, built_in = listed["models"]
+    small, base, large = listed["models"]
     assert small == {
         "key": "small",
-        "name": "Depth Anything V2 Small",
+        "name": "Small",
         "type": "depth",
         "params": "25M",
         "memory": "~100MB",
@@ -57,6 +71,7 @@ def test_the_list(fresh: Service) -> None:
         "state": "not_loaded",
         "weights": None,
     }
+    assert [model["name"] for model in (base, large)] == ["Base", "Large"]
     assert [base["params"], base["memory"], base["license"]] == ["97M", "~400MB", "CC-BY-NC-4.0"]
     assert base["description"] == "Balanced quality/speed"
     assert [large["params"], large["memory"], large["license"]] == [
@@ -65,9 +80,13 @@ def test_the_list(fresh: Service) -> None:
         "CC-BY-NC-4.0",
     ]
     assert large["description"] == "Best detail (hair, fences)"
+
+
+def test_the_list_of_all_models(fresh: Service) -> None:
+    everything = check.json(fresh.get("/api/models?type=all"))["models"]
+    built_in = everything[-2]
     assert built_in["huggingface_id"] == "built-in"
     assert built_in["is_downloaded"] is True
-    everything = check.json(fresh.get("/api/models?type=all"))["models"]
     keys = ["small", "base", "large", "ViT-L-14", "ViT-B-16", "builtin-depth", "builtin-clip"]
     assert [model["key"] for model in everything] == keys
 
@@ -91,12 +110,12 @@ def test_load_with_every_body_that_clients_send(fresh: Service, how: dict[str, A
         "loaded": True,
         "current_model": "base",
         "device": "cpu",
-        "available_models": ["small", "base", "large", "builtin-depth"],
-        "downloaded_models": ["small", "base", "large", "builtin-depth"],
+        "available_models": ["small", "base", "large"],
+        "downloaded_models": ["small", "base", "large"],
     }
     listed = check.json(fresh.get("/api/models"))
     assert (listed["current_model"], listed["current_device"]) == ("base", "cpu")
-    assert [model["is_loaded"] for model in listed["models"]] == [False, True, False, False]
+    assert [model["is_loaded"] for model in listed["models"]] == [False, True, False]
 
 
 def test_a_gpu_that_is_not_there_means_the_cpu_and_is_said(fresh: Service) -> None:
@@ -122,6 +141,51 @@ def test_the_choice_holds_for_requests_that_name_no_model(fresh: Service) -> Non
     check.json(fresh.post("/api/models/large/unload", headers=EMPTY))
     assert current(fresh)["loaded"] is True, "DEPTH_MODEL is current again, and it is loaded"
     assert depth(fresh).headers["X-Model-Used"] == "small"
+
+
+def test_the_panel_sees_one_active_model_and_can_choose_each_again(fresh: Service) -> None:
+    """ImmichVR's panel: a press on a model's button loads it, on the active one's unloads it."""
+    for key in ("base", "large", "small", "base"):
+        for device in ({"device": "cpu"}, {}):  # as the panel sends it, and as the worker does
+            assert check.json(fresh.post(f"/api/models/{key}/load", json=device))["success"]
+            assert active(fresh) == [key]
+            assert in_memory(fresh) == [key], "the one that was loaded before is freed"
+            assert depth(fresh).headers["X-Model-Used"] == key
+    check.json(fresh.post("/api/models/base/unload", headers=EMPTY))
+    assert active(fresh) == []
+    assert check.json(fresh.get("/api/models"))["current_model"] is None
+
+
+def test_what_requests_name_stays_beside_the_one_that_was_chosen(fresh: Service) -> None:
+    check.json(fresh.post("/api/models/base/load", json={}))
+    assert depth(fresh, "?model=large").headers["X-Model-Used"] == "large"
+    assert active(fresh) == ["base"]
+    assert in_memory(fresh) == ["base", "large"]
+    check.json(fresh.post("/api/models/small/load", json={}))
+    assert active(fresh) == ["small"]
+    assert in_memory(fresh) == ["small", "large"]
+    large = check.json(fresh.get("/api/models/large"))
+    assert (large["is_loaded"], large["state"]) == (False, "loaded")
+
+
+def test_loads_of_several_models_at_once_leave_one(fresh: Service) -> None:
+    keys = ["small", "base", "large"] * 4
+    with ThreadPoolExecutor(len(keys)) as pool:
+        answers = list(pool.map(lambda key: fresh.post(f"/api/models/{key}/load"), keys))
+    assert {answer.status_code for answer in answers} <= {200, 500}
+    check.json(fresh.post("/api/models/small/load"))
+    check.json(fresh.post("/api/models/base/load"))
+    assert active(fresh) == ["base"]
+    deadline = time.monotonic() + 30
+    while in_memory(fresh) != ["base"]:
+        assert time.monotonic() < deadline, in_memory(fresh)
+        time.sleep(0.1)
+
+
+def test_a_failed_load_frees_nothing(fresh: Service) -> None:
+    check.json(fresh.post("/api/models/base/load"))
+    check.error(fresh.post("/api/models/huge/load"), 400, "Unknown model")
+    assert active(fresh) == in_memory(fresh) == ["base"]
 
 
 def test_health_and_depth_while_nothing_is_loaded(fresh: Service) -> None:
@@ -181,7 +245,7 @@ def test_delete_removes_the_files_and_nothing_else(fresh: Service) -> None:
     assert {path.name for path in cache.iterdir()} == before - {gone}
     large = check.json(fresh.get("/api/models"))["models"][2]
     assert (large["is_loaded"], large["is_downloaded"]) == (False, False)
-    assert current(fresh)["downloaded_models"] == ["small", "base", "builtin-depth"]
+    assert current(fresh)["downloaded_models"] == ["small", "base"]
     assert check.json(fresh.delete("/api/models/large"))["success"] is True, "not on disk"
     refused = depth(fresh, "?model=large")
     message = check.error(refused, 503, "Model not initialized")
@@ -213,10 +277,10 @@ def test_load_and_download_wait_for_the_hub(
             WARMUP_ON_STARTUP="false",
         )
         service.wait_for("/ready", 200)
-        assert current(service)["downloaded_models"] == ["small", "builtin-depth"]
+        assert current(service)["downloaded_models"] == ["small"]
         assert check.json(service.post("/api/models/base/download", headers=EMPTY))["success"]
         assert current(service) == current(service) | {
-            "downloaded_models": ["small", "base", "builtin-depth"],
+            "downloaded_models": ["small", "base"],
             "loaded": False,
         }
         loaded = check.json(service.post("/api/models/large/load", json={}))

@@ -45,7 +45,10 @@ def test_load_and_unload_reach_every_worker(two: Faulty) -> None:
     one, other = told(two)
     assert one == other
     assert one["current"]["current_model"] == "large"
-    loaded = [each["key"] for each in one["managed"]["models"] if each["is_loaded"]]
+    models = one["managed"]["models"]
+    assert [each["key"] for each in models if each["is_loaded"]] == ["large", "ViT-L-14"]
+    # The default model was not loaded by a request for that, so it stays.
+    loaded = [each["key"] for each in models if each["state"] == "loaded"]
     assert loaded == ["small", "large", "ViT-L-14"]
     # Loaded it is in both, not only said to be.
     for worker in two.service.workers():
@@ -66,8 +69,20 @@ def test_a_model_that_a_request_brings_is_there_for_all(two: Faulty) -> None:
         assert two.ask("/api/depth?model=base").result().status_code == 200
     one, other = told(two)
     assert one == other
-    assert "base" in [each["key"] for each in one["managed"]["models"] if each["is_loaded"]]
+    states = {each["key"]: each["state"] for each in one["managed"]["models"]}
+    assert states["base"] == "loaded"
     two.service.post("/api/models/base/unload")
+
+
+def test_a_load_frees_the_model_that_was_loaded_before_in_every_worker(two: Faulty) -> None:
+    for key, other in (("base", "large"), ("large", "base")):
+        for worker in two.service.workers():  # whichever is asked
+            with only(worker, two.service):
+                assert two.service.post(f"/api/models/{key}/load").status_code == 200
+        for each in told(two):
+            states = {model["key"]: model["state"] for model in each["managed"]["models"]}
+            assert (states[key], states[other]) == ("loaded", "not_loaded")
+    two.service.post("/api/models/large/unload")
 
 
 def test_queue_figures_are_sums_and_the_room_is_one(two: Faulty) -> None:

@@ -70,6 +70,16 @@ def test_the_healthcheck_of_another_project_does_not_stay() -> None:
     )
 
 
+def test_models_go_when_they_are_idle_as_in_the_service_that_immichvr_had() -> None:
+    environ = ours(PROJECT / "config/compose/immichvr.yml")["environment"]
+    assert environ["MODEL_IDLE_SECONDS"] == "1800"
+
+
+def test_classifarr_is_told_of_a_slow_host_before_it_gives_up() -> None:
+    environ = ours(PROJECT / "config/compose/classifarr.yml")["environment"]
+    assert float(environ["REQUEST_TIMEOUT_SECONDS"]) <= 12
+
+
 def test_paths_of_mounted_files_exist() -> None:
     for mount in compose(PROJECT / "config/compose/nginx.yml")["services"]["nginx"]["volumes"]:
         assert (PROJECT / mount.split(":")[0]).is_file()

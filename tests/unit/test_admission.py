@@ -179,6 +179,20 @@ def test_waiting_has_an_end() -> None:
     place.close()
 
 
+def test_no_time_to_wait_serves_who_finds_a_free_device_and_nobody_else() -> None:
+    place = Place(wait=0)
+    for number in range(5):
+        first = place.ask(number)
+        place.wait_until_busy()
+        for _ in range(3):
+            assert isinstance(error_of(place.ask(9)), TooSlow)
+        place.model.step()
+        assert first.result(5) == 2 * number
+    figures = place.room.figures()
+    assert (figures.in_flight, figures.waiting) == (0, 0)
+    place.close()
+
+
 def test_a_hanging_inference_is_noticed_by_its_caller() -> None:
     place = Place(inference=0.1)
     hangs = []

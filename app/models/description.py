@@ -1,0 +1,84 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""What a checkpoint's JSON files say of it, compared with what its family does right.
+
+A family has one way to prepare a picture and to read an output. A checkpoint that asks for another
+one would load and give wrong numbers, so it is refused, and the message names what it asks for.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from app.engines.base import LoadError, Unsupported
+from app.models.store import Checkpoint
+
+_SHOWN_CHARACTERS = 80
+
+
+class _Absent:
+    """For a file that does not mention something."""
+
+
+ABSENT: Final = _Absent()
+
+Allowed = Mapping[str, Sequence[object]]
+"""For each name the values with which a family gives right answers; ABSENT may be one."""
+
+
+def read(checkpoint: Checkpoint, file: str) -> dict[str, Any]:
+    """One of the checkpoint's JSON files. Raises LoadError: it is no JSON object."""
+    try:
+        found = json.loads((checkpoint.path / file).read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise LoadError(f"{file} is damaged") from error
+    if not isinstance(found, dict):
+        raise LoadError(f"{file} is damaged")
+    return found
+
+
+def part(found: Mapping[str, Any], name: str, file: str) -> dict[str, Any]:
+    """An object inside a file, empty if absent or null. Raises LoadError: it is something else."""
+    inner = found.get(name)
+    if inner is None:
+        return {}
+    if not isinstance(inner, dict):
+        raise LoadError(f'{file} is damaged: "{name}" is no object')
+    return inner
+
+
+def check(found: Mapping[str, Any], allowed: Allowed, where: str) -> None:
+    """Compare values with the allowed ones; names that ``allowed`` lacks do not matter.
+
+    Args:
+        found: what a checkpoint says.
+        allowed: what its family does right; numbers are compared with a tolerance of 1e-5.
+        where: the file, and the object in it, for the message.
+
+    Raises:
+        Unsupported: the message names the first other value and the allowed ones.
+    """
+    for name, values in allowed.items():
+        value = found.get(name, ABSENT)
+        if not any(_same(value, each) for each in values):
+            says = f'lacks "{name}"' if value is ABSENT else f'has "{name}": {_shown(value)}'
+            known = " or ".join(_shown(each) for each in values if each is not ABSENT) or "none"
+            raise Unsupported(f"{where} {says}; supported is {known}")
+
+
+def _same(value: object, other: object) -> bool:
+    if isinstance(value, list | tuple) and isinstance(other, list | tuple):
+        return len(value) == len(other) and all(map(_same, value, other))
+    if isinstance(value, bool) or isinstance(other, bool):
+        return value is other
+    if isinstance(value, int | float) and isinstance(other, int | float):
+        return math.isclose(value, other, rel_tol=1e-5)
+    return value == other
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"

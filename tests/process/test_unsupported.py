@@ -1,0 +1,120 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Rows of the table whose checkpoints no family can serve right are refused by name."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from benchmarks.service import PROJECT, Service
+from tests.contract import check
+from tests.services import PHOTO
+
+ROWS = """
+[[model]]
+key = "metric"
+family = "depth"
+name = "Metric"
+hub_id = "example/Metric-hf"
+parameters = "25M"
+memory = "~100MB"
+license = "Apache-2.0"
+description = "Distances in metres"
+
+[[model]]
+key = "squashed"
+family = "embedding"
+name = "Squashed"
+hub_id = "example/squashed"
+parameters = "86M"
+memory = "~350MB"
+license = "MIT"
+description = "Prepared in another way"
+dims = 512
+image_size = 224
+activation = "quick_gelu"
+"""
+
+
+def alter(cache: Path, source: str, target: str, file: str, **changes: object) -> None:
+    """A copy of a repository, converted models included, whose description says something else."""
+    shutil.copytree(cache / source, cache / target, symlinks=True)
+    (path,) = (cache / target / "snapshots").glob(f"*/{file}")
+    found = json.loads(path.read_text())
+    inner = found.get("preprocess_cfg", found)
+    inner |= changes
+    path.unlink()
+    path.write_text(json.dumps(found))
+
+
+@pytest.fixture(scope="module")
+def odd(
+    hub: Path, start: Callable[..., Service], tmp_path_factory: pytest.TempPathFactory
+) -> Service:
+    folder = tmp_path_factory.mktemp("odd")
+    cache = folder / "hub"
+    shutil.copytree(hub, cache, symlinks=True)
+    alter(
+        cache,
+        "models--depth-anything--Depth-Anything-V2-Small-hf",
+        "models--example--Metric-hf",
+        "config.json",
+        depth_estimation_type="metric",
+        max_depth=20,
+    )
+    alter(
+        cache,
+        "models--timm--vit_base_patch16_clip_224.openai",
+        "models--example--squashed",
+        "open_clip_config.json",
+        mean=[0.5, 0.5, 0.5],
+        resize_mode="squash",
+    )
+    table = folder / "models.toml"
+    table.write_text((PROJECT / "config" / "models.toml").read_text() + ROWS)
+    return start(
+        HF_HUB_CACHE=cache,
+        MODELS_FILE=table,
+        DEPTH_MODEL="metric",
+        DEFAULT_MODEL="squashed",
+        ready=False,
+    )
+
+
+def test_a_metric_depth_model(odd: Service) -> None:
+    refused = odd.post("/api/depth", files={"image": ("a.png", PHOTO)})
+    message = check.error(refused, 503, "Model not initialized")
+    assert message.startswith("Depth estimation model is not available: ")
+    assert '"depth_estimation_type": "metric"' in message
+    failed = odd.post("/api/models/metric/load", json={})
+    assert '"metric"' in check.error(failed, 500)
+    state = check.json(odd.get("/api/models/metric"))
+    assert (state["state"], state["is_loaded"]) == ("unavailable", False)
+    health = {model["name"]: model for model in check.json(odd.get("/health"))["models"]}
+    assert '"depth_estimation_type": "metric"' in health["metric"]["reason"]
+
+
+def test_an_embedding_model_that_is_prepared_in_another_way(odd: Service) -> None:
+    for route, body in (
+        ("/embed-image", {"files": {"image": PHOTO}}),
+        ("/embed-text", {"json": {"text": "a cat"}}),
+    ):
+        message = check.error(odd.post(route, **body), 503, "Model not available")
+        assert "preprocess_cfg in open_clip_config.json" in message
+        assert '"mean": [0.5, 0.5, 0.5]' in message
+    assert "preprocess_cfg" in odd.get("/ready").json()["reason"]
+
+
+def test_the_others_work_beside_them(odd: Service) -> None:
+    answer = odd.post("/api/depth?model=small", files={"image": ("a.png", PHOTO)})
+    check.depth_map(answer)
+    embedded = odd.post("/embed-image", files={"image": PHOTO}, data={"model": "ViT-B-16"})
+    assert check.json(embedded)["dims"] == 512
+    listed = check.json(odd.get("/api/models"))
+    assert [model["key"] for model in listed["models"]] == ["small", "base", "large", "metric"]
+    assert listed["models"][3]["name"] == "Metric", "DEPTH_MODEL is listed, too"

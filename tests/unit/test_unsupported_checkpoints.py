@@ -1,0 +1,150 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""A checkpoint that asks for what its family does not do is refused by name, never guessed at."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.engines.base import LoadError, Unsupported
+from app.models.clip import Clip
+from app.models.clip_text import ClipText
+from app.models.depth_anything import DepthAnything
+from app.models.registry import model_class
+from app.models.store import BUILTIN, Checkpoint
+from config.models import ModelSpec
+from config.settings import Settings
+
+Change = Callable[[dict[str, Any]], object]
+
+
+def spec_of(key: str) -> ModelSpec:
+    return next(spec for spec in Settings().table().model if spec.key == key)
+
+
+def altered(key: str, file: str, change: Change, folder: Path) -> Checkpoint:
+    """The description of a built-in model with something else in one of its files."""
+    for source in (BUILTIN / key).glob("*.json"):
+        found = json.loads(source.read_text())
+        if source.name == file:
+            change(found)
+        (folder / source.name).write_text(json.dumps(found))
+    return Checkpoint(folder, "main", folder)
+
+
+DEPTH: list[tuple[str, Change, str]] = [
+    ("config", lambda c: c.update(depth_estimation_type="metric", max_depth=20), "metric"),
+    ("config", lambda c: c.update(depth_estimation_type="metric"), "depth_estimation_type"),
+    ("config", lambda c: c.update(max_depth=80), "max_depth"),
+    ("config", lambda c: c.update(model_type="dpt"), '"model_type": "dpt"'),
+    ("config", lambda c: c.update(model_type="prompt_depth_anything"), "model_type"),
+    ("config", lambda c: c.update(architectures=["DPTForDepthEstimation"]), "architectures"),
+    ("config", lambda c: c.update(patch_size=16), "patch_size"),
+    ("config", lambda c: c.update(backbone="vit_small_patch14_dinov2"), "backbone"),
+    ("config", lambda c: c.update(quantization_config={"bits": 8}), "quantization_config"),
+    ("config", lambda c: c["backbone_config"].update(model_type="swinv2"), "swinv2"),
+    ("config", lambda c: c["backbone_config"].update(patch_size=16), "backbone_config"),
+    ("preprocessor_config", lambda c: c.update(image_mean=[0.5, 0.5, 0.5]), "image_mean"),
+    ("preprocessor_config", lambda c: c.pop("image_mean"), 'lacks "image_mean"'),
+    ("preprocessor_config", lambda c: c.update(image_std=[0.5, 0.5, 0.5]), "image_std"),
+    ("preprocessor_config", lambda c: c.update(do_rescale=False), "do_rescale"),
+    ("preprocessor_config", lambda c: c.update(rescale_factor=1), "rescale_factor"),
+    ("preprocessor_config", lambda c: c.update(do_normalize=False), "do_normalize"),
+    ("preprocessor_config", lambda c: c.update(do_resize=False), "do_resize"),
+    ("preprocessor_config", lambda c: c.update(resample=2), "resample"),
+    ("preprocessor_config", lambda c: c.update(ensure_multiple_of=32), "ensure_multiple_of"),
+    ("preprocessor_config", lambda c: c.pop("ensure_multiple_of"), "ensure_multiple_of"),
+    ("preprocessor_config", lambda c: c.update(keep_aspect_ratio=False), "keep_aspect_ratio"),
+    ("preprocessor_config", lambda c: c.update(do_pad=True), "do_pad"),
+    ("preprocessor_config", lambda c: c.update(do_center_crop=True), "do_center_crop"),
+    ("preprocessor_config", lambda c: c.update(image_processor_type="ViTImageProcessor"), "ViT"),
+    ("preprocessor_config", lambda c: c.update(size={"height": 518, "width": 392}), "size"),
+    ("preprocessor_config", lambda c: c.update(size={"shortest_edge": 518}), "size"),
+    ("preprocessor_config", lambda c: c.update(size={"height": 9999, "width": 9999}), "size"),
+]
+CLIP: list[tuple[Change, str]] = [
+    (lambda c: c["preprocess_cfg"].update(mean=[0.5, 0.5, 0.5]), '"mean"'),
+    (lambda c: c["preprocess_cfg"].update(std=[0.5, 0.5, 0.5]), '"std"'),
+    (lambda c: c["preprocess_cfg"].update(interpolation="bilinear"), "interpolation"),
+    (lambda c: c["preprocess_cfg"].update(resize_mode="squash"), "resize_mode"),
+    (lambda c: c["preprocess_cfg"].update(resize_mode="longest"), "resize_mode"),
+    (lambda c: c["preprocess_cfg"].update(size=224), '"size"'),
+    (lambda c: c["preprocess_cfg"].update(mode="L"), '"mode"'),
+    (lambda c: c["model_cfg"].update(multimodal_cfg={"layers": 2}), "multimodal_cfg"),
+    (lambda c: c["model_cfg"]["vision_cfg"].update(output_tokens=True), "output_tokens"),
+]
+
+
+@pytest.mark.parametrize(("file", "change", "named"), DEPTH)
+def test_depth(file: str, change: Change, named: str, tmp_path: Path) -> None:
+    checkpoint = altered("builtin-depth", f"{file}.json", change, tmp_path)
+    with pytest.raises(Unsupported) as error:
+        DepthAnything.check(spec_of("builtin-depth"), checkpoint)
+    assert named in str(error.value)
+    assert f"{file}.json" in str(error.value)
+    assert "supported" in str(error.value)
+
+
+@pytest.mark.parametrize(("change", "named"), CLIP)
+def test_clip_and_its_text_tower(change: Change, named: str, tmp_path: Path) -> None:
+    spec = spec_of("builtin-clip")
+    checkpoint = altered("builtin-clip", Clip.FILES[0], change, tmp_path)
+    for family in (Clip, ClipText):
+        with pytest.raises(Unsupported) as error:
+            family.check(spec, checkpoint)
+        assert named in str(error.value)
+        assert Clip.FILES[0] in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["hf_tokenizer_name", "hf_model_name", "tokenizer_kwargs"])
+def test_texts_of_other_tokens_are_refused_while_images_are_not(name: str, tmp_path: Path) -> None:
+    def change(found: dict[str, Any]) -> None:
+        found["model_cfg"]["text_cfg"][name] = "bert-base-uncased"
+
+    spec = spec_of("builtin-clip")
+    checkpoint = altered("builtin-clip", Clip.FILES[0], change, tmp_path)
+    Clip.check(spec, checkpoint)
+    with pytest.raises(Unsupported, match="tokens"):
+        ClipText.check(spec, checkpoint)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"backbone_config": 5}', "[" * 9999])
+def test_a_damaged_description(text: str, tmp_path: Path) -> None:
+    altered("builtin-depth", "", lambda _: None, tmp_path)
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(LoadError, match="damaged"):
+        DepthAnything.check(spec_of("builtin-depth"), Checkpoint(tmp_path, "main", tmp_path))
+
+
+#: What a published file may also say, or leave out.
+FINE: list[tuple[str, str, Change]] = [
+    ("builtin-depth", "config.json", lambda c: c.pop("depth_estimation_type")),
+    ("builtin-depth", "config.json", lambda c: c.update(max_depth=None)),
+    ("builtin-depth", "config.json", lambda c: c.pop("max_depth")),
+    ("builtin-depth", "config.json", lambda c: c.update(torch_dtype="float32", backbone=None)),
+    ("builtin-depth", "preprocessor_config.json", lambda c: c.pop("image_processor_type")),
+    ("builtin-depth", "preprocessor_config.json", lambda c: c.update(do_reduce_labels=False)),
+    ("builtin-clip", Clip.FILES[0], lambda c: c.pop("preprocess_cfg")),
+    (
+        "builtin-clip",
+        Clip.FILES[0],
+        lambda c: c["preprocess_cfg"].update(
+            mean=[0.48145466, 0.4578275, 0.40821073],
+            interpolation="bicubic",
+            resize_mode="shortest",
+            size=[128, 128],
+        ),
+    ),
+]
+
+
+@pytest.mark.parametrize(("key", "file", "change"), FINE)
+def test_what_is_supported(key: str, file: str, change: Change, tmp_path: Path) -> None:
+    spec = spec_of(key)
+    for part in spec.parts():
+        model_class(part).check(part, altered(key, file, change, tmp_path))
