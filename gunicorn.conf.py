@@ -81,7 +81,7 @@ def when_ready(server):
         stop(graceful)
 
     server.stop = announced_stop
-    server.twinlens = Master(server, _runtime(server).board)
+    server.twinlens = Master(server, _runtime(server).board, _runtime(server).crashes)
 
 
 def on_reload(server):

@@ -276,6 +276,25 @@ class Board:
                 self._lock_is_stuck = False
                 return True
 
+    # -- what the master says ------------------------------------------------------------------
+
+    def say(self, trouble: str | None) -> None:
+        """In the master: why /health should be 503, or that all is well."""
+        with suppress(OSError):
+            if trouble:
+                self._trouble_path().write_text(trouble, encoding="utf-8")
+            else:
+                self._trouble_path().unlink(missing_ok=True)
+
+    def master_trouble(self) -> str | None:
+        """What it said last."""
+        with suppress(OSError):
+            return self._trouble_path().read_text(encoding="utf-8") or None
+        return None
+
+    def _trouble_path(self) -> Path:
+        return self.folder / "master-trouble"
+
     # -- bell and reports ----------------------------------------------------------------------
 
     def ring(self) -> None:

@@ -20,6 +20,7 @@ import cv2
 from app import memory
 from app.admission import WaitingRoom
 from app.board import Board
+from app.crashes import Crashes
 from app.engines.base import LoadError
 from app.engines.devices import Device
 from app.errors import NotAvailable
@@ -72,6 +73,7 @@ class Runtime:
         self.manager = Manager(specs, downloads, self.loader)
         self.workers = Workers(self.board, self.manager, specs)
         self.reports = self.workers.reports
+        self.crashes = Crashes(self.board.folder)
         choice = Choice(self.board.folder, settings.depth_model)
         self.operations = Operations(self.registry, self.manager, self.workers, downloads, choice)
         self.waiting_room = WaitingRoom(

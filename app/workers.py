@@ -19,6 +19,7 @@ from pydantic import BaseModel, Field
 
 from app import memory
 from app.board import Board
+from app.crashes import Crashes
 from app.engines.base import LoadError
 from app.engines.devices import Device
 from app.errors import NotAvailable
@@ -66,9 +67,11 @@ class Workers:
         self._specs = {spec.key: spec for spec in specs}
         self.reports = Reports(board, manager, self._specs.values())
         self._file = board.folder / "orders.json"
+        self._crashes = Crashes(board.folder)
         self._following = threading.Lock()
         manager.on_change = self.reports.write
         manager.on_evict = self.want_no_more
+        manager.guard = self._guarded
 
     # -- orders --------------------------------------------------------------------------------
 
@@ -174,6 +177,21 @@ class Workers:
                 used_at = max(each.used_at for each in loaded)
                 if time.monotonic() - used_at >= seconds:
                     self.want_no_more(spec)
+
+    @contextmanager
+    def _guarded(self, spec: ModelSpec) -> Iterator[None]:
+        """Around a load. Raises LoadError where it has ended several workers a short while ago."""
+        crash = self._crashes.of(spec.key)
+        if crash is not None and crash.pause() > 0:
+            raise LoadError(f"{crash.reason()}; the next try is in {crash.pause():.0f} s")
+        slot = self._board.slot
+        self._crashes.begin(slot, spec.key)
+        succeeded = False
+        try:
+            yield
+            succeeded = True
+        finally:
+            self._crashes.end(slot, spec.key, succeeded)
 
     # -- inside --------------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ LONGEST_SECONDS = 900.0
 END_SECONDS = 60.0
 
 # Up to here a rest stays in memory.
-_MEMORY_BYTES = 256 * 1024
+_MEMORY_BYTES = 2**20
 # Writing to disk is not worth it where the client takes a large answer faster.
 _PATIENCE_SECONDS = 0.5
 _CHUNK_BYTES = 512 * 1024
@@ -173,9 +173,7 @@ class Answer:
             else:
                 assert self._file is not None
                 most = min(_CHUNK_BYTES, self._file_end - self._file_at)
-                count = os.sendfile(
-                    self._sock.fileno(), self._file.fileno(), self._file_at, most
-                )
+                count = os.sendfile(self._sock.fileno(), self._file.fileno(), self._file_at, most)
                 if count == 0:
                     raise BrokenPipeError("an answer on disk was cut off")
                 self._file_at += count

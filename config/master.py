@@ -28,6 +28,19 @@ class Board(Protocol):
     def is_up(self, slot: int) -> bool:
         """Whether a worker has done all that it does at its start."""
 
+    def say(self, trouble: str | None) -> None:
+        """Tell /health why it should be 503, or that all is well."""
+
+
+class Crashes(Protocol):
+    """What the master needs of app.crashes.Crashes."""
+
+    def died(self, slot: int) -> None:
+        """A worker has ended that nobody told to."""
+
+    def forget(self, slot: int) -> None:
+        """Its slot is free again."""
+
 
 class Master:
     """Takes the place of some of the arbiter's methods.
@@ -37,14 +50,16 @@ class Master:
     service that was up once goes on with the workers that it has.
     """
 
-    def __init__(self, arbiter: Any, board: Board) -> None:
+    def __init__(self, arbiter: Any, board: Board, crashes: Crashes) -> None:
         """Change the arbiter; once, before its first workers."""
         self._arbiter = arbiter
         self._board = board
+        self._crashes = crashes
         #: workers that were told to end, and those that ended
         self._told: set[Any] = set()
         self._deaths = 0
         self._next_spawn = 0.0
+        self._trouble = False
         self._was_up = False
         self._spawn_worker = arbiter.spawn_worker
         self._reap_workers = arbiter.reap_workers
@@ -63,7 +78,11 @@ class Master:
             for worker in workers.values()
             if worker.slot not in leaving and worker not in self._told
         ]
-        self._was_up = self._was_up or any(self._board.is_up(each.slot) for each in staying)
+        up = sum(self._board.is_up(each.slot) for each in staying)
+        self._was_up = self._was_up or up > 0
+        if self._trouble and up >= arbiter.num_workers:
+            self._deaths, self._trouble = 0, False
+            self._board.say(None)
         for _ in range(arbiter.num_workers - len(staying)):
             if time.monotonic() < self._next_spawn or not self.spawn():
                 break
@@ -78,7 +97,7 @@ class Master:
             self._spawn_worker()
         except OSError as error:
             # In the master, before the fork: no memory, or nothing left of /dev/shm.
-            self._wait()
+            self._wait(f"could not be started ({error.strerror})")
             log.error("a worker cannot be started (%s); those that run stay", error.strerror)
             return False
         return True
@@ -104,20 +123,22 @@ class Master:
         worker.ended = True
         was_up = self._board.is_up(worker.slot)
         self._was_up = self._was_up or was_up
+        if worker not in self._told and worker.slot not in self._board.leaving():
+            self._crashes.died(worker.slot)
+        self._crashes.forget(worker.slot)
         if was_up or worker in self._told:
             self._deaths = 0
         else:
-            self._wait()
+            self._wait("ended before they were up")
 
-    def _wait(self) -> None:
+    def _wait(self, what: str) -> None:
         """Before the next worker, where one could not begin: longer each time."""
         self._deaths += 1
         if self._deaths > _FREE_DEATHS:
             doublings = min(10, self._deaths - _FREE_DEATHS - 1)
             pause = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**doublings)
             self._next_spawn = time.monotonic() + pause
-            log.error(
-                "%d workers in a row ended before they were up; the next one begins in %g s",
-                self._deaths,
-                pause,
-            )
+            trouble = f"{self._deaths} workers in a row {what}; the log says more"
+            log.error("%s; the next one begins in %g s", trouble, pause)
+            self._trouble = True
+            self._board.say(trouble)

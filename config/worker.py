@@ -11,6 +11,7 @@ import selectors
 import socket
 import ssl
 import struct
+import sys
 import time
 import uuid
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -35,11 +36,18 @@ _MOST_PASSES = 20
 _PASS_SECONDS = 0.001
 # Limits of clients are looked at so often.
 _TICK_SECONDS = 0.2
-# /health and /ready answer also while all other threads are held.
+# /health and /ready answer also while all other threads are held. Pages are all work and no
+# waiting: more threads would not be faster, and would keep the interpreter from all else.
 _PROBE_THREADS = 2
+_PAGE_THREADS = 4
+_SWITCH_SECONDS = 0.001
 _PROBE = re.compile(rb"(GET|HEAD) /(health|ready)(\?[!-~]*)? HTTP/1\.[01]\r\n")
+_PAGE = re.compile(rb"(GET|HEAD) ")
 _HAS_BODY = re.compile(rb"\r\n(content-length|transfer-encoding|expect):", re.IGNORECASE)
-_PROBE_BYTES = 4096
+_HEAD_BYTES = 8192
+# The kernel keeps so much of an answer that it cannot send yet, not megabytes: a client that takes
+# nothing is noticed sooner, and those requests wait that it sent at once.
+_UNSENT_BYTES = 128 * 1024
 # What accept says where no descriptor or no memory is left, in this process or on this machine.
 _NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _NO_ROOM_SECONDS = 10.0
@@ -71,7 +79,9 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
         self._most_connections = self.worker_connections
         #: until when fewer connections are accepted, since there was no room for more
         self._no_room_until = 0.0
+        sys.setswitchinterval(_SWITCH_SECONDS)
         self._probes = ThreadPoolExecutor(_PROBE_THREADS, "probe")
+        self._pages = ThreadPoolExecutor(_PAGE_THREADS, "page")
         super().init_process()
 
     def run(self) -> None:
@@ -149,19 +159,35 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
         threads would keep everybody else waiting.
         """
         if conn.initialized or conn.data_ready:
-            pool = self._probes if _is_probe(conn) else self.tpool
-            future = pool.submit(self.handle, conn)
+            future = self._pool_for(conn).submit(self.handle, conn)
             future.add_done_callback(
                 lambda done: self.method_queue.defer(self.finish_request, conn, done)
             )
             return
         timeout = struct.pack("ll", _SEND_SECONDS, 0)
         conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeout)
+        if conn.sock.family != socket.AF_UNIX:
+            conn.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_BYTES)
         conn.sock.setblocking(False)
         conn.set_timeout()
         self.pending_conns.append(conn)
         readable = partial(self.on_pending_socket_readable, conn)
         self.poller.register(conn.sock, selectors.EVENT_READ, readable)
+
+    def _pool_for(self, conn: Any) -> Any:
+        """The threads for the next request of a connection.
+
+        Only a whole one without a body goes to those few that wait for no client.
+        """
+        head = b""
+        if conn.parser is not None:
+            head = conn.parser.unreader.buf.getvalue()  # read with the request before
+        with suppress(OSError, ValueError):  # sockets of TLS know no flags
+            head += conn.sock.recv(_HEAD_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        end = head.find(b"\r\n\r\n")
+        if end < 0 or not _PAGE.match(head) or _HAS_BODY.search(head, 0, end):
+            return self.tpool
+        return self._probes if _PROBE.match(head) else self._pages
 
     def on_pending_socket_readable(self, conn: Any, client: Any) -> None:
         """See ThreadWorker; it may have been closed since it became readable."""
@@ -284,10 +310,11 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
             if now < conn.timeout:
                 break  # so are all that follow
             self._close(conn)
-        for conn in list(self._sending):
-            if conn.answer.is_too_slow(now, self._ending_since):
-                self.log.warning("a client took its answer too slowly and lost its connection")
-                self._close(conn)
+        slow = [conn for conn in self._sending if conn.answer.is_too_slow(now, self._ending_since)]
+        for conn in slow:
+            self._close(conn)
+        if slow:
+            self.log.warning("%d clients took their answers too slowly: closed", len(slow))
         if now > self._no_room_until:
             self.worker_connections = self._most_connections
 
@@ -350,18 +377,6 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
         with suppress(OSError):  # the client is gone, or takes nothing
             flags = 0 if isinstance(client, ssl.SSLSocket) else socket.MSG_DONTWAIT
             client.send(head.encode() + body, flags)
-
-
-def _is_probe(conn: Any) -> bool:
-    """Whether the next request is a whole one for /health or /ready: it waits for no client."""
-    if conn.parser is not None and conn.parser.unreader.buf.getvalue():
-        return False  # that one was read already
-    try:
-        head = conn.sock.recv(_PROBE_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-    except (OSError, ValueError):  # sockets of TLS know no flags
-        return False
-    end = head.find(b"\r\n\r\n")
-    return end > 0 and bool(_PROBE.match(head)) and not _HAS_BODY.search(head, 0, end)
 
 
 class _Page:

@@ -24,7 +24,7 @@ from pydantic import BaseModel
 from app.engines.base import LoadError
 from app.models import atomic
 from app.models.store import Checkpoint, delete, find
-from app.models.verification import check_sizes
+from app.models.verification import check_sizes, verify_content
 from config.models import ModelSpec
 
 log = logging.getLogger("twinlens.downloads")
@@ -112,6 +112,10 @@ class Downloads:
     def check(self, spec: ModelSpec, checkpoint: Checkpoint) -> None:
         """Whether it is what was recorded, as far as sizes tell. Raises LoadError."""
         check_sizes(spec, checkpoint, self._cache)
+
+    def verify(self, spec: ModelSpec, files: tuple[str, ...], checkpoint: Checkpoint) -> None:
+        """Whether it is what was recorded, byte for byte; takes its time. Raises LoadError."""
+        verify_content(spec, files, checkpoint, self._cache)
 
     def absent(self, spec: ModelSpec) -> LoadError:
         """What to tell who asked for a model that is not on disk, after ``request``."""
