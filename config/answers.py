@@ -23,10 +23,8 @@ log = logging.getLogger("twinlens.answers")
 #: A client must take this many bytes a second, once its grace is over.
 LEAST_BYTES_PER_SECOND = 4096
 GRACE_SECONDS = 30.0
-#: No answer may take longer than this,
+#: No answer may take longer than this.
 LONGEST_SECONDS = 900.0
-#: nor than this where its worker ends.
-END_SECONDS = 60.0
 
 # Up to here a rest stays in memory.
 _MEMORY_BYTES = 2**20
@@ -183,15 +181,8 @@ class Answer:
         """Bytes a second that the client takes."""
         return self.sent / max(0.1, now - self.began)
 
-    def is_too_slow(self, now: float, ending_since: float | None) -> bool:
-        """Whether the client has had time enough.
-
-        Args:
-            now: monotonic seconds.
-            ending_since: when this worker began to end, if it does.
-        """
-        if ending_since is not None and now > max(ending_since, self.began) + END_SECONDS:
-            return True
+    def is_too_slow(self, now: float) -> bool:
+        """Whether the client has had time enough, at this moment in monotonic seconds."""
         seconds = now - self.began
         least = LEAST_BYTES_PER_SECOND * (seconds - GRACE_SECONDS)
         return seconds > LONGEST_SECONDS or self.sent < least

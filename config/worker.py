@@ -76,7 +76,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
         self._passed = 0
         self._ticked_at = 0.0
         self._ending_since: float | None = None
-        self._most_connections = self.worker_connections
+        self._most_connections: int = self.cfg.worker_connections
         #: until when fewer connections are accepted, since there was no room for more
         self._no_room_until = 0.0
         sys.setswitchinterval(_SWITCH_SECONDS)
@@ -322,9 +322,10 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
 
     def is_parent_alive(self) -> bool:
         """See ThreadWorker: without a master nobody would replace or stop this worker."""
-        alive: bool = super().is_parent_alive()
-        self.alive = self.alive and alive
-        return alive
+        if super().is_parent_alive():
+            return True
+        self.alive = False
+        return False
 
     def set_accept_enabled(self, enabled: bool) -> None:
         """See ThreadWorker; the first call after the end has begun, for whatever reason."""
