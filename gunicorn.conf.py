@@ -55,7 +55,7 @@ sendfile = False
 # request must be the one that closes, else a POST meets a connection that is just being closed.
 keepalive = 75
 # Only of the heartbeat; inferences have a watchdog of their own (app/admission.py).
-timeout = max(30, _settings.inference_timeout_seconds)
+timeout = min(120, max(30, _settings.inference_timeout_seconds))
 graceful_timeout = _settings.shutdown_timeout_seconds
 # The heartbeat file must not sit on a slow or read-only disk.
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None

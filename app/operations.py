@@ -8,10 +8,12 @@ All of it acts on the whole service, whichever worker is asked.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from app.engines.base import LoadError
 from app.engines.devices import Device
-from app.errors import BadRequest, Busy, OperationFailed
+from app.errors import BadRequest, Busy, NotAvailable, OperationFailed
 from app.models.choice import Choice
 from app.models.downloads import DownloadFailed, Downloads
 from app.models.entry import Wanted
@@ -21,6 +23,20 @@ from app.workers import Look, Workers
 from config.models import ModelSpec
 
 MAX_WAITING = 4
+_FULL_RETRY_SECONDS = 30
+
+
+@contextmanager
+def _shared_memory() -> Iterator[None]:
+    """Raises NotAvailable where /dev/shm, through which the processes meet, is full."""
+    try:
+        yield
+    except OSError as error:
+        raise NotAvailable(
+            f"The other processes of the service cannot be told: {error.strerror} in shared memory",
+            title="No room",
+            retry_after=_FULL_RETRY_SECONDS,
+        ) from error
 
 
 class Operations:
@@ -59,11 +75,9 @@ class Operations:
             device = self._workers.load(spec, wanted, look)
         except LoadError as error:
             raise OperationFailed(f"{spec.key}: {error}", title="Load failed") from error
-        except OSError as error:  # no room for the order in /dev/shm
-            message = f"{spec.key}: the workers cannot be told ({error.strerror})"
-            raise OperationFailed(message, title="Load failed") from error
         if spec.family == "depth":
-            self._choice.set(spec.key)
+            with _shared_memory():
+                self._choice.set(spec.key)
         return device
 
     def unload(self, spec: ModelSpec, look: Look) -> None:
@@ -80,7 +94,8 @@ class Operations:
         if not self._waiting.acquire(blocking=False):
             raise Busy(f"{MAX_WAITING} requests wait for downloads already", retry_after=30)
         try:
-            self._downloads.wait(spec, FAMILIES[spec.family].FILES, look)
+            with _shared_memory():
+                self._downloads.wait(spec, FAMILIES[spec.family].FILES, look)
         except DownloadFailed as error:
             raise OperationFailed(f"{spec.key}: {error}", title="Download failed") from error
         finally:

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 """All workers as one: what they are told to hold and to do.
 
-Orders are one file that any worker writes. Each follows them in its own time and writes a report;
-an answer of any worker is made of the reports of all. A worker that is forked later, also in the
-place of one that crashed, follows the same orders.
+Orders are one document that any worker writes (app/orders.py). Each follows them in its own time
+and writes a report; an answer of any worker is made of the reports of all. A worker that is forked
+later, also in the place of one that crashed, follows the same orders.
 """
 
 from __future__ import annotations
@@ -15,18 +15,16 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
-from pydantic import BaseModel, Field
-
 from app import memory
 from app.board import Board
 from app.crashes import Crashes
 from app.engines.base import LoadError
 from app.engines.devices import Device
 from app.errors import NotAvailable
-from app.models import atomic
 from app.models.base import Model
 from app.models.entry import Wanted
 from app.models.manager import Manager
+from app.orders import Order, OrderBook, Orders
 from app.reports import Reports
 from config.models import ModelSpec
 
@@ -36,26 +34,12 @@ log = logging.getLogger("twinlens.workers")
 _LOAD_SECONDS = 10.0
 _CLEAN_UP_SECONDS = 5.0
 _LOOK_SECONDS = 0.02
+_FULL_RETRY_SECONDS = 30
 # Followed as a model's orders are, under this name, which no model can have.
 _CLEAN_UP = "*"
 
 #: Raises where the answer that is waited for has become useless.
 Look = Callable[[], None]
-
-
-class Order(BaseModel):
-    """Load a model, or unload it where no device is wanted."""
-
-    number: int
-    wanted: Wanted | None
-
-
-class Orders(BaseModel):
-    """What all workers are told; numbers grow."""
-
-    number: int = 0
-    clean_up: int = 0
-    models: dict[str, Order] = Field(default_factory=dict)
 
 
 class Workers:
@@ -66,7 +50,7 @@ class Workers:
         self._manager = manager
         self._specs = {spec.key: spec for spec in specs}
         self.reports = Reports(board, manager, self._specs.values())
-        self._file = board.folder / "orders.json"
+        self._book = OrderBook(board.folder)
         self._crashes = Crashes(board.folder)
         self._following = threading.Lock()
         manager.on_change = self.reports.write
@@ -99,7 +83,7 @@ class Workers:
         if all(device is not None and self._serves(device, wanted) for device in devices):
             assert devices[0] is not None
             return devices[0]
-        before = self._read().models.get(spec.key)
+        before = self._book.read().models.get(spec.key)
         number = self.want(spec, wanted)
         self._wait(spec.key, number, _LOAD_SECONDS, look)
         reports = [each for each in self.reports.all() if each.followed.get(spec.key, 0) >= number]
@@ -124,20 +108,19 @@ class Workers:
         with self._manager.lease(spec, look) as model:
             # What a worker that is being replaced still needs is nobody else's business.
             if not was_loaded and not self._board.get("leaving"):
-                order = self._read().models.get(spec.key)
+                order = self._book.read().models.get(spec.key)
                 if order is None or order.wanted is None:
-                    with suppress(OSError):  # a full /dev/shm: then only this worker has it
+                    with suppress(NotAvailable):  # a full /dev/shm: then only this worker has it
                         self.want(spec, "auto")
             yield model
 
     def clean_up(self, look: Look) -> memory.CleanUp:
         """Clean up in every worker; the sum of what they say, memory of the largest."""
-        with self._board.locked():
-            orders = self._read()
-            orders.number += 1
-            number = orders.clean_up = orders.number
-            self._write(orders)
-        self._board.ring()
+
+        def order(orders: Orders) -> None:
+            orders.clean_up = orders.number
+
+        number = self._changed(order).number
         self._wait(_CLEAN_UP, number, _CLEAN_UP_SECONDS, look)
         # A worker that is stuck in something long does not count.
         cleaned = [report.cleaned for report in self.reports.all()]
@@ -153,7 +136,7 @@ class Workers:
     def follow(self) -> None:
         """Do what the orders say and this worker has not done yet, and report."""
         with self._following:
-            orders = self._read()
+            orders = self._book.read()
             for key, order in orders.models.items():
                 if key in self._specs:  # the table may have changed at a reload
                     self._obey(self._specs[key], order)
@@ -196,32 +179,34 @@ class Workers:
     # -- inside --------------------------------------------------------------------------------
 
     def _order(self, spec: ModelSpec, wanted: Wanted | None) -> int:
-        with self._board.locked():
-            orders = self._read()
-            orders.number += 1
+        def order(orders: Orders) -> None:
             orders.models[spec.key] = Order(number=orders.number, wanted=wanted)
-            self._write(orders)
-        self._board.ring()
-        return orders.number
+
+        return self._changed(order).number
 
     def _restore(self, spec: ModelSpec, number: int, before: Order | None) -> None:
         """After an order that failed: the one that stood before it, unless there is a newer one."""
-        with self._board.locked():
-            orders = self._read()
+
+        def restore(orders: Orders) -> None:
             if spec.key in orders.models and orders.models[spec.key].number == number:
                 del orders.models[spec.key]
                 if before is not None:
                     orders.models[spec.key] = before
-                self._write(orders)
 
-    def _read(self) -> Orders:
+        self._changed(restore)
+
+    def _changed(self, change: Callable[[Orders], None]) -> Orders:
         try:
-            return Orders.model_validate_json(self._file.read_bytes())
-        except FileNotFoundError:
-            return Orders()
-
-    def _write(self, orders: Orders) -> None:
-        atomic.write_text(self._file, orders.model_dump_json())
+            orders = self._book.change(change)
+        except OSError as error:
+            raise NotAvailable(
+                f"The workers cannot be told: {error.strerror} ({self._board.folder.parent}, which "
+                "the service's processes share); try again when there is room",
+                title="No room",
+                retry_after=_FULL_RETRY_SECONDS,
+            ) from error
+        self._board.ring()
+        return orders
 
     def _obey(self, spec: ModelSpec, order: Order) -> None:
         is_new = self.reports.followed.get(spec.key) != order.number

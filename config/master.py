@@ -98,7 +98,9 @@ class Master:
         except OSError as error:
             # In the master, before the fork: no memory, or nothing left of /dev/shm.
             self._wait(f"could not be started ({error.strerror})")
-            log.error("a worker cannot be started (%s); those that run stay", error.strerror)
+            log.error(
+                "a worker cannot be started (%s); those that run stay as they are", error.strerror
+            )
             return False
         return True
 

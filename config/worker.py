@@ -310,13 +310,20 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
             if now < conn.timeout:
                 break  # so are all that follow
             self._close(conn)
-        slow = [conn for conn in self._sending if conn.answer.is_too_slow(now, self._ending_since)]
+        slow = [conn for conn in self._sending if self._is_too_slow(conn.answer, now)]
         for conn in slow:
             self._close(conn)
         if slow:
             self.log.warning("%d clients took their answers too slowly: closed", len(slow))
         if now > self._no_room_until:
             self.worker_connections = self._most_connections
+
+    def _is_too_slow(self, answer: Answer, now: float) -> bool:
+        if self._ending_since is not None:
+            patience = self._runtime().settings.shutdown_timeout_seconds
+            if now > max(self._ending_since, answer.began) + patience:
+                return True
+        return answer.is_too_slow(now)
 
     # -- to end --------------------------------------------------------------------------------
 

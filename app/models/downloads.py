@@ -49,7 +49,8 @@ class DownloadState(BaseModel):
     total_bytes: int = 0
     attempt: int = 1
     error: str | None = None
-    #: seconds since the epoch; when the failed attempt ended and when the next one starts
+    #: monotonic seconds of the machine, since the clock may be set: when the failed attempt ended,
+    #: and when the next one starts
     failed_at: float | None = None
     retry_at: float | None = None
 
@@ -140,7 +141,7 @@ class Downloads:
                 log.warning("%s", missing(spec, reason, self._cache))
             if not spec.is_built_in:
                 reason += f"; {elsewhere(spec)}"
-            state = DownloadState(state="failed", error=reason, failed_at=time.time())
+            state = DownloadState(state="failed", error=reason, failed_at=time.monotonic())
             atomic.write_text(self._path(spec, "state"), state.model_dump_json())
             return
         if at_once or not self._path(spec, "request").exists():
@@ -166,7 +167,7 @@ class Downloads:
         Raises:
             DownloadFailed: the first attempt since then failed (further ones go on by themselves).
         """
-        asked_at = time.time()
+        asked_at = time.monotonic()
         self.request(spec, files, at_once=True)
         while True:
             checkpoint = self.find(spec, files)

@@ -89,7 +89,11 @@ class Manager:
         if entry.failure and time.monotonic() - entry.failed_at < _REMEMBER_FAILURE_SECONDS:
             raise not_available(spec, entry.failure)
         if not self.on_disk(spec):
-            self._downloads.request(spec, model_class(spec).FILES)
+            try:
+                self._downloads.request(spec, model_class(spec).FILES)
+            except OSError as error:
+                reason = f"its download cannot be asked for ({error.strerror} in shared memory)"
+                raise not_available(spec, LoadError(reason)) from error
             raise not_available(spec, self._downloads.absent(spec))
 
     @contextmanager

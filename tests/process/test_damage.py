@@ -47,8 +47,9 @@ def removed(path: Path) -> None:
     path.unlink()
 
 
-@pytest.mark.parametrize("damage", [truncate, noise, removed])
-@pytest.mark.parametrize("how", ["kill", "reload"])
+@pytest.mark.parametrize(
+    ("how", "damage"), [("kill", truncate), ("kill", noise), ("reload", noise), ("kill", removed)]
+)
 def test_a_damaged_conversion_is_made_anew(
     running: tuple[Faulty, Path], damage: Callable[[Path], None], how: str
 ) -> None:

@@ -119,5 +119,5 @@ def test_workers_free_the_ports_when_the_master_is_killed(tmp_path: Path) -> Non
         service.process.wait()
     with service.started():
         service.wait_for("/health", 200)
-        gone, alive = psutil.wait_procs(orphans, timeout=20)
+        _, alive = psutil.wait_procs(orphans, timeout=20)
         assert not alive, "workers of the killed master are still there"

@@ -20,7 +20,7 @@ LAYERS = (
     {"app.runtime"},
     {"app.operations", "app.housekeeping", "app.pipeline"},
     {"app.workers"},
-    {"app.reports", "app.inference", "app.metrics", "app.results"},
+    {"app.orders", "app.reports", "app.inference", "app.metrics", "app.results"},
     {"app.models"},
     {"app.engines"},
     {"app.rendering"},
