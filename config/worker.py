@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import re
 import selectors
 import socket
@@ -13,7 +12,6 @@ import ssl
 import struct
 import sys
 import time
-import uuid
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from copy import copy
@@ -23,6 +21,7 @@ from typing import Any
 from gunicorn.workers.gthread import ThreadWorker
 
 from config.answers import Answer, Answers
+from config.refusals import Page
 
 # Seconds for the head of a request; its body has BODY_TIMEOUT_SECONDS.
 _HEAD_SECONDS = 20.0
@@ -367,36 +366,11 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """See gunicorn.workers.base.Worker: its status, our body."""
-        page = _Page()
+        page = Page()
         super().handle_error(req, page, addr, exc)
         if not page.data:  # gunicorn had nothing to say
             return
-        status = page.data.split(b"\r\n", 1)[0].removeprefix(b"HTTP/1.1 ").decode("latin-1")
-        self.wsgi.extensions["twinlens"].metrics.malformed(int(status[:3]))
-        message = "The request is malformed or its headers are too large; it was not processed"
-        body = json.dumps({"error": status[4:], "message": message, "detail": message}).encode()
-        head = (
-            f"HTTP/1.1 {status}\r\n"
-            "Connection: close\r\n"
-            "Content-Type: application/json\r\n"
-            f"Content-Length: {len(body)}\r\n"
-            f"X-Request-ID: {uuid.uuid4().hex}\r\n\r\n"
-        )
+        self._runtime().metrics.malformed(page.status())
         with suppress(OSError):  # the client is gone, or takes nothing
             flags = 0 if isinstance(client, ssl.SSLSocket) else socket.MSG_DONTWAIT
-            client.send(head.encode() + body, flags)
-
-
-class _Page:
-    """Takes what gunicorn would send."""
-
-    def __init__(self) -> None:
-        self.data = b""
-
-    def gettimeout(self) -> float:
-        """See socket.socket: as one that does not block."""
-        return 0.0
-
-    def sendall(self, data: bytes) -> None:
-        """See socket.socket."""
-        self.data += data
+            client.send(page.in_our_words(), flags)

@@ -243,3 +243,17 @@ def test_the_process_ends_with_the_service(
         os._exit(0)
     os.waitpid(service, 0)
     wait_until(lambda: not processes(tmp_path))
+
+
+def test_a_clock_that_is_set_back_delays_nothing(
+    fake_hub: FakeHub,
+    make_downloads: Callable[[], Downloads],
+    spec: ModelSpec,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    downloads = make_downloads()
+    fake_hub.refuse = 1
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 3600)  # here, not in its process
+    with pytest.raises(DownloadFailed, match="the hub answered 503"):
+        downloads.wait(spec, FILES)
