@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
 from collections.abc import Iterator
 
 import pytest
 
-from config import answers as answers_module
 from config.answers import GRACE_SECONDS, LEAST_BYTES_PER_SECOND, LONGEST_SECONDS, Answer, Answers
 from config.descriptors import connections
 
@@ -58,7 +58,7 @@ def test_an_answer_survives_a_full_disk_in_memory(
     def full(**_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(answers_module.tempfile, "TemporaryFile", full)
+    monkeypatch.setattr(tempfile, "TemporaryFile", full)
     ours, theirs = pair
     answer = Answer(ours, Answers(10**8))
     answer.sendall(LARGE)
