@@ -140,7 +140,8 @@ class Runtime:
 
     def start(self) -> None:
         """In a worker: start the threads. The default models become ready in the background."""
-        lifeline.end_with_parent(self.board.owner)  # a change of the user has undone it
+        if self.board.slot:  # the command line starts it in the process that made it
+            lifeline.end_with_parent(self.board.owner)  # a change of the user has undone it
         self.metrics.start(len(self.registry.specs()))
         self._device_threads.start()
         housekeeping = Housekeeping(
