@@ -8,6 +8,7 @@ when the client is ready for it. Small rests stay in memory, large ones lie on d
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import select
@@ -75,7 +76,7 @@ class Answers:
                 log.warning("answers wait for slow clients: the slowest lost its connection")
             if held + count > self._limit and len(self._held) > (answer in self._held):
                 log.warning("an answer was dropped: %d bytes wait for slow clients", held)
-                raise BrokenPipeError("too many bytes wait for slow clients")
+                raise BrokenPipeError(errno.EPIPE, "too many bytes wait for slow clients")
             self._held[answer] = self._held.get(answer, 0) + count
 
     def release(self, answer: Answer) -> None:
@@ -154,7 +155,8 @@ class Answer:
                 self._file_end += count
                 rest = rest[count:]
         except OSError as error:
-            raise BrokenPipeError(f"an answer cannot wait on disk: {error.strerror}") from error
+            log.warning("an answer was dropped: it cannot wait on disk: %s", error.strerror)
+            raise BrokenPipeError(errno.EPIPE, "an answer cannot wait on disk") from error
 
     # -- on the main loop ----------------------------------------------------------------------
 
@@ -173,7 +175,7 @@ class Answer:
                 most = min(_CHUNK_BYTES, self._file_end - self._file_at)
                 count = os.sendfile(self._sock.fileno(), self._file.fileno(), self._file_at, most)
                 if count == 0:
-                    raise BrokenPipeError("an answer on disk was cut off")
+                    raise BrokenPipeError(errno.EPIPE, "an answer on disk was cut off")
                 self._file_at += count
             self.sent += count
 
