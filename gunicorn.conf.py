@@ -22,7 +22,9 @@ if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
 
 from app import memory
 from app.factory import reloaded
+from config import descriptors
 from config.logging import logging_dict
+from config.master import Master
 from config.running import settings_in_force
 
 # gunicorn runs this file again at SIGHUP.
@@ -46,13 +48,15 @@ preload_app = True
 # With sync workers /health would wait behind inference. A waiting request keeps its thread.
 worker_class = "config.worker.Worker"
 threads = _settings.image_embedder_concurrency + _settings.image_embedder_max_queue + 16
-# Silent and kept connections need no thread (config/worker.py).
-worker_connections = threads + 1000
+# Silent and kept connections, and slow readers, need no thread (config/worker.py).
+worker_connections = descriptors.connections(descriptors.raise_limit(), threads, threads + 1000)
+# Only then does each byte of an answer go through config/answers.py.
+sendfile = False
 # Longer than nginx keeps an idle connection (config/nginx.conf): the side that sends the next
 # request must be the one that closes, else a POST meets a connection that is just being closed.
 keepalive = 75
 # Only of the heartbeat; inferences have a watchdog of their own (app/admission.py).
-timeout = max(30, _settings.inference_timeout_seconds)
+timeout = min(120, max(30, _settings.inference_timeout_seconds))
 graceful_timeout = _settings.shutdown_timeout_seconds
 # The heartbeat file must not sit on a slow or read-only disk.
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -69,7 +73,7 @@ def on_starting(server):
 def when_ready(server):
     # gunicorn has no hook before it stops, and to a worker SIGTERM means the same at shutdown,
     # when it must refuse who waits, and at a reload, when it must serve them.
-    stop, manage_workers = server.stop, server.manage_workers
+    stop = server.stop
 
     def announced_stop(graceful=True):
         _runtime(server).announce_stop()
@@ -77,25 +81,11 @@ def when_ready(server):
         server.cfg.set("graceful_timeout", patience)
         stop(graceful)
 
-    def manage_staying_workers():
-        # A worker that serves its last requests needs its successor now, not when it is gone.
-        leaving = _runtime(server).board.leaving()
-        wanted = server._num_workers - server.leaving
-        server.leaving = len(leaving)
-        server._num_workers = wanted + len(leaving)
-        staying = [worker for worker in server.WORKERS.values() if worker.slot not in leaving]
-        staying.sort(key=lambda worker: worker.age)
-        for worker in staying[: max(0, len(staying) - wanted)]:
-            server.kill_worker(worker.pid, signal.SIGTERM)
-        manage_workers()
-
-    server.leaving = 0
     server.stop = announced_stop
-    server.manage_workers = manage_staying_workers
+    server.twinlens = Master(server, _runtime(server).board, _runtime(server).crashes)
 
 
 def on_reload(server):
-    server.leaving = 0  # gunicorn has set its number of workers anew
     # Under preload gunicorn keeps the app that it has; workers are forked with this one.
     if _settings is not _runtime(server).settings:
         server.app.callable = reloaded(server.app.wsgi(), _settings)
@@ -122,6 +112,7 @@ def worker_int(worker):
 
 def worker_exit(server, worker):
     if worker.pid != os.getpid():  # the master has found it gone
+        server.twinlens.ended(worker)
         _runtime(server).board.release(worker.slot)
         return
     ended = _runtime(worker).close()
@@ -132,6 +123,7 @@ def worker_exit(server, worker):
 
 
 def child_exit(server, worker):
+    server.twinlens.ended(worker)
     _runtime(server).board.release(worker.slot)
 
 

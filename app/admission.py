@@ -24,6 +24,8 @@ from app.tickets import FloatArray, InputArray, QueueFigures, Ticket, call
 
 # How often a waiting request looks whether its client is still there.
 _LOOK_SECONDS = 1.0
+# So many times the longest wait without any progress: something is stuck.
+_STALLS = 2.0
 
 
 class WaitingRoom:
@@ -50,6 +52,8 @@ class WaitingRoom:
         #: in the order of arrival, until their inference begins
         self._queue: list[Ticket] = []
         self._running: list[list[Ticket]] = []
+        #: when a request was last called, begun by the device, or done (monotonic seconds)
+        self._moved_at = time.monotonic()
         self._refusal: Callable[[], TwinlensError] | None = None
         self._end = math.inf
         #: called with a batch whose inference takes longer than it may
@@ -104,6 +108,8 @@ class WaitingRoom:
             NotAvailable: the room was closed.
         """
         with self._lock:
+            if not any(other.together for other in self._queue) and not self._running:
+                self._moved_at = time.monotonic()  # nobody waited until now
             ticket.together = together
             # Without time to wait, a request that found a free device still gets its turn there.
             if not (ticket.is_next and self.max_wait_seconds == 0):
@@ -121,6 +127,7 @@ class WaitingRoom:
         """
         with self._lock:
             ticket.model, ticket.inputs = model, inputs
+            self._moved_at = time.monotonic()
             self._prepared.notify()
         self._wait(ticket, ticket.done)
         assert ticket.outputs is not None
@@ -152,6 +159,19 @@ class WaitingRoom:
             self._max_queue,
             self.max_wait_seconds,
         )
+
+    def stall(self) -> str | None:
+        """Why this worker is not healthy: requests wait, and for long none got any further.
+
+        Loading a model is no stall, nor is an inference within its own limit.
+        """
+        limit = _STALLS * self.max_wait_seconds
+        with self._lock:
+            waiting = [ticket for ticket in self._queue if ticket.together]
+            since = time.monotonic() - self._moved_at
+            if not waiting or self._running or since <= limit:
+                return None
+        return f"{len(waiting)} requests wait, and none got any further for {since:.0f} s"
 
     def is_empty(self) -> bool:
         """Whether this worker has nothing to do."""
@@ -186,6 +206,7 @@ class WaitingRoom:
                         self._queue.remove(ticket)
                         ticket.started = now
                     self._running.append(batch)
+                    self._moved_at = now
                     self._publish()
                     call(self._queue, self._concurrency)
                     return batch
@@ -197,6 +218,7 @@ class WaitingRoom:
         """The device is free again of the batch that it began at ``began``."""
         with self._lock:
             self._running.remove(batch)
+            self._moved_at = time.monotonic()
             self._rate.note(began, len(batch))
             self._publish()
             call(self._queue, self._concurrency)

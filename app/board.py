@@ -14,6 +14,7 @@ import fcntl
 import mmap
 import os
 import shutil
+import signal
 import socket
 import tempfile
 import threading
@@ -27,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 #: Of one worker: what it holds at this moment.
-Figure = Literal["leaving", "connections", "in_flight", "waiting", "held_bytes"]
+Figure = Literal["up", "leaving", "connections", "in_flight", "waiting", "held_bytes"]
 #: Of the service.
 Flag = Literal["stopping", "ready"]
 
@@ -36,15 +37,22 @@ _SLOTS = 1024
 _ROW = np.dtype(
     [
         ("pid", "i8"),
+        ("up", "i8"),
         ("leaving", "i8"),
         ("connections", "i8"),
         ("in_flight", "i8"),
         ("waiting", "i8"),
         ("held_bytes", "i8"),
         ("request_seconds", "f8"),
+        ("beat", "f8"),
     ]
 )
 _RESERVED = -1
+# A worker that gave no sign of life for so long is stopped or stuck; it gives one each second.
+_SILENT_SECONDS = 5.0
+# Whoever holds the lock for longer is stopped, too.
+_LOCK_SECONDS = 0.1
+_LOCK_LOOK_SECONDS = 0.001
 _PREFIX = "twinlens-"
 _FRESH_SECONDS = 60.0
 _FLAGS = np.dtype([("stopping", "i8"), ("ready", "i8"), ("forks", "i8")])
@@ -88,7 +96,8 @@ class Board:
         # the first worker ends.
         shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
         self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=shared))
-        self._owner = os.getpid()
+        #: the process that made the board
+        self.owner = os.getpid()
         # Held by all processes of the service, since they inherit it.
         self._alive = _locked(self.folder / "alive")
         _sweep(self.folder.parent)
@@ -120,15 +129,23 @@ class Board:
         for mine in self._open:
             mine.close()  # the parent's, inherited
         self.slot = self._claimed
+        self.beat()
         self._rows["pid"][self.slot] = os.getpid()
         self._threads = threading.Lock()
-        # A lock of its own open file: one that was inherited would be shared with the parent.
-        self._file = (self.folder / "board.lock").open("w")
+        self._lock_is_stuck = False
         self._bell = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._bell.bind(str(self._bell_path(self.slot)))
         self._ringer = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._ringer.setblocking(False)
-        self._open = [self._file, self._bell, self._ringer]
+        self._open = [self._bell, self._ringer]
+        # Neither is worth the end of a process where /dev/shm is full: without a bell it looks
+        # once a second, without a lock bounds may be exceeded by a few.
+        self._file: TextIO | None = None
+        with suppress(OSError):
+            self._bell.bind(str(self._bell_path(self.slot)))
+        with suppress(OSError):
+            # A lock of its own open file: one that was inherited would be shared with the parent.
+            self._file = (self.folder / "board.lock").open("w")
+            self._open.append(self._file)
 
     def release(self, slot: int) -> None:
         """In the master: the worker with this slot has ended, or never began."""
@@ -138,7 +155,7 @@ class Board:
         """The process ends; the one that made the board removes its folder."""
         while self._open:
             self._open.pop().close()
-        if os.getpid() == self._owner:
+        if os.getpid() == self.owner:
             if self._alive:
                 self._alive.close()
             shutil.rmtree(self.folder, ignore_errors=True)
@@ -148,20 +165,40 @@ class Board:
         self._bell_path(slot).unlink(missing_ok=True)
         self.report_path(slot).unlink(missing_ok=True)
 
+    def wake(self) -> None:
+        """Let workers go on that somebody has stopped (SIGSTOP), so that they can end."""
+        for pid in self._rows["pid"][1:]:
+            if pid > 0:
+                with suppress(OSError):
+                    os.kill(int(pid), signal.SIGCONT)
+
     # -- numbers -------------------------------------------------------------------------------
 
     def workers(self) -> list[int]:
         """The slots of the workers that stay; those of all where none does.
 
-        In a process without workers it is its own.
+        One that is stopped or stuck does not count: nobody shall wait for it. In a process without
+        workers it is its own.
         """
         slots = [int(slot) for slot in np.flatnonzero(self._rows["pid"] > 0)]
         slots = [slot for slot in slots if slot] or slots
+        slots = [slot for slot in slots if slot == self.slot or not self._is_silent(slot)] or slots
         return [slot for slot in slots if not self._rows["leaving"][slot]] or slots
+
+    def beat(self) -> None:
+        """A sign of life of this worker; due each second."""
+        self._rows["beat"][self.slot] = time.monotonic()
+
+    def _is_silent(self, slot: int) -> bool:
+        return time.monotonic() - float(self._rows["beat"][slot]) > _SILENT_SECONDS
 
     def leaving(self) -> set[int]:
         """The slots of workers that serve their last requests."""
         return {int(slot) for slot in np.flatnonzero(self._rows["leaving"])}
+
+    def is_up(self, slot: int) -> bool:
+        """Whether a worker has done all that it does at its start."""
+        return bool(self._rows["up"][slot])
 
     def pid(self, slot: int) -> int:
         """The process that has a slot."""
@@ -210,13 +247,53 @@ class Board:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Alone among all threads of all workers; the kernel opens the lock of one that dies."""
+        """Alone among all threads of this worker, and as a rule among those of all workers.
+
+        The kernel opens the lock of a process that dies. One that was stopped while it held the
+        lock stops nobody: the others go on without, so that a bound may be exceeded by a few.
+        """
         with self._threads:
-            fcntl.flock(self._file, fcntl.LOCK_EX)
+            has_lock = self._take_lock()
             try:
                 yield
             finally:
-                fcntl.flock(self._file, fcntl.LOCK_UN)
+                if has_lock:
+                    fcntl.flock(self._file, fcntl.LOCK_UN)  # type: ignore[arg-type]
+
+    def _take_lock(self) -> bool:
+        if self._file is None:
+            return False
+        end = time.monotonic() + (0.0 if self._lock_is_stuck else _LOCK_SECONDS)
+        while True:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                if time.monotonic() >= end:
+                    self._lock_is_stuck = True  # nobody waits for it again until it is free
+                    return False
+                time.sleep(_LOCK_LOOK_SECONDS)
+            else:
+                self._lock_is_stuck = False
+                return True
+
+    # -- what the master says ------------------------------------------------------------------
+
+    def say(self, trouble: str | None) -> None:
+        """In the master: why /health should be 503, or that all is well."""
+        with suppress(OSError):
+            if trouble:
+                self._trouble_path().write_text(trouble, encoding="utf-8")
+            else:
+                self._trouble_path().unlink(missing_ok=True)
+
+    def master_trouble(self) -> str | None:
+        """What it said last."""
+        with suppress(OSError):
+            return self._trouble_path().read_text(encoding="utf-8") or None
+        return None
+
+    def _trouble_path(self) -> Path:
+        return self.folder / "master-trouble"
 
     # -- bell and reports ----------------------------------------------------------------------
 
@@ -231,7 +308,7 @@ class Board:
         """Until it rings, at most so long."""
         self._bell.settimeout(seconds)
         with suppress(TimeoutError):
-            self._bell.recv(16)
+            self._bell.recv(16)  # where it could not be hung up it never rings
 
     def report_path(self, slot: int) -> Path:
         """Where a worker's report lies."""

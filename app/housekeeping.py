@@ -72,9 +72,10 @@ class Housekeeping:
         if self._exceeded() and time.monotonic() - self._cleaned_at >= _CLEAN_UP_SECONDS:
             self._cleaned_at = time.monotonic()
             memory.clean_up()
-        self._workers.reports.set_trouble(self._exceeded())
+        self._workers.reports.set_trouble(self._exceeded() or self._room.stall())
 
     def _exceeded(self) -> str | None:
+        """A limit of memory that is exceeded."""
         limit = self._settings.max_process_memory_mb
         used = memory.resident_mb(os.getpid()) if limit else 0
         if used > limit:

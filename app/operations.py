@@ -8,12 +8,12 @@ All of it acts on the whole service, whichever worker is asked.
 from __future__ import annotations
 
 import threading
-from functools import partial
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from app.engines.base import LoadError
 from app.engines.devices import Device
-from app.errors import BadRequest, Busy, OperationFailed
-from app.models.choice import Choice
+from app.errors import BadRequest, Busy, NotAvailable, OperationFailed
 from app.models.downloads import DownloadFailed, Downloads
 from app.models.entry import Wanted
 from app.models.manager import Manager
@@ -22,6 +22,20 @@ from app.workers import Look, Workers
 from config.models import ModelSpec
 
 MAX_WAITING = 4
+_FULL_RETRY_SECONDS = 30
+
+
+@contextmanager
+def _shared_memory() -> Iterator[None]:
+    """Raises NotAvailable where /dev/shm, through which the processes meet, is full."""
+    try:
+        yield
+    except OSError as error:
+        raise NotAvailable(
+            f"The other processes of the service cannot be told: {error.strerror} in shared memory",
+            title="No room",
+            retry_after=_FULL_RETRY_SECONDS,
+        ) from error
 
 
 class Operations:
@@ -33,18 +47,18 @@ class Operations:
         manager: Manager,
         workers: Workers,
         downloads: Downloads,
-        choice: Choice,
+        default_depth: str,
     ) -> None:
         self._registry = registry
         self._manager = manager
         self._workers = workers
         self._downloads = downloads
-        self._choice = choice
+        self._default_depth = default_depth
         self._waiting = threading.Semaphore(MAX_WAITING)
 
     def current_depth_model(self) -> ModelSpec:
         """The depth model of requests that name none: the one that was loaded last."""
-        key = self._choice.get()
+        key = self._workers.chosen() or self._default_depth
         known = {spec.key: spec for spec in self._registry.specs("depth")}
         # A reload may have taken the chosen one out of the table.
         return known.get(key) or self._registry.default("depth")
@@ -60,20 +74,17 @@ class Operations:
         self.download(spec, look)
         try:
             device = self._workers.load(spec, wanted, look)
-            if spec.family == "depth" and self._choice.chosen() != spec.key:
-                self._workers.replace(spec, wanted, partial(self._choice.set, spec.key), look)
+            if spec.family == "depth" and self._workers.chosen() != spec.key:
+                self._workers.choose(spec, wanted, look)
         except LoadError as error:
             raise OperationFailed(f"{spec.key}: {error}", title="Load failed") from error
-        except OSError as error:  # no room for the order in /dev/shm
-            message = f"{spec.key}: the workers cannot be told ({error.strerror})"
-            raise OperationFailed(message, title="Load failed") from error
         return device
 
     def unload(self, spec: ModelSpec, look: Look) -> None:
         """Unload a model; if it was the current one, DEPTH_MODEL is current again."""
         for part in spec.parts():
             self._workers.unload(part, look)
-        self._choice.reset(spec.key)
+        self._workers.forget_choice(spec.key)
 
     def download(self, spec: ModelSpec, look: Look) -> None:
         """Wait until it is on disk."""
@@ -83,7 +94,8 @@ class Operations:
         if not self._waiting.acquire(blocking=False):
             raise Busy(f"{MAX_WAITING} requests wait for downloads already", retry_after=30)
         try:
-            self._downloads.wait(spec, FAMILIES[spec.family].FILES, look)
+            with _shared_memory():
+                self._downloads.wait(spec, FAMILIES[spec.family].FILES, look)
         except DownloadFailed as error:
             raise OperationFailed(f"{spec.key}: {error}", title="Download failed") from error
         finally:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field
 
 from app import memory
 from app.board import Board
+from app.crashes import Crashes
 from app.engines.devices import Device
 from app.models import atomic
 from app.models.entry import ModelStatus, State
@@ -62,6 +63,7 @@ class Reports:
         self._board = board
         self._manager = manager
         self._specs = list(specs)
+        self._crashes = Crashes(board.folder)
         self._writing = threading.Lock()
         #: parts of the own report that others fill in
         self.followed: dict[str, int] = {}
@@ -102,7 +104,11 @@ class Reports:
 
     def troubles(self) -> list[str]:
         """What the workers complain of, each once."""
-        return sorted({report.trouble for report in self.all() if report.trouble})
+        said = {report.trouble for report in self.all() if report.trouble}
+        said |= {crash.reason() for crash in self._crashes.repeated()}
+        if master := self._board.master_trouble():
+            said.add(master)
+        return sorted(said)
 
     def device(self) -> Device | None:
         """The device; where workers use several, all of them."""

@@ -20,6 +20,7 @@ import cv2
 from app import memory
 from app.admission import WaitingRoom
 from app.board import Board
+from app.crashes import Crashes
 from app.decoding.pool import Decoders
 from app.engines.base import LoadError
 from app.engines.devices import Device
@@ -28,7 +29,7 @@ from app.fetch import Fetcher
 from app.housekeeping import Housekeeping
 from app.inference import DeviceThreads
 from app.metrics import Metrics
-from app.models.choice import Choice
+from app.models import lifeline
 from app.models.downloads import Downloads
 from app.models.loader import Loader
 from app.models.manager import Manager
@@ -72,8 +73,10 @@ class Runtime:
         self.manager = Manager(specs, downloads, self.loader)
         self.workers = Workers(self.board, self.manager, specs)
         self.reports = self.workers.reports
-        choice = Choice(self.board.folder, settings.depth_model)
-        self.operations = Operations(self.registry, self.manager, self.workers, downloads, choice)
+        self.crashes = Crashes(self.board.folder)
+        self.operations = Operations(
+            self.registry, self.manager, self.workers, downloads, settings.depth_model
+        )
         self.waiting_room = WaitingRoom(
             self.board,
             settings.image_embedder_concurrency,
@@ -137,10 +140,13 @@ class Runtime:
         """In a worker, first: take its slot, share the cores with the other workers."""
         self.board.join()
         self.manager.worker = self.board.slot - 1
+        lifeline.end_with_parent(self.board.owner)
         cv2.setNumThreads(self._threads())
 
     def start(self) -> None:
         """In a worker: start the threads. The default models become ready in the background."""
+        if self.board.slot:  # the command line starts it in the process that made it
+            lifeline.end_with_parent(self.board.owner)  # a change of the user has undone it
         self.metrics.start(len(self.registry.specs()))
         self._device_threads.start()
         self.decoders.start()
@@ -161,11 +167,21 @@ class Runtime:
 
     def leave(self) -> None:
         """In a worker that ends: one that is only replaced serves who waits."""
+        if self.board.slot and os.getppid() != self.board.owner:
+            self._end_without_master()
         if self.board.flag("stopping"):
             self.stop("The service is shutting down")
         elif not self.board.get("leaving"):
             self.board.set("leaving", 1)
             os.kill(os.getppid(), signal.SIGCHLD)  # the master looks after its workers
+
+    def _end_without_master(self) -> None:
+        """The master was killed: free the ports, as at a stop, whatever state the others are in."""
+        if not self.board.flag("stopping"):
+            log.critical("the master is gone; this service ends")
+        self.announce_stop()
+        self.board.wake()
+        self._end_for_sure()
 
     def stop(self, reason: str) -> None:
         """Refuse who waits and who comes; what runs has until SHUTDOWN_TIMEOUT_SECONDS."""
@@ -211,6 +227,7 @@ class Runtime:
                 self.workers.follow()
                 self._bring_defaults_to_disk()
                 self._retire()
+                self.board.set("up", 1)
             except Exception:  # such as a full /dev/shm: it must not be the end of following
                 log.exception("orders could not be followed; trying again")
             if self.board.flag("stopping"):
@@ -250,10 +267,13 @@ class Runtime:
         self.stop(reason)
         # gunicorn lets this worker send its answers, and puts another one in its place. No client
         # that does not take its answer may keep it here.
+        self._end_for_sure()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def _end_for_sure(self) -> None:
         end = threading.Timer(self.settings.shutdown_timeout_seconds, os._exit, [1])
         end.daemon = True
         end.start()
-        os.kill(os.getpid(), signal.SIGTERM)
 
     # -- state ---------------------------------------------------------------------------------
 

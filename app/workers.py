@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 """All workers as one: what they are told to hold and to do.
 
-Orders are one file that any worker writes. Each follows them in its own time and writes a report;
-an answer of any worker is made of the reports of all. A worker that is forked later, also in the
-place of one that crashed, follows the same orders.
+Orders are one document that any worker writes (app/orders.py). Each follows them in its own time
+and writes a report; an answer of any worker is made of the reports of all. A worker that is forked
+later, also in the place of one that crashed, follows the same orders.
 """
 
 from __future__ import annotations
@@ -15,17 +15,16 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
-from pydantic import BaseModel, Field
-
 from app import memory
 from app.board import Board
+from app.crashes import Crashes
 from app.engines.base import LoadError
 from app.engines.devices import Device
 from app.errors import NotAvailable
-from app.models import atomic
 from app.models.base import Model
 from app.models.entry import Wanted
 from app.models.manager import Manager
+from app.orders import Order, OrderBook, Orders
 from app.reports import Reports
 from config.models import ModelSpec
 
@@ -35,26 +34,12 @@ log = logging.getLogger("twinlens.workers")
 _LOAD_SECONDS = 10.0
 _CLEAN_UP_SECONDS = 5.0
 _LOOK_SECONDS = 0.02
+_FULL_RETRY_SECONDS = 30
 # Followed as a model's orders are, under this name, which no model can have.
 _CLEAN_UP = "*"
 
 #: Raises where the answer that is waited for has become useless.
 Look = Callable[[], None]
-
-
-class Order(BaseModel):
-    """Load a model, or unload it where no device is wanted."""
-
-    number: int
-    wanted: Wanted | None
-
-
-class Orders(BaseModel):
-    """What all workers are told; numbers grow."""
-
-    number: int = 0
-    clean_up: int = 0
-    models: dict[str, Order] = Field(default_factory=dict)
 
 
 class Workers:
@@ -65,10 +50,12 @@ class Workers:
         self._manager = manager
         self._specs = {spec.key: spec for spec in specs}
         self.reports = Reports(board, manager, self._specs.values())
-        self._file = board.folder / "orders.json"
+        self._book = OrderBook(board.folder)
+        self._crashes = Crashes(board.folder)
         self._following = threading.Lock()
         manager.on_change = self.reports.write
         manager.on_evict = self.want_no_more
+        manager.guard = self._guarded
 
     # -- orders --------------------------------------------------------------------------------
 
@@ -93,7 +80,7 @@ class Workers:
         """
         found = [report.models.get(spec.key) for report in self.reports.all()]
         devices = [each.device if each and each.state == "loaded" else None for each in found]
-        before = self._read().models.get(spec.key)
+        before = self._book.read().models.get(spec.key)
         is_leaving = before is not None and before.wanted is None  # not all have followed yet
         serve = all(device is not None and self._serves(device, wanted) for device in devices)
         if serve and not is_leaving:
@@ -116,36 +103,49 @@ class Workers:
         """Unload a model in every worker; requests that hold it finish with it."""
         self._wait(spec.key, self.want_no_more(spec), _LOAD_SECONDS, look)
 
-    def replace(
-        self, spec: ModelSpec, wanted: Wanted, swap: Callable[[], str | None], look: Look
-    ) -> None:
-        """After a load: unload the model that this one replaces, in every worker.
+    def chosen(self) -> str | None:
+        """The key of the depth model that was made current last; None: nobody chose one."""
+        with suppress(OSError, ValueError):
+            return self._book.read().chosen
+        return None
+
+    def choose(self, spec: ModelSpec, wanted: Wanted, look: Look) -> None:
+        """After a load: make a model the current one; the one before is unloaded in every worker.
 
         Args:
             spec: the model that was loaded.
             wanted: where to.
-            swap: makes it the current one and gives the key of the one that was. It is called while
-                nobody else can write orders, so of two loads at once one replaces the other's.
             look: called now and then while it waits; it may raise to end the wait.
 
         Raises:
-            OSError: the orders cannot be written.
+            NotAvailable: the workers cannot be told.
         """
-        with self._board.locked():
-            orders = self._read()
-            replaced = swap()
-            if replaced not in self._specs or replaced == spec.key:
+        replaced: str | None = None
+
+        def choose(orders: Orders) -> None:
+            nonlocal replaced
+            replaced = orders.chosen if orders.chosen in self._specs else None
+            orders.chosen = spec.key
+            if replaced is None or replaced == spec.key:
                 return
-            orders.number += 1
-            number = orders.number
-            orders.models[replaced] = Order(number=number, wanted=None)
+            orders.models[replaced] = Order(number=orders.number, wanted=None)
             standing = orders.models.get(spec.key)
             if standing is None or standing.wanted is None:  # replaced by another load meanwhile
-                orders.number += 1
                 orders.models[spec.key] = Order(number=orders.number, wanted=wanted)
-            self._write(orders)
-        self._board.ring()
-        self._wait(replaced, number, _LOAD_SECONDS, look)
+
+        number = self._changed(choose).number
+        if replaced is not None and replaced != spec.key:
+            self._wait(replaced, number, _LOAD_SECONDS, look)
+
+    def forget_choice(self, key: str) -> None:
+        """No model is chosen any more, if ``key`` was. Raises NotAvailable."""
+
+        def forget(orders: Orders) -> None:
+            if orders.chosen == key:
+                orders.chosen = None
+
+        if self.chosen() == key:
+            self._changed(forget)
 
     @contextmanager
     def lease(self, spec: ModelSpec, look: Look) -> Iterator[Model]:
@@ -154,20 +154,19 @@ class Workers:
         with self._manager.lease(spec, look) as model:
             # What a worker that is being replaced still needs is nobody else's business.
             if not was_loaded and not self._board.get("leaving"):
-                order = self._read().models.get(spec.key)
+                order = self._book.read().models.get(spec.key)
                 if order is None or order.wanted is None:
-                    with suppress(OSError):  # a full /dev/shm: then only this worker has it
+                    with suppress(NotAvailable):  # a full /dev/shm: then only this worker has it
                         self.want(spec, "auto")
             yield model
 
     def clean_up(self, look: Look) -> memory.CleanUp:
         """Clean up in every worker; the sum of what they say, memory of the largest."""
-        with self._board.locked():
-            orders = self._read()
-            orders.number += 1
-            number = orders.clean_up = orders.number
-            self._write(orders)
-        self._board.ring()
+
+        def order(orders: Orders) -> None:
+            orders.clean_up = orders.number
+
+        number = self._changed(order).number
         self._wait(_CLEAN_UP, number, _CLEAN_UP_SECONDS, look)
         # A worker that is stuck in something long does not count.
         cleaned = [report.cleaned for report in self.reports.all()]
@@ -183,7 +182,7 @@ class Workers:
     def follow(self) -> None:
         """Do what the orders say and this worker has not done yet, and report."""
         with self._following:
-            orders = self._read()
+            orders = self._book.read()
             for key, order in orders.models.items():
                 if key in self._specs:  # the table may have changed at a reload
                     self._obey(self._specs[key], order)
@@ -208,35 +207,52 @@ class Workers:
                 if time.monotonic() - used_at >= seconds:
                     self.want_no_more(spec)
 
+    @contextmanager
+    def _guarded(self, spec: ModelSpec) -> Iterator[None]:
+        """Around a load. Raises LoadError where it has ended several workers a short while ago."""
+        crash = self._crashes.of(spec.key)
+        if crash is not None and crash.pause() > 0:
+            raise LoadError(f"{crash.reason()}; the next try is in {crash.pause():.0f} s")
+        slot = self._board.slot
+        self._crashes.begin(slot, spec.key)
+        succeeded = False
+        try:
+            yield
+            succeeded = True
+        finally:
+            self._crashes.end(slot, spec.key, succeeded)
+
     # -- inside --------------------------------------------------------------------------------
 
     def _order(self, spec: ModelSpec, wanted: Wanted | None) -> int:
-        with self._board.locked():
-            orders = self._read()
-            orders.number += 1
+        def order(orders: Orders) -> None:
             orders.models[spec.key] = Order(number=orders.number, wanted=wanted)
-            self._write(orders)
-        self._board.ring()
-        return orders.number
+
+        return self._changed(order).number
 
     def _restore(self, spec: ModelSpec, number: int, before: Order | None) -> None:
         """After an order that failed: the one that stood before it, unless there is a newer one."""
-        with self._board.locked():
-            orders = self._read()
+
+        def restore(orders: Orders) -> None:
             if spec.key in orders.models and orders.models[spec.key].number == number:
                 del orders.models[spec.key]
                 if before is not None:
                     orders.models[spec.key] = before
-                self._write(orders)
 
-    def _read(self) -> Orders:
+        self._changed(restore)
+
+    def _changed(self, change: Callable[[Orders], None]) -> Orders:
         try:
-            return Orders.model_validate_json(self._file.read_bytes())
-        except FileNotFoundError:
-            return Orders()
-
-    def _write(self, orders: Orders) -> None:
-        atomic.write_text(self._file, orders.model_dump_json())
+            orders = self._book.change(change)
+        except OSError as error:
+            raise NotAvailable(
+                f"The workers cannot be told: {error.strerror} ({self._board.folder.parent}, which "
+                "the service's processes share); try again when there is room",
+                title="No room",
+                retry_after=_FULL_RETRY_SECONDS,
+            ) from error
+        self._board.ring()
+        return orders
 
     def _obey(self, spec: ModelSpec, order: Order) -> None:
         is_new = self.reports.followed.get(spec.key) != order.number

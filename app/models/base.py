@@ -15,6 +15,7 @@ from app.engines.base import FloatArray, InputArray, LoadError, Network
 from app.engines.host_images import Canvas, Pixels
 from app.models import weights
 from app.models.store import Checkpoint
+from app.models.unchanged import Fingerprint
 from config.models import ModelSpec
 from config.values import EngineName, Precision
 
@@ -77,6 +78,8 @@ class Model(ABC):
         self.spec = spec
         self.checkpoint = checkpoint
         self.network = network
+        #: of the files that the network maps; the loader knows them
+        self.files = Fingerprint(())
         try:
             #: "published", or what the checkpoint says of itself, such as "random"
             self.weights = weights.origin(checkpoint.path / self.FILES[-1])

@@ -78,7 +78,7 @@ def _serve(folder: Path) -> None:
             if job.requested_at != requested_at:  # asked for again: no need to wait any longer
                 job.requested_at, job.due = requested_at, 0.0
             # A large model does not hold up a small one, nor a stalled one all the others.
-            if time.time() >= job.due and not (job.thread and job.thread.is_alive()):
+            if time.monotonic() >= job.due and not (job.thread and job.thread.is_alive()):
                 job.thread = threading.Thread(target=_attempt, args=(path, job), daemon=True)
                 job.thread.start()
         time.sleep(0.2)
@@ -120,7 +120,7 @@ def _failed(
     pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2 ** (job.attempt - 1))
     state.state = "failed"
     state.error = problem.reason
-    state.failed_at = time.time()
+    state.failed_at = time.monotonic()
     state.retry_at = job.due = state.failed_at + pause
     # The first failure says what to do; the later ones are the same story.
     if job.attempt == 1:

@@ -24,7 +24,7 @@ from pydantic import BaseModel
 from app.engines.base import LoadError
 from app.models import atomic
 from app.models.store import Checkpoint, delete, find
-from app.models.verification import check_sizes
+from app.models.verification import check_sizes, verify_content
 from config.models import ModelSpec
 
 log = logging.getLogger("twinlens.downloads")
@@ -49,7 +49,8 @@ class DownloadState(BaseModel):
     total_bytes: int = 0
     attempt: int = 1
     error: str | None = None
-    #: seconds since the epoch; when the failed attempt ended and when the next one starts
+    #: monotonic seconds of the machine, since the clock may be set: when the failed attempt ended,
+    #: and when the next one starts
     failed_at: float | None = None
     retry_at: float | None = None
 
@@ -113,6 +114,10 @@ class Downloads:
         """Whether it is what was recorded, as far as sizes tell. Raises LoadError."""
         check_sizes(spec, checkpoint, self._cache)
 
+    def verify(self, spec: ModelSpec, files: tuple[str, ...], checkpoint: Checkpoint) -> None:
+        """Whether it is what was recorded, byte for byte; takes its time. Raises LoadError."""
+        verify_content(spec, files, checkpoint, self._cache)
+
     def absent(self, spec: ModelSpec) -> LoadError:
         """What to tell who asked for a model that is not on disk, after ``request``."""
         state = self.state(spec)
@@ -136,7 +141,7 @@ class Downloads:
                 log.warning("%s", missing(spec, reason, self._cache))
             if not spec.is_built_in:
                 reason += f"; {elsewhere(spec)}"
-            state = DownloadState(state="failed", error=reason, failed_at=time.time())
+            state = DownloadState(state="failed", error=reason, failed_at=time.monotonic())
             atomic.write_text(self._path(spec, "state"), state.model_dump_json())
             return
         if at_once or not self._path(spec, "request").exists():
@@ -162,7 +167,7 @@ class Downloads:
         Raises:
             DownloadFailed: the first attempt since then failed (further ones go on by themselves).
         """
-        asked_at = time.time()
+        asked_at = time.monotonic()
         self.request(spec, files, at_once=True)
         while True:
             checkpoint = self.find(spec, files)

@@ -17,6 +17,7 @@ from app.models.base import Model
 from app.models.conversions import Conversions
 from app.models.registry import FAMILIES, model_class
 from app.models.store import Checkpoint
+from app.models.unchanged import Fingerprint
 from config.models import Family, ModelSpec
 from config.settings import Settings
 from config.values import EngineName, EngineSetting, PrecisionSetting
@@ -131,16 +132,22 @@ class Loader:
         return self._torch(spec, checkpoint)
 
     def _openvino(self, spec: ModelSpec, checkpoint: Checkpoint, folder: Path) -> Model:
+        files = Fingerprint(sorted(folder.iterdir()))
         network = OpenVinoNetwork(folder, self.precision, self.threads, self.streams)
-        return self._model(spec, checkpoint, network)
+        return self._model(spec, checkpoint, network, files)
 
     def _torch(self, spec: ModelSpec, checkpoint: Checkpoint) -> Model:
-        module = model_class(spec).module(spec, checkpoint)
+        family = model_class(spec)
+        files = Fingerprint(checkpoint.path / name for name in family.FILES)
+        module = family.module(spec, checkpoint)
         network = TorchNetwork(module, self.precision, self.threads, self.exact_images)
-        return self._model(spec, checkpoint, network)
+        return self._model(spec, checkpoint, network, files)
 
     @staticmethod
-    def _model(spec: ModelSpec, checkpoint: Checkpoint, network: Network) -> Model:
+    def _model(
+        spec: ModelSpec, checkpoint: Checkpoint, network: Network, files: Fingerprint
+    ) -> Model:
         model = model_class(spec)(spec, checkpoint, network)
+        model.files = files
         log.info("%s (%s weights) mapped for %s", spec.key, model.weights, network.engine)
         return model

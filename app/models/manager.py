@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
 from app import memory
 from app.engines.base import LoadError
@@ -50,6 +50,8 @@ class Manager:
         #: told that the device is lost for this process; which model had to go for another one
         self.on_lost: Callable[[], None] = lambda: None
         self.on_evict: Callable[[ModelSpec], object] = lambda _: None
+        #: around each load, which may end the process; it may raise LoadError
+        self.guard: Callable[[ModelSpec], AbstractContextManager[None]] = lambda _: nullcontext()
 
     # -- use -----------------------------------------------------------------------------------
 
@@ -71,7 +73,8 @@ class Manager:
             before = other._entries.get(key)
             if before is None or before.spec != entry.spec or before.model is None:
                 continue
-            if before.model.checkpoint == self._find(entry.spec):
+            same = before.model.checkpoint == self._find(entry.spec)
+            if same and before.model.files.holds():
                 entry.model = before.model
 
     def check(self, spec: ModelSpec) -> None:
@@ -86,7 +89,11 @@ class Manager:
         if entry.failure and time.monotonic() - entry.failed_at < _REMEMBER_FAILURE_SECONDS:
             raise not_available(spec, entry.failure)
         if not self.on_disk(spec):
-            self._downloads.request(spec, model_class(spec).FILES)
+            try:
+                self._downloads.request(spec, model_class(spec).FILES)
+            except OSError as error:
+                reason = f"its download cannot be asked for ({error.strerror} in shared memory)"
+                raise not_available(spec, LoadError(reason)) from error
             raise not_available(spec, self._downloads.absent(spec))
 
     @contextmanager
@@ -238,8 +245,12 @@ class Manager:
                     raise LoadError("its weights are not on disk")
                 self._downloads.check(entry.spec, checkpoint)
                 # A host copy can be moved as it is; one that is in use on a device cannot, nor
-                # one whose file was replaced.
+                # one whose file was replaced or changed since it was mapped, in the master perhaps.
                 model = entry.model if entry.device is None else None
+                if model is not None and not model.files.holds():
+                    log.warning("%s: its files have changed; checking them", entry.spec.key)
+                    entry.model = model = None
+                    self._downloads.verify(entry.spec, model_class(entry.spec).FILES, checkpoint)
                 if model is not None and (
                     model.checkpoint != checkpoint or not self._loader.suits(model, target.type)
                 ):
@@ -247,17 +258,18 @@ class Manager:
                 need = model_class(entry.spec).size(checkpoint)
                 others = [each for each in self._entries.values() if each is not entry]
                 make_room(need, target, others, self.on_evict)
-                if model is None:
-                    model = self._loader.load(entry.spec, checkpoint, target.type)
-                try:
-                    model.network.to_device(target.type)
-                    model.warm_up()
-                    model.network.settle()
-                except (RuntimeError, MemoryError) as error:
-                    entry.model = model = None  # part of it may be on the device
-                    if fault(error) == "lost":
-                        self.on_lost()
-                    raise LoadError("the device refused the model") from error
+                with self.guard(entry.spec):
+                    if model is None:
+                        model = self._loader.load(entry.spec, checkpoint, target.type)
+                    try:
+                        model.network.to_device(target.type)
+                        model.warm_up()
+                        model.network.settle()
+                    except (RuntimeError, MemoryError) as error:
+                        entry.model = model = None  # part of it may be on the device
+                        if fault(error) == "lost":
+                            self.on_lost()
+                        raise LoadError("the device refused the model") from error
         finally:
             entry.loading = False
             self.on_change()

@@ -105,3 +105,22 @@ def check_sizes(spec: ModelSpec, checkpoint: Checkpoint, cache: Path) -> None:
                 f"{name} is damaged or was changed: it has {size} bytes, {recorded.size} are "
                 "recorded; delete the model and download it again"
             )
+
+
+def verify_content(
+    spec: ModelSpec, files: tuple[str, ...], checkpoint: Checkpoint, cache: Path
+) -> None:
+    """For a checkpoint that was written to while it was in use. Raises LoadError."""
+    try:
+        known = lockfile.pinned(spec, cache) if not spec.is_built_in else None
+        verify(spec, files, checkpoint, known, lambda *_: None)
+    except LockFileError as error:
+        log.warning("%s: its files are not checked: %s", spec.key, error)
+    except Damaged as error:
+        log.error("%s: %s", spec.key, error)
+        raise LoadError(
+            f"{error.path.name} was damaged or changed while it was in use; delete the model and "
+            "download it again"
+        ) from None
+    except OSError as error:
+        raise LoadError(f"its files cannot be read ({error.strerror})") from error

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import socket
 import time
+from contextlib import ExitStack
 
 import pytest
 
@@ -127,27 +128,39 @@ def test_health_answers_while_the_device_is_busy(faulty: Faulty) -> None:
 def test_a_stalled_client_does_not_keep_an_ending_worker(faulty: Faulty) -> None:
     """Half a request line, and an answer that nobody reads: the service goes on without it."""
     (worker,) = faulty.service.workers()
+    before = len(faulty.inferences())
     half = socket.create_connection(("127.0.0.1", faulty.service.embedder_port))
-    half.sendall(b"POST /embed-im")
-    deaf = send_depth(faulty.service)
-    faulty.plan("lost")
-    check.error(faulty.ask("/api/depth").result(), 503)
-    assert faulty.ask("/api/depth").result().status_code == 200
-    faulty.wait_for_successor(worker)
-    half.close()
-    deaf.close()
+    with half, send_depth(faulty.service):
+        half.sendall(b"POST /embed-im")
+        faulty.wait_for(lambda: len(faulty.inferences()) == before + 1)
+        faulty.wait_for_queue(0, 0)
+        faulty.plan("lost")
+        check.error(faulty.ask("/api/depth").result(), 503)
+        assert faulty.ask("/api/depth").result().status_code == 200
+        faulty.wait_for_successor(worker)
     faulty.service.wait_until_ready()
 
 
+def test_the_successor_answers_who_connects_while_a_worker_is_replaced(faulty: Faulty) -> None:
+    """The worker that ends takes no new connection, however long it still has work."""
+    (worker,) = faulty.service.workers()
+    faulty.plan("lost")
+    check.error(faulty.ask("/api/depth").result(), 503)
+    asked = [faulty.ask(path) for path in ("/api/depth", "/embed-image") * 4]
+    codes = [each.result().status_code for each in asked]
+    assert codes == [200] * 8, faulty.service.text()
+    faulty.wait_for_successor(worker)
+
+
 def test_clients_that_do_not_close_hold_up_nobody(faulty: Faulty) -> None:
-    """gunicorn would wait two seconds for each of them, before it accepts anybody else."""
+    """More of them than there are threads: the main loop waits until they close."""
+    threads = 1 + 20 + 16
     head = b"GET /models HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-    open_ = [
-        socket.create_connection(("127.0.0.1", faulty.service.embedder_port)) for _ in range(8)
-    ]
-    for connection in open_:
-        connection.sendall(head)
-    answer = faulty.service.get("/health")
-    assert answer.elapsed.total_seconds() < 8
-    for connection in open_:
-        connection.close()
+    with ExitStack() as stack:
+        for _ in range(3 * threads):
+            connection = socket.create_connection(("127.0.0.1", faulty.service.embedder_port))
+            stack.enter_context(connection)
+            connection.sendall(head)
+        # Each of them holds a thread for 5 s where one waits for its client: 15 s in all.
+        answer = faulty.service.get("/models")
+        assert answer.elapsed.total_seconds() < 8

@@ -4,10 +4,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 from collections.abc import Callable
-from typing import Any
+from pathlib import Path
+from typing import Any, TextIO
 
 import pytest
 
@@ -181,3 +183,47 @@ def test_ready_holds_while_a_worker_is_replaced(two: Faulty) -> None:
     os.kill(two.service.workers()[0].pid, signal.SIGKILL)
     assert {two.service.get("/ready").status_code for _ in range(20)} == {200}
     two.wait_for(lambda: len(two.service.workers()) == 2)
+
+
+def test_a_stopped_holder_of_the_lock_stops_nobody(two: Faulty) -> None:
+    """The lock of the board, as a process has it that was stopped at that moment."""
+    two.wait_for(lambda: len(two.service.workers()) == 2)
+    files = {
+        Path(file.path)
+        for worker in two.service.workers()
+        for file in worker.open_files()
+        if file.path.endswith("board.lock")
+    }
+    (path,) = files
+    with path.open("w") as lock:
+        two.wait_for(lambda: not _is_locked(lock))
+        asked = [two.ask(path) for path in ("/api/depth", "/embed-image") * 3]
+        assert [each.result().status_code for each in asked] == [200] * 6
+        assert two.service.post("/api/models/large/load").status_code == 200
+        assert two.service.post("/api/models/large/unload").status_code == 200
+
+
+def _is_locked(lock: TextIO) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False
+
+
+def test_nobody_waits_for_a_stopped_worker(two: Faulty) -> None:
+    two.wait_for(lambda: len(two.service.workers()) == 2)
+    stopped, other = two.service.workers()
+    stopped.suspend()
+    try:
+        # At first it may be any of them; after some seconds without a sign of life it is out.
+        for path in ("/api/models/large/load", "/api/models/large/unload"):
+            assert two.service.post(path).status_code == 200
+        assert two.service.post("/api/models/base/load").elapsed.total_seconds() < 10
+        asked = [two.ask(path) for path in ("/api/depth", "/embed-image") * 3]
+        assert [each.result().status_code for each in asked] == [200] * 6
+        assert two.service.get("/health").status_code == 200
+    finally:
+        stopped.resume()
+    assert two.service.post("/api/models/base/unload").status_code == 200
+    assert {worker.pid for worker in two.service.workers()} == {stopped.pid, other.pid}

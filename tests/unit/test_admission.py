@@ -245,3 +245,20 @@ def test_another_model_is_not_starved(place: Place) -> None:
     assert other.result(5) == -2
     assert place.model.order().index(-1) == 14
     assert [future.result(5) for future in [first, *crowd]] == [2.0 * n for n in range(40)]
+
+
+def test_requests_that_get_no_further_are_a_stall(place: Place) -> None:
+    """One that is called and never prepared, as in a decoder that hangs."""
+    room = place.room
+    with room.enter("a", 1, lambda: False) as ticket:
+        room.wait_for_turn(ticket, 4)
+        assert room.stall() is None
+        room._moved_at -= 2 * room._max_wait_seconds + 1
+        stall = room.stall()
+        assert stall is not None
+        assert stall.startswith("1 requests wait, and none got any further for ")
+    assert room.stall() is None, "nobody waits any more"
+    with room.enter("a", 1, lambda: False) as ticket:
+        room._moved_at -= 10**6  # the last request was long ago
+        room.wait_for_turn(ticket, 4)
+        assert room.stall() is None

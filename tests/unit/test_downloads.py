@@ -159,7 +159,7 @@ def test_asking_again_does_not_wait_for_the_pause(
     state = downloads.state(spec)
     assert state is not None
     downloads.wait(spec, FILES)
-    assert time.time() < (state.retry_at or 0)
+    assert time.monotonic() < (state.retry_at or 0)
 
 
 def test_damaged_bytes_are_thrown_away(
@@ -243,3 +243,17 @@ def test_the_process_ends_with_the_service(
         os._exit(0)
     os.waitpid(service, 0)
     wait_until(lambda: not processes(tmp_path))
+
+
+def test_a_clock_that_is_set_back_delays_nothing(
+    fake_hub: FakeHub,
+    make_downloads: Callable[[], Downloads],
+    spec: ModelSpec,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    downloads = make_downloads()
+    fake_hub.refuse = 1
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 3600)  # here, not in its process
+    with pytest.raises(DownloadFailed, match="the hub answered 503"):
+        downloads.wait(spec, FILES)

@@ -1,0 +1,46 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Answers to what is no HTTP: gunicorn's status, our body."""
+
+from __future__ import annotations
+
+import json
+import uuid
+
+_MESSAGE = "The request is malformed or its headers are too large; it was not processed"
+
+
+class Page:
+    """Takes what gunicorn would send, in place of a socket."""
+
+    def __init__(self) -> None:
+        self.data = b""
+
+    def gettimeout(self) -> float:
+        """See socket.socket: as one that does not block."""
+        return 0.0
+
+    def sendall(self, data: bytes) -> None:
+        """See socket.socket."""
+        self.data += data
+
+    def status(self) -> int:
+        """The number of the status that gunicorn chose."""
+        return int(self._status_line()[:3])
+
+    def in_our_words(self) -> bytes:
+        """The whole answer with the body that all errors have."""
+        status = self._status_line()
+        body = {"error": status[4:], "message": _MESSAGE, "detail": _MESSAGE}
+        data = json.dumps(body).encode()
+        head = (
+            f"HTTP/1.1 {status}\r\n"
+            "Connection: close\r\n"
+            "Content-Type: application/json\r\n"
+            f"Content-Length: {len(data)}\r\n"
+            f"X-Request-ID: {uuid.uuid4().hex}\r\n\r\n"
+        )
+        return head.encode() + data
+
+    def _status_line(self) -> str:
+        return self.data.split(b"\r\n", 1)[0].removeprefix(b"HTTP/1.1 ").decode("latin-1")

@@ -1,0 +1,123 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Whatever signals come, and in whatever order: the wanted number of workers stays."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from benchmarks.service import Service
+
+STEPS = int(os.environ.get("SIGNAL_STEPS", "12"))
+MOST = 4
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Without any model: workers begin at once."""
+    folder = tmp_path_factory.mktemp("signals")
+    with Service(
+        folder / "log",
+        HF_HUB_CACHE=folder / "hub",
+        HF_HUB_OFFLINE=1,
+        WEB_CONCURRENCY=2,
+        WARMUP_ON_STARTUP="false",
+    ).started() as running:
+        running.wait_for("/health", 200)
+        yield running
+
+
+def wait_for(service: Service, what: Callable[[], object]) -> None:
+    end = time.monotonic() + 60
+    while not what():
+        assert service.process.poll() is None, service.text()
+        assert time.monotonic() < end, service.text()[-5000:]
+        time.sleep(0.05)
+
+
+def has(service: Service, number: int) -> None:
+    """Until so many workers are there, and stay for a moment."""
+    since = 0.0
+
+    def settled() -> bool:
+        nonlocal since
+        if len(service.workers()) != number:
+            since = 0.0
+            return False
+        since = since or time.monotonic()
+        return time.monotonic() - since > 0.5
+
+    wait_for(service, settled)
+    assert service.get("/health").status_code == 200
+
+
+def test_two_signals_to_have_fewer_workers_leave_one(service: Service) -> None:
+    has(service, 2)
+    for _ in range(3):
+        os.kill(service.pid, signal.SIGTTOU)
+        time.sleep(0.2)
+    has(service, 1)
+    os.kill(service.pid, signal.SIGTTIN)
+    has(service, 2)
+
+
+@pytest.mark.timeout(300 + 20 * STEPS)
+def test_any_sequence_of_signals(service: Service) -> None:
+    """The model: TTIN adds one, TTOU takes one away but the last, HUP goes back to the setting."""
+    dice = random.Random(int(os.environ.get("SIGNAL_SEED", "18")))
+    os.kill(service.pid, signal.SIGHUP)
+    wanted = 2
+    has(service, wanted)
+    history = []
+    for _ in range(STEPS):
+        step = dice.choice(["TTIN", "TTOU", "TTOU", "HUP", "USR1", "kill", "term", "stop"])
+        history.append(step)
+        if step in ("TTIN", "TTOU", "HUP", "USR1"):
+            if step == "TTIN" and wanted == MOST:
+                continue
+            os.kill(service.pid, getattr(signal, f"SIG{step}"))
+            # The kernel makes one of two equal signals that come before the first is handled.
+            time.sleep(0.1)
+            wanted = {"TTIN": wanted + 1, "TTOU": max(1, wanted - 1), "HUP": 2}.get(step, wanted)
+        elif workers := service.workers():
+            with suppress(psutil.NoSuchProcess):
+                victim = dice.choice(workers)
+                if step == "stop":
+                    victim.suspend()
+                victim.terminate() if step == "term" else victim.kill()
+        assert service.process.poll() is None, (history, service.text()[-5000:])
+    has(service, wanted)
+    assert not service.zombies()
+    assert "Traceback" not in service.text()
+
+
+def test_workers_free_the_ports_when_the_master_is_killed(tmp_path: Path) -> None:
+    """Also one that somebody stopped; a new service starts on the same ports at once."""
+    service = Service(
+        tmp_path / "log",
+        HF_HUB_CACHE=tmp_path / "hub",
+        HF_HUB_OFFLINE=1,
+        WEB_CONCURRENCY=2,
+        WARMUP_ON_STARTUP="false",
+        SHUTDOWN_TIMEOUT_SECONDS=5,
+    )
+    with service.started():
+        service.wait_for("/health", 200)
+        wait_for(service, lambda: len(service.workers()) == 2)
+        orphans = service.workers()
+        orphans[0].suspend()
+        service.process.kill()
+        service.process.wait()
+    with service.started():
+        service.wait_for("/health", 200)
+        _, alive = psutil.wait_procs(orphans, timeout=20)
+        assert not alive, "workers of the killed master are still there"
