@@ -192,7 +192,7 @@ class Pipeline:
         timings: Timings,
     ) -> formats.Pixels:
         """The network's output as it was asked for, see ``formats.encode``."""
-        if options.stereo:
+        if options.is_pair:
             with timings.stage("decode"):  # anew, so that nobody holds a photo while waiting
                 picture = images.decode(photo, self._max_pixels, lambda *_: size)
             with timings.stage("finish"):

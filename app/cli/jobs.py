@@ -106,7 +106,7 @@ class DepthJob(Job):
 
     def _target(self, photo: Photo) -> Path:
         # The photo's own suffix stays in the name: a.jpg and a.png are two photos.
-        mark = "_sbs" if self._options.stereo else ""
+        mark = "_sbs" if self._options.is_pair else ""
         name = f"{photo.place.name}{mark}{KINDS[self._options.format].suffix}"
         return self._out / photo.place.with_name(name)
 
