@@ -38,6 +38,10 @@ class Job(ABC):
         """Prepare the outputs. Raises UsageError, OSError."""
 
     @abstractmethod
+    def is_done(self, photo: Photo) -> bool:
+        """Whether an earlier run has its result."""
+
+    @abstractmethod
     def left(self, photos: Sequence[Photo]) -> list[Photo]:
         """Those that are not done yet. Raises UsageError."""
 
@@ -74,8 +78,12 @@ class DepthJob(Job):
         self._out.mkdir(parents=True, exist_ok=True)
         outputs.lock(os.open(self._out, os.O_RDONLY), self._out)  # open until the process ends
 
+    def is_done(self, photo: Photo) -> bool:
+        """See the base class: its map exists."""
+        return self._target(photo).exists()
+
     def left(self, photos: Sequence[Photo]) -> list[Photo]:
-        """See the base class; one whose map exists is done."""
+        """See the base class."""
         targets: dict[Path, Photo] = {}
         for photo in photos:
             other = targets.setdefault(self._target(photo), photo)
@@ -137,9 +145,13 @@ class EmbedJob(Job):
         self._rows.parent.mkdir(parents=True, exist_ok=True)
         self._journal = Journal(self._rows, made_with)
 
+    def is_done(self, photo: Photo) -> bool:
+        """See the base class: it has its row."""
+        return str(photo.path) in self._journal.done
+
     def left(self, photos: Sequence[Photo]) -> list[Photo]:
-        """See the base class; one that has its row is done."""
-        return [photo for photo in photos if str(photo.path) not in self._journal.done]
+        """See the base class."""
+        return [photo for photo in photos if not self.is_done(photo)]
 
     def work(self, photo: Photo, pipeline: Pipeline, spec: ModelSpec) -> Embeddings:
         """See the base class."""
