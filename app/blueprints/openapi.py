@@ -300,5 +300,6 @@ def _form_field(schema: Json) -> Json:
         field["default"] = schema["default"]
     choices = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
     if len(choices) == 1:
-        return field | choices[0]
-    return field | ({"anyOf": choices} if choices else {})
+        field |= choices[0]
+        return field
+    return field | {"anyOf": choices} if choices else field

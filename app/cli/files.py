@@ -42,6 +42,10 @@ class Photo:
         except OSError as error:
             raise BadRequest(f"It cannot be read ({error.strerror})", title="No image") from None
 
+    def is_named_like_picture(self) -> bool:
+        """Whether its suffix is that of a format that is read."""
+        return _SUFFIXES.fullmatch(self.path.suffix) is not None
+
     def may_be_picture(self) -> bool:
         """By its first bytes; also where it cannot be read, so that the attempt says why."""
         try:
@@ -50,7 +54,7 @@ class Photo:
         except (BadRequest, OSError):
             return True
         # Nothing tells what an empty file was meant to be but its name.
-        return may_be_picture(head) if head else _SUFFIXES.fullmatch(self.path.suffix) is not None
+        return may_be_picture(head) if head else self.is_named_like_picture()
 
 
 @dataclass(frozen=True)

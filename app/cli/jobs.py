@@ -37,6 +37,9 @@ class Job(ABC):
     def open(self, spec: ModelSpec) -> None:
         """Prepare the outputs. Raises UsageError, OSError."""
 
+    def check(self, photos: Sequence[Photo]) -> None:  # noqa: B027
+        """Look for files whose results would meet. Raises UsageError."""
+
     @abstractmethod
     def is_done(self, photo: Photo) -> bool:
         """Whether an earlier run has its result."""
@@ -82,7 +85,7 @@ class DepthJob(Job):
         """See the base class: its map exists."""
         return self._target(photo).exists()
 
-    def left(self, photos: Sequence[Photo]) -> list[Photo]:
+    def check(self, photos: Sequence[Photo]) -> None:
         """See the base class."""
         targets: dict[Path, Photo] = {}
         for photo in photos:
@@ -92,7 +95,11 @@ class DepthJob(Job):
                     f"{other.path} and {photo.path} would both become {self._target(photo)}: "
                     "give them one after the other, each with its own -o"
                 )
-        return [photo for target, photo in targets.items() if not target.exists()]
+
+    def left(self, photos: Sequence[Photo]) -> list[Photo]:
+        """See the base class."""
+        self.check(photos)
+        return [photo for photo in photos if not self.is_done(photo)]
 
     def work(self, photo: Photo, pipeline: Pipeline, spec: ModelSpec) -> None:
         """See the base class; writes the map."""

@@ -72,6 +72,8 @@ def _command(
         job.open(spec)
     except OSError as error:
         raise UsageError(f"-o {arguments.out}: cannot be written ({error.strerror})") from None
+    # Before any file is opened.
+    job.check([photo for photo in found.photos if photo.is_named_like_picture()])
     photos = pictures(found.photos, job, stop)
     others = len(found.photos) - len(photos)
     left = job.left(photos)
