@@ -55,7 +55,7 @@ def array(response: requests.Response) -> NDArray[np.float32]:
 def test_defaults_may_be_sent(service: Service, plain: NDArray[np.uint8]) -> None:
     """A form with all its fields, as /docs and generated clients send it."""
     schema = DepthOptions.model_json_schema()["properties"]
-    defaults = {name: str(each["default"]).lower() for name, each in schema.items()}
+    defaults: dict[str, Any] = {name: str(each["default"]).lower() for name, each in schema.items()}
     assert defaults["stereo"] == "none"
     np.testing.assert_array_equal(check.depth_map(ask(service, **defaults)), plain)
 
