@@ -22,10 +22,12 @@ help:            ## this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: [^#]*##/:/'
 
 run: $(VENV)/.run          ## the service, with the published weights (downloads them on first use)
-	$(BIN)/python -m config.serve
+	@echo "Starting; the log says when it is ready, and which address to open. Ctrl+C stops it."
+	@$(BIN)/python -m config.serve
 
 demo: $(VENV)/.run         ## the same service on its own small models: no download, modest answers
-	HF_HUB_CACHE=$(DEMO) HF_HUB_OFFLINE=1 DEPTH_MODEL=builtin-depth DEFAULT_MODEL=builtin-clip $(BIN)/python -m config.serve
+	@echo "Starting; the log says when it is ready, and which address to open. Ctrl+C stops it."
+	@HF_HUB_CACHE=$(DEMO) HF_HUB_OFFLINE=1 DEPTH_MODEL=builtin-depth DEFAULT_MODEL=builtin-clip $(BIN)/python -m config.serve
 
 # Two halves beside each other, since most tests wait for a service more than they compute.
 HALF := tests/attacks tests/process tests/load/test_chaos.py tests/load/test_soak.py
@@ -94,12 +96,19 @@ image-check:               ## the container image, read-only, on built-in models
 clean:                     ## remove what the other targets made
 	rm -rf $(VENV) .demo .bench .training .mypy_cache .ruff_cache .pytest_cache
 
+# pip shows what it does on a terminal; logs get errors alone.
+INSTALL = if [ -t 1 ]; then quiet=; else quiet=--quiet; fi; \
+	$(BIN)/pip install --disable-pip-version-check $$quiet --requirement
+
 $(VENV)/.run: requirements.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --requirement requirements.txt
-	touch $@
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	@echo "Set-up, this time only: Python packages into $(VENV), up to 6 GB. This takes some minutes."
+	@$(PYTHON) -m venv $(VENV)
+	@$(INSTALL) requirements.txt
+	@touch $@
+	@echo "Set-up is done."
 
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.run
-	$(BIN)/pip install --quiet --requirement requirements-dev.txt
-	touch $@
+	@echo "Set-up, this time only: packages for the tests into $(VENV). This takes a minute or two."
+	@$(INSTALL) requirements-dev.txt
+	@touch $@

@@ -21,10 +21,12 @@ if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 from app import memory
+from app.announcement import announce_listening, announce_when_ready
 from app.factory import reloaded
 from config import descriptors
 from config.logging import logging_dict
 from config.master import Master
+from config.ports import require_free
 from config.running import settings_in_force
 
 # gunicorn runs this file again at SIGHUP.
@@ -66,11 +68,16 @@ logconfig_dict = logging_dict(_settings)
 
 
 def on_starting(server):
+    # Not where the sockets are there already: from systemd, or from the master before this one.
+    if not (server.master_pid or "LISTEN_FDS" in os.environ):
+        require_free(server.cfg.address, _settings)
     _runtime(server).warm()
     memory.prepare_fork()
 
 
 def when_ready(server):
+    announce_listening(_settings)
+
     # gunicorn has no hook before it stops, and to a worker SIGTERM means the same at shutdown,
     # when it must refuse who waits, and at a reload, when it must serve them.
     stop = server.stop
@@ -104,6 +111,7 @@ def post_fork(server, worker):
 
 def post_worker_init(worker):
     _runtime(worker).start()
+    announce_when_ready(_runtime(worker))
 
 
 def worker_int(worker):

@@ -26,6 +26,8 @@ from app.tickets import FloatArray, InputArray, QueueFigures, Ticket, call
 _LOOK_SECONDS = 1.0
 # So many times the longest wait without any progress: something is stuck.
 _STALLS = 2.0
+# In place of the longest wait where that is 0.
+_USUAL_WAIT_SECONDS = 60.0
 
 
 class WaitingRoom:
@@ -165,7 +167,7 @@ class WaitingRoom:
 
         Loading a model is no stall, nor is an inference within its own limit.
         """
-        limit = _STALLS * self.max_wait_seconds
+        limit = _STALLS * (self.max_wait_seconds or _USUAL_WAIT_SECONDS)
         with self._lock:
             waiting = [ticket for ticket in self._queue if ticket.together]
             since = time.monotonic() - self._moved_at

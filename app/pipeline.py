@@ -107,7 +107,7 @@ class Pipeline:
                 del picture  # it may be large, and the device may be busy for long
                 disparity = self._infer(ticket, model, inputs[None], timings)[0]
             look = self._patience(is_gone)
-            view = self._view(photo, size, look, timings) if options.stereo else None
+            view = self._view(photo, size, look, timings) if options.is_pair else None
             with self._core(look):
                 pixels = self._render(model, disparity, view, size, options, timings)
                 del view

@@ -46,6 +46,7 @@ def list_models() -> ResponseReturnValue:
         current_model=current.spec.key if current else None,
         current_device=_device_word(current),
         default_model=service.settings.depth_model,
+        can_download=not service.settings.hf_hub_offline,
     )
 
 

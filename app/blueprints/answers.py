@@ -198,6 +198,8 @@ class ManagedModels(BaseModel):
     current_model: str | None
     current_device: Literal["cpu", "gpu"] | None
     default_model: str
+    #: false: HF_HUB_OFFLINE is set, so models that are not on disk cannot be had
+    can_download: bool
 
 
 class CurrentModel(BaseModel):

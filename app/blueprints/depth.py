@@ -48,7 +48,7 @@ def attachment(upload_name: str, options: DepthOptions) -> str:
     # A browser sends a bare name, but some clients send a path, also a Windows one.
     base = re.split(r"[\\/]", upload_name)[-1]
     stem = re.sub(r"[\x00-\x1f\x7f]", "", PurePath(base).stem)[:200]
-    stem = f"{stem}_sbs" if options.stereo else f"depth_{stem}"
+    stem = f"{stem}_sbs" if options.is_pair else f"depth_{stem}"
     name = f"{stem}{KINDS[options.format].suffix}"
     plain = re.sub(r'[^\x20-\x7e]|["\\?]', "_", name)
     value = f'attachment; filename="{plain}"'

@@ -9,6 +9,8 @@ from importlib.resources import files
 from flask import Blueprint, Response, jsonify
 from flask.typing import ResponseReturnValue
 
+from app.blueprints.examples import Models
+from app.blueprints.exchange import runtime
 from app.blueprints.openapi import document as openapi_document
 from app.errors import NotFound
 
@@ -43,8 +45,8 @@ _POLICY = (
 
 @blueprint.get("/openapi.json")
 def document() -> ResponseReturnValue:
-    """The OpenAPI 3.1 document."""
-    return jsonify(openapi_document())
+    """The OpenAPI 3.1 document; its examples name the models that this service starts with."""
+    return jsonify(openapi_document(Models.of(runtime().registry.defaults)))
 
 
 @blueprint.get("/docs")

@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from app.blueprints import answers, schemas, text_answers
+from app.blueprints import answers, examples, schemas, text_answers
+from app.blueprints.examples import Models
 from app.rendering.formats import KINDS
 from app.rendering.options import DepthOptions
 from config.version import VERSION
@@ -39,6 +40,7 @@ _PROVENANCE = {
     f"X-{name}": {"schema": {"type": "string"}}
     for name in ("Model-Revision", "Engine", "Precision", "Preprocess-Version", "Model-Weights")
 }
+_SHIPPED = Models()
 _KEY = {
     "name": "key",
     "in": "path",
@@ -48,8 +50,8 @@ _KEY = {
 }
 
 
-def document() -> Json:
-    """The whole document."""
+def document(models: Models = _SHIPPED) -> Json:
+    """The whole document; ``models`` are those that its examples name."""
     shapes = [
         shape
         for module in (answers, text_answers, schemas)
@@ -71,14 +73,15 @@ def document() -> Json:
             "description": "Photos to depth maps, images and texts to embedding vectors.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
-        "paths": _paths(),
+        "paths": _paths(models),
         "components": {"schemas": components["$defs"], "securitySchemes": keys},
         # A key is needed only where SERVICE_API_KEY is set.
         "security": [{}, {"key": []}, {"bearer": []}],
     }
 
 
-def _paths() -> Json:
+def _paths(models: Models) -> Json:
+    key = _KEY | {"example": models.any}
     operation = (400, 401, 415, 422, 429, 500)
     return {
         "/": {"get": _index()},
@@ -93,7 +96,7 @@ def _paths() -> Json:
         "/metrics": {"get": _metrics()},
         "/models": {"get": _get("The embedding models", answers.EmbeddingModels, 401, 404)},
         "/api/depth": {"post": _depth()},
-        "/embed-image": {"post": _embed_image()},
+        "/embed-image": {"post": _embed_image(models)},
         "/embed-batch": {"post": _embed_batch()},
         "/embed-text": {"post": _embed_text()},
         "/v1/embeddings": {"post": _openai_embeddings()},
@@ -110,18 +113,21 @@ def _paths() -> Json:
         },
         "/api/models/current": {"get": _get("The current depth model", answers.CurrentModel, 401)},
         "/api/models/{key}": {
-            "get": _operation("One model, and its download's progress", answers.OneModel, 400, 401),
+            "get": _operation(
+                "One model, and its download's progress", answers.OneModel, 400, 401, key=key
+            ),
+            # No example, so that nobody deletes a model by trying the page out.
             "delete": _operation("Unload it and delete its files", answers.Done, 400, 401, 500),
         },
         "/api/models/{key}/load": {
-            "post": _operation("Load a model, make it current", answers.Loaded, *operation)
-            | {"requestBody": {"content": _body(schemas.LoadRequest), "required": False}}
+            "post": _operation("Load a model, make it current", answers.Loaded, *operation, key=key)
+            | {"requestBody": {"content": _request(schemas.LoadRequest), "required": False}}
         },
         "/api/models/{key}/unload": {
-            "post": _operation("Give a model's memory back", answers.Done, 400, 401)
+            "post": _operation("Give a model's memory back", answers.Done, 400, 401, key=key)
         },
         "/api/models/{key}/download": {
-            "post": _operation("Bring a model to disk", answers.Done, 400, 401, 429, 500)
+            "post": _operation("Bring a model to disk", answers.Done, 400, 401, 429, 500, key=key)
         },
         "/admin/cleanup": {"post": _get("Give cached memory back", answers.CleanUp, 401)},
     }
@@ -156,14 +162,17 @@ def _depth() -> Json:
     } | _PROVENANCE
     file = {"schema": {"type": "string", "format": "binary"}}
     content = {kind.mimetype: file for kind in KINDS.values()}
-    model = {"type": "string", "description": "key of a depth model; default: the current one"}
     return {
         "summary": "A photo to a depth map: 8-bit grey PNG of its upright size, near is bright",
-        "description": "Each option may stand in the query or in the form, whose value counts "
-        "where both have it.",
+        "description": "The options of the form are accepted in the query, too; where both have "
+        "one, the form's value counts.",
         "parameters": [
-            {"name": name, "in": "query", "description": schema["description"], "schema": schema}
-            for name, schema in {"model": model, **options}.items()
+            {
+                "name": "model",
+                "in": "query",
+                "description": "key of a depth model; default: the current one",
+                "schema": {"type": "string"},
+            }
         ],
         "requestBody": {"required": True, "content": _form(image | options, ["image"])},
         "responses": {
@@ -173,14 +182,16 @@ def _depth() -> Json:
     }
 
 
-def _embed_image() -> Json:
+def _embed_image(models: Models) -> Json:
     options = schemas.EmbedOptions.model_json_schema()["properties"]
+    options["model"]["default"] = models.embedding
+    options["image_size"]["default"] = models.image_size
     image = {"image": {"type": "string", "format": "binary", "description": "an image"}}
     return {
         "summary": "An image to a vector",
         "requestBody": {
             "required": True,
-            "content": _body(schemas.EmbedRequest) | _form(image | options, ["image"]),
+            "content": _request(schemas.EmbedRequest) | _form(image | options, ["image"]),
         },
         "responses": {
             "200": _json(answers.Embedding) | {"headers": _QUEUE | _PROVENANCE},
@@ -192,7 +203,7 @@ def _embed_image() -> Json:
 def _embed_batch() -> Json:
     return {
         "summary": "Several images to vectors, in order; a bad one does not spoil the others",
-        "requestBody": {"required": True, "content": _body(schemas.EmbedBatchRequest)},
+        "requestBody": {"required": True, "content": _request(schemas.EmbedBatchRequest)},
         "responses": {
             "200": _json(answers.Batch) | {"headers": _QUEUE | _PROVENANCE},
             **_errors(*_INFERENCE, 415, 422),
@@ -205,7 +216,7 @@ def _embed_text() -> Json:
     either = {"anyOf": [_reference(shape) for shape in shapes]}
     return {
         "summary": "A text, or several in order, to vectors in the space of the image vectors",
-        "requestBody": {"required": True, "content": _body(schemas.EmbedTextRequest)},
+        "requestBody": {"required": True, "content": _request(schemas.EmbedTextRequest)},
         "responses": {
             "200": {
                 "description": "Success",
@@ -220,7 +231,7 @@ def _embed_text() -> Json:
 def _openai_embeddings() -> Json:
     return {
         "summary": "Texts and images to vectors, in the shape of OpenAI's API",
-        "requestBody": {"required": True, "content": _body(schemas.OpenAIRequest)},
+        "requestBody": {"required": True, "content": _request(schemas.OpenAIRequest)},
         "responses": {
             "200": _json(text_answers.OpenAIEmbeddings) | {"headers": _QUEUE | _PROVENANCE},
             **_openai_errors(*_INFERENCE, 415, 502),
@@ -241,8 +252,8 @@ def _get(summary: str, answer: type[BaseModel], *statuses: int) -> Json:
     return {"summary": summary, "responses": {"200": _json(answer), **errors}}
 
 
-def _operation(summary: str, answer: type[BaseModel], *statuses: int) -> Json:
-    described = _get(summary, answer, *statuses) | {"parameters": [_KEY]}
+def _operation(summary: str, answer: type[BaseModel], *statuses: int, key: Json = _KEY) -> Json:
+    described = _get(summary, answer, *statuses) | {"parameters": [key]}
     if 500 in statuses:
         failed = "The operation failed; the message says why"
         described["responses"]["500"] = _json(answers.OperationError, failed)
@@ -268,10 +279,29 @@ def _body(shape: type[BaseModel]) -> Json:
     return {"application/json": {"schema": _reference(shape)}}
 
 
+def _request(shape: type[BaseModel]) -> Json:
+    return {
+        "application/json": {"schema": _reference(shape), "example": examples.BODIES[shape]},
+    }
+
+
 def _reference(shape: type[BaseModel]) -> Json:
     return {"$ref": f"#/components/schemas/{shape.__name__}"}
 
 
 def _form(properties: Json, required: list[str]) -> Json:
-    schema = {"type": "object", "properties": properties, "required": required}
+    fields = {name: _form_field(schema) for name, schema in properties.items()}
+    schema = {"type": "object", "properties": fields, "required": required}
     return {"multipart/form-data": {"schema": schema}}
+
+
+def _form_field(schema: Json) -> Json:
+    """The schema of a JSON key, without null: a form can only leave a field out."""
+    field = {name: value for name, value in schema.items() if name not in ("anyOf", "default")}
+    if schema.get("default") is not None:
+        field["default"] = schema["default"]
+    choices = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
+    if len(choices) == 1:
+        field |= choices[0]
+        return field
+    return field | {"anyOf": choices} if choices else field

@@ -17,7 +17,8 @@ _LARGEST_EDGE = 4096
 _ABOUT = """\
 Photos of folders to depth maps or vectors, without a server; models on disk before they are needed.
 Settings are the service's (environment, CONFIG_FILE). Run the same command again to go on after an
-interruption: what is done is skipped, what failed is tried again.
+interruption: what is done is skipped, what failed is tried again. Files of a folder that are no
+pictures by their first bytes are counted, not tried; LOG_LEVEL=INFO names them.
 exit status: 0 all done, 1 something failed or it could not go on, 2 wrong usage, 78 wrong settings,
 130 interrupted"""
 
@@ -111,8 +112,15 @@ def _add_common(parser: argparse.ArgumentParser, out: str) -> None:
         nargs="+",
         type=Path,
         metavar="PHOTO_OR_DIR",
-        help="a file, or a folder: each file in it and below, but for names with a leading dot "
-        "and linked folders",
+        help="a file, or a folder: each picture in it and below, but for names with a leading dot, "
+        "linked folders, and what a NAS or system keeps (@eaDir, #recycle, Thumbs.db, lost+found "
+        "and the like)",
+    )
+    parser.add_argument(
+        "--all",
+        dest="everything",
+        action="store_true",
+        help="take names with a leading dot, and what a NAS or system keeps, too",
     )
     parser.add_argument("-o", "--out", required=True, type=Path, help=out)
     parser.add_argument("--model", help="key of the model (default: as the service's settings say)")

@@ -20,6 +20,7 @@ from app.cli.problems import Failed, Interrupted, UsageError
 from app.cli.provision import Brought, Plan, bring
 from app.cli.session import Stop, quiet
 from app.models.downloads import ONLINE
+from app.models.milestones import Milestones
 from app.models.registry import Registry
 from config.logging import configure_logging
 from config.models import ModelSpec
@@ -91,6 +92,7 @@ def _watched(spec: ModelSpec, plan: Plan, stop: Stop) -> Brought:
     """Bring one in a thread that nobody has to wait for. Raises Failed, Interrupted."""
     result: Future[Brought] = Future()
     seen = (0, 0)
+    milestones = Milestones()
 
     def progress(_name: str, done: int, total: int) -> None:
         nonlocal seen
@@ -108,6 +110,9 @@ def _watched(spec: ModelSpec, plan: Plan, stop: Stop) -> Brought:
             wait([result], _LOOK_SECONDS)
             bar.n, bar.total = seen
             bar.refresh()
+            # Without a terminal there is no bar.
+            if bar.disable and (told := milestones.line(*seen)):
+                _say(f"{spec.key}: {told}")
             if result.done():
                 return result.result()
             if stop.is_asked():

@@ -37,6 +37,13 @@ class Job(ABC):
     def open(self, spec: ModelSpec) -> None:
         """Prepare the outputs. Raises UsageError, OSError."""
 
+    def check(self, photos: Sequence[Photo]) -> None:  # noqa: B027
+        """Look for files whose results would meet. Raises UsageError."""
+
+    @abstractmethod
+    def is_done(self, photo: Photo) -> bool:
+        """Whether an earlier run has its result."""
+
     @abstractmethod
     def left(self, photos: Sequence[Photo]) -> list[Photo]:
         """Those that are not done yet. Raises UsageError."""
@@ -74,8 +81,12 @@ class DepthJob(Job):
         self._out.mkdir(parents=True, exist_ok=True)
         outputs.lock(os.open(self._out, os.O_RDONLY), self._out)  # open until the process ends
 
-    def left(self, photos: Sequence[Photo]) -> list[Photo]:
-        """See the base class; one whose map exists is done."""
+    def is_done(self, photo: Photo) -> bool:
+        """See the base class: its map exists."""
+        return self._target(photo).exists()
+
+    def check(self, photos: Sequence[Photo]) -> None:
+        """See the base class."""
         targets: dict[Path, Photo] = {}
         for photo in photos:
             other = targets.setdefault(self._target(photo), photo)
@@ -84,7 +95,11 @@ class DepthJob(Job):
                     f"{other.path} and {photo.path} would both become {self._target(photo)}: "
                     "give them one after the other, each with its own -o"
                 )
-        return [photo for target, photo in targets.items() if not target.exists()]
+
+    def left(self, photos: Sequence[Photo]) -> list[Photo]:
+        """See the base class."""
+        self.check(photos)
+        return [photo for photo in photos if not self.is_done(photo)]
 
     def work(self, photo: Photo, pipeline: Pipeline, spec: ModelSpec) -> None:
         """See the base class; writes the map."""
@@ -106,7 +121,7 @@ class DepthJob(Job):
 
     def _target(self, photo: Photo) -> Path:
         # The photo's own suffix stays in the name: a.jpg and a.png are two photos.
-        mark = "_sbs" if self._options.stereo else ""
+        mark = "_sbs" if self._options.is_pair else ""
         name = f"{photo.place.name}{mark}{KINDS[self._options.format].suffix}"
         return self._out / photo.place.with_name(name)
 
@@ -137,9 +152,13 @@ class EmbedJob(Job):
         self._rows.parent.mkdir(parents=True, exist_ok=True)
         self._journal = Journal(self._rows, made_with)
 
+    def is_done(self, photo: Photo) -> bool:
+        """See the base class: it has its row."""
+        return str(photo.path) in self._journal.done
+
     def left(self, photos: Sequence[Photo]) -> list[Photo]:
-        """See the base class; one that has its row is done."""
-        return [photo for photo in photos if str(photo.path) not in self._journal.done]
+        """See the base class."""
+        return [photo for photo in photos if not self.is_done(photo)]
 
     def work(self, photo: Photo, pipeline: Pipeline, spec: ModelSpec) -> Embeddings:
         """See the base class."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections import Counter
 from collections.abc import Sequence
 
 from tqdm import tqdm
@@ -17,7 +18,8 @@ from app.cli.arguments import depth_options, parse
 from app.cli.download import download
 from app.cli.files import Failure, find
 from app.cli.jobs import DepthJob, EmbedJob, Job
-from app.cli.problems import Failed, Interrupted, UsageError
+from app.cli.pictures import pictures
+from app.cli.problems import Failed, Interrupted, UsageError, one_line
 from app.cli.run import Outcome, run
 from app.cli.session import Stop, load, session, settings_for
 from app.errors import BadRequest
@@ -27,6 +29,7 @@ from config.models import ModelSpec
 from config.settings import Settings, SettingsError
 
 USAGE, FAILED, DONE = 2, 1, 0
+_MOST_NAMES = 8
 _SIGNALLED = 128
 _GO_ON = "interrupted; run the same command again to go on"
 
@@ -63,11 +66,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _command(
     job: Job, spec: ModelSpec, settings: Settings, arguments: argparse.Namespace, stop: Stop
 ) -> int:
-    photos, failures = find(arguments.photos, job.own)
+    found = find(arguments.photos, job.own, arguments.everything)
+    failures = found.failures
     try:
         job.open(spec)
     except OSError as error:
         raise UsageError(f"-o {arguments.out}: cannot be written ({error.strerror})") from None
+    # Before any file is opened.
+    job.check([photo for photo in found.photos if photo.is_named_like_picture()])
+    photos = pictures(found.photos, job, stop)
+    others = len(found.photos) - len(photos)
     left = job.left(photos)
     outcome = Outcome(failures=failures)
     if left:
@@ -84,6 +92,7 @@ def _command(
         raise Failed(f"{arguments.out} cannot be written ({error.strerror})") from None
     outputs.list_failures(outcome.failures, job.errors)
     _report(outcome.failures, outcome.done, len(photos), len(left), job)
+    _report_others(others, found.left_out)
     if outcome.problem is not None:
         raise outcome.problem
     if not complete:
@@ -98,6 +107,16 @@ def _report(failures: Sequence[Failure], done: int, of: int, left: int, job: Job
         _say(str(failure))
     text = f"{of} files: {done} done, {of - left} done before, {len(failures)} failed"
     _say(f"{text} (listed in {job.errors})" if failures else text)
+
+
+def _report_others(others: int, left_out: Counter[str]) -> None:
+    """What was in the folders beside pictures."""
+    if others:
+        _say(f"{others} files are no pictures" if others > 1 else "1 file is no picture")
+    if left_out:
+        names = ", ".join(f"{name} ({count})" for name, count in left_out.most_common(_MOST_NAMES))
+        more = ", ..." if len(left_out) > _MOST_NAMES else ""
+        _say(one_line(f"left out, as kept by a NAS or system: {names}{more}; --all takes them"))
 
 
 def _job(arguments: argparse.Namespace) -> Job:

@@ -76,6 +76,9 @@ def session(settings: Settings) -> Iterator[Runtime]:
     """A runtime that works; nothing forks, so nothing has to be warm before."""
     # As in create_app: only the download process asks the hub.
     os.environ["HF_HUB_OFFLINE"] = "1"
+    if sys.stderr.isatty():
+        # Lines of the processes that download and convert would break the progress bar.
+        os.environ["LOG_LEVEL"] = settings.log_level
     memory.share_one_arena()
     runtime = Runtime(settings)
     runtime.start()

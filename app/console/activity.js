@@ -53,6 +53,11 @@ export class Activity {
     this.#buttons.replaceChildren();
   }
 
+  /** Whether what is shown is an error. */
+  get hasFailed() {
+    return this.root.classList.contains("failed");
+  }
+
   /** Nothing happens. */
   rest(text = "") {
     this.say(text);

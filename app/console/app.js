@@ -11,7 +11,10 @@ import { SimilaritySection } from "./similarity.js";
 import { StatusSection } from "./status.js";
 
 const depth = new DepthSection();
-const similarity = new SimilaritySection();
+const similarity = new SimilaritySection((file, refused) => {
+  similarity.leave();
+  depth.show(file, refused);
+});
 new StatusSection();
 const intake = new Activity(byId("intake-activity"));
 let taken = 0; // how often photos came in
@@ -21,8 +24,15 @@ function take(files) {
   taken += 1;
   intake.rest();
   document.body.classList.add("used");
-  if (files.length === 1) depth.show(files[0]);
-  else similarity.show([...files]);
+  const [first, ...others] = files;
+  const canCompare = service.models === null || service.family("embedding").length > 0;
+  if (others.length && canCompare) {
+    depth.leave();
+    similarity.show([...files]);
+  } else {
+    similarity.leave();
+    depth.show(first, [], others);
+  }
 }
 
 function chooseWith(button, input) {

@@ -4,7 +4,7 @@
 
 import { Activity } from "./activity.js";
 import { call, imageForm } from "./api.js";
-import { byId, goTo } from "./dom.js";
+import { byId, goTo, refusals } from "./dom.js";
 import { DepthView } from "./depth_view.js";
 import { Choice, waitInWords } from "./models.js";
 import { service } from "./service.js";
@@ -21,15 +21,22 @@ export class DepthSection {
     this.title = byId("depth-title");
     this.fine = byId("depth-fine");
     this.activity = new Activity(byId("depth-activity"));
+    this.refused = byId("depth-refused");
     this.view = new DepthView();
     const preferred = () => service.currentDepth;
     this.choice = new Choice(byId("depth-model"), byId("depth-model-note"), "depth", preferred);
     this.choice.select.addEventListener("change", () => this.#file && this.show(this.#file));
   }
 
-  /** Show a photo and its depth; a photo that is still on its way is forgotten. */
-  async show(file) {
+  /**
+   * Show a photo and its depth; a photo that is still on its way is forgotten.
+   * @param {File} file
+   * @param {object[]} refused files that came with it and gave no result, each with its error.
+   * @param {File[]} others files to try where this one is no photo.
+   */
+  async show(file, refused = [], others = []) {
     this.#running.abort();
+    if (file !== this.#file) this.refused.replaceChildren(...refusals(refused));
     this.#running = new AbortController();
     const { signal } = this.#running;
     this.#file = file;
@@ -57,8 +64,23 @@ export class DepthSection {
       if (signal.aborted) return;
       this.activity.fail(error);
       const isOfThePhoto = [400, 413].includes(error.status);
-      if (!isOfThePhoto) this.activity.offer("Try again", () => this.show(file));
+      const [next, ...rest] = others;
+      if (isOfThePhoto && next) return this.show(next, [...refused, { file, error }], rest);
+      if (!isOfThePhoto) this.activity.offer("Try again", () => this.show(file, refused, others));
     }
+  }
+
+  /** Photos came in that are shown elsewhere: only a map stays. */
+  leave() {
+    if (this.#made) {
+      if (this.activity.hasFailed) this.activity.rest(this.view.remark);
+      return;
+    }
+    this.#running.abort();
+    this.#file = null;
+    this.activity.rest();
+    this.refused.replaceChildren();
+    this.section.hidden = true;
   }
 
   async #ask(file, key, signal) {

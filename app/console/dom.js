@@ -11,6 +11,10 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
+/** Of files that gave no result: a line each with its name and the reason. */
+export const refusals = (refused) =>
+  refused.map(({ file, error }) => make("li", {}, `${file.name}: ${error.message}`));
+
 /** Whether the user asked for less motion; read anew each time, since it can change. */
 export const wantsLessMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;
 

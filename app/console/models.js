@@ -9,9 +9,16 @@ const MB = 1e6;
 
 /** How it is with a model, in a word or two. */
 export function stateInWords(model) {
+  if (model.willNeverCome) return "not on disk";
   if (model.state === "not_loaded") return model.is_downloaded ? "on disk" : "not downloaded";
   return model.state;
 }
+
+/** Why a service without the hub has not all models, and the ways out. */
+export const OFFLINE =
+  "This service downloads nothing, because HF_HUB_OFFLINE is set, as make demo does. " +
+  "For the published models stop it (Ctrl+C) and type make run. Where there is no internet, " +
+  "see “Air-gapped” in docs/operations.md.";
 
 /** What a model is good for, how large it is, and who may use it. */
 export function aboutInWords({ description, memory, license }) {
@@ -79,5 +86,6 @@ export class Choice {
     if (!this.#isTouched && preferred) this.select.value = preferred;
     const chosen = service.model(this.key);
     this.note.textContent = chosen ? aboutInWords(chosen) : "";
+    if (chosen?.willNeverCome) this.note.textContent += ` · not on disk. ${OFFLINE}`;
   }
 }

@@ -10,12 +10,15 @@ const BUILT_IN = "built-in";
 
 /** Fires "change" whenever something new is known. */
 class Service extends EventTarget {
-  /** As of ``GET /api/models/<key>``; null until they are known. */
+  /** As of ``GET /api/models/<key>``, and ``willNeverCome``; null until they are known. */
   models = null;
   currentDepth = null;
   /** As of ``GET /health``; null while the service cannot be reached. */
   health = null;
+  /** As of ``GET /ready``; null while nobody answers it. */
+  readiness = null;
 
+  #downloads = true; // whether the service can fetch what it lacks
   #watched = new Set();
   #isAsked = false;
   #wake = () => {};
@@ -46,7 +49,7 @@ class Service extends EventTarget {
   /** Ask about one model. */
   async describe(key) {
     const path = `api/models/${encodeURIComponent(key)}`;
-    const described = await callForJson("GET", path, { isBackground: true });
+    const described = this.#completed(await callForJson("GET", path, { isBackground: true }));
     this.models = this.models?.map((model) => (model.key === key ? described : model)) ?? null;
     this.#changed();
     return described;
@@ -87,7 +90,8 @@ class Service extends EventTarget {
         if (error.status !== 503 || !key) throw error;
         const model = await this.describe(key);
         signal.throwIfAborted();
-        if (willNeverCome(model)) throw explained(error, model);
+        // Without the hub there is nothing to wait for; other failed downloads are tried again.
+        if (model.willNeverCome) throw explained(error, model);
         // It may have arrived since that answer: then once more.
         if (isThere(model) && (wasThere || model.state === "unavailable")) {
           throw explained(error, model);
@@ -143,18 +147,30 @@ class Service extends EventTarget {
   }
 
   async #lookAtAll() {
-    this.health = await healthNow();
+    const [health, readiness] = await Promise.all([answerOf("health"), answerOf("ready")]);
+    // What does not list the models is not the service, but something in front of it.
+    this.health = health?.models ? health : null;
+    this.readiness = readiness?.models ? readiness : null;
     if (!this.health) return this.#changed();
     try {
       const list = await callForJson("GET", "api/models?type=all", { isBackground: true });
       // Reasons and figures of downloads stand in the one, all that is constant in the other.
       const states = new Map(this.health.models.map((model) => [model.name, model]));
-      this.models = list.models.map((model) => ({ ...states.get(model.key), ...model }));
+      this.#downloads = list.can_download;
+      this.models = list.models.map((model) =>
+        this.#completed({ ...states.get(model.key), ...model }),
+      );
       this.currentDepth = list.current_model ?? list.default_model;
     } catch (error) {
       if (error.status === 401) this.models = null;
     }
     this.#changed();
+  }
+
+  /** With whether it can be fetched from the hub. */
+  #completed(model) {
+    const canCome = this.#downloads && model.huggingface_id !== BUILT_IN;
+    return { ...model, willNeverCome: !model.is_downloaded && !canCome };
   }
 
   #busy() {
@@ -167,21 +183,16 @@ class Service extends EventTarget {
   }
 }
 
-/** Null also where it is something before the service that answers, in whatever way. */
-async function healthNow() {
+/** What a probe answers, with 200 or 503; null where there is no JSON. */
+async function answerOf(probe) {
   try {
-    const health = await callForJson("GET", "health", { expected: [503], isBackground: true });
-    return health.models ? health : null;
+    return await callForJson("GET", probe, { expected: [503], isBackground: true });
   } catch {
     return null;
   }
 }
 
 export const isOnItsWay = ({ state }) => state === "downloading" || state === "loading";
-
-/** Without the hub there is nothing to wait for; other downloads that failed are tried again. */
-const willNeverCome = ({ state, is_downloaded: isDownloaded, reason }) =>
-  state === "unavailable" && !isDownloaded && reason?.includes("HF_HUB_OFFLINE");
 
 const isThere = (model) => model.is_downloaded && model.state !== "loading";
 

@@ -4,7 +4,7 @@
 
 import { Activity } from "./activity.js";
 import { callForJson, imageForm, ServiceError } from "./api.js";
-import { byId, goTo, make } from "./dom.js";
+import { byId, goTo, refusals } from "./dom.js";
 import { closestInWords, cosines, Matrix } from "./matrix.js";
 import { Choice, waitInWords } from "./models.js";
 import { service } from "./service.js";
@@ -17,7 +17,12 @@ export class SimilaritySection {
   #files = [];
   #running = new AbortController();
 
-  constructor() {
+  /**
+   * @param {(file: File, refused: object[]) => void} onSingle given the only one of several files
+   *   that is an image: there is nothing to compare it with.
+   */
+  constructor(onSingle) {
+    this.onSingle = onSingle;
     this.section = byId("similarity");
     this.activity = new Activity(byId("similarity-activity"));
     this.refused = byId("refused");
@@ -50,6 +55,14 @@ export class SimilaritySection {
       this.activity.fail(error);
       this.activity.offer("Try again", () => this.show(files));
     }
+  }
+
+  /** Photos came in that are shown elsewhere: only a table stays. */
+  leave() {
+    if (!this.matrix.root.hidden) return;
+    this.#running.abort();
+    this.#clear();
+    this.section.hidden = true;
   }
 
   #clear() {
@@ -105,13 +118,13 @@ export class SimilaritySection {
 
   #present(files, answers) {
     const all = files.map((file, index) => ({ file, answer: answers[index] }));
-    const [bad, good] = [true, false].map((isBad) =>
-      all.filter(({ answer }) => answer instanceof ServiceError === isBad),
-    );
-    this.refused.append(
-      ...bad.map(({ file, answer }) => make("li", {}, `${file.name}: ${answer.message}`)),
-    );
-    if (good.length < 2) return;
+    const good = all.filter(({ answer }) => !(answer instanceof ServiceError));
+    const refused = all
+      .filter(({ answer }) => answer instanceof ServiceError)
+      .map(({ file, answer }) => ({ file, error: answer }));
+    if (good.length === 1) return this.onSingle(good[0].file, refused);
+    this.refused.append(...refusals(refused));
+    if (good.length === 0) return;
     const images = good.map(({ file }) => file);
     const table = cosines(good.map(({ answer }) => answer.embedding));
     this.matrix.show(images, table);

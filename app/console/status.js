@@ -5,7 +5,7 @@
 import { Activity } from "./activity.js";
 import { byId, make } from "./dom.js";
 import { askForKey, forgetKey, storedKey } from "./key.js";
-import { aboutInWords, stateInWords, waitInWords } from "./models.js";
+import { OFFLINE, aboutInWords, stateInWords, waitInWords } from "./models.js";
 import { isOnItsWay, service } from "./service.js";
 
 export class StatusSection {
@@ -28,9 +28,11 @@ export class StatusSection {
     const { health, models } = service;
     byId("enter-key").hidden = health === null || models !== null;
     byId("forget-key").hidden = storedKey() === null;
-    this.pulse.textContent = pulseInWords(service);
-    this.pulse.classList.toggle("well", Boolean(health) && health.status !== "unhealthy");
-    if (health) this.facts.replaceChildren(...facts(health).map(described));
+    const [state, words] = pulse(service);
+    this.pulse.textContent = words;
+    this.pulse.dataset.state = state;
+    if (health) this.facts.replaceChildren(...facts(service).map(described));
+    byId("offline").textContent = models?.some((model) => model.willNeverCome) ? OFFLINE : "";
     for (const [key, row] of this.#rows) {
       if (!service.model(key)) {
         row.element.remove();
@@ -76,7 +78,8 @@ class ModelRow {
     this.note.textContent = aboutInWords(model);
     this.operation = this.#running || isOnItsWay(model) ? null : next(model);
     const label = this.operation ? offers[this.operation] : happens[this.#running ?? model.state];
-    if (this.button.textContent !== label) this.button.textContent = label;
+    this.button.hidden = !label;
+    if (label && this.button.textContent !== label) this.button.textContent = label;
     this.button.setAttribute("aria-label", `${label} ${model.name}`);
     // Not "disabled": that would take the focus away from who just pressed it.
     this.button.setAttribute("aria-disabled", String(!this.operation));
@@ -114,18 +117,24 @@ const happens = {
   unload: "Unloading",
 };
 
-/** What can be done next with a model. */
-function next({ state, is_downloaded: isDownloaded }) {
-  if (state === "loaded") return "unload";
-  return isDownloaded ? "load" : "download";
+/** What can be done next with a model; null where nothing can. */
+function next(model) {
+  if (model.state === "loaded") return "unload";
+  if (model.willNeverCome) return null;
+  return model.is_downloaded ? "load" : "download";
 }
 
-function pulseInWords({ health, models }) {
-  if (!health) return "not reachable";
-  if (health.reason) return health.reason;
+/** The service in a few words, and its state: "well", "busy" until a model is there, or "ill". */
+function pulse({ health, readiness, models }) {
+  if (!health) return ["ill", "not reachable"];
+  if (health.reason) return ["ill", health.reason];
   const moving = models?.find(isOnItsWay);
-  if (moving) return `${moving.state} ${moving.key}`;
-  return health.queue.in_flight || health.queue.waiting ? queueInWords(health.queue) : "ready";
+  const isReady = readiness?.ready === true;
+  if (moving) return [isReady ? "well" : "busy", `${moving.state} ${moving.key}`];
+  if (!isReady) return ["ill", "not ready"];
+  if (health.model_status === "unavailable") return ["ill", "ready, but not for depth"];
+  const isAtWork = health.queue.in_flight || health.queue.waiting;
+  return ["well", isAtWork ? queueInWords(health.queue) : "ready"];
 }
 
 function queueInWords({ in_flight: running, waiting }) {
@@ -133,10 +142,13 @@ function queueInWords({ in_flight: running, waiting }) {
   return running ? `${running} at work` : "empty";
 }
 
-function facts({ device, engine, precision, memory, queue, version, workers }) {
+function facts({ health, readiness }) {
+  const { device, engine, precision, memory, queue, version, workers } = health;
   const { process_rss_mb: resident, allocated_mb: allocated } = memory;
   const onDevice = allocated ? `, ${Math.round(allocated)} MB on the device` : "";
+  const missing = readiness && !readiness.ready ? `not yet: ${readiness.reason}` : "yes";
   return [
+    ["Ready", readiness ? missing : "unknown"],
     ["Device", device.name],
     ["Engine", `${engine}, ${precision}`],
     ["Memory", `${Math.round(resident)} MB${onDevice}`],

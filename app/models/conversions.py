@@ -146,7 +146,10 @@ class Conversions:
         return converted.name_for(basis, ("half" if self._half else "full") + tower)
 
     def _convert(self, job: Job, lock: int) -> None:
-        log.info("%s is converted for OpenVINO; this happens once", job.spec.key)
+        log.info(
+            "%s is converted for OpenVINO; this happens once, and takes seconds to a minute",
+            job.spec.key,
+        )
         began = time.monotonic()
         process = subprocess.run(
             [

@@ -107,6 +107,8 @@ class DepthAnything(Model):
         from transformers.utils import logging
 
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        # It warns of a loss function, which only training needs.
+        logging.set_verbosity_error()  # type: ignore[no-untyped-call]
         # Its hints know nothing of output_loading_info.
         from_pretrained: Any = DepthAnythingForDepthEstimation.from_pretrained
         try:

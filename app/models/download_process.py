@@ -21,6 +21,7 @@ from app.models import atomic, lockfile
 from app.models.downloads import DownloadRequest, DownloadState, missing
 from app.models.hub_problems import Problem, explain
 from app.models.lifeline import end_with_the_service
+from app.models.milestones import Milestones
 from config.logging import configure_logging
 from config.settings import load_settings_or_exit
 
@@ -94,7 +95,11 @@ def _attempt(path: Path, job: _Job) -> None:
     state = DownloadState(state="downloading", attempt=job.attempt)
     atomic.write_text(state_path, state.model_dump_json())
 
+    milestones = Milestones()
+
     def progress(name: str, done: int, total: int) -> None:
+        if told := milestones.line(done, total):
+            log.info("downloading %s: %s", request.spec.key, told)
         state.file, state.downloaded_bytes, state.total_bytes = name, done, total
         atomic.write_text(state_path, state.model_dump_json())
 

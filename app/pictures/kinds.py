@@ -97,3 +97,22 @@ def explanation(head: bytes) -> str:
     if kind:
         return f"The {kind} is damaged: its header cannot be read"
     return "The file is not an image that can be read"
+
+
+# ISO/IEC 23008-12: what pictures in the container of MP4 say of themselves; videos name others.
+_PICTURE_BRANDS = frozenset(
+    b"heic heix heim heis hevc hevx hevm hevs mif1 mif2 msf1 miaf avif avis".split()
+)
+
+
+def may_be_picture(head: bytes) -> bool:
+    """Whether a file with this beginning is of a format that is read; cheap, for whole folders.
+
+    Args:
+        head: the first ``HEAD`` bytes, or all there are.
+    """
+    if head[4:8] == b"ftyp":
+        end = min(int.from_bytes(head[:4], "big"), len(head))
+        # The major brand, a version, the compatible brands.
+        return any(head[at : at + 4] in _PICTURE_BRANDS for at in (8, *range(16, end - 3, 4)))
+    return known(head) is not None

@@ -59,13 +59,13 @@ def check(options: DepthOptions, size: Size, max_pixels: int) -> None:
     Raises:
         TooLarge: the message says what to ask for instead.
     """
-    width, height = (2 * size[0], size[1]) if options.stereo else size
-    if options.stereo and size[0] > MAX_WIDTH:
+    width, height = (2 * size[0], size[1]) if options.is_pair else size
+    if options.is_pair and size[0] > MAX_WIDTH:
         raise TooLarge(
             f"A view would be {size[0]} pixels wide; stereo=sbs makes at most {MAX_WIDTH}: "
             "ask for a smaller size="
         )
-    if options.stereo and width * height > max_pixels:
+    if options.is_pair and width * height > max_pixels:
         raise TooLarge(
             f"The pair would have {width * height} pixels ({width}x{height}); at most {max_pixels} "
             "are made (MAX_IMAGE_PIXELS): ask for a smaller size="
@@ -88,7 +88,7 @@ def encode(pixels: Pixels, options: DepthOptions) -> bytes:
     image = Image.fromarray(pixels)
     if options.format == "jpeg":
         image.save(file, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-    elif options.stereo:
+    elif options.is_pair:
         image.save(file, "WEBP", quality=WEBP_QUALITY, method=_WEBP_METHOD)
     else:
         image.save(file, "WEBP", lossless=True, quality=_WEBP_EFFORT, method=0)

@@ -28,6 +28,7 @@ Size = tuple[int, int]
 EXACT = ("png16", "npy")
 _NAMED_SIZES = ("original", "model")
 _MOST_DIGITS = 6
+DEFAULT_DIVERGENCE = 2.0
 
 
 def _size(value: object) -> object:
@@ -41,8 +42,10 @@ def _size(value: object) -> object:
     return int(text)
 
 
+# A string, since that is what queries and forms carry.
 _SIZE_SCHEMA = {
-    "anyOf": [{"enum": list(_NAMED_SIZES)}, {"type": "integer", "minimum": 1, "maximum": 999_999}],
+    "type": "string",
+    "pattern": f"^(original|model|[1-9][0-9]{{0,{_MOST_DIGITS - 1}}})$",
 }
 
 
@@ -70,13 +73,13 @@ class DepthOptions(BaseModel):
         "minmax",
         description="`none`: the network's own numbers, larger is nearer, with `format=npy` only",
     )
-    stereo: Literal["sbs"] | None = Field(
-        None,
+    stereo: Literal["none", "sbs"] = Field(
+        "none",
         description="`sbs`: instead of the map a stereo pair of the photo, the left eye's view "
         "left of the right eye's, as `png`, `webp` or `jpeg`",
     )
     divergence: float = Field(
-        2.0,
+        DEFAULT_DIVERGENCE,
         gt=0,
         le=10,
         description="of a stereo pair: how much farther the views of the nearest and the farthest "
@@ -91,13 +94,19 @@ class DepthOptions(BaseModel):
             raise ValueError("normalize=none gives the network's own numbers: leave invert out")
         if self.colormap != "gray" and self.format in EXACT:
             raise ValueError("a colormap needs format=png, webp or jpeg")
-        if self.stereo and self.format in EXACT:
+        if self.is_pair and self.format in EXACT:
             raise ValueError("stereo=sbs needs format=png, webp or jpeg")
-        if self.stereo and (self.invert or self.colormap != "gray"):
+        if self.is_pair and (self.invert or self.colormap != "gray"):
             raise ValueError("stereo=sbs shows the photo: leave invert and colormap out")
-        if not self.stereo and "divergence" in self.model_fields_set:
+        # The default itself is accepted, because forms may send every field.
+        if not self.is_pair and self.divergence != DEFAULT_DIVERGENCE:
             raise ValueError("divergence needs stereo=sbs")
         return self
+
+    @property
+    def is_pair(self) -> bool:
+        """Whether a stereo pair is wanted instead of the map."""
+        return self.stereo != "none"
 
     @classmethod
     def parse(cls, given: Mapping[str, object]) -> Self:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -63,7 +64,38 @@ def test_models_are_managed_from_the_panel(visit: Visit, demo: Service) -> None:
     row.get_by_role("button", name="Unload Twinlens built-in CLIP").click()
     row.get_by_role("button", name="Load Twinlens built-in CLIP").click()
     row.get_by_role("button", name="Unload Twinlens built-in CLIP").wait_for()
-    lost = page.get_by_role("listitem").filter(has_text="Depth Anything V2 Base")
-    lost.get_by_role("button").click()
-    expect(lost.get_by_role("status")).to_contain_text("HF_HUB_OFFLINE is set")
     expect(page.locator("#facts")).to_contain_text(demo.get("/").json()["version"])
+
+
+def test_without_the_hub_no_download_is_offered(visit: Visit, demo: Service) -> None:
+    page = visit(demo, **DESKTOP)
+    lost = page.get_by_role("listitem").filter(has_text="Depth Anything V2 Base")
+    expect(lost).to_contain_text("not on disk")
+    expect(lost.get_by_role("button")).to_have_count(0)
+    expect(page.get_by_role("button", name="Download")).to_have_count(0)
+    expect(page.locator("#offline")).to_contain_text("HF_HUB_OFFLINE is set")
+    expect(page.locator("#offline")).to_contain_text("stop it (Ctrl+C) and type make run")
+
+
+def test_a_service_that_is_not_ready_says_why(
+    visit: Visit, another: Callable[..., Service]
+) -> None:
+    """Its default model is not on disk; the depth model works."""
+    service = another(DEFAULT_MODEL="ViT-L-14")
+    assert service.get("/ready").status_code == 503
+    page = visit(service, **DESKTOP)
+    pulse = page.locator("#pulse")
+    expect(pulse).to_have_text("not ready")
+    expect(pulse).to_have_attribute("data-state", "ill")
+    expect(page.locator("#facts")).to_contain_text("HF_HUB_OFFLINE is set")
+
+
+def test_a_service_that_lacks_its_depth_model_is_not_well(
+    visit: Visit, another: Callable[..., Service]
+) -> None:
+    service = another(DEPTH_MODEL="small")
+    service.wait_until_ready()
+    page = visit(service, **DESKTOP)
+    pulse = page.locator("#pulse")
+    expect(pulse).to_have_text("ready, but not for depth")
+    expect(pulse).to_have_attribute("data-state", "ill")

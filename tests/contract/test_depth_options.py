@@ -13,6 +13,7 @@ import requests
 from numpy.typing import NDArray
 from PIL import Image
 
+from app.rendering.options import DepthOptions
 from benchmarks.service import Service
 from tests.contract import check
 from tests.pictures import encoded, picture, rotated_jpeg
@@ -49,6 +50,14 @@ def array(response: requests.Response) -> NDArray[np.float32]:
     values: NDArray[np.float32] = np.load(io.BytesIO(response.content), allow_pickle=False)
     assert values.dtype == np.float32
     return values
+
+
+def test_defaults_may_be_sent(service: Service, plain: NDArray[np.uint8]) -> None:
+    """A form with all its fields, as /docs and generated clients send it."""
+    schema = DepthOptions.model_json_schema()["properties"]
+    defaults: dict[str, Any] = {name: str(each["default"]).lower() for name, each in schema.items()}
+    assert defaults["stereo"] == "none"
+    np.testing.assert_array_equal(check.depth_map(ask(service, **defaults)), plain)
 
 
 @pytest.mark.parametrize("format_", ["png", "webp", "jpeg"])

@@ -17,10 +17,11 @@ from tests.pictures import encoded, picture, rotated_jpeg
 
 @dataclass
 class Mixed:
-    """What was made: paths of good files, and of files that are no images or broken."""
+    """What was made: paths of good files, of broken ones, and of files that are no images."""
 
     good: set[Path] = field(default_factory=set)
     bad: set[Path] = field(default_factory=set)
+    others: set[Path] = field(default_factory=set)
 
 
 def mixed(folder: Path, count: int) -> Mixed:
@@ -48,7 +49,7 @@ def mixed(folder: Path, count: int) -> Mixed:
             case _:
                 path, data = below / f"good{number}.png", encoded(photo)
         path.write_bytes(data)
-        (made.bad if number % 8 < 2 else made.good).add(path)
+        {0: made.bad, 1: made.others}.get(number % 8, made.good).add(path)
     return made
 
 

@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from app.cli.files import Found, find
+from app.pictures.kinds import may_be_picture
 from benchmarks.service import PROJECT, Service
 from tests.contract import check
 from tests.pictures import encoded, picture, rotated_jpeg
@@ -58,6 +62,7 @@ def test_500_mixed_files_are_interrupted_and_resumed(
     lines = (tmp_path / "vectors.jsonl.errors.txt").read_text().splitlines()
     assert sorted(line.split(": ")[0] for line in lines) == sorted(map(str, made.bad))
     assert all(line in again.stderr for line in lines)
+    assert f"{len(made.others)} files are no pictures" in again.stderr
 
     for name in ("one/two/turned2.jpg", "phone3.heic", "one/good4.png"):
         files = {"image": ("a", (photos / name).read_bytes())}
@@ -182,3 +187,131 @@ def test_weights_that_cannot_be_had(tmp_path: Path) -> None:
     assert "HF_HUB_OFFLINE is set" in done.stderr
     assert "copy the checkpoint" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+NAS = (
+    "@eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg",
+    "#recycle/deleted.jpg",
+    "#snapshot/old.jpg",
+    "@Recycle/deleted.jpg",
+    "@Recently-Snapshot/old.jpg",
+    ".@__thumb/default.jpg",
+    "$RECYCLE.BIN/deleted.jpg",
+    "System Volume Information/a.jpg",
+    "lost+found/found.jpg",
+    ".Trash-1000/files/deleted.jpg",
+    ".Trashes/deleted.jpg",
+    "__MACOSX/._a.jpg",
+    "below/@EADIR/thumb.jpg",
+    "below/Thumbs.db",
+    "below/.DS_Store",
+    "below/._a.jpg",
+)
+
+
+def lay(folder: Path, names: Sequence[str], data: bytes) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+
+
+def names_found(found: Found, top: Path) -> set[str]:
+    return {str(photo.path.relative_to(top)) for photo in found.photos}
+
+
+def test_what_a_nas_keeps_is_left_out(tmp_path: Path) -> None:
+    lay(tmp_path, [*NAS, "a.jpg", "#summer/b.jpg", "@home/c.jpg", "below/d.jpg"], b"x")
+    found = find([tmp_path], own=())
+    assert names_found(found, tmp_path) == {"a.jpg", "#summer/b.jpg", "@home/c.jpg", "below/d.jpg"}
+    assert found.left_out["@eaDir"] == found.left_out["Thumbs.db"] == 1
+    everything = find([tmp_path], own=(), everything=True)
+    assert set(NAS) < names_found(everything, tmp_path)
+    assert not everything.left_out
+    # What the user names is taken.
+    assert len(find([tmp_path / "#recycle"], own=()).photos) == 1
+    (named,) = find([tmp_path / "below" / "Thumbs.db"], own=()).photos
+    assert named.is_named
+
+
+def test_a_folder_that_cannot_be_read_is_named_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lay(tmp_path, ["closed/a.jpg", "names only/b.jpg", "c.jpg"], b"x")
+    scandir, access = os.scandir, os.access
+
+    def refusing(path: str) -> Any:
+        if Path(path).name == "closed":
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: "names only" not in str(path) and access(path, mode)
+    )
+    found = find([tmp_path, tmp_path / "closed", tmp_path], own=())
+    assert names_found(found, tmp_path) == {"c.jpg"}
+    assert [str(failure) for failure in found.failures] == [
+        f"{tmp_path}/closed: It cannot be read (Permission denied)",
+        f"{tmp_path}/names only: It cannot be read (Permission denied)",
+    ]
+
+
+def box(*brands: bytes) -> bytes:
+    """The beginning of a file of the MP4 family."""
+    content = brands[0] + bytes(4) + b"".join(brands[1:])
+    return (8 + len(content)).to_bytes(4, "big") + b"ftyp" + content + b"....mdat"
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        (b"\xff\xd8\xff\xe1", True),
+        (b"MM\0*", True),
+        (box(b"heic", b"mif1"), True),
+        (box(b"isom", b"mif1", b"heic"), True),
+        (box(b"avif"), True),
+        (box(b"qt  ", b"qt  "), False),  # the video of a live photo
+        (box(b"isom", b"iso2", b"mp41"), False),
+        (b"\0\0\0\x01Bud1", False),  # .DS_Store
+        (b"\0\x05\x16\x07\0\x02\0\0Mac OS X", False),  # ._a.jpg
+        (b"%PDF-1.7", False),
+        (b"RIFF....WAVE", False),
+    ],
+)
+def test_pictures_are_told_by_their_first_bytes(head: bytes, expected: bool) -> None:
+    assert may_be_picture(head) is expected
+
+
+@pytest.mark.timeout(300)
+def test_files_that_are_no_pictures_are_counted(tmp_path: Path) -> None:
+    """With the built-in model: neither they nor what a NAS keeps are errors."""
+    photos, out = tmp_path / "photos", tmp_path / "maps"
+    lay(photos, ["one/notes.txt", "two/notes.txt", "one/fake.jpg"], b"no image")
+    lay(photos, ["one/live.mov"], box(b"qt  "))
+    lay(photos, NAS, b"x")
+    lay(photos, ["one/a.png", "two/b.png"], encoded(picture(40, 40)))
+    arguments = ("-o", out, "--model", "builtin-depth")
+    hub = tmp_path / "hub"
+    # Both folders have a file of the same name, which is no picture.
+    done = run(hub, "depth", photos / "one", photos / "two", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert "2 files: 2 done, 0 done before, 0 failed" in done.stderr
+    assert "4 files are no pictures" in done.stderr
+    assert not (out / "errors.txt").exists()
+    # Nothing is left, so no model is loaded.
+    again = run(hub, "depth", photos / "one", photos / "two", *arguments)
+    assert again.returncode == 0
+    assert "2 files: 0 done, 2 done before, 0 failed" in again.stderr
+    assert "builtin-depth" not in again.stderr
+
+    named = run(
+        hub, "depth", photos / "one" / "notes.txt", "-o", tmp_path / "other", *arguments[2:]
+    )
+    assert named.returncode == 1
+    assert f"{photos}/one/notes.txt: The file is not an image" in named.stderr
+    assert "1 file is no picture" not in named.stderr
+
+    nothing = run(hub, "depth", photos / "below", *arguments)
+    assert nothing.returncode == 0
+    assert "left out, as kept by a NAS or system:" in nothing.stderr
+    assert "--all takes them" in nothing.stderr

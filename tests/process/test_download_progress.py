@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -85,6 +86,9 @@ def test_progress_grows_whichever_worker_is_asked(service: Service) -> None:
             assert each["total_bytes"] > 48_000_000
             assert each["progress"] == each["downloaded_bytes"] / each["total_bytes"]
     assert len(set(scraped)) >= 3
+    lines = re.findall(r"downloading small: (\d+) of 48 MB \((\d+) %\)", service.text())
+    assert len(lines) >= 3
+    assert lines == sorted(set(lines)), "each further tenth once"
     for worker in service.workers():
         with only(worker, service):
             after = check.json(service.get("/api/models/small"))

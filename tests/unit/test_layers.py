@@ -16,7 +16,7 @@ from benchmarks.service import PROJECT
 LAYERS = (
     {"wsgi", "app.__main__"},
     {"app.factory"},
-    {"app.blueprints", "app.cli"},
+    {"app.announcement", "app.blueprints", "app.cli"},
     {"app.runtime"},
     {"app.operations", "app.housekeeping", "app.pipeline"},
     {"app.workers"},

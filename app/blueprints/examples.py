@@ -1,0 +1,59 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Example requests of the OpenAPI document. "Try it out" in /docs sends them as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from pydantic import BaseModel
+
+from app.blueprints import schemas
+from config.models import Family, ModelSpec
+
+# A PNG of 8x8 pixels.
+_IMAGE = (
+    "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAGUlEQVR42mNkYGhQYWDARCwMKgxYweCUAACHmwKWKHHObgAAAABJRU5E"
+    "rkJggg=="
+)
+_TEXT = "a dog on a beach"
+
+
+@dataclass(frozen=True)
+class Models:
+    """Models that examples may name."""
+
+    #: key of one that may be loaded and unloaded
+    any: str = "small"
+    #: key of an embedding model, and its native size, pixels
+    embedding: str = "ViT-L-14"
+    image_size: int = 224
+
+    @classmethod
+    def of(cls, defaults: Mapping[Family, ModelSpec]) -> Self:
+        """The default models of a service; a family may be turned off."""
+        named: dict[str, Any] = {}
+        if embedding := defaults.get("embedding"):
+            named = {
+                "any": embedding.key,
+                "embedding": embedding.key,
+                "image_size": embedding.image_size,
+            }
+        if depth := defaults.get("depth"):
+            named["any"] = depth.key
+        return cls(**named)
+
+
+#: A JSON body that works, by the shape that checks it.
+BODIES: dict[type[BaseModel], dict[str, Any]] = {
+    schemas.EmbedRequest: {"image_base64": _IMAGE, "normalize": True},
+    schemas.EmbedBatchRequest: {
+        "items": [{"image_base64": _IMAGE}, {"image_base64": _IMAGE}],
+        "normalize": True,
+    },
+    schemas.EmbedTextRequest: {"text": _TEXT, "normalize": True},
+    schemas.OpenAIRequest: {"input": [_TEXT, "a mountain lake"], "encoding_format": "float"},
+    schemas.LoadRequest: {"device": "auto"},
+}
