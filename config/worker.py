@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any
 
 from gunicorn import util
+from gunicorn.http.errors import InvalidHeader, UnsupportedTransferCoding
 from gunicorn.workers.gthread import ThreadWorker
 
 # Seconds for the head of a request; its body has BODY_TIMEOUT_SECONDS.
@@ -154,6 +155,9 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """See gunicorn.workers.base.Worker: its status, our body."""
         page = _Page()
+        if isinstance(exc, UnsupportedTransferCoding):
+            # gunicorn makes a 501 of it; what is wrong is the client's request.
+            exc = InvalidHeader("Transfer-Encoding")
         super().handle_error(req, page, addr, exc)
         if not page.data:  # gunicorn had nothing to say
             return
