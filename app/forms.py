@@ -59,6 +59,8 @@ class FormParser(FormDataParser):
                 return self._parts(stream, _Decoder(boundary), content_length)
             except ValueError:  # it has no end, or a part without a name
                 pass
+        while stream.read(_PIECE):  # it may be above the limit of bodies, and that is said then
+            pass
         return stream, self.cls(), self.cls()
 
     def _parts(self, stream: IO[bytes], decoder: _Decoder, content_length: int | None) -> Form:

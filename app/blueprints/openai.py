@@ -119,6 +119,8 @@ def _image(item: Text, wanted: OpenAIRequest) -> ImageSource | None:
 def _look_at(outcomes: Sequence[object], indexes: Iterable[int]) -> None:
     """Raises what is wrong with the first item that has something wrong."""
     for index, outcome in zip(indexes, outcomes, strict=True):
+        if isinstance(outcome, WrongShape):
+            raise InvalidRequest(f"input[{index}]: {outcome.message}", "input")
         if isinstance(outcome, TwinlensError):
             outcome.message = f"input[{index}]: {outcome.message}"
             outcome.param = "input"

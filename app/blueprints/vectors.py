@@ -17,7 +17,7 @@ from app.blueprints.exchange import client_is_gone, note, runtime, still_wanted
 from app.blueprints.schemas import ImageSource, Text
 from app.bodies import BODY, BoundedBody
 from app.engines.base import FloatArray
-from app.errors import BadRequest, TooLarge, TooSlow, TwinlensError, UnsupportedType
+from app.errors import BadRequest, TooLarge, TooSlow, TwinlensError, UnsupportedType, WrongShape
 from app.fetch import check_length
 from app.inline_images import decode_image
 from app.json_body import DetachedString
@@ -162,7 +162,7 @@ def _text(item: DetachedString) -> str | TwinlensError:
     try:
         item.text.encode()
     except UnicodeEncodeError:
-        return BadRequest(
+        return WrongShape(
             "The text has a lone surrogate in it (such as \\ud800), which stands for no character",
             title="Invalid text",
         )
