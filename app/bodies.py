@@ -154,14 +154,14 @@ class BoundedBody:
             self._held += count
 
     def close(self) -> int:
-        """The request is over; how many bytes it held."""
+        """The request is over; how many bytes it brought, as far as is known."""
         if self._alarm is not None:
             self._alarm.cancel()
         with self._lock:
             self._closed = True
             if self._entered:
                 self._budget.leave(self, self._held)
-            return self._held
+        return max(self._held, min(self._declared, self._limit))
 
     def _take(self, read: Any) -> bytes:
         if self._alarm is None:

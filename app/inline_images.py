@@ -132,7 +132,9 @@ class InlineImage:
         self._decode_percent(text[:cut])
 
     def _decode_percent(self, text: str) -> None:
-        if not self._base64:
+        if not self._base64 and self._size > self._max_bytes:
+            self._size += len(text) - 2 * text.count("%")  # decoding is slow, and only counts now
+        elif not self._base64:
             if not text.isascii():
                 raise BadRequest("The data: URI has odd characters", title="Invalid data URI")
             self._write(unquote_to_bytes(text))
