@@ -102,7 +102,7 @@ def _paths() -> Json:
         "/embed-text": {"post": _embed_text()},
         "/v1/embeddings": {"post": _openai_embeddings()},
         "/v1/models": {"get": _openai_models()},
-        "/v1/models/{model}": {"get": _openai_model()},
+        "/v1/models/{key}": {"get": _openai_model()},
         "/api/models": {
             "get": _get("The depth models", answers.ManagedModels, 401)
             | {
@@ -243,16 +243,9 @@ def _openai_models() -> Json:
 
 
 def _openai_model() -> Json:
-    key = {
-        "name": "model",
-        "in": "path",
-        "required": True,
-        "description": "key of an embedding model",
-        "schema": {"type": "string"},
-    }
     return {
         "summary": "One embedding model, in the shape of OpenAI's API",
-        "parameters": [key],
+        "parameters": [_KEY],
         "responses": {"200": _json(text_answers.OpenAIModel), **_openai_errors(401, 404, 503)},
     }
 
