@@ -7,38 +7,35 @@ A WSGI middleware, since a body must be bounded while it is read, before anythin
 
 from __future__ import annotations
 
-import io
+import re
 import socket
 import tempfile
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any
 
 from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge, RequestTimeout
 
+from app import alarms
+from app.alarms import Alarm
 from app.board import Board
-from app.errors import Busy
+from app.errors import Busy, ClientGone
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 
-# Up to here a body stays in memory while it waits.
-SPOOL_BYTES = 2**20
 _DRAIN_SECONDS = 3.0
 _PATIENCE_SECONDS = 3.0
+_PIECE = 2**16
+# A request with more bytes than this leaves memory behind that is worth giving back.
+_LARGE_BYTES = 2**22
+_TRIM_SECONDS = 0.3
 
-
-def spooled(data: bytes) -> BinaryIO:
-    """The data as a file, on disk if it is large, since a request may wait for long."""
-    if len(data) <= SPOOL_BYTES:
-        return io.BytesIO(data)
-    file = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 - it is closed when dropped
-    file.write(data)
-    file.seek(0)
-    return file
+#: Where the body of a request stands in its WSGI environment.
+BODY = "twinlens.body"
 
 
 class Budget:
@@ -107,11 +104,14 @@ class BoundedBody:
         self._seconds = seconds
         self._budget = budget
         self._count = 0
+        self._held = 0
+        self._lock = threading.Lock()
         self._late = False
         self._entered = False
+        self._closed = False
         # Neither a length nor chunks: there is no body.
         self._ended = not self._declared and "HTTP_TRANSFER_ENCODING" not in environ
-        self._timer: threading.Timer | None = None
+        self._alarm: Alarm | None = None
 
     def read(self, size: int = -1) -> bytes:
         """See io.RawIOBase; raises HTTPException or Busy."""
@@ -132,28 +132,44 @@ class BoundedBody:
         """
         if self._ended or self._late or self._declared > self._limit:
             return
-        timer = self._clock(min(self._seconds, _DRAIN_SECONDS))
+        alarm = alarms.after(min(self._seconds, _DRAIN_SECONDS), self._expire)
         left = self._limit
         # It fails where the client is gone or its chunks are broken: nobody waits for an answer.
         with suppress(Exception):
-            while left > 0 and (data := self._stream.read(min(65536, left))):
+            while left > 0 and (data := self._stream.read(min(_PIECE, left))):
                 left -= len(data)
-        timer.cancel()
+        alarm.cancel()
 
-    def close(self) -> None:
-        """The request is over."""
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._entered:
-            self._budget.leave(self, self._count)
+    def hold(self, count: int) -> None:
+        """Count bytes that the request has from elsewhere, until it is over; from any thread.
+
+        Raises:
+            Busy: the service holds too many.
+            ClientGone: the request is over already.
+        """
+        with self._lock:
+            if self._closed:
+                raise ClientGone
+            self._budget.take(self, count)
+            self._held += count
+
+    def close(self) -> int:
+        """The request is over; how many bytes it brought, as far as is known."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        with self._lock:
+            self._closed = True
+            if self._entered:
+                self._budget.leave(self, self._held)
+        return max(self._held, min(self._declared, self._limit))
 
     def _take(self, read: Any) -> bytes:
-        if self._timer is None:
+        if self._alarm is None:
             if self._declared > self._limit:  # no need to see more
                 raise RequestEntityTooLarge
             self._budget.enter(self)
             self._entered = True
-            self._timer = self._clock(self._seconds)
+            self._alarm = alarms.after(self._seconds, self._expire)
         try:
             data: bytes = read()
         except HTTPException:
@@ -168,18 +184,12 @@ class BoundedBody:
             )
         if self._count + len(data) > self._limit:
             raise RequestEntityTooLarge
-        self._budget.take(self, len(data))
+        self.hold(len(data))
         self._count += len(data)
         if not data or self._count == self._declared:
             self._ended = True
-            self._timer.cancel()  # complete; what takes long from here on is not the client's
+            self._alarm.cancel()  # complete; what takes long from here on is not the client's
         return data
-
-    def _clock(self, seconds: float) -> threading.Timer:
-        timer = threading.Timer(seconds, self._expire)
-        timer.daemon = True
-        timer.start()
-        return timer
 
     def _expire(self) -> None:
         """End the read that is under way in another thread; the answer can still be sent."""
@@ -190,21 +200,50 @@ class BoundedBody:
 
 
 class BodyGuard:
-    """The middleware."""
+    """The middleware.
 
-    def __init__(self, app: WSGIApplication, limit: int, seconds: float, budget: Budget) -> None:
+    Args:
+        app: what it stands before.
+        limit: bytes of one body.
+        seconds: until a body must be complete.
+        budget: of all bodies together.
+        trim: gives freed memory back to the system.
+    """
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        limit: int,
+        seconds: float,
+        budget: Budget,
+        trim: Callable[[], None],
+    ) -> None:
         self._app = app
         self._limit = limit
         self._seconds = seconds
         self._budget = budget
+        self._trim = trim
+        self._trims_soon = False
+        # Python looks for it once, by writing a file; later the disk may be full.
+        with suppress(OSError):
+            tempfile.gettempdir()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """See PEP 3333."""
+        # A base address that ends with a slash gives "//api/depth". A redirect would need an
+        # absolute address, of which the service knows only what the Host header claims.
+        environ["PATH_INFO"] = re.sub("/{2,}", "/", environ.get("PATH_INFO", ""))
         body = BoundedBody(environ, self._limit, self._seconds, self._budget)
-        environ["wsgi.input"] = body
+        environ["wsgi.input"] = environ[BODY] = body
         try:
             answer = self._app(environ, start_response)
             body.drain()
             return answer
         finally:
-            body.close()
+            if body.close() > _LARGE_BYTES and not self._trims_soon:
+                self._trims_soon = True
+                alarms.after(_TRIM_SECONDS, self._give_back)
+
+    def _give_back(self) -> None:
+        self._trims_soon = False
+        self._trim()

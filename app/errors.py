@@ -14,6 +14,7 @@
       +-- ProcessingFailed    500   a defect of ours
       +-- OperationFailed     500   loading, downloading or deleting a model failed
       +-- NotAvailable        503   weights missing, no memory, loading failed, shutting down
+      +-- NoResources         503   the disk for temporary files is full, or memory ran out
       +-- RemoteFailed        502   the host of a remote image failed
       +-- TooSlow             504   a wait or a deadline ran out
 
@@ -21,6 +22,16 @@ The blueprints turn them into one JSON body (docs/contracts.md, "Errors, everywh
 """
 
 from __future__ import annotations
+
+import errno
+
+_NO_RESOURCES = {
+    errno.ENOSPC: "The disk for temporary files is full",
+    errno.EDQUOT: "The disk for temporary files is full",
+    errno.EMFILE: "The service has too many files and connections open",
+    errno.ENFILE: "The system has too many files and connections open",
+    errno.ENOMEM: "The system has no memory left",
+}
 
 
 class TwinlensError(Exception):
@@ -125,6 +136,24 @@ class NotAvailable(TwinlensError):
 
     status = 503
     title = "Model not initialized"
+
+
+class NoResources(TwinlensError):
+    """503: the host lacks what the request needs; others may go on."""
+
+    status = 503
+    title = "Out of resources"
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"{reason}; try again later", retry_after=10)
+
+    @classmethod
+    def behind(cls, error: BaseException) -> NoResources | None:
+        """Where another error means a full disk, no memory or no descriptors: this one."""
+        if isinstance(error, MemoryError):
+            return cls(_NO_RESOURCES[errno.ENOMEM])
+        number = error.errno if isinstance(error, OSError) else None
+        return cls(_NO_RESOURCES[number]) if number in _NO_RESOURCES else None
 
 
 class RemoteFailed(TwinlensError):

@@ -9,6 +9,7 @@ import os
 
 from flask import Flask
 
+from app import memory
 from app.blueprints import (
     admin,
     console,
@@ -43,8 +44,8 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
     app = Flask(__name__, static_folder=None)
     # One more than the guard below allows: werkzeug silently cuts a chunked body off at its limit.
     app.config["MAX_CONTENT_LENGTH"] = settings.max_upload_bytes + 1
-    app.config["MAX_FORM_MEMORY_SIZE"] = settings.max_upload_bytes
     app.config["MAX_FORM_PARTS"] = 20  # we know five
+    app.request_class = exchange.Request
     app.json.sort_keys = False  # type: ignore[attr-defined]
     runtime = runtime or Runtime(settings)
     app.extensions["twinlens"] = runtime
@@ -55,7 +56,11 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
     in_progress = settings.image_embedder_concurrency + settings.image_embedder_max_queue + 8
     budget = Budget(runtime.board, settings.max_waiting_bytes, in_progress)
     guard = BodyGuard(
-        app.wsgi_app, settings.max_upload_bytes, settings.body_timeout_seconds, budget
+        app.wsgi_app,
+        settings.max_upload_bytes,
+        settings.body_timeout_seconds,
+        budget,
+        memory.trim,
     )
     app.wsgi_app = guard  # type: ignore[method-assign] # as Flask's documentation has it
     return app

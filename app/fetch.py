@@ -25,9 +25,11 @@ from urllib3.exceptions import HTTPError
 
 from app.addresses import is_allowed, networks
 from app.deadline import Deadline
-from app.errors import BadRequest, RemoteFailed, TooLarge
+from app.errors import BadRequest, NoResources, RemoteFailed, TooLarge
 
 MAX_REDIRECTS = 3
+#: Beyond it a URL is not even parsed: urllib keeps the last ones that it has parsed in memory.
+MAX_URL_LENGTH = 8192
 _SPOOL_BYTES = 2**20
 _REDIRECTS = (301, 302, 303, 307, 308)
 _ALWAYS_TEXT = ("text/", "application/json", "application/xml")
@@ -61,11 +63,23 @@ class Fetcher:
         self._seconds = seconds
         self._resolver = resolver
 
-    def fetch(self, url: str) -> BinaryIO:
+    def fetch(
+        self,
+        url: str,
+        *,
+        check_cancelled: Callable[[], None] = lambda: None,
+        hold: Callable[[int], None] = lambda _: None,
+    ) -> BinaryIO:
         """The bytes behind a URL, on disk if they are many.
+
+        Args:
+            url: as the client gave it.
+            check_cancelled: raises a TwinlensError when nobody waits any more, see ``Deadline``.
+            hold: told of the bytes that come; raises Busy where the service holds too many.
 
         Raises:
             BadRequest: the policy refuses it; nothing was sent to the address in question.
+            NoResources: there is no room for the image on disk.
             RemoteFailed: the host failed.
             TooLarge: more bytes than the budget.
             TooSlow: not complete within the time that one fetch has in total.
@@ -76,15 +90,17 @@ class Fetcher:
                 "send the image as image_base64",
                 title="URL refused",
             )
-        with Deadline(self._seconds) as deadline:
+        with Deadline(self._seconds, check_cancelled) as deadline:
             try:
-                return self._follow(url, deadline)
+                return self._follow(url, deadline, hold)
             except (requests.RequestException, HTTPError, OSError, ValueError) as error:
                 # At the deadline the socket is shut, which looks like many things from above.
                 deadline.check()
+                if lacking := NoResources.behind(error):
+                    raise lacking from error
                 raise RemoteFailed("The image host could not be reached or broke off") from error
 
-    def _follow(self, url: str, deadline: Deadline) -> BinaryIO:
+    def _follow(self, url: str, deadline: Deadline, hold: Callable[[int], None]) -> BinaryIO:
         for _ in range(MAX_REDIRECTS + 1):
             target = self._judge(url)
             with _Session(self._pin(deadline), deadline) as session:
@@ -93,15 +109,19 @@ class Fetcher:
                 )
                 deadline.check()
                 if response.status_code not in _REDIRECTS:
-                    return self._read(response, deadline)
-                url = urljoin(url, response.headers.get("Location", ""))
+                    return self._read(response, deadline, hold)
+                location = response.headers.get("Location", "")
+                check_length(len(location))
+                url = urljoin(url, location)
             if target.scheme == "https" and urlsplit(url).scheme == "http":
                 raise _refused("it redirects from https to http")
         raise _refused(f"it redirects more than {MAX_REDIRECTS} times")
 
     def _judge(self, url: str) -> SplitResult:
         """What can be judged without asking anybody. Raises BadRequest."""
+        check_length(len(url))
         try:
+            url.encode()  # fails where it has a lone surrogate
             target = urlsplit(url)
             host, _ = target.hostname, target.port
         except ValueError:
@@ -131,7 +151,9 @@ class Fetcher:
 
         return pin
 
-    def _read(self, response: requests.Response, deadline: Deadline) -> BinaryIO:
+    def _read(
+        self, response: requests.Response, deadline: Deadline, hold: Callable[[int], None]
+    ) -> BinaryIO:
         if response.status_code != 200:
             raise RemoteFailed(f"The image host answered {response.status_code}")
         kind = response.headers.get("Content-Type", "").lower()
@@ -146,6 +168,7 @@ class Fetcher:
                     raise TooLarge(
                         f"The remote image has more than {self._max_bytes} bytes (MAX_IMAGE_BYTES)"
                     )
+                hold(len(data))
                 content.write(data)
             deadline.check()
         except BaseException:
@@ -157,6 +180,15 @@ class Fetcher:
 
 def _refused(reason: str) -> BadRequest:
     return BadRequest(f"The image URL is refused: {reason}", title="URL refused")
+
+
+def check_length(length: int) -> None:
+    """Of a URL, in characters. Raises BadRequest."""
+    if length > MAX_URL_LENGTH:
+        raise _refused(
+            f"it has {length} characters; at most {MAX_URL_LENGTH} are accepted; "
+            "an image itself goes into image_base64"
+        )
 
 
 def _matches(host: str, allowed: str) -> bool:

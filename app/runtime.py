@@ -26,6 +26,7 @@ from app.engines.base import LoadError
 from app.engines.devices import Device
 from app.errors import NotAvailable
 from app.fetch import Fetcher
+from app.helpers import Helpers
 from app.housekeeping import Housekeeping
 from app.inference import DeviceThreads
 from app.metrics import Metrics
@@ -90,6 +91,7 @@ class Runtime:
         )
         self._device_threads.on_run = self.metrics.ran
         self.waiting_room.on_hang = self._hung
+        self.helpers = Helpers()
         self.fetcher = Fetcher(
             enabled=settings.allow_remote_image_urls,
             hosts=settings.allowed_remote_image_hosts,
@@ -206,6 +208,7 @@ class Runtime:
     def close(self) -> bool:
         """The process ends; whether nothing is left that would keep it from ending."""
         self.stop("The service is shutting down")
+        self.helpers.close()
         ended = self._device_threads.stop(_ANSWER_SECONDS)
         self.decoders.close()
         if self.settings.cleanup_on_shutdown and ended:

@@ -18,6 +18,7 @@ from copy import copy
 from functools import partial
 from typing import Any
 
+from gunicorn.http.errors import InvalidHeader, UnsupportedTransferCoding
 from gunicorn.workers.gthread import ThreadWorker
 
 from config.answers import Answer, Answers
@@ -367,6 +368,9 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
         """See gunicorn.workers.base.Worker: its status, our body."""
         page = Page()
+        if isinstance(exc, UnsupportedTransferCoding):
+            # gunicorn makes a 501 of it; what is wrong is the client's request.
+            exc = InvalidHeader("Transfer-Encoding")
         super().handle_error(req, page, addr, exc)
         if not page.data:  # gunicorn had nothing to say
             return

@@ -124,11 +124,11 @@ def clean_up() -> ResponseReturnValue:
 
 def _wanted() -> LoadRequest:
     """The optional body of a load: nothing, or JSON."""
-    if not request.get_data(cache=True):
-        return LoadRequest()
     if not request.is_json:
-        raise UnsupportedType('Send no body, or application/json such as {"device": "cpu"}')
-    return parse_json(LoadRequest)
+        if request.stream.read(1):
+            raise UnsupportedType('Send no body, or application/json such as {"device": "cpu"}')
+        return LoadRequest()
+    return parse_json(LoadRequest, or_empty=True)
 
 
 def _current() -> ModelStatus | None:

@@ -4,17 +4,33 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
+import re
+import select
 import socket
+import struct
+import termios
 from collections.abc import Callable
 from typing import BinaryIO, Protocol, TypeVar, cast
 
+import flask
 from flask import Flask, Response, current_app, g, jsonify, request
 from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from app.blueprints import openai_errors
-from app.errors import BadRequest, ClientGone, ProcessingFailed, TooLarge, TwinlensError, WrongShape
+from app.errors import (
+    BadRequest,
+    ClientGone,
+    NoResources,
+    ProcessingFailed,
+    TooLarge,
+    TwinlensError,
+    WrongShape,
+)
+from app.forms import FormParser
+from app.json_body import read_json
 from app.models.base import Provenance
 from app.results import Timings
 from app.runtime import Runtime
@@ -23,8 +39,19 @@ from config.models import ModelSpec
 log = logging.getLogger("twinlens.http")
 
 _MOST_FINDINGS = 10
+# Where the parser found an error; of no use where strings were taken out before.
+_POSITION = re.compile(r" at line \d+ column \d+$")
+_MAX_UNREAD_BYTES = 2**16
+# Linux also tells of a client that has closed only its sending side.
+_HANG_UP = getattr(select, "POLLRDHUP", select.POLLHUP)
 
 Body = TypeVar("Body", bound=BaseModel)
+
+
+class Request(flask.Request):
+    """Flask's, with our own reader of forms."""
+
+    form_data_parser_class = FormParser
 
 
 def runtime() -> Runtime:
@@ -55,7 +82,8 @@ def client_is_gone() -> Callable[[], bool]:
     """A question for other threads: whether the client of this request has hung up.
 
     One that only closed its sending side counts as gone, too, as with nginx: nothing tells the two
-    apart before something is sent.
+    apart before something is sent. So does one that goes on sending much before it has its answer:
+    what is not read hides the end of its connection.
     """
     connection: socket.socket | None = request.environ.get("gunicorn.socket")
 
@@ -63,11 +91,15 @@ def client_is_gone() -> Callable[[], bool]:
         if connection is None:
             return False
         try:
-            return connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-        except (BlockingIOError, ValueError):  # nothing to read; TLS sockets know no flags
-            return False
-        except OSError:
+            poll = select.poll()
+            # Unlike a look at the next byte, this sees the end behind bytes that nobody reads.
+            poll.register(connection, _HANG_UP)
+            if poll.poll(0):
+                return True
+            unread = fcntl.ioctl(connection, termios.FIONREAD, bytes(4))
+        except (OSError, ValueError):  # closed on our side
             return True
+        return bool(struct.unpack("i", unread)[0] > _MAX_UNREAD_BYTES)
 
     return is_gone
 
@@ -97,21 +129,29 @@ def uploaded_image() -> tuple[BinaryIO, str]:
     return cast(BinaryIO, upload.stream), upload.filename
 
 
-def parse_json(shape: type[Body]) -> Body:
-    """The JSON body. Raises WrongShape naming each field and what was expected."""
+def parse_json(shape: type[Body], *, or_empty: bool = False) -> Body:
+    """The JSON body; where it may be left out, an empty one stands for an empty object.
+
+    Raises:
+        WrongShape: it names each field and what was expected.
+        TooLarge: the JSON is large beside the images in it.
+    """
+    body = read_json(request.stream.read, runtime().settings.max_image_bytes)
     try:
-        # Not cached: the text of a large image need not lie in memory while the request waits.
-        return shape.model_validate_json(request.get_data(cache=False))
+        text = b"{}" if or_empty and not body.text else body.text
+        return shape.model_validate_json(text, context=body.strings)
     except ValidationError as error:
-        raise wrong_shape(error) from None
+        raise wrong_shape(error, positions=body.is_unchanged) from None
 
 
-def wrong_shape(error: ValidationError) -> WrongShape | TooLarge:
-    """Pydantic's findings in a sentence, without the input itself."""
+def wrong_shape(error: ValidationError, *, positions: bool = True) -> WrongShape | TooLarge:
+    """Pydantic's findings in a sentence, without the input itself, perhaps without places in it."""
     details = error.errors(include_input=False, include_url=False)
     text = "; ".join(
         f"{'.'.join(str(part) for part in detail['loc']) or 'body'}: "
-        + detail["msg"].removeprefix("Value error, ")
+        + (detail["msg"] if positions else _POSITION.sub("", detail["msg"])).removeprefix(
+            "Value error, "
+        )
         for detail in details[:_MOST_FINDINGS]
     )
     too_many = any(detail["type"] == "too_long" for detail in details)
@@ -139,9 +179,6 @@ def _http_error(error: HTTPException) -> Response:
     if isinstance(error, RequestEntityTooLarge):
         limit = runtime().settings.max_upload_bytes
         length = request.content_length
-        if length is not None and length <= limit:
-            parts = current_app.config["MAX_FORM_PARTS"]
-            return _twinlens_error(TooLarge(f"The form has more than {parts} parts"))
         actual = f"{length} bytes" if length else "more than that"
         return _twinlens_error(
             TooLarge(f"The body has {actual}; at most {limit} are accepted (MAX_UPLOAD_BYTES)")
@@ -156,5 +193,8 @@ def _http_error(error: HTTPException) -> Response:
 
 
 def _defect(error: Exception) -> Response:
+    if lacking := NoResources.behind(error):
+        log.error("%s", lacking.message, exc_info=error)
+        return _twinlens_error(lacking)
     log.error("the request failed", exc_info=error)
     return _twinlens_error(ProcessingFailed())

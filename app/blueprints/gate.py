@@ -70,13 +70,18 @@ def install(app: Flask, settings: Settings) -> None:
     if settings.cors_allowed_origins:
         CORS(
             app,
-            origins=list(settings.cors_allowed_origins),
+            origins=[_literal(origin) for origin in settings.cors_allowed_origins],
             allow_headers="*",
             methods=["GET", "HEAD", "POST", "DELETE", "OPTIONS"],
             expose_headers=_EXPOSED,
             send_wildcard=True,
             max_age=600,
         )
+
+
+def _literal(origin: str) -> str | re.Pattern[str]:
+    """For flask-cors, which would take the brackets of an IPv6 address for a pattern."""
+    return origin if origin == "*" else re.compile(rf"{re.escape(origin)}\Z", re.IGNORECASE)
 
 
 def _start() -> None:

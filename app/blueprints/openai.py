@@ -15,8 +15,9 @@ from flask.typing import ResponseReturnValue
 from app.blueprints import vectors
 from app.blueprints.exchange import parse_json, runtime
 from app.blueprints.openai_errors import InvalidRequest, ModelNotFound
-from app.blueprints.schemas import ImageSource, OpenAIRequest
+from app.blueprints.schemas import ImageSource, OpenAIRequest, Text
 from app.errors import BadRequest, TwinlensError, WrongShape
+from app.json_body import DetachedString
 from config.models import ModelSpec
 
 blueprint = Blueprint("openai", __name__, url_prefix="/v1")
@@ -29,10 +30,13 @@ _URL = ("http://", "https://")
 def models() -> ResponseReturnValue:
     """The embedding models."""
     specs = runtime().registry.specs("embedding")
-    data = [
-        {"id": spec.key, "object": "model", "created": 0, "owned_by": "twinlens"} for spec in specs
-    ]
-    return jsonify(object="list", data=data)
+    return jsonify(object="list", data=[_described(spec) for spec in specs])
+
+
+@blueprint.get("/models/<path:key>")
+def model(key: str) -> ResponseReturnValue:
+    """One of them."""
+    return jsonify(_described(_known(key)))
 
 
 @blueprint.post("/embeddings")
@@ -41,8 +45,10 @@ def embeddings() -> ResponseReturnValue:
     vectors.require_json()
     wanted, spec = _checked()
     images = {i: item for i, text in enumerate(wanted.input) if (item := _image(text, wanted))}
-    texts = {i: text for i, text in enumerate(wanted.input) if i not in images}
+    others = [i for i in range(len(wanted.input)) if i not in images]
+    texts = dict(zip(others, vectors.texts([wanted.input[i] for i in others]), strict=True))
     wanted.input.clear()  # an image may be long, and the request may have to wait
+    _look_at(list(texts.values()), texts)
     found: dict[int, object] = {}
     tokens, weights = 0, ""
     sources = vectors.images(list(images.values()), spec) if images else []
@@ -74,10 +80,7 @@ def _checked() -> tuple[OpenAIRequest, ModelSpec]:
     except WrongShape as error:
         field = re.match(r"\w+", error.message)
         raise InvalidRequest(error.message, field[0] if field else "body") from None
-    try:
-        spec = vectors.chosen(wanted.model)
-    except BadRequest as error:
-        raise ModelNotFound(error.message) from None
+    spec = _known(wanted.model)
     if not wanted.input:
         raise InvalidRequest("Give at least one text or image", "input")
     vectors.check_count(len(wanted.input))
@@ -89,20 +92,35 @@ def _checked() -> tuple[OpenAIRequest, ModelSpec]:
     return wanted, spec
 
 
-def _image(text: str, wanted: OpenAIRequest) -> ImageSource | None:
+def _known(key: str | None) -> ModelSpec:
+    """The model of a key, or the default one. Raises ModelNotFound."""
+    try:
+        return vectors.chosen(key)
+    except BadRequest as error:
+        raise ModelNotFound(error.message) from None
+
+
+def _described(spec: ModelSpec) -> dict[str, object]:
+    return {"id": spec.key, "object": "model", "created": 0, "owned_by": "twinlens"}
+
+
+def _image(item: Text, wanted: OpenAIRequest) -> ImageSource | None:
     """An item of the input as an image, if it is one."""
+    beginning = (item.text if isinstance(item, DetachedString) else item)[: len(_IMAGE)].lower()
     if wanted.modality == "image":
-        if text[:8].lower().startswith(_URL):
-            return ImageSource(image_url=text)
-        return ImageSource(image_base64=text)
-    if wanted.modality is None and text[: len(_IMAGE)].lower() == _IMAGE:
-        return ImageSource(image_base64=text)
+        if beginning.startswith(_URL):
+            return ImageSource.model_construct(image_url=item)
+        return ImageSource.model_construct(image_base64=item)
+    if wanted.modality is None and beginning == _IMAGE:
+        return ImageSource.model_construct(image_base64=item)
     return None
 
 
 def _look_at(outcomes: Sequence[object], indexes: Iterable[int]) -> None:
     """Raises what is wrong with the first item that has something wrong."""
     for index, outcome in zip(indexes, outcomes, strict=True):
+        if isinstance(outcome, WrongShape):
+            raise InvalidRequest(f"input[{index}]: {outcome.message}", "input")
         if isinstance(outcome, TwinlensError):
             outcome.message = f"input[{index}]: {outcome.message}"
             outcome.param = "input"

@@ -23,14 +23,18 @@ _MEANING = {
     404: "The family of this route is turned off (ENABLED_FAMILIES)",
     408: "The body was not complete in time",
     413: "A budget is exceeded; the message names it and the actual value",
+    414: "The address is too long",
     415: "Wrong content type",
     422: "JSON of the wrong shape; the message names the field and what was expected",
+    431: "The headers are too long, or too many",
     429: "The waiting room is full; see Retry-After",
     500: "A defect; the log has details under X-Request-ID",
     502: "The host of a remote image failed",
     503: "The model is not available, or the service is ending; see Retry-After",
     504: "The wait or a deadline ran out",
 }
+# Of any request, before its path is looked at; so their body is the same on all routes.
+_BEFORE_ROUTING = (414, 431)
 _INFERENCE = (400, 401, 404, 408, 413, 429, 500, 503, 504)
 _QUEUE = {
     f"X-Queue-{name}": {"schema": {"type": "string"}}
@@ -87,11 +91,11 @@ def _paths(models: Models) -> Json:
         "/": {"get": _index()},
         "/health": {
             "get": _get("Alive, and what it does", answers.Health)
-            | {"responses": {"200": _json(answers.Health), "503": _json(answers.Health, "Unwell")}}
+            | {"responses": _probe(answers.Health, "Unwell")}
         },
         "/ready": {
             "get": _get("200 once the default model can work", answers.Ready)
-            | {"responses": {"200": _json(answers.Ready), "503": _json(answers.Ready, "Not yet")}}
+            | {"responses": _probe(answers.Ready, "Not yet")}
         },
         "/metrics": {"get": _metrics()},
         "/models": {"get": _get("The embedding models", answers.EmbeddingModels, 401, 404)},
@@ -101,6 +105,7 @@ def _paths(models: Models) -> Json:
         "/embed-text": {"post": _embed_text()},
         "/v1/embeddings": {"post": _openai_embeddings()},
         "/v1/models": {"get": _openai_models()},
+        "/v1/models/{key}": {"get": _openai_model()},
         "/api/models": {
             "get": _get(
                 "The depth models of ImmichVR; ?type=all: all models", answers.ManagedModels, 401
@@ -131,6 +136,10 @@ def _paths(models: Models) -> Json:
         },
         "/admin/cleanup": {"post": _get("Give cached memory back", answers.CleanUp, 401)},
     }
+
+
+def _probe(answer: type[BaseModel], not_well: str) -> Json:
+    return _errors() | {"200": _json(answer), "503": _json(answer, not_well)}
 
 
 def _metrics() -> Json:
@@ -246,6 +255,14 @@ def _openai_models() -> Json:
     }
 
 
+def _openai_model() -> Json:
+    return {
+        "summary": "One embedding model, in the shape of OpenAI's API",
+        "parameters": [_KEY],
+        "responses": {"200": _json(text_answers.OpenAIModel), **_openai_errors(401, 404, 503)},
+    }
+
+
 def _get(summary: str, answer: type[BaseModel], *statuses: int) -> Json:
     # Any request may meet a service that is shutting down.
     errors = _errors(*statuses, 503)
@@ -261,12 +278,13 @@ def _operation(summary: str, answer: type[BaseModel], *statuses: int, key: Json 
 
 
 def _errors(*statuses: int) -> Json:
-    return {str(status): _json(answers.Error, _MEANING[status]) for status in sorted(statuses)}
+    described = sorted({*statuses, *_BEFORE_ROUTING})
+    return {str(status): _json(answers.Error, _MEANING[status]) for status in described}
 
 
 def _openai_errors(*statuses: int) -> Json:
     meaning = _MEANING | {404: "There is no such model, or ENABLED_FAMILIES turns the route off"}
-    return {
+    return _errors() | {
         str(status): _json(text_answers.OpenAIError, meaning[status]) for status in sorted(statuses)
     }
 

@@ -4,13 +4,19 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
-from app.errors import BadRequest
+from app.json_body import DetachedString
 
 # No setting allows more items in a batch.
 MAX_BATCH = 1024
@@ -22,14 +28,48 @@ def _no_bool(value: object) -> object:
     return value
 
 
+def _detached(value: object, validate: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
+    """What a placeholder stands for; see ``json_body``."""
+    found = info.context.get(value) if info.context and isinstance(value, str) else None
+    return validate(value) if found is None else found
+
+
+def _beginning(value: object, info: ValidationInfo) -> object:
+    found = info.context.get(value) if info.context and isinstance(value, str) else None
+    return value if found is None else found.text
+
+
+if TYPE_CHECKING:
+    Text = str | DetachedString
+else:
+    #: a text or an image, of any length; one with a lone surrogate spoils nothing but itself
+    Text = Annotated[str, WrapValidator(_detached)]
+
+#: the key of a model; of one that is too long for any, the beginning
+Key = Annotated[str, BeforeValidator(_beginning)]
+
+
+def _or_null(kind: Any, default: object) -> BeforeValidator:
+    """Some clients send null for what they leave to the service."""
+    return BeforeValidator(
+        lambda value: default if value is None else value, json_schema_input_type=kind | None
+    )
+
+
+_Encoding = Literal["float", "base64"]
+_Device = Literal["auto", "cpu", "gpu"]
+
+
 class VectorOptions(BaseModel):
     """What is wanted of a vector."""
 
     # Clients of the replaced service may send keys that we do not know: they are ignored.
     model_config = ConfigDict(extra="ignore")
 
-    model: str | None = Field(None, description="key of an embedding model; default DEFAULT_MODEL")
-    normalize: bool = Field(True, description="bring the vector to L2 norm 1")
+    model: Key | None = Field(None, description="key of an embedding model; default DEFAULT_MODEL")
+    normalize: Annotated[bool, _or_null(bool, True)] = Field(
+        True, description="bring the vector to L2 norm 1"
+    )
 
 
 class EmbedOptions(VectorOptions):
@@ -49,11 +89,13 @@ class ImageSource(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    image_url: str | None = Field(None, description="http or https address of an image")
-    image_base64: str | None = Field(
+    image_url: Text | None = Field(
+        None, description="http or https address of an image, at most 8192 characters"
+    )
+    image_base64: Text | None = Field(
         None,
         description="standard or URL-safe base64, padding optional, white space ignored; "
-        "a data: URI is accepted, too",
+        "a data: URI is accepted, too, also a percent-encoded one",
     )
 
 
@@ -71,8 +113,8 @@ class EmbedBatchRequest(EmbedOptions):
 class EmbedTextRequest(VectorOptions):
     """JSON body of POST /embed-text: exactly one of the two."""
 
-    text: str | None = Field(None, description="one text; what the model cannot read is cut off")
-    texts: list[str] | None = Field(None, min_length=1, max_length=MAX_BATCH, fail_fast=True)
+    text: Text | None = Field(None, description="one text; what the model cannot read is cut off")
+    texts: list[Text] | None = Field(None, min_length=1, max_length=MAX_BATCH, fail_fast=True)
 
 
 def _as_list(value: object) -> object:
@@ -88,10 +130,10 @@ class OpenAIRequest(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     input: Annotated[
-        list[str], BeforeValidator(_as_list, json_schema_input_type=str | list[str])
+        list[Text], BeforeValidator(_as_list, json_schema_input_type=str | list[str])
     ] = Field(max_length=MAX_BATCH, fail_fast=True)
-    model: str | None = Field(None, description="key of an embedding model; default DEFAULT_MODEL")
-    encoding_format: Literal["float", "base64"] = Field(
+    model: Key | None = Field(None, description="key of an embedding model; default DEFAULT_MODEL")
+    encoding_format: Annotated[_Encoding, _or_null(_Encoding, "float")] = Field(
         "float", description="`base64`: of the float32 numbers, little endian"
     )
     dimensions: Annotated[int | None, BeforeValidator(_no_bool)] = Field(
@@ -110,26 +152,6 @@ class LoadRequest(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
 
-    device: Literal["auto", "cpu", "gpu"] = Field(
+    device: Annotated[_Device, _or_null(_Device, "auto")] = Field(
         "auto", description="`auto` leaves a loaded model where it is; `gpu` falls back to `cpu`"
     )
-
-
-def decode_base64(text: str) -> bytes:
-    """Standard or URL-safe base64, with or without padding, white space ignored; data: URIs too.
-
-    Raises:
-        BadRequest: other characters, or nothing at all.
-    """
-    if text[:5].lower() == "data:":
-        header, _, text = text.partition(",")
-        if not header.lower().endswith(";base64"):
-            raise BadRequest("A data: URI must be base64-encoded", title="Invalid base64")
-    compact = "".join(text.split()).translate(str.maketrans("-_", "+/")).rstrip("=")
-    try:
-        data = base64.b64decode(compact + "=" * (-len(compact) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        raise BadRequest("image_base64 is not base64", title="Invalid base64") from None
-    if not data:
-        raise BadRequest("image_base64 is empty", title="No image provided")
-    return data

@@ -25,7 +25,7 @@ def embed_text() -> ResponseReturnValue:
     texts = [wanted.text] if wanted.text is not None else wanted.texts or []
     vectors.check_count(len(texts))
     spec = vectors.chosen(wanted.model)
-    result = vectors.embed_texts(texts, spec, normalize=wanted.normalize)
+    result = vectors.embed_texts(vectors.texts(texts), spec, normalize=wanted.normalize)
     details = [
         {"tokens": each.count, "truncated": each.truncated} if each else {}
         for each in result.tokens

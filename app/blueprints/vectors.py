@@ -5,19 +5,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any, BinaryIO
 
 import orjson
 from flask import Response, request
 
-from app.blueprints.exchange import client_is_gone, note, runtime
-from app.blueprints.schemas import ImageSource, decode_base64
-from app.bodies import spooled
+from app.blueprints.exchange import client_is_gone, note, runtime, still_wanted
+from app.blueprints.schemas import ImageSource, Text
+from app.bodies import BODY, BoundedBody
 from app.engines.base import FloatArray
-from app.errors import BadRequest, TooLarge, TwinlensError, UnsupportedType
+from app.errors import BadRequest, TooLarge, TooSlow, TwinlensError, UnsupportedType, WrongShape
+from app.fetch import check_length
+from app.inline_images import decode_image
+from app.json_body import DetachedString
+from app.models.tokens import MAX_CHARACTERS
 from app.models.weights import PUBLISHED
 from app.results import Embeddings, TextEmbeddings
 from app.runtime import Runtime
@@ -25,8 +29,8 @@ from config.models import ModelSpec
 
 _JSON = "application/json"
 
-# Of a batch; a slow host delays the others of its batch, not the service.
-_FETCHES_AT_A_TIME = 8
+# A slow host delays the others of its batch, but not beyond this.
+_MAX_FETCHES_IN_A_ROW = 4
 
 
 def require_json(other: str = "") -> None:
@@ -60,10 +64,14 @@ def images(
     """
     service = runtime()
     service.manager.check(spec)
-    if len(items) == 1:  # the usual request needs no thread for it
-        return [_source(service, items[0])]
-    with ThreadPoolExecutor(_FETCHES_AT_A_TIME) as pool:
-        return list(pool.map(partial(_source, service), items))
+    source = _Sources(service, still_wanted(), request.environ[BODY]).open
+    found: list[BinaryIO | TwinlensError | None] = [
+        None if isinstance(item, ImageSource) and item.image_url is not None else source(item)
+        for item in items
+    ]
+    remote = [item for item, image in zip(items, found, strict=True) if image is None]
+    fetched = iter(service.helpers.map(source, remote, still_wanted()) if remote else ())
+    return [next(fetched) if image is None else image for image in found]
 
 
 def embed_images(
@@ -81,13 +89,28 @@ def embed_images(
     return result
 
 
-def embed_texts(texts: Sequence[str], spec: ModelSpec, *, normalize: bool = True) -> TextEmbeddings:
-    """The vectors of texts, see the pipeline; told to the log."""
+def texts(items: Sequence[Text]) -> list[str | TwinlensError]:
+    """Each text, or what is wrong with the item."""
+    return [_text(item) if isinstance(item, DetachedString) else item for item in items]
+
+
+def embed_texts(
+    sources: Sequence[str | TwinlensError], spec: ModelSpec, *, normalize: bool = True
+) -> TextEmbeddings:
+    """The vectors of ``texts``, see the pipeline; told to the log."""
+    good = [source for source in sources if isinstance(source, str)]
     result = runtime().pipeline.embed_texts(
-        texts, spec, normalize=normalize, is_gone=client_is_gone()
+        good, spec, normalize=normalize, is_gone=client_is_gone()
     )
     note(spec, result)
-    return result
+    outcomes = iter(zip(result.vectors, result.tokens, strict=True))
+    merged = [
+        (source, None) if isinstance(source, TwinlensError) else next(outcomes)
+        for source in sources
+    ]
+    return replace(
+        result, vectors=[vector for vector, _ in merged], tokens=[tokens for _, tokens in merged]
+    )
 
 
 def batch_body(
@@ -131,32 +154,71 @@ def answer(body: dict[str, Any], weights: str) -> Response:
     return response
 
 
-def _source(service: Runtime, item: ImageSource | BinaryIO) -> BinaryIO | TwinlensError:
-    """The image as a file, or what is wrong with the item."""
-    try:
-        return _within_budget(_open(service, item), service.settings.max_image_bytes)
-    except TwinlensError as error:
-        return error
-
-
-def _open(service: Runtime, item: ImageSource | BinaryIO) -> BinaryIO:
-    if not isinstance(item, ImageSource):
-        return item
-    if (item.image_url is None) == (item.image_base64 is None):
-        raise BadRequest("Give exactly one of image_url and image_base64")
-    if item.image_url is not None:
-        return service.fetcher.fetch(item.image_url)
-    assert item.image_base64 is not None
-    image = spooled(decode_base64(item.image_base64))
-    item.image_base64 = None  # it may be long, and the request may have to wait
-    return image
-
-
-def _within_budget(image: BinaryIO, budget: int) -> BinaryIO:
-    size = image.seek(0, os.SEEK_END)
-    image.seek(0)
-    if size > budget:
-        raise TooLarge(
-            f"The image has {size} bytes; at most {budget} are accepted (MAX_IMAGE_BYTES)"
+def _text(item: DetachedString) -> str | TwinlensError:
+    if item.length > MAX_CHARACTERS:
+        return TooLarge(
+            f"The text has {item.length} characters; at most {MAX_CHARACTERS} are accepted"
         )
-    return image
+    try:
+        item.text.encode()
+    except UnicodeEncodeError:
+        return WrongShape(
+            "The text has a lone surrogate in it (such as \\ud800), which stands for no character",
+            title="Invalid text",
+        )
+    return item.text
+
+
+def _url(item: Text) -> str:
+    if isinstance(item, DetachedString):
+        check_length(item.length)
+        return item.text
+    return item
+
+
+class _Sources:
+    """Makes files of the images of one request."""
+
+    def __init__(
+        self, service: Runtime, check_cancelled: Callable[[], None], body: BoundedBody
+    ) -> None:
+        self._service = service
+        self._check_cancelled = check_cancelled
+        self._body = body
+        self._max_bytes = service.settings.max_image_bytes
+        seconds = service.settings.request_timeout_seconds * _MAX_FETCHES_IN_A_ROW
+        self._end = time.monotonic() + seconds
+
+    def open(self, item: ImageSource | BinaryIO) -> BinaryIO | TwinlensError:
+        """The image as a file, or what is wrong with the item; from any thread."""
+        try:
+            if isinstance(item, ImageSource):
+                return self._open(item)
+            return self._within_budget(item)
+        except TwinlensError as error:
+            return error
+
+    def _open(self, item: ImageSource) -> BinaryIO:
+        if (item.image_url is None) == (item.image_base64 is None):
+            raise BadRequest("Give exactly one of image_url and image_base64")
+        if item.image_url is not None:
+            if time.monotonic() > self._end:
+                raise TooSlow("The hosts of this batch's images have taken too long together")
+            return self._service.fetcher.fetch(
+                _url(item.image_url), check_cancelled=self._check_cancelled, hold=self._body.hold
+            )
+        image, item.image_base64 = item.image_base64, None  # it may be long
+        if isinstance(image, DetachedString):
+            return image.image()
+        assert image is not None
+        return decode_image(image, self._max_bytes)
+
+    def _within_budget(self, image: BinaryIO) -> BinaryIO:
+        size = image.seek(0, os.SEEK_END)
+        image.seek(0)
+        if size > self._max_bytes:
+            raise TooLarge(
+                f"The image has {size} bytes; at most {self._max_bytes} are accepted "
+                "(MAX_IMAGE_BYTES)"
+            )
+        return image

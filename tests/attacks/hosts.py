@@ -66,11 +66,18 @@ class _Handler(BaseHTTPRequestHandler):
         self.begin(Content_Type="application/octet-stream")  # nobody believes it
         self.wfile.write(PHOTO)
 
+    def answer_megabyte(self, _: str) -> None:
+        self.begin(Content_Type="image/png")
+        self.wfile.write(bytes(1_000_000))
+
     def answer_redirect(self, to: str) -> None:
         self.begin(302, Location=to)
 
     def answer_again(self, _: str) -> None:
         self.begin(302, Location="/again")
+
+    def answer_far(self, _: str) -> None:
+        self.begin(302, Location="/image?" + "a" * 9000)
 
     def answer_broken(self, _: str) -> None:
         self.begin(500)

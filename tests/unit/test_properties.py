@@ -9,6 +9,7 @@ import io
 import os
 import re
 from contextlib import suppress
+from urllib.parse import quote, quote_from_bytes
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -17,9 +18,10 @@ from pydantic import ValidationError
 
 from app.addresses import is_allowed
 from app.blueprints.depth import attachment
-from app.blueprints.schemas import EmbedBatchRequest, EmbedRequest, decode_base64
+from app.blueprints.schemas import EmbedBatchRequest, EmbedRequest
 from app.errors import BadRequest, TooLarge
 from app.fetch import Fetcher
+from app.inline_images import decode_image
 from app.models.depth_anything import MAX_ASPECT, MAX_TOKENS, PATCH, input_size
 from app.pictures import decode as images
 from app.rendering.options import DepthOptions
@@ -64,10 +66,15 @@ def test_any_beginning_of_a_good_file(original: bytes, data: st.DataObject) -> N
     assert_decodes_or_refuses(original[: data.draw(st.integers(0, len(original)))])
 
 
+def inline(text: str) -> bytes:
+    with decode_image(text, 1000) as file:
+        return file.read()
+
+
 @given(st.text(max_size=300))
 def test_base64_of_any_text(text: str) -> None:
     with suppress(BadRequest):
-        assert decode_base64(text)
+        assert inline(text)
 
 
 @given(st.binary(min_size=1, max_size=500), st.booleans(), st.booleans(), st.booleans())
@@ -75,8 +82,11 @@ def test_base64_in_every_spelling(data: bytes, url: bool, padded: bool, broken: 
     text = (base64.urlsafe_b64encode(data) if url else base64.b64encode(data)).decode()
     text = text if padded else text.rstrip("=")
     text = re.sub("(.{20})", "\\1\r\n ", text) if broken else text
-    assert decode_base64(text) == data
-    assert decode_base64(f"data:image/png;base64,{text}") == data
+    assert inline(text) == data
+    assert inline(f"data:image/png;base64,{text}") == data
+    escaped = quote_from_bytes(data)
+    assert inline(f"data:image/png,{escaped}") == data
+    assert inline(f"data:image/png;base64,{quote(text)}") == data
 
 
 @given(st.text(max_size=300))
