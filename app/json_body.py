@@ -164,9 +164,7 @@ class _Reader:
                     self._string = bytearray()
                     position = end + 1
                 continue
-            match = _CONTENT.match(data, position)
-            assert match is not None  # it matches nothing at all, too
-            end = match.end()
+            end = _content_end(data, position)
             self._content(data[position:end])
             position = end
             if data[end : end + 1] == b'"':
@@ -275,6 +273,17 @@ def is_unicode(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _content_end(data: bytes, begin: int) -> int:
+    """Where a string ends: at a quote, before an escape that is not complete, or with the data."""
+    quote = data.find(b'"', begin)
+    end = quote if quote >= 0 else len(data)
+    if data.find(b"\\", begin, end) < 0:
+        return end  # much faster than the pattern
+    match = _CONTENT.match(data, begin)
+    assert match is not None  # it matches nothing at all, too
+    return match.end()
 
 
 def _is_lone(raw: bytearray) -> bool:
