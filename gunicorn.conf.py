@@ -62,7 +62,7 @@ timeout = min(120, max(30, _settings.inference_timeout_seconds))
 graceful_timeout = _settings.shutdown_timeout_seconds
 # The heartbeat file must not sit on a slow or read-only disk.
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None
-# By default a client on this machine, such as a proxy, may set SCRIPT_NAME and PATH_INFO by headers.
+# By default a client on this machine, such as a proxy, may set SCRIPT_NAME and PATH_INFO.
 forwarder_headers = ""
 # gunicorn's control socket deadlocks under preload and needs a writable folder.
 control_socket_disable = True
