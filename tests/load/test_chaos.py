@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Workers are killed under load: ``make chaos``; CHAOS_SECONDS says for how long."""
+"""Workers are killed and stopped under load, beside bombs and slow readers: ``make chaos``.
+
+CHAOS_SECONDS says for how long.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ import pytest
 
 from benchmarks.service import Service
 from tests.load.clients import Crowd, questions
+from tests.load.trouble import Trouble
 
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "10"))
 CLIENTS = 16
@@ -34,11 +38,11 @@ def test_every_request_is_answered_right_or_with_a_documented_error(
         LOG_LEVEL="WARNING",
     )
     dice = random.Random(7)
-    kills = 0
+    kills = stops = 0
     with service.started():
         service.wait_until_ready()
         asked = questions(service, 24)
-        with Crowd(service, asked, CLIENTS) as crowd:
+        with Crowd(service, asked, CLIENTS) as crowd, Trouble(service) as trouble:
             end = time.monotonic() + SECONDS
             reload_at = time.monotonic() + SECONDS / 2
             while time.monotonic() < end:
@@ -46,7 +50,10 @@ def test_every_request_is_answered_right_or_with_a_documented_error(
                 if time.monotonic() > reload_at:
                     reload_at = end + 1
                     os.kill(service.pid, signal.SIGHUP)
-                elif workers := service.workers():
+                elif (workers := service.workers()) and dice.random() < 0.3:
+                    trouble.stop_for_a_while(dice.choice(workers))
+                    stops += 1
+                elif workers:
                     with suppress(psutil.NoSuchProcess):  # the reload was faster
                         dice.choice(workers).kill()
                         kills += 1
@@ -60,7 +67,10 @@ def test_every_request_is_answered_right_or_with_a_documented_error(
         assert not service.zombies()
         assert service.stop() == 0
     counts = ", ".join(f"{what}: {count}" for what, count in sorted(crowd.counts.items()))
-    print(f"\n{SECONDS:.0f} s, {CLIENTS} clients, {kills} kills, one reload: {counts}")
+    print(
+        f"\n{SECONDS:.0f} s, {CLIENTS} clients, {kills} kills, {stops} stops, "
+        f"{trouble.bombs} bombs, one reload: {counts}"
+    )
     assert crowd.wrong == []
     assert crowd.counts["200"] > 10 * SECONDS / 2
     # A worker takes with it at most what it was serving.
