@@ -105,7 +105,7 @@ def _paths(models: Models) -> Json:
         "/embed-text": {"post": _embed_text()},
         "/v1/embeddings": {"post": _openai_embeddings()},
         "/v1/models": {"get": _openai_models()},
-        "/v1/models/{key}": {"get": _openai_model()},
+        "/v1/models/{key}": {"get": _openai_model(models)},
         "/api/models": {
             "get": _get(
                 "The depth models of ImmichVR; ?type=all: all models", answers.ManagedModels, 401
@@ -255,10 +255,10 @@ def _openai_models() -> Json:
     }
 
 
-def _openai_model() -> Json:
+def _openai_model(models: Models) -> Json:
     return {
         "summary": "One embedding model, in the shape of OpenAI's API",
-        "parameters": [_KEY],
+        "parameters": [_KEY | {"example": models.embedding}],
         "responses": {"200": _json(text_answers.OpenAIModel), **_openai_errors(401, 404, 503)},
     }
 
