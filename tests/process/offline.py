@@ -44,6 +44,7 @@ def main() -> None:
         answers.append(service.post("/embed-text", json={"text": "a cat"}).status_code)
         time.sleep(2)  # telemetry would come a moment later
         processes = [psutil.Process(service.pid), *psutil.Process(service.pid).children(True)]
+        decoding = sum("app.decoding.template" in process.cmdline() for process in processes)
         sockets = {
             (connection.status, connection.laddr.port)
             for process in processes
@@ -52,7 +53,8 @@ def main() -> None:
         ours = {service.depth_port, service.embedder_port}
         found = {
             "answers": answers,
-            "processes": len(processes),
+            "processes": len(processes) - decoding,
+            "decoding": decoding,
             "sockets": sorted([status, port in ours] for status, port in sockets),
             "torch": [process.pid for process in processes if "libtorch" in _mapped(process.pid)],
             "calls": (folder / "calls").read_text() if (folder / "calls").exists() else "",

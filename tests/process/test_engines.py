@@ -115,6 +115,7 @@ def test_with_no_network_at_all_nobody_is_called(hub: Path, tmp_path: Path) -> N
     assert found["answers"] == [200, 200, 200]
     assert found["calls"] == ""
     assert found["processes"] == 3, "a master and two workers, and nothing else"
+    assert found["decoding"] >= 2, "but each worker's decoding processes, which call nobody either"
     # Listening, or the test's own requests on the ports of the service.
     assert all(ours for _, ours in found["sockets"])
     assert found["torch"] == []
