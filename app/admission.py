@@ -54,7 +54,8 @@ class WaitingRoom:
         #: in the order of arrival, until their inference begins
         self._queue: list[Ticket] = []
         self._running: list[list[Ticket]] = []
-        #: when a request was last called, begun by the device, or done (monotonic seconds)
+        #: when a request last got further: a file of it was decoded, or it was prepared, begun by
+        #: the device, or done (monotonic seconds)
         self._moved_at = time.monotonic()
         self._refusal: Callable[[], TwinlensError] | None = None
         self._end = math.inf
@@ -151,6 +152,11 @@ class WaitingRoom:
         with self._lock:
             ticket.is_aside = True
             call(self._queue, self._concurrency)
+
+    def moved(self) -> None:
+        """A request got further on its way to the device, or after it; see ``stall``."""
+        with self._lock:
+            self._moved_at = time.monotonic()
 
     def figures(self) -> QueueFigures:
         """The state of this moment, of all workers together."""

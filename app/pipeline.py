@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -86,7 +87,7 @@ class Pipeline:
         """The depth map of a photo.
 
         Args:
-            photo: a file in one of ``images.FORMATS``; it is closed in the end.
+            photo: a file in one of ``app.pictures.kinds.FORMATS``; it is closed in the end.
             spec: a depth model.
             options: what the answer is to be.
             is_gone: tells whether the client has hung up.
@@ -226,6 +227,7 @@ class Pipeline:
 
     def _decode(self, file: BinaryIO, job: Job, timings: Timings) -> Pixels:
         pixels = self._decoders.decode(file, job)
+        self._room.moved()
         timings.decode += pixels.seconds  # without the wait for a decoder
         return pixels
 
@@ -264,7 +266,8 @@ class Pipeline:
 
     def _patience(self, is_gone: Callable[[], bool]) -> Callable[[], None]:
         """For waits after the inference: raises where the client is gone or waits for too long."""
-        end = time.monotonic() + self._room.max_wait_seconds
+        # Where nobody may wait for a device, this is no such wait, and all else has its own limit.
+        end = time.monotonic() + (self._room.max_wait_seconds or math.inf)
 
         def look() -> None:
             if is_gone():

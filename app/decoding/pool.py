@@ -79,8 +79,6 @@ class Decoders:
         self._numbers = itertools.count()
         self._template: _Template | None = None
         self._closed = False
-        #: when a file was last done with, whatever came of it (monotonic seconds)
-        self.progressed_at = time.monotonic()
 
     def start(self) -> None:
         """Start the process that decoders are forked from, so that the first file finds it."""
@@ -163,7 +161,6 @@ class Decoders:
         finally:
             with self._lock:
                 self._places.remove(place)
-                self.progressed_at = time.monotonic()
                 self._free.notify()
 
     def _enter(self) -> _Place | None:

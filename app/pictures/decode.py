@@ -52,6 +52,8 @@ _LOADERS: dict[str, Callable[[Image.Image], Image.Image]] = {
 #: By format: reads a picture instead of Pillow, given the file at its start and the pixel budget,
 #: and gives it upright. It raises BadRequest or TooLarge.
 _READERS: dict[str, Callable[[BinaryIO, int], Image.Image]] = {"TIFF": tiff.read}
+#: What Pillow may parse: nothing that has a reader of ours.
+_PILLOWS = tuple(name for name in FORMATS if name not in _READERS)
 
 
 @dataclass(frozen=True)
@@ -160,7 +162,7 @@ def _load(image: Image.Image) -> Image.Image:
 
 def _open(file: BinaryIO, original: BinaryIO) -> Image.Image:
     try:
-        return Image.open(file, formats=FORMATS)
+        return Image.open(file, formats=_PILLOWS)
     except UnidentifiedImageError:
         original.seek(0)
         formats = f"known formats: {', '.join(FORMATS)}"

@@ -16,8 +16,8 @@ _SIGNATURES = (
     ("JPEG", re.compile(rb"\xff\xd8\xff")),
     ("PNG", re.compile(rb"\x89PNG\r\n\x1a\n")),
     ("BMP", re.compile(rb"BM")),
-    # Those of the camera RAW files ORF and RW2 too, so that they are refused by name.
-    ("TIFF", re.compile(rb"II[*+]\0|MM\0[*+]|IIRO|IIRS|MMOR|IIU\0")),
+    # Pillow also takes the number 42 turned round.
+    ("TIFF", re.compile(rb"II[*+]\0|II\0[*]|MM\0[*+]|MM[*]\0")),
     ("WEBP", re.compile(rb"RIFF....WEBP", re.DOTALL)),
     ("GIF", re.compile(rb"GIF8[79]a")),
     ("AVIF", re.compile(rb"....ftypavi[fs]", re.DOTALL)),
@@ -41,7 +41,6 @@ _OTHERS = tuple(
          "an HTML page", _ADDRESS),
         (rb"....ftypcrx ", "a RAW photo (CR3)", _EXPORT),
         (rb"FUJIFILMCCD-RAW", "a RAW photo (RAF)", _EXPORT),
-        (rb"II[*]\0....CR\x02", "a RAW photo (CR2)", _EXPORT),
         (rb"IIR[OS]|MMOR", "a RAW photo (ORF)", _EXPORT),
         (rb"IIU\0", "a RAW photo (RW2)", _EXPORT),
         (rb"FOVb|\0MRM|II\x1a\0\0\0HEAPCCDR", "a RAW photo", _EXPORT),

@@ -47,10 +47,10 @@ def upright(image: Image.Image, orientation: int) -> Image.Image:
 def of(image: Image.Image) -> int:
     """The orientation of a loaded image, 1 to 8: from EXIF, for WebP else from XMP.
 
-    Pillow has turned a TIFF and pillow-heif a HEIF while they loaded it. Pillow puts what an AVIF
-    says (irot, imir) into its EXIF.
+    pillow-heif has turned a HEIF while it loaded it. Pillow puts what an AVIF says (irot, imir)
+    into its EXIF.
     """
-    if image.format in ("TIFF", "HEIF"):
+    if image.format == "HEIF":
         return UPRIGHT
     found = from_exif(_bytes(image.info.get("exif")))
     if found is None and image.format == "WEBP":

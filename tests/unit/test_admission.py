@@ -257,6 +257,8 @@ def test_requests_that_get_no_further_are_a_stall(place: Place) -> None:
         stall = room.stall()
         assert stall is not None
         assert stall.startswith("1 requests wait, and none got any further for ")
+        room.moved()
+        assert room.stall() is None, "a file of it was decoded"
     assert room.stall() is None, "nobody waits any more"
     with room.enter("a", 1, lambda: False) as ticket:
         room._moved_at -= 10**6  # the last request was long ago

@@ -61,6 +61,16 @@ def test_rgb_in_either_byte_order_and_in_bigtiff(order: str, big: bool, dtype: s
     assert np.array_equal(decode(tiff(page(pixels, RGB), order=order, big=big)), PHOTO)
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_the_number_42_turned_round_leads_to_no_other_reader(
+    order: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pillow takes it for a TIFF, too, and knows none of our budgets."""
+    data = tiff(page(PHOTO, RGB), order=order)
+    monkeypatch.delattr(Image, "open")
+    assert np.array_equal(decode(data[:2] + data[3:1:-1] + data[4:]), PHOTO)
+
+
 @pytest.mark.parametrize("photometric", [WHITE_IS_ZERO, BLACK_IS_ZERO])
 @pytest.mark.parametrize(
     ("dtype", "white"),

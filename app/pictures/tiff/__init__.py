@@ -16,25 +16,18 @@ from typing import Any, BinaryIO
 from numpy.typing import NDArray
 from PIL import Image
 
+from app.pictures import orientation
+from app.pictures.source import refused
 from app.pictures.tiff import jpeg
 from app.pictures.tiff.chunks import bands, with_jpeg_colours
 from app.pictures.tiff.colours import Colours
-from app.pictures.tiff.directory import Directory, Tiff, refused
+from app.pictures.tiff.directory import Directory, Tiff
 from app.pictures.tiff.layout import Layout, check_size, layout
 from app.pictures.tiff.pages import choose
 from app.pictures.tiff.samples import alpha_scale, numbers, scale
 from app.pictures.tiff.tags import Compression, Tag
 
 _PROFILE_BYTES = 1 << 23  # those for printing presses have up to 3 MB
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 def read(file: BinaryIO, max_pixels: int) -> Image.Image:
@@ -62,8 +55,7 @@ def read(file: BinaryIO, max_pixels: int) -> Image.Image:
             image.info["icc_profile"] = profile
     # A SubIFD without an orientation of its own is turned as page 1.
     first = next(tiff.chain()).integer(Tag.ORIENTATION, 1)
-    turn = _UPRIGHT.get(directory.integer(Tag.ORIENTATION, first))
-    return image if turn is None else image.transpose(turn)
+    return orientation.upright(image, directory.integer(Tag.ORIENTATION, first))
 
 
 def _pixels(tiff: Tiff, directory: Directory, found: Layout) -> Image.Image:

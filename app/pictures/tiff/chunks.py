@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.errors import BadRequest
+from app.pictures.source import refused
 from app.pictures.tiff import jpeg
 from app.pictures.tiff.colours import plain_ycbcr
-from app.pictures.tiff.directory import Directory, Tiff, refused
+from app.pictures.tiff.directory import Directory, Tiff
 from app.pictures.tiff.layout import Layout
 from app.pictures.tiff.tags import CCITT, Compression, Photometric, Tag
 

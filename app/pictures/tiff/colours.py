@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.pictures.tiff.directory import Directory, refused
+from app.pictures.source import refused
+from app.pictures.tiff.directory import Directory
 from app.pictures.tiff.layout import Layout
 from app.pictures.tiff.samples import Scale
 from app.pictures.tiff.tags import CHANNELS, Photometric, Tag

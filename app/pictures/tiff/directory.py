@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import BadRequest
+from app.pictures.source import refused
 
 MAX_ENTRIES = 1024
 MAX_DIRECTORIES = 32
@@ -29,11 +30,6 @@ _NUMBERS = {
 }
 _RATIONALS = {5: "u4", 10: "i4"}
 _BYTES = (1, 2, 6, 7)
-
-
-def refused(reason: str) -> BadRequest:
-    """The error for a TIFF that is not answered; ``reason`` is a sentence without its stop."""
-    return BadRequest(reason, title="Invalid image")
 
 
 def incomplete() -> BadRequest:

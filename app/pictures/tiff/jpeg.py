@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageChops
 
-from app.pictures.tiff.directory import Tiff, refused
+from app.pictures.source import refused
+from app.pictures.tiff.directory import Tiff
 
 _HEAD = 1 << 16  # bytes in which the frame header of a whole file is looked for, at first
 _MAX_SEGMENTS = 1000

@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from app.errors import TooLarge
-from app.pictures.tiff.directory import Directory, Tiff, incomplete, refused
+from app.pictures.source import check_pixels, refused
+from app.pictures.tiff.directory import Directory, Tiff, incomplete
 from app.pictures.tiff.tags import (
     CCITT,
     CHANNELS,
@@ -157,11 +158,7 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
     """Refuse a picture without a size, or beyond the budget."""
     if width < 1 or height < 1:
         raise refused("The TIFF file is damaged: the picture has no width or height")
-    if width * height > max_pixels:
-        raise TooLarge(
-            f"The image has {width * height} pixels ({width}x{height}); "
-            f"at most {max_pixels} are accepted (MAX_IMAGE_PIXELS)"
-        )
+    check_pixels(width, height, max_pixels)
 
 
 def _compression(directory: Directory) -> Compression:

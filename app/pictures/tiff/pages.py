@@ -12,7 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.errors import BadRequest
-from app.pictures.tiff.directory import MAX_DIRECTORIES, Directory, Tiff, incomplete, refused
+from app.pictures.source import refused
+from app.pictures.tiff.directory import MAX_DIRECTORIES, Directory, Tiff, incomplete
 from app.pictures.tiff.jpeg import frame_size
 from app.pictures.tiff.tags import Tag
 
@@ -133,10 +134,6 @@ def _full_preview(pages: list[Page], sensors: list[Page]) -> Directory:
 
 
 def _is_raw_by_signature(tiff: Tiff) -> bool:
-    """Of Canon (CR2), Phase One (IIQ), Olympus (ORF) and Panasonic (RW2)."""
+    """Of Canon (CR2) and Phase One (IIQ)."""
     head = tiff.read(0, min(16, tiff.length))
-    return (
-        head[8:10] == b"CR"
-        or head[8:12] in (b"IIII", b"MMMM")
-        or head[:4] in (b"IIRO", b"IIRS", b"MMOR", b"IIU\0")
-    )
+    return head[8:10] == b"CR" or head[8:12] in (b"IIII", b"MMMM")
