@@ -19,6 +19,8 @@ from app.pictures.boxes import Fields, Malformed
 _ZEROS = bytes(16)
 #: AV1 has no such rule, but its arithmetic coder does not end in zeros.
 _AV1_ZEROS = bytes(64)
+#: Flash memory and some disks fill with ones instead; nor does a picture of either kind end so.
+_ONES = b"\xff" * 64
 _MAX_UNITS = 10_000
 _SPS = 33
 _Sizes = tuple[tuple[int, int], tuple[int, int]]
@@ -49,7 +51,7 @@ def hevc(config: memoryview, data: bytes, declared: tuple[int, int]) -> Coded:
         declared: the size that the file states; it decides if there are several parameter sets.
 
     Raises:
-        Incomplete: units are cut off or filled with zeros.
+        Incomplete: units are cut off or filled with zeros or ones.
         Malformed: it is no HEVC picture.
     """
     if len(config) < 23:
@@ -70,7 +72,7 @@ def hevc(config: memoryview, data: bytes, declared: tuple[int, int]) -> Coded:
         if kind == _SPS:
             found.append(hevc_size(data[at : at + length]))
         at += length
-    if not pictures or _ZEROS in data:
+    if not pictures or _ZEROS in data or data.endswith(_ONES):
         raise Incomplete
     sizes = [size for size in found if size is not None]
     if not sizes:
@@ -146,7 +148,7 @@ def av1(config: memoryview, data: bytes) -> Coded:
         data: open bitstream units (OBUs).
 
     Raises:
-        Incomplete: units are cut off or filled with zeros.
+        Incomplete: units are cut off or filled with zeros or ones.
         Malformed: it is no AV1 picture.
     """
     sequences = [_sequence(body) for kind, body in _obus(config[4:].tobytes()) if kind == 1]
@@ -159,7 +161,7 @@ def av1(config: memoryview, data: bytes) -> Coded:
             if not sequences:
                 raise Malformed("its AV1 data has no sequence header")
             pixels = max(pixels, sequences[-1].frame_pixels(body))
-    if not frames or data.endswith(_AV1_ZEROS):
+    if not frames or data.endswith((_AV1_ZEROS, _ONES)):
         raise Incomplete
     largest = max(sequences, key=lambda sequence: sequence.width * sequence.height)
     size = (largest.width, largest.height)

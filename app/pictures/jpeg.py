@@ -59,6 +59,7 @@ _ICC = b"ICC_PROFILE\0"
 _END = b"\xff\xd9"
 _LONG_TAIL = 16  # that many equal bytes at the end are not coded pixels
 _STRIP_ROWS = 256
+_GREY = (126, 129)  # levels of the filling, with what rounding does
 
 BROKEN_OFF = (
     "The JPEG ends before its last row: the upload or the copy broke off. Send the whole file"
@@ -307,10 +308,16 @@ def _scale(image: Image.Image) -> int:
 
 
 def _is_filling(image: Image.Image, scale: int) -> bool:
+    """Whether what is seen of the last block may be the grey that libjpeg fills in.
+
+    The block begins at a multiple of its size, so of an odd picture it may be a single pixel. The
+    colour of its first row and column may be mixed with that of its neighbours, the luma is not.
+    """
     edge = 8 // scale
-    box = (max(0, image.width - edge), max(0, image.height - edge), *image.size)
-    values = np.asarray(image.crop(box))
-    return bool(values.min() >= 127 and values.max() <= 128)
+    left, top = ((size - 1) // edge * edge for size in image.size)
+    block = image.crop((left, top, *image.size))
+    values = np.asarray(block.convert("L") if block.mode == "RGB" else block)
+    return bool(values.min() >= _GREY[0] and values.max() <= _GREY[1])
 
 
 def _decoded(parts: Sequence[Part], end: bytes, frame: _Frame, scale: int) -> bytes:

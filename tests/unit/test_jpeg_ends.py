@@ -62,6 +62,20 @@ def test_an_end_marker_after_missing_rows_does_not_help(kind: str) -> None:
             decode(io.BytesIO(cut), 10**6, enough)
 
 
+@pytest.mark.parametrize("kind", sorted({*OPTIONS} - {"progressive"}))
+@pytest.mark.parametrize("size", [(203, 117), (193, 113), (200, 161), (161, 200)])
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_nor_where_the_last_block_is_a_few_pixels_only(
+    kind: str, size: tuple[int, int], mode: str
+) -> None:
+    whole = encoded(picture(*size).convert(mode), "JPEG", quality=90, **OPTIONS[kind])
+    for enough in (in_full, quarter):
+        decode(io.BytesIO(whole), 10**6, enough)
+        for share in (0.9, 0.97):
+            with pytest.raises(BadRequest, match="broke off"):
+                decode(io.BytesIO(whole[: int(share * len(whole))] + b"\xff\xd9"), 10**6, enough)
+
+
 def test_a_grey_corner_is_no_reason_to_refuse() -> None:
     image = picture(320, 240)
     image.paste((128, 128, 128), (160, 120, 320, 240))

@@ -30,6 +30,7 @@ FILES = {
     "JPEG 2000": b"\0\0\0\x0cjP  \r\n\x87\n",
     "Photoshop": b"8BPS\0\1",
     "icon (ICO)": b"\0\0\1\0\1\0\x10\x10",
+    "Targa": b"\0\0\2\0\0\0\0\0\0\0\0\0\x40\0\x30\0\x18\0",
     "gzip": gzip.compress(b"x"),
     "ZIP": b"PK\3\4\x14\0",
     "macOS keeps beside": b"\0\5\x16\7\0\2\0\0",

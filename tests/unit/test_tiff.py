@@ -341,6 +341,13 @@ def test_jpeg_of_cmyk_is_not_inverted() -> None:
     assert np.abs(decode(data) - PHOTO).mean() < 4
 
 
+def test_jpeg_of_grey_with_transparency_is_refused_by_its_name() -> None:
+    data = io.BytesIO()
+    Image.new("LA", (64, 48), (90, 128)).save(data, "TIFF", compression="jpeg")
+    with pytest.raises(BadRequest, match="JPEG compression of 2 channels"):
+        decode(data.getvalue())
+
+
 @pytest.mark.parametrize("compression", ["jpeg", "tiff_lzw"])
 def test_a_profile_is_applied(compression: str) -> None:
     red = Image.new("RGB", (32, 32), (200, 30, 30))

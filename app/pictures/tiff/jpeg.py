@@ -25,6 +25,7 @@ _MAX_SCANS = 100  # an honest progressive JPEG has about ten
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _LOSSLESS = (0xC3, 0xC7, 0xCB, 0xCF)
 _READABLE = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive; Huffman coded
+_COMPONENTS = (1, 3, 4)  # that Pillow takes from a JPEG
 _OUTSIDE, _MOST_OUTSIDE = 24, 0.1  # levels of 255, part of the pixels
 _SOS, _APP0, _APP14, _EOI = 0xDA, 0xE0, 0xEE, 0xD9
 
@@ -94,7 +95,7 @@ def chunk(
         become RGB.
 
     Raises:
-        BadRequest: a JPEG of another kind or size.
+        BadRequest: a JPEG of another kind or size, or of two components (grey and transparency).
     """
     stream = _parse(data)
     frame = _checked(stream)
@@ -103,6 +104,11 @@ def chunk(
         raise refused(
             "The TIFF file is damaged: the JPEG data of a strip or tile have another size or "
             "number of channels than the file says"
+        )
+    if samples not in _COMPONENTS:
+        raise refused(
+            f"TIFF with JPEG compression of {samples} channels together cannot be read; save it "
+            "with LZW"
         )
     image = _opened(stream, tables, stream.says_ycbcr() if ycbcr is None else ycbcr)
     image.load()
