@@ -25,6 +25,7 @@ KEY = "correct horse battery staple"
 DEPTH = [
     ("POST", "/api/depth"),
     ("POST", "/api/depth?model=base"),
+    ("POST", "/api//depth"),  # served as the same route, so the same rule holds
     ("GET", "/api/models"),
     ("HEAD", "/api/models"),
     ("GET", "/api/models?type=depth"),
@@ -67,7 +68,6 @@ NEITHER = [
     ("GET", "/API/MODELS"),
     ("GET", "/api/models/"),
     ("POST", "//api/depth"),
-    ("POST", "/api//depth"),
     ("GET", "/api/splat/status"),
     ("GET", "/nothing"),
     ("PUT", "/api/models"),
