@@ -17,6 +17,8 @@ log = logging.getLogger("twinlens.master")
 _FREE_DEATHS = 3
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 30.0
+# What this master sends to its workers. See Master.spawn.
+_TO_WORKERS = {signal.SIGTERM, signal.SIGQUIT, signal.SIGINT, signal.SIGUSR1, signal.SIGABRT}
 
 
 class Board(Protocol):
@@ -92,7 +94,12 @@ class Master:
             arbiter.kill_worker(worker.pid, signal.SIGTERM)
 
     def spawn(self) -> bool:
-        """See Arbiter.spawn_worker; whether there is a new worker."""
+        """See Arbiter.spawn_worker; whether there is a new worker.
+
+        Until a worker has its own handlers (``take_signals``), a signal would end up in its copy
+        of the master's queue, which nobody reads: the worker would never end.
+        """
+        signal.pthread_sigmask(signal.SIG_BLOCK, _TO_WORKERS)
         try:
             self._spawn_worker()
         except OSError as error:
@@ -102,6 +109,8 @@ class Master:
                 "a worker cannot be started (%s); those that run stay as they are", error.strerror
             )
             return False
+        finally:
+            take_signals()
         return True
 
     def reap(self) -> None:
@@ -144,3 +153,8 @@ class Master:
             log.error("%s; the next one begins in %g s", trouble, pause)
             self._trouble = True
             self._board.say(trouble)
+
+
+def take_signals() -> None:
+    """Handle the signals that ``Master.spawn`` has held back, and those to come."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _TO_WORKERS)

@@ -22,6 +22,7 @@ from gunicorn.http.errors import InvalidHeader, UnsupportedTransferCoding
 from gunicorn.workers.gthread import ThreadWorker
 
 from config.answers import Answer, Answers
+from config.master import take_signals
 from config.refusals import Page
 
 # Seconds for the head of a request; its body has BODY_TIMEOUT_SECONDS.
@@ -83,6 +84,11 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
         self._probes = ThreadPoolExecutor(_PROBE_THREADS, "probe")
         self._pages = ThreadPoolExecutor(_PAGE_THREADS, "page")
         super().init_process()
+
+    def init_signals(self) -> None:
+        """See gunicorn.workers.base.Worker."""
+        super().init_signals()
+        take_signals()
 
     def run(self) -> None:
         """See ThreadWorker."""

@@ -9,7 +9,7 @@ import resource
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -17,17 +17,11 @@ import psutil
 import pytest
 
 from benchmarks.service import Service
+from tests.waiting import wait_for
 
 KEY = {"X-Api-Key": "secret"}
 PAGE = "/ui/example.jpg"
 PAGES = f"GET {PAGE} HTTP/1.1\r\nHost: x\r\n\r\n".encode() * 20
-
-
-def wait_for(what: Callable[[], object], seconds: float = 60) -> None:
-    end = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from benchmarks.service import Service
 from tests.attacks.hosts import Host
 from tests.attacks.remote import PUBLIC, fetched, fetcher
 from tests.contract import check
+from tests.waiting import wait_for
 
 
 def test_a_long_address_is_refused_before_it_is_parsed(public: Host) -> None:
@@ -63,13 +64,6 @@ def hang_up_later(service: Service, body: dict[str, Any]) -> Callable[[], None]:
     # The line break after the body must not hide the end of the connection.
     connection.sendall(f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data + b"\r\n")
     return connection.close
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def test_many_slow_batches(remote: Service, public: Host) -> None:

@@ -12,8 +12,7 @@ import signal
 import struct
 import subprocess
 import termios
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,6 +32,7 @@ from tests.process.caches import (
     weights_of,
 )
 from tests.process.folders import command
+from tests.waiting import wait_for
 
 WEIGHTS = bytes(range(256)) * 400
 
@@ -50,13 +50,6 @@ def cache(tmp_path: Path) -> Path:
 
 def line(key: str, repository: str, commit: str, size: int, how: str) -> str:
     return f"{key}\t{repository}\t{commit}\t{size + 5}\t{how}\n"
-
-
-def wait_for(what: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
-    while not what():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_the_first_time_records_and_the_second_verifies(fake_hub: FakeHub, cache: Path) -> None:

@@ -7,8 +7,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,6 +15,7 @@ import pytest
 
 from benchmarks.service import Service
 from tests.contract import check
+from tests.waiting import wait_for
 
 SMALL_SHM = 'mount -t tmpfs -o size=4m,nr_inodes=100 tmpfs /dev/shm && exec "$@"'
 PREFIX = ["unshare", "--mount", "sh", "-c", SMALL_SHM, "sh"]
@@ -35,14 +35,6 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     ).started(prefix=PREFIX) as running:
         running.wait_for("/health", 200)
         yield running
-
-
-def wait_for(service: Service, what: Callable[[], object]) -> None:
-    end = time.monotonic() + 60
-    while not what():
-        assert service.process.poll() is None, service.text()
-        assert time.monotonic() < end, service.text()[-5000:]
-        time.sleep(0.05)
 
 
 def shared(service: Service) -> Path:
@@ -75,14 +67,16 @@ def no_bytes(service: Service) -> Iterator[None]:
 def test_a_reload_without_room_keeps_the_workers(service: Service, no_inodes: list[Path]) -> None:
     (worker,) = service.workers()
     os.kill(service.pid, signal.SIGHUP)
-    wait_for(service, lambda: "a worker cannot be started" in service.text())
+    wait_for(lambda: "a worker cannot be started" in service.text(), service=service)
     assert service.get("/health").status_code in (200, 503)
     assert [each.pid for each in service.workers()] == [worker.pid]
     while no_inodes:
         no_inodes.pop().unlink()
     os.kill(service.pid, signal.SIGHUP)
-    wait_for(service, lambda: len(service.workers()) == 1 and service.workers()[0] != worker)
-    wait_for(service, lambda: service.get("/health").status_code == 200)
+    wait_for(
+        lambda: len(service.workers()) == 1 and service.workers()[0] != worker, service=service
+    )
+    wait_for(lambda: service.get("/health").status_code == 200, service=service)
 
 
 @pytest.mark.usefixtures("no_bytes")
@@ -101,8 +95,10 @@ def test_a_worker_that_is_killed_without_room_comes_back_when_there_is_some(
 ) -> None:
     (worker,) = service.workers()
     worker.kill()
-    wait_for(service, lambda: not service.workers() or service.workers()[0].pid != worker.pid)
+    wait_for(
+        lambda: not service.workers() or service.workers()[0].pid != worker.pid, service=service
+    )
     while no_inodes:
         no_inodes.pop().unlink()
-    wait_for(service, service.workers)
+    wait_for(service.workers, service=service)
     service.wait_for("/health", 200)

@@ -8,7 +8,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from benchmarks.service import Service
+from tests.waiting import wait_for
 
 STEPS = int(os.environ.get("SIGNAL_STEPS", "12"))
 MOST = 4
@@ -36,14 +37,6 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         yield running
 
 
-def wait_for(service: Service, what: Callable[[], object]) -> None:
-    end = time.monotonic() + 60
-    while not what():
-        assert service.process.poll() is None, service.text()
-        assert time.monotonic() < end, service.text()[-5000:]
-        time.sleep(0.05)
-
-
 def has(service: Service, number: int) -> None:
     """Until so many workers are there, and stay for a moment."""
     since = 0.0
@@ -56,7 +49,7 @@ def has(service: Service, number: int) -> None:
         since = since or time.monotonic()
         return time.monotonic() - since > 0.5
 
-    wait_for(service, settled)
+    wait_for(settled, service=service)
     assert service.get("/health").status_code == 200
 
 
@@ -96,7 +89,7 @@ def test_any_sequence_of_signals(service: Service) -> None:
                 victim.terminate() if step == "term" else victim.kill()
         assert service.process.poll() is None, (history, service.text()[-5000:])
     has(service, wanted)
-    assert not service.zombies()
+    wait_for(lambda: not service.zombies(), service=service)
     assert "Traceback" not in service.text()
 
 
@@ -112,7 +105,7 @@ def test_workers_free_the_ports_when_the_master_is_killed(tmp_path: Path) -> Non
     )
     with service.started():
         service.wait_for("/health", 200)
-        wait_for(service, lambda: len(service.workers()) == 2)
+        wait_for(lambda: len(service.workers()) == 2, service=service)
         orphans = service.workers()
         orphans[0].suspend()
         service.process.kill()

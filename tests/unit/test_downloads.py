@@ -21,6 +21,7 @@ from benchmarks.checkpoints.hub_cache import Repository
 from config.models import ModelSpec
 from config.settings import Settings
 from tests.fake_hub import FakeHub
+from tests.waiting import wait_for
 
 FILES = DepthAnything.FILES
 
@@ -63,13 +64,6 @@ def processes(folder: Path) -> list[psutil.Process]:
     ]
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.05)
-
-
 def test_a_checkpoint_arrives_whole(
     fake_hub: FakeHub, make_downloads: Callable[[], Downloads], spec: ModelSpec, hub: Path
 ) -> None:
@@ -79,7 +73,7 @@ def test_a_checkpoint_arrives_whole(
     original = hub / checkpoint.path.relative_to(checkpoint.path.parents[2])
     for name in FILES:
         assert (checkpoint.path / name).read_bytes() == (original / name).read_bytes()
-    wait_until(lambda: downloads.state(spec) is None)
+    wait_for(lambda: downloads.state(spec) is None)
 
 
 def test_it_goes_on_after_a_restart_where_it_stopped(
@@ -97,7 +91,7 @@ def test_it_goes_on_after_a_restart_where_it_stopped(
     fake_hub.stall_at = 23_000_000
     before.request(spec, FILES)
     written = 20 * 2**20  # the hub client writes in pieces of 10 MiB
-    wait_until(lambda: (state := before.state(spec)) and state.downloaded_bytes >= written)
+    wait_for(lambda: (state := before.state(spec)) and state.downloaded_bytes >= written)
     state = before.state(spec)
     assert state is not None
     assert (state.state, state.file) == ("downloading", FILES[2])
@@ -115,12 +109,12 @@ def test_a_process_that_died_is_noticed_and_replaced(
     downloads = make_downloads()
     fake_hub.stall_at = 1000
     downloads.request(spec, FILES)
-    wait_until(lambda: "model.safetensors" in fake_hub.gets)
+    wait_for(lambda: "model.safetensors" in fake_hub.gets)
     processes(tmp_path)[0].kill()
-    wait_until(lambda: (state := downloads.state(spec)) and state.state == "failed")
+    wait_for(lambda: (state := downloads.state(spec)) and state.state == "failed")
     fake_hub.stall_at = None
     downloads.request(spec, FILES)
-    wait_until(lambda: downloads.find(spec, FILES))
+    wait_for(lambda: downloads.find(spec, FILES))
 
 
 def test_asking_often_costs_one_process(
@@ -146,7 +140,7 @@ def test_failures_are_retried_without_being_asked(
     state = downloads.state(spec)
     assert state is not None
     assert state.retry_at is not None
-    wait_until(lambda: downloads.find(spec, FILES))
+    wait_for(lambda: downloads.find(spec, FILES))
 
 
 def test_asking_again_does_not_wait_for_the_pause(
@@ -190,11 +184,11 @@ def test_one_process_serves_everybody_and_ends(
     specs = settings.table().model[:3]
     for spec in specs:
         downloads.request(spec, FILES)
-    wait_until(lambda: any(downloads.state(spec) for spec in specs))
-    wait_until(lambda: len(processes(tmp_path)) == 1)
+    wait_for(lambda: any(downloads.state(spec) for spec in specs))
+    wait_for(lambda: len(processes(tmp_path)) == 1)
     fake_hub.stall_at = None
-    wait_until(lambda: all(downloads.find(spec, FILES) for spec in specs))
-    wait_until(lambda: not processes(tmp_path))
+    wait_for(lambda: all(downloads.find(spec, FILES) for spec in specs))
+    wait_for(lambda: not processes(tmp_path))
 
 
 def test_an_unknown_repository_and_a_silent_hub_have_names(
@@ -218,7 +212,7 @@ def test_a_wait_ends_when_the_model_is_deleted(
     fake_hub.stall_at = 1000
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(downloads.wait, spec, FILES)
-        wait_until(lambda: "model.safetensors" in fake_hub.gets)
+        wait_for(lambda: "model.safetensors" in fake_hub.gets)
         downloads._path(spec, "request").unlink()
         with pytest.raises(DownloadFailed, match="deleted meanwhile"):
             waiting.result(10)
@@ -239,10 +233,10 @@ def test_the_process_ends_with_the_service(
     if service == 0:  # a service of its own, killed in the middle of a download
         downloads = make_downloads()
         downloads.request(spec, FILES)
-        wait_until(lambda: downloads.state(spec))
+        wait_for(lambda: downloads.state(spec))
         os._exit(0)
     os.waitpid(service, 0)
-    wait_until(lambda: not processes(tmp_path))
+    wait_for(lambda: not processes(tmp_path))
 
 
 def test_a_clock_that_is_set_back_delays_nothing(

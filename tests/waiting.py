@@ -1,0 +1,23 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Tests wait for something to be true, never for a fixed time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from benchmarks.service import Service
+
+
+def wait_for(
+    what: Callable[[], object], seconds: float = 60, service: Service | None = None
+) -> None:
+    """Return once ``what`` is true; fail with the service's log when it ends, or after a while."""
+    end = time.monotonic() + seconds
+    while not what():
+        if service is not None:
+            assert service.process.poll() is None, service.text()
+        said = service.text()[-5000:] if service is not None else "it did not become true"
+        assert time.monotonic() < end, said
+        time.sleep(0.05)
