@@ -80,11 +80,11 @@ USER 1000
 EXPOSE 5000 8000
 # Of /health, which answers while weights are downloaded: not the first download is to be waited
 # for, only the start of Python from a slow disk. /ready says whether the default model can work.
-HEALTHCHECK --interval=30s --timeout=10s --start-period=120s CMD ["python", "-m", "config.alive"]
+HEALTHCHECK --interval=30s --timeout=10s --start-period=120s CMD ["python", "-m", "app.server.alive"]
 # It becomes gunicorn, which is PID 1, without an init before it: it takes the signals and reaps its
 # workers as well as orphans, such as a conversion whose worker was killed
 # (tests/shipping/test_process.py).
-CMD ["python", "-m", "config.serve"]
+CMD ["python", "-m", "app.server"]
 
 # Weights inside, for machines that reach no hub. Nothing is made here unless MODELS names some.
 FROM service AS models

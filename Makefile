@@ -23,11 +23,11 @@ help:            ## this list
 
 run: $(VENV)/.run          ## the service, with the published weights (downloads them on first use)
 	@echo "Starting; the log says when it is ready, and which address to open. Ctrl+C stops it."
-	@$(BIN)/python -m config.serve
+	@$(BIN)/python -m app.server
 
 demo: $(VENV)/.run         ## the same service on its own small models: no download, modest answers
 	@echo "Starting; the log says when it is ready, and which address to open. Ctrl+C stops it."
-	@HF_HUB_CACHE=$(DEMO) HF_HUB_OFFLINE=1 DEPTH_MODEL=builtin-depth DEFAULT_MODEL=builtin-clip $(BIN)/python -m config.serve
+	@HF_HUB_CACHE=$(DEMO) HF_HUB_OFFLINE=1 DEPTH_MODEL=builtin-depth DEFAULT_MODEL=builtin-clip $(BIN)/python -m app.server
 
 # Two halves beside each other, since most tests wait for a service more than they compute.
 HALF := tests/attacks tests/process tests/load/test_chaos.py tests/load/test_soak.py

@@ -20,13 +20,13 @@ if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
-from app import memory
-from app.announcement import announce_listening, announce_when_ready
-from app.factory import reloaded
-from config import descriptors
+from app.blueprints.application import reloaded
+from app.host import memory
+from app.server import descriptors
+from app.server.announcement import announce_listening, announce_when_ready
+from app.server.master import Master
+from app.server.ports import require_free
 from config.logging import logging_dict
-from config.master import Master
-from config.ports import require_free
 from config.running import settings_in_force
 
 # gunicorn runs this file again at SIGHUP.
@@ -48,16 +48,16 @@ workers = _settings.web_concurrency
 # The app is imported, and its models are loaded, once, in the master; workers share the pages.
 preload_app = True
 # With sync workers /health would wait behind inference. A waiting request keeps its thread.
-worker_class = "config.worker.Worker"
+worker_class = "app.server.worker.Worker"
 threads = _settings.image_embedder_concurrency + _settings.image_embedder_max_queue + 16
-# Silent and kept connections, and slow readers, need no thread (config/worker.py).
+# Silent and kept connections, and slow readers, need no thread (app/server/worker.py).
 worker_connections = descriptors.connections(descriptors.raise_limit(), threads, threads + 1000)
-# Only then does each byte of an answer go through config/answers.py.
+# Only then does each byte of an answer go through app/server/answers.py.
 sendfile = False
 # Longer than nginx keeps an idle connection (config/nginx.conf): the side that sends the next
 # request must be the one that closes, else a POST meets a connection that is just being closed.
 keepalive = 75
-# Only of the heartbeat; inferences have a watchdog of their own (app/admission.py).
+# Only of the heartbeat; inferences have a watchdog of their own (app/queueing/waiting_room.py).
 timeout = min(120, max(30, _settings.inference_timeout_seconds))
 graceful_timeout = _settings.shutdown_timeout_seconds
 # The heartbeat file must not sit on a slow or read-only disk.

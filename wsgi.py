@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """The WSGI entry point: ``gunicorn`` finds it through gunicorn.conf.py."""
 
-from app.factory import create_app
+from app.blueprints.application import create_app
 from config.running import log_warnings, settings_in_force
 
 app = create_app(settings_in_force())

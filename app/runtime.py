@@ -17,28 +17,27 @@ from zlib import crc32
 
 import cv2
 
-from app import memory
-from app.admission import WaitingRoom
-from app.board import Board
-from app.crashes import Crashes
 from app.decoding.pool import Decoders
 from app.engines.base import LoadError
 from app.engines.devices import Device
 from app.errors import NotAvailable
-from app.fetch import Fetcher
-from app.helpers import Helpers
-from app.housekeeping import Housekeeping
-from app.inference import DeviceThreads
-from app.metrics import Metrics
-from app.models import lifeline
-from app.models.downloads import Downloads
-from app.models.loader import Loader
-from app.models.manager import Manager
-from app.models.registry import Registry
-from app.operations import Operations
-from app.pipeline import Pipeline
-from app.reports import DEVICE_LOST
-from app.workers import Workers
+from app.host import lifeline, memory
+from app.host.helpers import Helpers
+from app.host.shared_state import Board
+from app.hub.downloads import Downloads
+from app.lending.loader import Loader
+from app.lending.manager import Manager
+from app.lending.registry import Registry
+from app.queueing.device_threads import DeviceThreads
+from app.queueing.waiting_room import WaitingRoom
+from app.remote.fetch import Fetcher
+from app.tasks.pipeline import Pipeline
+from app.workers.crashes import Crashes
+from app.workers.housekeeping import Housekeeping
+from app.workers.metrics import Metrics
+from app.workers.operations import Operations
+from app.workers.orders import Workers
+from app.workers.reports import DEVICE_LOST
 from config.models import ModelSpec
 from config.settings import Settings
 

@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from app.models.store import repository_folder
+from app.hub.store import repository_folder
 from benchmarks import latency, resources, throughput
 from benchmarks.contenders import FAMILIES, contenders
 from benchmarks.plan import FULL, QUICK, SECTIONS, Plan

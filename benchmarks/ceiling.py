@@ -26,7 +26,7 @@ from transformers import (
     DepthAnythingForDepthEstimation,
 )
 
-from app.engines.torch_engine import precision_for
+from app.engines.torch.runner import precision_for
 from app.models.depth_anything import input_size
 from benchmarks.inputs import SIZES
 from benchmarks.reference.folders import folder

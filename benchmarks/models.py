@@ -7,12 +7,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from app.memory import usable_cores
+from app.engines.openvino.conversions import Conversions
+from app.host.memory import usable_cores
+from app.hub.store import find
+from app.lending.loader import Loader
+from app.lending.registry import model_class
 from app.models.base import Model
-from app.models.conversions import Conversions
-from app.models.loader import Loader
-from app.models.registry import model_class
-from app.models.store import find
 from config.settings import Settings
 from config.values import EngineSetting, PrecisionSetting
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from app.factory import create_app
-from app.models.conversion_process import convert
-from app.models.conversions import Conversions
-from app.models.registry import model_class
-from app.models.store import find
+from app.blueprints.application import create_app
+from app.engines.openvino.conversion_process import convert
+from app.engines.openvino.conversions import Conversions
+from app.hub.store import find
+from app.lending.registry import model_class
 from app.runtime import Runtime
 from benchmarks.checkpoints.__main__ import make
 from benchmarks.service import Service

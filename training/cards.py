@@ -9,8 +9,8 @@ from string import Template
 
 from safetensors import safe_open
 
-from app.models.registry import FAMILIES
-from app.models.store import BUILTIN
+from app.hub.store import BUILTIN
+from app.lending.registry import FAMILIES
 from config.settings import Settings
 
 _TEXTS = Path(__file__).parent / "cards"

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from open_clip.model import CLIP
 from open_clip.tokenizer import SimpleTokenizer
 
+from app.hub.store import BUILTIN
 from app.models.clip import MEAN, STD
-from app.models.store import BUILTIN
 from training import losses
 from training.augment import photographed
 from training.checkpoint import save_clip

@@ -22,8 +22,8 @@ import torch
 from torch import Tensor
 from transformers import DepthAnythingConfig, DepthAnythingForDepthEstimation, Dinov2Config
 
+from app.hub.store import BUILTIN
 from app.models.depth_anything import MEAN, STD
-from app.models.store import BUILTIN
 from training import losses
 from training.augment import photographed
 from training.checkpoint import save_depth

@@ -21,8 +21,8 @@ from PIL import Image
 from safetensors.torch import load_file
 from tqdm import tqdm
 
+from app.hub.store import BUILTIN
 from app.models.depth_anything import DepthAnything
-from app.models.store import BUILTIN
 from app.pictures.decode import decode
 from benchmarks import models
 from training import clip, scenes

@@ -14,8 +14,8 @@ from app.blueprints.exchange import parse_json, runtime, still_wanted
 from app.blueprints.model_states import download_figures
 from app.blueprints.schemas import LoadRequest
 from app.errors import UnsupportedType
-from app.models.entry import ModelStatus
-from app.models.weights import BUILT_IN
+from app.hub.weights import BUILT_IN
+from app.lending.entry import ModelStatus
 
 blueprint = Blueprint("admin", __name__)
 

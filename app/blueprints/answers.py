@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from app.models.entry import State
+from app.lending.entry import State
 from config.values import EngineName, Precision, PrecisionSetting
 
 

@@ -14,7 +14,7 @@ from app.blueprints import vectors
 from app.blueprints.exchange import parse_json, runtime, uploaded_image, wrong_shape
 from app.blueprints.schemas import EmbedBatchRequest, EmbedOptions, EmbedRequest, ImageSource
 from app.errors import TwinlensError
-from app.models.weights import BUILT_IN
+from app.hub.weights import BUILT_IN
 
 blueprint = Blueprint("embedding", __name__)
 

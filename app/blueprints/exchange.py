@@ -29,11 +29,11 @@ from app.errors import (
     TwinlensError,
     WrongShape,
 )
-from app.forms import FormParser
-from app.json_body import read_json
 from app.models.base import Provenance
-from app.results import Timings
 from app.runtime import Runtime
+from app.server.forms import FormParser
+from app.server.json_body import read_json
+from app.tasks.results import Timings
 from config.models import ModelSpec
 
 log = logging.getLogger("twinlens.http")

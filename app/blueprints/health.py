@@ -13,7 +13,7 @@ from flask.typing import ResponseReturnValue
 from app.blueprints import console
 from app.blueprints.exchange import runtime
 from app.blueprints.model_states import download_figures, engine, known
-from app.models.entry import ModelStatus, State
+from app.lending.entry import ModelStatus, State
 from config.version import VERSION
 
 blueprint = Blueprint("health", __name__)

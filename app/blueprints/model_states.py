@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from app.blueprints.exchange import runtime
-from app.models.entry import ModelStatus
+from app.lending.entry import ModelStatus
 
 
 def known(facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from app.blueprints.exchange import parse_json, runtime
 from app.blueprints.openai_errors import InvalidRequest, ModelNotFound
 from app.blueprints.schemas import ImageSource, OpenAIRequest, Text
 from app.errors import BadRequest, TwinlensError, WrongShape
-from app.json_body import DetachedString
+from app.server.json_body import DetachedString
 from config.models import ModelSpec
 
 blueprint = Blueprint("openai", __name__, url_prefix="/v1")

@@ -13,10 +13,10 @@ from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.exposition import choose_encoder
 
-from app import memory
 from app.blueprints.exchange import runtime
 from app.blueprints.model_states import engine
-from app.models.entry import ModelStatus, State
+from app.host import memory
+from app.lending.entry import ModelStatus, State
 from app.runtime import Runtime
 from config.version import VERSION
 

@@ -16,7 +16,7 @@ from pydantic import (
     WrapValidator,
 )
 
-from app.json_body import DetachedString
+from app.server.json_body import DetachedString
 
 # No setting allows more items in a batch.
 MAX_BATCH = 1024

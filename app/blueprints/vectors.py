@@ -15,16 +15,16 @@ from flask import Response, request
 
 from app.blueprints.exchange import client_is_gone, note, runtime, still_wanted
 from app.blueprints.schemas import ImageSource, Text
-from app.bodies import BODY, BoundedBody
 from app.engines.base import FloatArray
 from app.errors import BadRequest, TooLarge, TooSlow, TwinlensError, UnsupportedType, WrongShape
-from app.fetch import check_length
-from app.inline_images import decode_image
-from app.json_body import DetachedString
+from app.hub.weights import PUBLISHED
 from app.models.tokens import MAX_CHARACTERS
-from app.models.weights import PUBLISHED
-from app.results import Embeddings, TextEmbeddings
+from app.remote.fetch import check_length
 from app.runtime import Runtime
+from app.server.bodies import BODY, BoundedBody
+from app.server.inline_images import decode_image
+from app.server.json_body import DetachedString
+from app.tasks.results import Embeddings, TextEmbeddings
 from config.models import ModelSpec
 
 _JSON = "application/json"

@@ -19,9 +19,9 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from app.cli.problems import Failed, Interrupted, UsageError
 from app.cli.provision import Brought, Plan, bring
 from app.cli.session import Stop, quiet
-from app.models.downloads import ONLINE
-from app.models.milestones import Milestones
-from app.models.registry import Registry
+from app.hub.downloads import ONLINE
+from app.hub.milestones import Milestones
+from app.lending.registry import Registry
 from config.logging import configure_logging
 from config.models import ModelSpec
 from config.settings import Settings, load_settings

@@ -16,11 +16,11 @@ from app.cli.files import Photo
 from app.cli.journal import Journal
 from app.cli.problems import Failed, UsageError
 from app.errors import BadRequest, TwinlensError
-from app.models.weights import PUBLISHED
-from app.pipeline import Pipeline
+from app.hub.weights import PUBLISHED
 from app.rendering.formats import KINDS
 from app.rendering.options import DepthOptions
-from app.results import Embeddings
+from app.tasks.pipeline import Pipeline
+from app.tasks.results import Embeddings
 from config.models import Family, ModelSpec
 
 

@@ -23,7 +23,7 @@ from app.cli.problems import Failed, Interrupted, UsageError, one_line
 from app.cli.run import Outcome, run
 from app.cli.session import Stop, load, session, settings_for
 from app.errors import BadRequest
-from app.models.registry import Registry
+from app.lending.registry import Registry
 from config.logging import configure_logging
 from config.models import ModelSpec
 from config.settings import Settings, SettingsError

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Literal
 
 from app.cli.problems import Failed
-from app.models import lockfile, store
-from app.models.carry import carry
-from app.models.hub_problems import explain
-from app.models.lockfile import LockFileError, Record
-from app.models.registry import FAMILIES
-from app.models.verification import Damaged, Progress, verify
+from app.hub import lockfile, store
+from app.hub.carry import carry
+from app.hub.hub_problems import explain
+from app.hub.lockfile import LockFileError, Record
+from app.hub.verification import Damaged, Progress, verify
+from app.lending.registry import FAMILIES
 from config.models import ModelSpec
 
 log = logging.getLogger("twinlens.cli")
@@ -112,7 +112,7 @@ def _from_the_hub(spec: ModelSpec, plan: Plan, progress: Progress) -> Brought:
         raise Failed(_absent(spec, files, plan, known))
     before = store.find(spec, files, plan.cache)
     # It asks the environment when it is imported, which the command has set meanwhile.
-    from app.models.transfer import transfer
+    from app.hub.transfer import transfer
 
     try:
         made = transfer(spec, files, plan.cache, progress, known, plan.update)

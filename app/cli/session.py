@@ -15,10 +15,10 @@ from types import FrameType
 
 from tqdm import tqdm
 
-from app import memory
 from app.cli.problems import Failed, Interrupted
 from app.errors import OperationFailed
-from app.models.weights import PUBLISHED
+from app.host import memory
+from app.hub.weights import PUBLISHED
 from app.runtime import Runtime
 from config.models import Family, ModelSpec
 from config.settings import Settings, load_settings

@@ -11,9 +11,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from app.engines import host_images
-from app.engines.host_images import Canvas, HostCanvas, Levels, Pixels
+from app.pictures import canvas as host_images
 from app.pictures.arrays import normalised
+from app.pictures.canvas import Canvas, HostCanvas, Levels, Pixels
 from config.values import EngineName, Precision
 
 FloatArray = NDArray[np.float32]

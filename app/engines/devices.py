@@ -10,8 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
-from app.engines import openvino_engine
 from app.engines.base import LoadError
+from app.engines.openvino import runner as openvino_engine
 
 # What drivers put there, by build of torch; to ask them would make a context, which no fork
 # survives. The nodes below /dev may come only with the first use, the module is there before.

@@ -12,10 +12,10 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 
 from app.engines.base import FloatArray, InputArray, LoadError, Network
-from app.engines.host_images import Canvas, Pixels
-from app.models import weights
-from app.models.store import Checkpoint
-from app.models.unchanged import Fingerprint
+from app.host.unchanged import Fingerprint
+from app.hub import weights
+from app.hub.store import Checkpoint
+from app.pictures.canvas import Canvas, Pixels
 from config.models import ModelSpec
 from config.values import EngineName, Precision
 

@@ -17,11 +17,11 @@ import numpy as np
 from safetensors import safe_open
 
 from app.engines.base import FloatArray, LoadError, Network
-from app.engines.host_images import Canvas
+from app.hub.store import Checkpoint
 from app.models import description
 from app.models.base import Model, Source, Steps, unchanged
 from app.models.description import ABSENT, Allowed
-from app.models.store import Checkpoint
+from app.pictures.canvas import Canvas
 from config.models import ModelSpec
 
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from app.engines.base import FloatArray, LoadError, Network, Unsupported
+from app.hub.store import Checkpoint
 from app.models import tokens
 from app.models.base import Model
 from app.models.clip import Clip, tower
-from app.models.store import Checkpoint
 from app.models.tokens import Tokens
 from config.models import ModelSpec
 

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from app.engines.base import FloatArray, LoadError, Network, Unsupported
-from app.engines.host_images import Levels
 from app.errors import TooLarge
+from app.hub.store import Checkpoint
 from app.models import description
 from app.models.base import Model, Source, Steps, unchanged
 from app.models.description import ABSENT, Allowed
-from app.models.store import Checkpoint
+from app.pictures.canvas import Levels
 from config.models import ModelSpec
 
 EDGE = 518  # of the published checkpoints

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from app.engines.base import LoadError, Unsupported
-from app.models.store import Checkpoint
+from app.hub.store import Checkpoint
 
 _SHOWN_CHARACTERS = 80
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from app import png
 from app.errors import TooLarge
+from app.rendering import png
 from app.rendering.options import DepthOptions, Format, Size
 from app.rendering.stereo import MAX_WIDTH
 

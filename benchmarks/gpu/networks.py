@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 
 from app.engines.base import FloatArray
-from app.engines.torch_engine import TorchNetwork
+from app.engines.torch.runner import TorchNetwork
 from app.models.base import Model
 from app.models.clip import Clip
 from app.models.depth_anything import DepthAnything

@@ -16,6 +16,6 @@ globals().update(
 )
 
 # After the configuration, which has to be first.
-from app.engines.torch_engine import TorchNetwork  # noqa: E402
+from app.engines.torch.runner import TorchNetwork  # noqa: E402
 
 TorchNetwork._run_on_cuda = lambda *_: None  # type: ignore[method-assign]

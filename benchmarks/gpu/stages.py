@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.io import ImageReadMode, decode_jpeg  # type: ignore[import-untyped]
 
-from app.engines import device_images
 from app.engines.base import FloatArray
 from app.models.depth_anything import MEAN, STD, DepthAnything
+from app.pictures import device_images
 from app.pictures.decode import Enough, Picture, decode, in_full
 from benchmarks import models
 from benchmarks.gpu.timing import (

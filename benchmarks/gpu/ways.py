@@ -17,11 +17,11 @@ import torch
 from torch import Tensor
 
 from app.engines.base import FloatArray
-from app.engines.torch_engine import TorchNetwork
-from app.memory import usable_cores
+from app.engines.torch.runner import TorchNetwork
+from app.host.memory import usable_cores
+from app.hub.store import find
+from app.lending.registry import model_class
 from app.models.base import Model
-from app.models.registry import model_class
-from app.models.store import find
 from benchmarks.gpu.ceilings import KINDS
 from config.settings import Settings
 from config.values import Precision

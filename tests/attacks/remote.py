@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from app.fetch import Fetcher
+from app.remote.fetch import Fetcher
 
 PUBLIC, INSIDE = "127.0.0.1", "127.0.0.2"
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from app.addresses import is_allowed
 from app.errors import BadRequest, RemoteFailed, TooLarge, TooSlow, TwinlensError
+from app.remote.addresses import is_allowed
 from benchmarks.service import Service
 from tests.attacks.hosts import Host
 from tests.attacks.remote import INSIDE, PUBLIC, fetched, fetcher, names

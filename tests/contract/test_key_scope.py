@@ -13,7 +13,7 @@ import requests
 from flask.testing import FlaskClient
 from pydantic import SecretStr
 
-from app.factory import create_app
+from app.blueprints.application import create_app
 from app.runtime import Runtime
 from benchmarks.service import Service
 from config.settings import Settings

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from app.lending.entry import Wanted
 from app.models.clip import Clip
 from app.models.depth_anything import DepthAnything
-from app.models.entry import Wanted
 from app.runtime import Runtime
 from config.settings import Settings
 from tests.pictures import picture, upright

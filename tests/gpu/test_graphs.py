@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from app.engines.base import FloatArray
-from app.engines.cuda import Cuda
-from app.engines.cuda_graphs import CudaNetwork
+from app.engines.torch.cuda_graphs import CudaNetwork
+from app.host.cuda import Cuda
 from app.models.base import Model
 from app.runtime import Runtime
 

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.factory import create_app
+from app.blueprints.application import create_app
 from app.runtime import Runtime
 from benchmarks.service import Service
 from config.settings import Settings

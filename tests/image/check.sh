@@ -25,7 +25,7 @@ for user in 1000 4711:0; do
         --env DEPTH_MODEL=builtin-depth --env DEFAULT_MODEL=builtin-clip ${RUN_OPTIONS:-} "$image")
     trap '"$engine" logs "$container"; "$engine" rm --force --volumes "$container"' EXIT
     "$engine" exec --interactive "$container" python - <tests/image/ask.py
-    "$engine" exec "$container" python -m config.alive # the health check
+    "$engine" exec "$container" python -m app.server.alive # the health check
     # Its parent ends first: PID 1 has to reap it.
     "$engine" exec "$container" sh -c 'sleep 0.5 & exit 0'
     sleep 2

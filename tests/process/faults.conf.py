@@ -22,8 +22,8 @@ globals().update(
 )
 
 # After the configuration, which has to be first.
-from app import memory  # noqa: E402
 from app.engines.base import FloatArray, Network  # noqa: E402
+from app.host import memory  # noqa: E402
 from app.models.clip import Clip  # noqa: E402
 from app.models.depth_anything import DepthAnything  # noqa: E402
 

@@ -82,7 +82,7 @@ def test_a_conversion_ends_with_its_service(hub: Path, tmp_path: Path) -> None:
         return [
             process
             for process in psutil.process_iter(["cmdline"])
-            if "app.models.conversion_process" in (process.info["cmdline"] or [])
+            if "app.engines.openvino.conversion_process" in (process.info["cmdline"] or [])
             and str(cache) in " ".join(process.info["cmdline"])
         ]
 

@@ -48,7 +48,7 @@ def test_with_a_cache_named_it_converts_and_answers(engine: str, tmp_path: Path)
 
 def test_without_one_it_says_what_to_set() -> None:
     environ = {name: value for name, value in os.environ.items() if name not in HOMELESS}
-    for command in ("gunicorn", "config.serve", "config.settings", "config.alive"):
+    for command in ("gunicorn", "app.server", "config.settings", "app.server.alive"):
         done = subprocess.run(
             [*NOBODY, sys.executable, "-m", command],
             cwd=PROJECT,

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from app.server.ports import require_free
 from benchmarks.service import Service
-from config.ports import require_free
 from config.settings import Settings
 
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import requests
 
+from app.engines.openvino.conversions import Conversions
+from app.hub.store import find
 from app.models.clip_text import ClipText
-from app.models.conversions import Conversions
-from app.models.store import find
 from benchmarks.service import Service
 from config.settings import Settings
 from tests.pictures import encoded, picture

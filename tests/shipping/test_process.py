@@ -39,7 +39,7 @@ def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 def check(**environ: object) -> subprocess.CompletedProcess[str]:
     """The image's health check."""
     return subprocess.run(
-        [sys.executable, "-m", "config.alive"],
+        [sys.executable, "-m", "app.server.alive"],
         cwd=PROJECT,
         env={name: str(value) for name, value in environ.items()},
         capture_output=True,

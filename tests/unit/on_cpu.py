@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from app.engines.cuda import Cuda, Forward, Recorded, Streams
+from app.host.cuda import Cuda, Forward, Recorded, Streams
 
 
 @dataclass

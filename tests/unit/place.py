@@ -11,11 +11,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
-from app.admission import WaitingRoom
-from app.board import Board
 from app.errors import NotAvailable
-from app.inference import DeviceThreads
-from app.tickets import FloatArray
+from app.host.shared_state import Board
+from app.queueing.device_threads import DeviceThreads
+from app.queueing.tickets import FloatArray
+from app.queueing.waiting_room import WaitingRoom
 
 
 class Doubling:

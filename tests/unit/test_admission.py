@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from app.errors import Busy, ClientGone, NotAvailable, TooSlow, TwinlensError
-from app.tickets import FloatArray
+from app.queueing.tickets import FloatArray
 from tests.unit.place import Place
 
 

@@ -11,8 +11,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from config.answers import GRACE_SECONDS, LEAST_BYTES_PER_SECOND, LONGEST_SECONDS, Answer, Answers
-from config.descriptors import connections
+from app.server.answers import (
+    GRACE_SECONDS,
+    LEAST_BYTES_PER_SECOND,
+    LONGEST_SECONDS,
+    Answer,
+    Answers,
+)
+from app.server.descriptors import connections
 
 LARGE = os.urandom(3_000_000)
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from app.models import lockfile, store
-from app.models.carry import carry
+from app.hub import lockfile, store
+from app.hub.carry import carry
+from app.hub.lockfile import Record
+from app.hub.verification import verify
 from app.models.depth_anything import DepthAnything
-from app.models.lockfile import Record
-from app.models.verification import verify
 from config.models import ModelSpec
 from config.settings import Settings
 from tests.process.caches import publish

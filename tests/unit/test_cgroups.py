@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app import cgroups
+from app.host import cgroups
 
 MIB = 2**20
 STAT = f"anon {300 * MIB}\ninactive_file {40 * MIB}\nactive_file {20 * MIB}\n"

@@ -19,8 +19,8 @@ from transformers import CLIPVisionModelWithProjection
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from app.engines.base import LoadError
+from app.hub.store import Checkpoint, find
 from app.models.clip import Clip
-from app.models.store import Checkpoint, find
 from app.pictures.decode import decode
 from benchmarks.checkpoints.clip import SHAPES
 from benchmarks.models import load

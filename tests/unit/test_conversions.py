@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from app import memory
 from app.engines.base import EngineUnavailable, LoadError
-from app.models.conversions import Conversions
+from app.engines.openvino.conversions import Conversions
+from app.host import memory
+from app.hub.store import Checkpoint, find, repository_folder
+from app.lending.loader import Loader
+from app.lending.registry import model_class
 from app.models.depth_anything import DepthAnything
-from app.models.loader import Loader
-from app.models.registry import model_class
-from app.models.store import Checkpoint, find, repository_folder
 from config.settings import Settings
 from config.values import EngineSetting
 

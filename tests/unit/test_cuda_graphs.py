@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from app.engines.cuda import Cuda, Streams
-from app.engines.cuda_graphs import CudaNetwork, Graphs, Shape
-from app.engines.torch_engine import TorchNetwork
+from app.engines.torch.cuda_graphs import CudaNetwork, Graphs, Shape
+from app.engines.torch.runner import TorchNetwork
+from app.host.cuda import Cuda, Streams
 from app.models.depth_anything import MEAN, STD
 from app.pictures.arrays import normalised
 from tests.unit.on_cpu import OnCpu

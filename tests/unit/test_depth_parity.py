@@ -16,8 +16,8 @@ from transformers import pipeline
 
 from app.engines.base import LoadError
 from app.errors import TooLarge
+from app.hub.store import find
 from app.models.depth_anything import MAX_TOKENS, PATCH, DepthAnything, input_size
-from app.models.store import find
 from benchmarks.models import load
 from config.models import ModelSpec
 from config.settings import Settings

@@ -12,10 +12,11 @@ import pytest
 import torch
 from PIL import Image
 
-from app.engines import device_images, host_images
-from app.engines.device_images import DeviceCanvas, DeviceImages
 from app.models.clip import Clip
 from app.models.depth_anything import MEAN, STD, DepthAnything
+from app.pictures import canvas as host_images
+from app.pictures import device_images
+from app.pictures.device_images import DeviceCanvas, DeviceImages
 from benchmarks.models import load
 from tests.gpu.agreement import check_inputs, check_levels
 from tests.pictures import picture, upright

@@ -15,8 +15,8 @@ import psutil
 import pytest
 import torch
 
+from app.hub.downloads import DownloadFailed, Downloads
 from app.models.depth_anything import DepthAnything
-from app.models.downloads import DownloadFailed, Downloads
 from benchmarks.checkpoints.hub_cache import Repository
 from config.models import ModelSpec
 from config.settings import Settings
@@ -59,7 +59,7 @@ def processes(folder: Path) -> list[psutil.Process]:
     return [
         process
         for process in psutil.process_iter(["cmdline"])
-        if "app.models.download_process" in (command := process.info["cmdline"] or [])
+        if "app.hub.download_process" in (command := process.info["cmdline"] or [])
         and any(Path(word).is_relative_to(folder) for word in command)
     ]
 

@@ -14,14 +14,15 @@ import numpy as np
 import pytest
 import torch
 
-from app.engines import devices, openvino_engine
+from app.engines import devices
 from app.engines.base import LoadError
 from app.engines.devices import resolve
-from app.engines.torch_engine import TorchNetwork
-from app.models.conversions import Conversions
+from app.engines.openvino import runner as openvino_engine
+from app.engines.openvino.conversions import Conversions
+from app.engines.torch.runner import TorchNetwork
+from app.hub.store import find
+from app.lending.loader import Loader
 from app.models.depth_anything import DepthAnything
-from app.models.loader import Loader
-from app.models.store import find
 from benchmarks.models import load
 from config.settings import Settings, SettingsError, load_settings
 from config.values import EngineName, EngineSetting

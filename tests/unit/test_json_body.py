@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.errors import BadRequest, TooLarge, WrongShape
-from app.json_body import MAX_BYTES, MAX_VALUES, DetachedString, JsonBody, read_json
+from app.server.json_body import MAX_BYTES, MAX_VALUES, DetachedString, JsonBody, read_json
 
 MAX_IMAGE = 500_000
 LONE = st.sampled_from(["\ud800", "\udfffa", "a\udbff"])

@@ -14,17 +14,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from app import memory
 from app.engines.base import FloatArray, InputArray, LoadError, Network
+from app.engines.openvino.conversions import Conversions
 from app.errors import NotAvailable
-from app.models import manager as manager_module
+from app.host import memory
+from app.hub.downloads import Downloads
+from app.hub.store import Checkpoint
+from app.lending import manager as manager_module
+from app.lending.loader import Loader
+from app.lending.manager import Manager
+from app.lending.registry import model_class
 from app.models.base import Model
-from app.models.conversions import Conversions
-from app.models.downloads import Downloads
-from app.models.loader import Loader
-from app.models.manager import Manager
-from app.models.registry import model_class
-from app.models.store import Checkpoint
 from config.models import ModelSpec
 from config.settings import Settings
 

@@ -21,10 +21,10 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app.blueprints.openapi import document
-from app.board import Board
-from app.metrics import METHODS, OTHER, Metrics
-from app.models.registry import Registry
-from app.results import Timings
+from app.host.shared_state import Board
+from app.lending.registry import Registry
+from app.tasks.results import Timings
+from app.workers.metrics import METHODS, OTHER, Metrics
 from benchmarks.service import PROJECT
 from config.models import ModelSpec
 from config.settings import Settings

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from app.models.milestones import Milestones
+from app.hub.milestones import Milestones
 
 TOTAL = 1_710_000_000
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from app.crashes import Crashes
-from app.models.unchanged import Fingerprint
-from app.orders import Order, OrderBook, Orders
+from app.host.unchanged import Fingerprint
+from app.workers.crashes import Crashes
+from app.workers.order_book import Order, OrderBook, Orders
 
 
 def ordering(key: str) -> Callable[[Orders], None]:

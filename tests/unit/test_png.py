@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from app import png
+from app.rendering import png
 
 
 def check(pixels: NDArray[np.uint8]) -> None:

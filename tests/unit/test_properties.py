@@ -16,15 +16,15 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from app.addresses import is_allowed
 from app.blueprints.depth import attachment
 from app.blueprints.schemas import EmbedBatchRequest, EmbedRequest
 from app.errors import BadRequest, TooLarge
-from app.fetch import Fetcher
-from app.inline_images import decode_image
 from app.models.depth_anything import MAX_ASPECT, MAX_TOKENS, PATCH, input_size
 from app.pictures import decode as images
+from app.remote.addresses import is_allowed
+from app.remote.fetch import Fetcher
 from app.rendering.options import DepthOptions
+from app.server.inline_images import decode_image
 from tests.attacks.mutations import originals
 
 settings.register_profile(

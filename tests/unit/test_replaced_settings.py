@@ -226,7 +226,7 @@ def test_every_section_leads_to_a_setting_or_to_nothing_by_intent() -> None:
 def serve(*prefix: str, **environ: str) -> subprocess.CompletedProcess[str]:
     """The command of ``make run`` and of the image; here it ends, or shows gunicorn's help."""
     return subprocess.run(
-        [*prefix, sys.executable, "-m", "config.serve", "--version"],
+        [*prefix, sys.executable, "-m", "app.server", "--version"],
         cwd=PROJECT,
         env=environ,
         capture_output=True,
@@ -250,5 +250,5 @@ def test_gunicorn_gets_a_number_of_workers_that_it_can_read(workers: str) -> Non
 
 
 def test_make_and_the_image_start_it_that_way() -> None:
-    assert "-m config.serve" in (PROJECT / "Makefile").read_text()
-    assert 'CMD ["python", "-m", "config.serve"]' in (PROJECT / "Dockerfile").read_text()
+    assert "-m app.server" in (PROJECT / "Makefile").read_text()
+    assert 'CMD ["python", "-m", "app.server"]' in (PROJECT / "Dockerfile").read_text()

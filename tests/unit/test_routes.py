@@ -15,8 +15,8 @@ from flask.testing import FlaskClient
 from PIL import Image
 from werkzeug.test import TestResponse
 
+from app.blueprints.application import create_app
 from app.blueprints.depth import attachment
-from app.factory import create_app
 from app.rendering.options import DepthOptions
 from app.runtime import Runtime
 from config.settings import Settings

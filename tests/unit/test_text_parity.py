@@ -17,9 +17,9 @@ from safetensors.torch import save_file
 from transformers import CLIPModel
 
 from app.engines.base import LoadError
+from app.hub.store import Checkpoint
 from app.models.clip import Clip
 from app.models.clip_text import ClipText
-from app.models.store import Checkpoint
 from benchmarks.checkpoints.clip import SHAPES
 from benchmarks.models import load
 from config.models import ModelSpec

@@ -12,8 +12,8 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from app.models.registry import FAMILIES
-from app.models.store import BUILTIN
+from app.hub.store import BUILTIN
+from app.lending.registry import FAMILIES
 from config.settings import Settings
 from training import drawings, losses, scenes
 from training.metrics import depth_quality

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from app.engines.base import LoadError, Unsupported
+from app.hub.store import BUILTIN, Checkpoint
+from app.lending.registry import model_class
 from app.models.clip import Clip
 from app.models.clip_text import ClipText
 from app.models.depth_anything import DepthAnything
-from app.models.registry import model_class
-from app.models.store import BUILTIN, Checkpoint
 from config.models import ModelSpec
 from config.settings import Settings
 

@@ -1,0 +1,79 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""The factory of the WSGI app."""
+
+from __future__ import annotations
+
+import logging
+import os
+
+from flask import Flask
+
+from app.blueprints import (
+    admin,
+    console,
+    depth,
+    docs,
+    embedding,
+    exchange,
+    gate,
+    health,
+    openai,
+    prometheus,
+    text,
+)
+from app.host import memory
+from app.runtime import Runtime
+from app.server.bodies import BodyGuard, Budget
+from config.settings import Settings, load_settings
+
+log = logging.getLogger("twinlens.app")
+
+
+def create_app(settings: Settings | None = None, runtime: Runtime | None = None) -> Flask:
+    """Build the WSGI app; the only place where its parts are wired.
+
+    Args:
+        settings: read from the environment when absent.
+        runtime: made from the settings when absent; tests hand in another.
+    """
+    settings = settings or load_settings()
+    # The service itself never asks the hub, only its download process does. transformers and the
+    # hub client read this when they are imported, which happens later, inside the families.
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    app = Flask(__name__, static_folder=None)
+    # One more than the guard below allows: werkzeug silently cuts a chunked body off at its limit.
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_upload_bytes + 1
+    app.config["MAX_FORM_PARTS"] = 20  # we know five
+    app.request_class = exchange.Request
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    runtime = runtime or Runtime(settings)
+    app.extensions["twinlens"] = runtime
+    exchange.install(app)
+    gate.install(app, settings)
+    for part in (health, console, docs, depth, embedding, text, openai, admin, prometheus):
+        app.register_blueprint(part.blueprint)
+    in_progress = settings.image_embedder_concurrency + settings.image_embedder_max_queue + 8
+    budget = Budget(runtime.board, settings.max_waiting_bytes, in_progress)
+    guard = BodyGuard(
+        app.wsgi_app,
+        settings.max_upload_bytes,
+        settings.body_timeout_seconds,
+        budget,
+        memory.trim,
+    )
+    app.wsgi_app = guard  # type: ignore[method-assign] # as Flask's documentation has it
+    return app
+
+
+def reloaded(app: Flask, settings: Settings) -> Flask:
+    """In the master, at a reload: the app with other settings, warm; the old one if that fails."""
+    before: Runtime = app.extensions["twinlens"]
+    try:
+        runtime = Runtime(settings, before)
+        fresh = create_app(settings, runtime)
+        runtime.warm()
+    except Exception:
+        log.exception("the reload failed; everything stays as it is")
+        return app
+    return fresh

@@ -1,0 +1,3 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""OpenVINO: the engine of CPUs and Intel GPUs."""

@@ -1,0 +1,193 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""PyTorch: the engine of GPUs, and of CPUs without OpenVINO."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from app.engines.base import FloatArray, InputArray, Network
+from app.engines.torch.cuda_graphs import WORTH_AT, CudaNetwork
+from app.host.cuda import Cuda
+from app.pictures.canvas import Canvas, Levels, Pixels
+from app.pictures.device_images import LARGEST_PICTURE, DeviceImages
+from config.values import Precision, PrecisionSetting
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+log = logging.getLogger("twinlens.engines")
+
+# Largest relative error at which a faster way to multiply fp32 matrices still counts as fp32.
+_EXACT = 1e-5
+_PROBE_EDGE = 512
+
+
+class TorchNetwork(Network):
+    """A torch module in evaluation mode."""
+
+    engine = "torch"
+
+    def __init__(
+        self, module: Any, wanted: PrecisionSetting, threads: int, exact_images: bool = False
+    ) -> None:
+        """Take a module.
+
+        Args:
+            module: float32, its weights usually mapped from the checkpoint's file.
+            wanted: PRECISION.
+            threads: cores that this process may use.
+            exact_images: image work stays on the CPU, whose results define what is exact.
+        """
+        super().__init__()
+        self._module = module
+        self._wanted = wanted
+        self._threads = threads
+        self._exact_images = exact_images
+        self._is_cast = False
+        # On CUDA only.
+        self._cuda: CudaNetwork | None = None
+        self._images: DeviceImages | None = None
+
+    def cast_for_cpu(self) -> None:
+        """Before the fork: to the precision that a CPU will use, in memory that workers share.
+
+        A mapped float32 file becomes a private copy of half its size; in the worker that copy
+        would be each worker's own.
+        """
+        self._cast("cpu")
+
+    def suits(self, device: str) -> bool:
+        """See the base class; weights that were rounded for a CPU are no good elsewhere."""
+        return device == "cpu" or not self._is_cast
+
+    def to_device(self, device: str) -> None:
+        """See the base class."""
+        import torch
+
+        if device == "cpu":
+            # gunicorn.conf.py holds the master to one thread, and workers inherit that.
+            torch.set_num_threads(self._threads)
+        self._cast(device)
+        self._module = self._module.to(device)
+        self.device = device
+        if device != "cpu":
+            torch.set_float32_matmul_precision("highest")  # it would mean TF32 there
+            if device.startswith("cuda"):
+                self._run_on_cuda(device)
+        elif self.precision == "fp32":
+            _choose_fp32_matmul()
+
+    def infer(self, batch: InputArray) -> FloatArray:
+        """See the base class."""
+        import torch
+
+        torch.get_num_threads()  # else a fresh thread's first convolution runs on one core
+        with torch.inference_mode():
+            if self._cuda is not None:
+                return self._cuda.infer(batch)
+            inputs = torch.from_numpy(batch).to(self.device)
+            outputs: FloatArray = _forward(self._module, self.precision, inputs).cpu().numpy()
+        return outputs
+
+    def warm_up(self, batch: InputArray) -> None:
+        """See the base class."""
+        for _ in range(WORTH_AT if self._cuda is not None else 1):
+            self.infer(batch)
+
+    def works_on(self, pixels: int) -> bool:
+        """See the base class."""
+        return self._images is not None and pixels <= LARGEST_PICTURE
+
+    def prepared(
+        self,
+        image: Pixels,
+        steps: Callable[[Canvas], Canvas],
+        mean: FloatArray,
+        deviation: FloatArray,
+    ) -> FloatArray:
+        """See the base class."""
+        done = self._images.prepared(image, steps, mean, deviation) if self._images else None
+        return super().prepared(image, steps, mean, deviation) if done is None else done
+
+    def spread(self, disparity: FloatArray, width: int, height: int) -> Levels:
+        """See the base class."""
+        done = self._images.spread(disparity, width, height) if self._images else None
+        return super().spread(disparity, width, height) if done is None else done
+
+    def _run_on_cuda(self, device: str) -> None:
+        import torch
+
+        # Other streams do not wait for the one that has brought the weights.
+        torch.cuda.synchronize(device)
+        forward = partial(_forward, self._module, self.precision)
+        self._cuda = CudaNetwork(forward, Cuda.for_networks(device))
+        if not self._exact_images:
+            self._images = DeviceImages(Cuda.for_images(device))
+
+    def _cast(self, device: str) -> None:
+        import torch
+
+        if self._is_cast:
+            return
+        self.precision = precision_for(device) if self._wanted == "auto" else self._wanted
+        if self.precision != "fp32":
+            self._is_cast = True
+            # Convolutions of reduced precision have their fast kernels in this order of memory.
+            self._module = self._module.to(
+                _dtype(self.precision), memory_format=torch.channels_last
+            )
+
+
+def precision_for(device: str) -> Precision:
+    """The fastest precision that the hardware itself has; only asks drivers after the fork.
+
+    On GPUs fp16, which is as fast as bf16 and keeps three more bits.
+    """
+    import torch
+
+    if device == "cpu":
+        has = torch.cpu.get_capabilities()
+        return "bf16" if any(has.get(name) for name in ("avx512_bf16", "amx_bf16")) else "fp32"
+    if device.startswith("cuda"):
+        # Below 7.0 there are no tensor cores.
+        return "fp16" if torch.cuda.get_device_capability(device) >= (7, 0) else "fp32"
+    return "fp16" if device.startswith("xpu") else "fp32"
+
+
+def _forward(module: Any, precision: Precision, inputs: Tensor) -> Tensor:
+    """On the device: what ``Network.infer`` takes to what it gives."""
+    import torch
+
+    if inputs.is_floating_point() and precision != "fp32":  # pictures
+        inputs = inputs.to(_dtype(precision), memory_format=torch.channels_last)
+    outputs: Tensor = module(inputs).float()
+    return outputs
+
+
+def _dtype(precision: Precision) -> Any:
+    import torch
+
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+
+
+def _choose_fp32_matmul() -> None:
+    """Take oneDNN's fp32 GEMM where it is fp32.
+
+    ``torch.set_float32_matmul_precision("medium")`` leaves MKL, which is slow on AMD, for oneDNN.
+    Where the CPU has bf16 tiles it may round the operands to bf16, so one product decides.
+    """
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    one, other = torch.randn(2, _PROBE_EDGE, _PROBE_EDGE, generator=generator)
+    torch.set_float32_matmul_precision("highest")
+    exact = one @ other
+    torch.set_float32_matmul_precision("medium")
+    error = float((one @ other - exact).norm() / exact.norm())
+    if error > _EXACT:
+        torch.set_float32_matmul_precision("highest")
+    log.debug("fp32 GEMM 'medium' has a relative error of %.1e", error)

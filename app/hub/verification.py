@@ -1,0 +1,126 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Whether a checkpoint on disk is the one that was downloaded."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from app.engines.base import LoadError
+from app.hub import lockfile
+from app.hub.lockfile import FileRecord, LockFileError, Record
+from app.hub.store import Checkpoint
+from config.models import ModelSpec
+
+log = logging.getLogger("twinlens.models")
+
+Progress = Callable[[str, int, int], None]
+"""Called now and then with a file's name, bytes of all files so far and in total."""
+
+# Blobs whose name is of this length are named by the sha256 of their content.
+SHA256_LENGTH = 64
+_CHUNK = 2**22
+
+
+class Damaged(Exception):
+    """A file is not what was recorded; ``path`` is what has to go."""
+
+    def __init__(self, path: Path, found: str, expected: str) -> None:
+        super().__init__(f"{path} is damaged or was changed: {found}, expected {expected}")
+        self.path = path
+
+
+def verify(
+    spec: ModelSpec,
+    files: tuple[str, ...],
+    checkpoint: Checkpoint,
+    known: Record | None,
+    progress: Progress,
+) -> Record:
+    """Read every byte of a checkpoint and say what it is.
+
+    A file without a record is compared with what its name in the cache and the table of models
+    say, where they say something.
+
+    Raises:
+        Damaged: a file differs.
+        OSError: one cannot be read.
+    """
+    paths = {name: (checkpoint.path / name).resolve() for name in files}
+    sizes = {name: path.stat().st_size for name, path in paths.items()}
+    total, before = sum(sizes.values()), 0
+    found = {}
+    for name, path in paths.items():
+        recorded = known.files.get(name) if known is not None else None
+        if recorded is not None and recorded.size != sizes[name]:
+            raise Damaged(path, f"it has {sizes[name]} bytes", f"{recorded.size}")
+
+        def report(done: int, name: str = name, before: int = before) -> None:
+            progress(name, before + done, total)
+
+        sha256 = digest(path, report)
+        promises = [recorded.sha256 if recorded is not None else None]
+        if path.parent.name == "blobs" and len(path.name) == SHA256_LENGTH:
+            promises.append(path.name)
+        if name == files[-1]:
+            promises.append(spec.sha256)
+        for promise in promises:
+            if promise not in (None, sha256):
+                raise Damaged(path, f"its sha256 is {sha256}", f"{promise}")
+        found[name] = FileRecord(size=sizes[name], sha256=sha256)
+        before += sizes[name]
+    return Record(commit=checkpoint.revision, files=found)
+
+
+def digest(path: Path, report: Callable[[int], None] = lambda _: None) -> str:
+    """The sha256 of a file; ``report`` is told how far it got. Raises OSError."""
+    made, done = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            made.update(chunk)
+            done += len(chunk)
+            report(done)
+    return made.hexdigest()
+
+
+def check_sizes(spec: ModelSpec, checkpoint: Checkpoint, cache: Path) -> None:
+    """What can be checked at each load without reading gigabytes. Raises LoadError."""
+    if spec.is_built_in:
+        return
+    try:
+        known = lockfile.pinned(spec, cache)
+    except LockFileError as error:  # the model may well be all right
+        log.warning("%s: its files are not checked: %s", spec.key, error)
+        return
+    for name, recorded in known.files.items() if known is not None else ():
+        try:
+            size = (checkpoint.path / name).stat().st_size
+        except OSError:  # of an older version, which needed another file
+            continue
+        if size != recorded.size:
+            raise LoadError(
+                f"{name} is damaged or was changed: it has {size} bytes, {recorded.size} are "
+                "recorded; delete the model and download it again"
+            )
+
+
+def verify_content(
+    spec: ModelSpec, files: tuple[str, ...], checkpoint: Checkpoint, cache: Path
+) -> None:
+    """For a checkpoint that was written to while it was in use. Raises LoadError."""
+    try:
+        known = lockfile.pinned(spec, cache) if not spec.is_built_in else None
+        verify(spec, files, checkpoint, known, lambda *_: None)
+    except LockFileError as error:
+        log.warning("%s: its files are not checked: %s", spec.key, error)
+    except Damaged as error:
+        log.error("%s: %s", spec.key, error)
+        raise LoadError(
+            f"{error.path.name} was damaged or changed while it was in use; delete the model and "
+            "download it again"
+        ) from None
+    except OSError as error:
+        raise LoadError(f"its files cannot be read ({error.strerror})") from error

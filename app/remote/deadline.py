@@ -1,0 +1,98 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""An end for network work that no timeout of a library bounds."""
+
+from __future__ import annotations
+
+import queue
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from app.errors import TooSlow, TwinlensError
+from app.host import alarms
+
+# How often it asks whether anybody still waits for the result.
+_CHECK_SECONDS = 0.5
+
+
+class Deadline:
+    """Ends a fetch in time, also one that is fed a byte a second: it shuts the sockets.
+
+    Args:
+        seconds: for everything together.
+        check_cancelled: raises a TwinlensError when nobody waits for the result any more, which
+            ends the fetch, too; called from another thread, it must not block.
+    """
+
+    def __init__(self, seconds: float, check_cancelled: Callable[[], None] = lambda: None) -> None:
+        self._seconds = seconds
+        self._end = time.monotonic() + seconds
+        self._check_cancelled = check_cancelled
+        self._cancelled: TwinlensError | None = None
+        self._over = threading.Event()
+        self._sockets: list[socket.socket] = []
+
+    def __enter__(self) -> Deadline:
+        self._alarm = alarms.after(min(self._seconds, _CHECK_SECONDS), self._tick)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._alarm.cancel()
+
+    def left(self) -> float:
+        """Seconds; never zero, which would mean no limit or none at all."""
+        return max(0.001, self._end - time.monotonic())
+
+    def check(self) -> None:
+        """Raises TooSlow when the time is over, and what cancelled the fetch."""
+        if self._cancelled is not None:
+            raise self._cancelled
+        if time.monotonic() >= self._end:
+            raise TooSlow(
+                f"The image host took longer than {self._seconds:g} seconds "
+                "(REQUEST_TIMEOUT_SECONDS)"
+            )
+
+    def watch(self, connection: socket.socket) -> None:
+        """Shut this socket at the end. Raises TooSlow when that has come."""
+        self._sockets.append(connection)
+        self.check()
+
+    def run(self, task: Callable[[], list[str]]) -> list[str]:
+        """Run what cannot be interrupted, name resolution, and do not wait beyond the end."""
+        results: queue.Queue[list[str] | BaseException] = queue.Queue()
+
+        def attempt() -> None:
+            try:
+                results.put(task())
+            except BaseException as error:
+                results.put(error)
+
+        threading.Thread(target=attempt, name="resolve", daemon=True).start()
+        while True:
+            with suppress(queue.Empty):
+                result = results.get(timeout=min(self.left(), _CHECK_SECONDS))
+                break
+            self.check()
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    def _tick(self) -> None:
+        if self._over.is_set():
+            return
+        try:
+            self._check_cancelled()
+        except TwinlensError as error:
+            self._cancelled = error
+        left = self._end - time.monotonic()
+        if self._cancelled is None and left > 0:
+            self._alarm = alarms.after(min(left, _CHECK_SECONDS), self._tick)
+            return
+        for connection in self._sockets:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)

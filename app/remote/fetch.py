@@ -1,0 +1,272 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Remote images: fetched from public addresses only, within a deadline and a byte budget.
+
+A name is resolved once for each hop, every address is judged, and the connection goes to one that
+was judged: requests-hardened pins it and keeps SNI, Host and the certificate's name. So a name that
+resolves differently a moment later (DNS rebinding) gains nothing.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import socket
+import tempfile
+import threading
+from collections.abc import Callable
+from typing import Any, BinaryIO, cast
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+import requests
+import requests_hardened.ip_filter_adapter as hardened
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError
+
+from app.errors import BadRequest, NoResources, RemoteFailed, TooLarge
+from app.remote.addresses import is_allowed, networks
+from app.remote.deadline import Deadline
+
+MAX_REDIRECTS = 3
+#: Beyond it a URL is not even parsed: urllib keeps the last ones that it has parsed in memory.
+MAX_URL_LENGTH = 8192
+_SPOOL_BYTES = 2**20
+_REDIRECTS = (301, 302, 303, 307, 308)
+_ALWAYS_TEXT = ("text/", "application/json", "application/xml")
+
+Resolver = Callable[[str, int], list[str]]
+
+
+def resolve(host: str, port: int) -> list[str]:
+    """All addresses of a name. Raises OSError. Tests put another function in its place."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+class Fetcher:
+    """Fetches images under the operator's policy."""
+
+    def __init__(
+        self,
+        *,
+        enabled: bool,
+        hosts: tuple[str, ...],
+        private_networks: tuple[str, ...],
+        max_bytes: int,
+        seconds: float,
+        resolver: Resolver = resolve,
+    ) -> None:
+        self._enabled = enabled
+        self._hosts = hosts
+        self._private = networks(private_networks)
+        self._max_bytes = max_bytes
+        self._seconds = seconds
+        self._resolver = resolver
+
+    def fetch(
+        self,
+        url: str,
+        *,
+        check_cancelled: Callable[[], None] = lambda: None,
+        hold: Callable[[int], None] = lambda _: None,
+    ) -> BinaryIO:
+        """The bytes behind a URL, on disk if they are many.
+
+        Args:
+            url: as the client gave it.
+            check_cancelled: raises a TwinlensError when nobody waits any more, see ``Deadline``.
+            hold: told of the bytes that come; raises Busy where the service holds too many.
+
+        Raises:
+            BadRequest: the policy refuses it; nothing was sent to the address in question.
+            NoResources: there is no room for the image on disk.
+            RemoteFailed: the host failed.
+            TooLarge: more bytes than the budget.
+            TooSlow: not complete within the time that one fetch has in total.
+        """
+        if not self._enabled:
+            raise BadRequest(
+                "Remote image URLs are turned off (ALLOW_REMOTE_IMAGE_URLS); "
+                "send the image as image_base64",
+                title="URL refused",
+            )
+        with Deadline(self._seconds, check_cancelled) as deadline:
+            try:
+                return self._follow(url, deadline, hold)
+            except (requests.RequestException, HTTPError, OSError, ValueError) as error:
+                # At the deadline the socket is shut, which looks like many things from above.
+                deadline.check()
+                if lacking := NoResources.behind(error):
+                    raise lacking from error
+                raise RemoteFailed("The image host could not be reached or broke off") from error
+
+    def _follow(self, url: str, deadline: Deadline, hold: Callable[[int], None]) -> BinaryIO:
+        for _ in range(MAX_REDIRECTS + 1):
+            target = self._judge(url)
+            with _Session(self._pin(deadline), deadline) as session:
+                response = session.get(
+                    url, stream=True, allow_redirects=False, timeout=deadline.left()
+                )
+                deadline.check()
+                if response.status_code not in _REDIRECTS:
+                    return self._read(response, deadline, hold)
+                location = response.headers.get("Location", "")
+                check_length(len(location))
+                url = urljoin(url, location)
+            if target.scheme == "https" and urlsplit(url).scheme == "http":
+                raise _refused("it redirects from https to http")
+        raise _refused(f"it redirects more than {MAX_REDIRECTS} times")
+
+    def _judge(self, url: str) -> SplitResult:
+        """What can be judged without asking anybody. Raises BadRequest."""
+        check_length(len(url))
+        try:
+            url.encode()  # fails where it has a lone surrogate
+            target = urlsplit(url)
+            host, _ = target.hostname, target.port
+        except ValueError:
+            raise _refused("it is not a valid URL") from None
+        if target.scheme not in ("http", "https") or not host:
+            raise _refused("only http and https addresses with a host are fetched")
+        if target.username is not None or target.password is not None:
+            raise _refused("it has credentials in it")
+        if any(character.isspace() or ord(character) < 32 for character in url) or "\\" in url:
+            raise _refused("it has white space or a backslash in it")
+        if self._hosts and not any(_matches(host, allowed) for allowed in self._hosts):
+            raise _refused("its host is not among ALLOWED_REMOTE_IMAGE_HOSTS")
+        return target
+
+    def _pin(self, deadline: Deadline) -> Callable[[str, int | None], str]:
+        """For requests-hardened: a name to the one judged address to connect to."""
+
+        def pin(host: str, port: int | None) -> str:
+            try:
+                addresses = deadline.run(lambda: self._resolver(host.strip("[]"), port or 0))
+            except (OSError, UnicodeError):
+                deadline.check()
+                raise RemoteFailed("The host name of the image cannot be resolved") from None
+            if not addresses or not all(is_allowed(each, self._private) for each in addresses):
+                raise _refused("its host has an address that is not public")
+            return f"[{addresses[0]}]" if ":" in addresses[0] else addresses[0]
+
+        return pin
+
+    def _read(
+        self, response: requests.Response, deadline: Deadline, hold: Callable[[int], None]
+    ) -> BinaryIO:
+        if response.status_code != 200:
+            raise RemoteFailed(f"The image host answered {response.status_code}")
+        kind = response.headers.get("Content-Type", "").lower()
+        if kind.startswith(_ALWAYS_TEXT):
+            raise RemoteFailed("The image host sent a text, not an image")
+        content = cast(BinaryIO, tempfile.SpooledTemporaryFile(_SPOOL_BYTES))  # noqa: SIM115
+        # Decoded bytes are counted, so that a small compressed answer cannot become a large one.
+        try:
+            while data := response.raw.read1(65536, decode_content=True):
+                deadline.check()
+                if content.tell() + len(data) > self._max_bytes:
+                    raise TooLarge(
+                        f"The remote image has more than {self._max_bytes} bytes (MAX_IMAGE_BYTES)"
+                    )
+                hold(len(data))
+                content.write(data)
+            deadline.check()
+        except BaseException:
+            content.close()
+            raise
+        content.seek(0)
+        return content
+
+
+def _refused(reason: str) -> BadRequest:
+    return BadRequest(f"The image URL is refused: {reason}", title="URL refused")
+
+
+def check_length(length: int) -> None:
+    """Of a URL, in characters. Raises BadRequest."""
+    if length > MAX_URL_LENGTH:
+        raise _refused(
+            f"it has {length} characters; at most {MAX_URL_LENGTH} are accepted; "
+            "an image itself goes into image_base64"
+        )
+
+
+def _matches(host: str, allowed: str) -> bool:
+    """Exact names; ``*.example.org`` means everything below example.org, not itself."""
+    host, allowed = host.lower().rstrip("."), allowed.lower().rstrip(".")
+    return fnmatch.fnmatchcase(host, allowed) if allowed.startswith("*.") else host == allowed
+
+
+class _Session(requests.Session):
+    """Asks nothing of the environment: no proxies, no netrc, no cookies."""
+
+    def __init__(self, pin: Callable[[str, int | None], str], deadline: Deadline) -> None:
+        super().__init__()
+        self.trust_env = False
+        self.headers["Accept"] = "image/*"
+        self.headers["User-Agent"] = "Twinlens"
+        for scheme in ("http", "https"):
+            self.mount(f"{scheme}://", _Adapter(scheme == "https", pin, deadline))
+
+
+class _Adapter(hardened.IPFilterAdapter):  # type: ignore[misc] # it ships no types
+    """requests-hardened's pinning with our judgement, on sockets that the deadline can shut."""
+
+    def __init__(
+        self, https: bool, pin: Callable[[str, int | None], str], deadline: Deadline
+    ) -> None:
+        self._pin = pin
+        self._deadline = deadline
+        super().__init__(is_https_proto=https)
+
+    def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
+        """See requests.adapters.HTTPAdapter."""
+        super().init_poolmanager(*arguments, **options)
+        watch = self._deadline.watch
+
+        class Plain(HTTPConnection):
+            def _new_conn(self) -> socket.socket:
+                connection = super()._new_conn()
+                watch(connection)
+                return connection
+
+        class Secure(HTTPSConnection):
+            def _new_conn(self) -> socket.socket:
+                connection = super()._new_conn()
+                watch(connection)  # for the handshake
+                return connection
+
+            def connect(self) -> None:
+                super().connect()
+                if self.sock is not None:  # wrapped in TLS, which took the first one's place
+                    watch(self.sock)
+
+        class PlainPool(HTTPConnectionPool):
+            ConnectionCls = Plain
+
+        class SecurePool(HTTPSConnectionPool):
+            ConnectionCls = Secure
+
+        self.poolmanager.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
+
+    def build_connection_pool_key_attributes(self, *arguments: Any, **options: Any) -> Any:
+        """Pin with the judged address instead of requests-hardened's own rule."""
+        _pins.pin = self._pin
+        try:
+            return super().build_connection_pool_key_attributes(*arguments, **options)
+        finally:
+            del _pins.pin
+
+
+# requests-hardened knows loopback as its only exception and judges the first address only. Its
+# one function that decides is replaced, a thread's own judgement in its place; the package is
+# pinned, and the tests fail if it stops asking.
+_pins = threading.local()
+
+
+def _judged(hostname: str, port: int | None, *, allow_loopback: bool) -> str:  # noqa: ARG001
+    address: str = _pins.pin(hostname, port)
+    return address
+
+
+hardened.filter_host = _judged

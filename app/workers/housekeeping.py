@@ -1,0 +1,93 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""What a worker does once a second beside its requests: memory, limits, idle models."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+
+from app.host import memory
+from app.host.shared_state import Board
+from app.queueing.waiting_room import WaitingRoom
+from app.workers.orders import Workers
+from config.settings import Settings
+
+log = logging.getLogger("twinlens.housekeeping")
+
+_SECONDS = 1.0
+# Above a limit, where one clean-up did not help the next one hardly will.
+_CLEAN_UP_SECONDS = 10.0
+
+
+class Housekeeping:
+    """The work of one thread of a worker."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        board: Board,
+        workers: Workers,
+        room: WaitingRoom,
+        worked: threading.Event,
+    ) -> None:
+        self._settings = settings
+        self._board = board
+        self._workers = workers
+        self._room = room
+        self._worked = worked
+        self._cleaned_at = 0.0
+
+    def work(self, closing: threading.Event) -> None:
+        """Until ``closing`` is set."""
+        interval = self._settings.memory_cleanup_interval_seconds
+        idle = self._settings.model_idle_seconds
+        self._look_at_limits()
+        self._cleaned_at = time.monotonic()
+        self._workers.reports.write()
+        while not closing.wait(_SECONDS):
+            try:
+                self._once(interval, idle)
+            except Exception:  # it must not be the end of housekeeping
+                log.exception("housekeeping failed; trying again")
+
+    def _once(self, interval: float, idle: float) -> None:
+        if self._worked.is_set():
+            if self._room.is_empty():
+                self._worked.clear()
+                self._workers.settle()
+            self._workers.reports.write()  # says when models were used
+        if interval and time.monotonic() - self._cleaned_at >= interval:
+            self._cleaned_at = time.monotonic()
+            log.debug("cleaned up: %s", memory.clean_up())
+        self._look_at_limits()
+        # One worker is enough to see that no worker uses a model.
+        if idle and self._board.slot == min(self._board.workers()):
+            self._workers.unload_idle(idle)
+
+    def _look_at_limits(self) -> None:
+        """Clean up above a limit; if that does not help, /health says so."""
+        if self._exceeded() and time.monotonic() - self._cleaned_at >= _CLEAN_UP_SECONDS:
+            self._cleaned_at = time.monotonic()
+            memory.clean_up()
+        self._workers.reports.set_trouble(self._exceeded() or self._room.stall())
+
+    def _exceeded(self) -> str | None:
+        """A limit of memory that is exceeded."""
+        limit = self._settings.max_process_memory_mb
+        used = memory.resident_mb(os.getpid()) if limit else 0
+        if used > limit:
+            return (
+                f"a worker holds {used:.0f} MB of memory; the limit is {limit} MB "
+                "(MAX_PROCESS_MEMORY_MB)"
+            )
+        limit = self._settings.max_gpu_memory_mb
+        used = self._workers.reports.reserved_on_own_device() if limit else 0
+        if used > limit:
+            return (
+                f"{used:.0f} MB of device memory are held; the limit is {limit} MB "
+                "(MAX_GPU_MEMORY_MB)"
+            )
+        return None

@@ -1,0 +1,121 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""What a user does with models: load, unload, download, delete, and which one is current.
+
+All of it acts on the whole service, whichever worker is asked.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from app.engines.base import LoadError
+from app.engines.devices import Device
+from app.errors import BadRequest, Busy, NotAvailable, OperationFailed
+from app.hub.downloads import DownloadFailed, Downloads
+from app.lending.entry import Wanted
+from app.lending.manager import Manager
+from app.lending.registry import FAMILIES, Registry
+from app.workers.orders import Look, Workers
+from config.models import ModelSpec
+
+MAX_WAITING = 4
+_FULL_RETRY_SECONDS = 30
+
+
+@contextmanager
+def _shared_memory() -> Iterator[None]:
+    """Raises NotAvailable where /dev/shm, through which the processes meet, is full."""
+    try:
+        yield
+    except OSError as error:
+        raise NotAvailable(
+            f"The other processes of the service cannot be told: {error.strerror} in shared memory",
+            title="No room",
+            retry_after=_FULL_RETRY_SECONDS,
+        ) from error
+
+
+class Operations:
+    """Each raises OperationFailed with the reason, or Busy; doing again what is done succeeds."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        manager: Manager,
+        workers: Workers,
+        downloads: Downloads,
+        default_depth: str,
+    ) -> None:
+        self._registry = registry
+        self._manager = manager
+        self._workers = workers
+        self._downloads = downloads
+        self._default_depth = default_depth
+        self._waiting = threading.Semaphore(MAX_WAITING)
+
+    def current_depth_model(self) -> ModelSpec:
+        """The depth model of requests that name none: the one that was loaded last."""
+        key = self._workers.chosen() or self._default_depth
+        known = {spec.key: spec for spec in self._registry.specs("depth")}
+        # A reload may have taken the chosen one out of the table.
+        return known.get(key) or self._registry.default("depth")
+
+    def load(self, spec: ModelSpec, wanted: Wanted, look: Look) -> Device:
+        """Download if need be, load, and make a depth model the current one; says on which device.
+
+        The depth model that an earlier load had made current is unloaded in every worker.
+
+        It is called before each depth request, so it is cheap when the model is loaded. ``look``,
+        here and below, is called now and then while it waits; it may raise to end the wait.
+        """
+        self.download(spec, look)
+        try:
+            device = self._workers.load(spec, wanted, look)
+            if spec.family == "depth" and self._workers.chosen() != spec.key:
+                self._workers.choose(spec, wanted, look)
+        except LoadError as error:
+            raise OperationFailed(f"{spec.key}: {error}", title="Load failed") from error
+        return device
+
+    def unload(self, spec: ModelSpec, look: Look) -> None:
+        """Unload a model; if it was the current one, DEPTH_MODEL is current again."""
+        for part in spec.parts():
+            self._workers.unload(part, look)
+        self._workers.forget_choice(spec.key)
+
+    def download(self, spec: ModelSpec, look: Look) -> None:
+        """Wait until it is on disk."""
+        if self._manager.on_disk(spec):
+            return
+        # Each one that waits holds a thread, for hours perhaps, and the probes need some.
+        if not self._waiting.acquire(blocking=False):
+            raise Busy(f"{MAX_WAITING} requests wait for downloads already", retry_after=30)
+        try:
+            with _shared_memory():
+                self._downloads.wait(spec, FAMILIES[spec.family].FILES, look)
+        except DownloadFailed as error:
+            raise OperationFailed(f"{spec.key}: {error}", title="Download failed") from error
+        finally:
+            self._waiting.release()
+
+    def delete(self, spec: ModelSpec, look: Look) -> None:
+        """Unload it and delete its files."""
+        if spec.is_built_in:
+            raise BadRequest(
+                f"{spec.key} is a part of the program and cannot be deleted; unload it instead"
+            )
+        self.unload(spec, look)
+        if not self._downloads.cancel(spec):
+            raise OperationFailed(
+                f"{spec.key} is being downloaded; try again when that is done",
+                title="Delete failed",
+            )
+        try:
+            self._downloads.delete(spec)
+        except OSError as error:
+            raise OperationFailed(
+                f"{spec.key}: its files cannot be deleted ({error.strerror})", title="Delete failed"
+            ) from error

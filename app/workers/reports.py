@@ -1,0 +1,195 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""What each worker says of itself, and all of it together: the same from whichever answers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
+
+from pydantic import BaseModel, Field
+
+from app.engines.devices import Device
+from app.host import atomic, memory
+from app.host.shared_state import Board
+from app.lending.entry import ModelStatus, State
+from app.lending.manager import Manager
+from app.workers.crashes import Crashes
+from config.models import ModelSpec
+from config.values import EngineName, Precision
+
+DEVICE_LOST = "the device is lost"
+
+
+class ModelReport(BaseModel):
+    """One model in one worker."""
+
+    state: State
+    device: Device | None = None
+    weights: str | None = None
+    engine: EngineName | None = None
+    precision: Precision | None = None
+    revision: str | None = None
+    preprocess_version: int | None = None
+    reason: str | None = None
+    in_use: bool = False
+    #: seconds of the machine's monotonic clock
+    used_at: float = 0.0
+
+
+class Report(BaseModel):
+    """One worker."""
+
+    device: Device | None = None
+    allocated_mb: float = 0.0
+    reserved_mb: float = 0.0
+    #: why /health should be 503
+    trouble: str | None = None
+    #: number of the last order that was followed, by model; see app/workers/orders.py
+    followed: dict[str, int] = Field(default_factory=dict)
+    #: those of them that failed, and why
+    failed: dict[str, str] = Field(default_factory=dict)
+    cleaned: memory.CleanUp | None = None
+    models: dict[str, ModelReport] = Field(default_factory=dict)
+
+
+class Reports:
+    """A worker's report is a file that only it writes; the master removes it with the worker."""
+
+    def __init__(self, board: Board, manager: Manager, specs: Iterable[ModelSpec]) -> None:
+        self._board = board
+        self._manager = manager
+        self._specs = list(specs)
+        self._crashes = Crashes(board.folder)
+        self._writing = threading.Lock()
+        #: parts of the own report that others fill in
+        self.followed: dict[str, int] = {}
+        self.failed: dict[str, str] = {}
+        self.cleaned: memory.CleanUp | None = None
+        self.trouble: str | None = None
+
+    def write(self) -> None:
+        """Write this worker's report."""
+        path = self._board.report_path(self._board.slot)
+        with self._writing, suppress(OSError):  # a full /dev/shm must not stop anybody
+            atomic.write_text(path, self._own().model_dump_json())
+
+    def all(self) -> list[Report]:
+        """Of all living workers, this one's first, as it is now."""
+        reports = [self._own()]
+        for slot in self._board.workers():
+            if slot != self._board.slot:
+                # One that has just begun has not written yet.
+                with suppress(OSError, ValueError):
+                    text = self._board.report_path(slot).read_bytes()
+                    reports.append(Report.model_validate_json(text))
+        return reports
+
+    def statuses(self) -> list[ModelStatus]:
+        """All models, in the order of the table."""
+        reports = self.all()
+        found = {spec.key: self._merged(spec, reports) for spec in self._specs}
+        for spec in self._specs:
+            if spec.is_text_tower:
+                tower = found.pop(spec.key)
+                found[spec.row_key] = replace(found[spec.row_key], text_state=tower.state)
+        return list(found.values())
+
+    def status(self, spec: ModelSpec) -> ModelStatus:
+        """What is known of a model; never waits for a load."""
+        return self._merged(spec, self.all())
+
+    def troubles(self) -> list[str]:
+        """What the workers complain of, each once."""
+        said = {report.trouble for report in self.all() if report.trouble}
+        said |= {crash.reason() for crash in self._crashes.repeated()}
+        if master := self._board.master_trouble():
+            said.add(master)
+        return sorted(said)
+
+    def device(self) -> Device | None:
+        """The device; where workers use several, all of them."""
+        devices = {each.device.type: each.device for each in self.all() if each.device}
+        if len(devices) < 2:
+            return next(iter(devices.values()), None)
+        names = ", ".join(devices[key].name for key in sorted(devices))
+        return Device(next(iter(devices)).partition(":")[0], names)
+
+    def memory(self) -> memory.MemoryFigures:
+        """Device memory of all workers together, resident memory of the largest."""
+        reports = self.all()
+        return memory.MemoryFigures(
+            round(sum(report.allocated_mb for report in reports), 1),
+            round(sum(report.reserved_mb for report in reports), 1),
+            max(memory.resident_mb(self._board.pid(slot)) for slot in self._board.workers()),
+        )
+
+    def reserved_on_own_device(self) -> float:
+        """MB (2**20 bytes) that all workers together hold of the device of this one."""
+        own, *others = self.all()
+        return own.reserved_mb + sum(
+            report.reserved_mb for report in others if report.device == own.device
+        )
+
+    def set_trouble(self, reason: str | None) -> None:
+        """Say why the service is not healthy, or that it is again; a lost device stays lost."""
+        if reason != self.trouble and self.trouble != DEVICE_LOST:
+            self.trouble = reason
+            self.write()
+
+    def _own(self) -> Report:
+        figures = memory.figures()
+        models = {}
+        for spec in self._specs:
+            status = self._manager.status(spec)
+            # Downloads are the same for all: each looks itself and needs no report, which may be
+            # a second old.
+            if not status.on_disk and status.device is None:
+                status = ModelStatus(spec, "not_loaded", on_disk=False)
+            in_use, used_at = self._manager.use(spec)
+            models[spec.key] = ModelReport(
+                state=status.state,
+                device=status.device,
+                weights=status.weights,
+                engine=status.engine,
+                precision=status.precision,
+                revision=status.revision,
+                preprocess_version=status.preprocess_version,
+                reason=status.reason,
+                in_use=in_use,
+                used_at=used_at,
+            )
+        return Report(
+            device=self._manager.known_device(),
+            allocated_mb=figures.allocated_mb,
+            reserved_mb=figures.reserved_mb,
+            trouble=self.trouble,
+            followed=self.followed.copy(),
+            failed=self.failed.copy(),
+            cleaned=self.cleaned,
+            models=models,
+        )
+
+    def _merged(self, spec: ModelSpec, reports: list[Report]) -> ModelStatus:
+        """A model is loaded where some worker can answer with it; the others follow."""
+        status = self._manager.status(spec)
+        found = [report.models[spec.key] for report in reports if spec.key in report.models]
+        states: tuple[State, ...] = ("loaded", "loading", "unavailable")
+        for state in states:
+            for each in found:
+                if each.state == state:
+                    return ModelStatus(
+                        spec,
+                        state,
+                        status.on_disk,
+                        reason=each.reason,
+                        device=each.device,
+                        weights=each.weights,
+                        engine=each.engine,
+                        precision=each.precision,
+                        revision=each.revision,
+                        preprocess_version=each.preprocess_version,
+                    )
+        return status
