@@ -112,8 +112,10 @@ def post_fork(server, worker):
 
 
 def post_worker_init(worker):
-    _runtime(worker).start()
-    announce_when_ready(_runtime(worker))
+    runtime = _runtime(worker)
+    runtime.start()
+    marker = runtime.board.folder / "announced"
+    announce_when_ready(runtime.settings, marker, runtime.is_ready, runtime.is_closing)
 
 
 def worker_int(worker):

@@ -27,11 +27,13 @@ from app.host.shared_state import Board
 from app.hub.downloads import Downloads
 from app.lending.loader import Loader
 from app.lending.manager import Manager
-from app.lending.registry import Registry
+from app.lending.registry import Registry, networks_of
 from app.queueing.device_threads import DeviceThreads
 from app.queueing.waiting_room import WaitingRoom
 from app.remote.fetch import Fetcher
-from app.tasks.pipeline import Pipeline
+from app.tasks.depth import DepthTask
+from app.tasks.embedding import EmbeddingTask
+from app.tasks.turns import Turns
 from app.workers.crashes import Crashes
 from app.workers.housekeeping import Housekeeping
 from app.workers.metrics import Metrics
@@ -68,10 +70,10 @@ class Runtime:
         downloads = Downloads(
             settings.hf_hub_cache, self.board.folder, settings.hf_hub_offline, self.board.life
         )
-        specs = self.registry.parts()
+        networks = self.registry.networks()
         self.loader = Loader.from_settings(settings, self._threads(), self.board.life[0])
-        self.manager = Manager(specs, downloads, self.loader)
-        self.workers = Workers(self.board, self.manager, specs)
+        self.manager = Manager(networks, downloads, self.loader)
+        self.workers = Workers(self.board, self.manager, networks)
         self.reports = self.workers.reports
         self.crashes = Crashes(self.board.folder)
         self.operations = Operations(
@@ -101,16 +103,17 @@ class Runtime:
         self.decoders = Decoders(
             self._threads(), settings.max_image_pixels, settings.decode_timeout_seconds
         )
-        self.pipeline = Pipeline(
+        self._turns = Turns(
             self.waiting_room,
             self.manager,
             self.workers,
             self.decoders,
             self._threads(),
-            settings.max_image_pixels,
             settings.exact_decode,
         )
-        self.manager.on_lost = self.pipeline.on_lost = self._lost
+        self.depth = DepthTask(self._turns, settings.max_image_pixels)
+        self.embedding = EmbeddingTask(self._turns)
+        self.manager.on_lost = self._turns.on_lost = self._lost
         self._background: list[threading.Thread] = []
         self._closing = threading.Event()
         self._refusal = ""
@@ -120,8 +123,7 @@ class Runtime:
 
     def warm(self) -> None:
         """In the master: import the engines, map the default models' weights."""
-        for family in self.settings.enabled_families:
-            self.loader.import_engine(family)
+        self.loader.import_libraries([spec.family for spec in self.registry.defaults.values()])
         if self._before:
             self.manager.adopt(self._before.manager)
             self._retired = [
@@ -134,8 +136,9 @@ class Runtime:
             # The model that /ready stands for comes first.
             ready = self.readiness_model()
             for spec in sorted(self.registry.defaults.values(), key=lambda spec: spec != ready):
-                self.manager.preload(spec)
-                self.workers.want(spec, "auto")
+                network = networks_of(spec)[0]
+                self.manager.preload(network)
+                self.workers.want(network, "auto")
 
     def after_fork(self) -> None:
         """In a worker, first: take its slot, share the cores with the other workers."""
@@ -152,7 +155,7 @@ class Runtime:
         self._device_threads.start()
         self.decoders.start()
         housekeeping = Housekeeping(
-            self.settings, self.board, self.workers, self.waiting_room, self.pipeline.worked
+            self.settings, self.board, self.workers, self.waiting_room, self._turns.worked
         )
         self._background = [
             threading.Thread(None, self._follow, "follow", daemon=True),
@@ -227,7 +230,7 @@ class Runtime:
         while not self.is_closing():
             try:
                 self.workers.follow()
-                self._bring_defaults_to_disk()
+                self._ensure_defaults_on_disk()
                 self._retire()
                 self.board.set("up", 1)
             except Exception:  # such as a full /dev/shm: it must not be the end of following
@@ -244,17 +247,17 @@ class Runtime:
             current = self.operations.current_depth_model().key
             if self.board.slot == min(slots):
                 for spec in self._retired:
-                    for part in spec.parts() if spec.key != current else ():
-                        self.workers.want_no_more(part)
+                    for network in networks_of(spec) if spec.key != current else ():
+                        self.workers.want_no_more(network)
             self._retired = []
 
-    def _bring_defaults_to_disk(self) -> None:
+    def _ensure_defaults_on_disk(self) -> None:
         """Those that are to be loaded at start are downloaded by their orders."""
         if not self.settings.warmup_on_startup:
             for spec in self.registry.defaults.values():
                 if not self.manager.on_disk(spec):
                     with suppress(NotAvailable):
-                        self.manager.check(spec)
+                        self.manager.check(networks_of(spec)[0])
 
     def _hung(self) -> None:
         if not self.is_closing():

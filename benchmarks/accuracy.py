@@ -24,13 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.engines.base import FloatArray
-from app.models.base import Model
-from app.models.clip import Clip
-from app.models.depth_anything import DepthAnything
 from app.pictures.decode import decode, in_full
 from benchmarks import models
 from benchmarks.inputs import DISTINCT, SIZES, Photos
 from benchmarks.machine import has_bf16
+from benchmarks.models import DepthModel, ImageModel, Model
 from benchmarks.results import Row
 from config.values import EngineSetting, PrecisionSetting
 
@@ -73,7 +71,7 @@ def measure(cache: Path, key: str, inputs: list[str]) -> Iterator[Row]:
 
 def _files(model: Model, inputs: list[str]) -> list[bytes]:
     """Several photos of each size for vectors, which are quick; one for maps."""
-    count = DISTINCT if isinstance(model, Clip) else 1
+    count = DISTINCT if isinstance(model, ImageModel) else 1
     return [
         photos.next() for photos in (Photos(SIZES[name]) for name in inputs) for _ in range(count)
     ]
@@ -81,8 +79,8 @@ def _files(model: Model, inputs: list[str]) -> list[bytes]:
 
 def _inputs(model: Model, file: bytes, full: bool) -> tuple[FloatArray, tuple[int, int]]:
     """The network's input [3, h, w] and the photo's width and height."""
-    assert isinstance(model, DepthAnything | Clip)
-    enough: Any = model.enough if isinstance(model, DepthAnything) else partial(model.enough, None)
+    assert isinstance(model, DepthModel | ImageModel)
+    enough: Any = model.enough if isinstance(model, DepthModel) else partial(model.enough, None)
     picture = decode(io.BytesIO(file), 10**9, in_full if full else enough)
     return model.prepare(picture), picture.size
 
@@ -91,9 +89,9 @@ def _answer(model: Model, file: bytes, *, full: bool) -> NDArray[Any]:
     """A map [height, width] uint8, or a vector [dims] of length 1."""
     inputs, size = _inputs(model, file, full)
     output = model.infer(inputs[None])[0]
-    if isinstance(model, DepthAnything):
+    if isinstance(model, DepthModel):
         return model.finish(output, *size)
-    assert isinstance(model, Clip)
+    assert isinstance(model, ImageModel)
     return model.finish(output, normalize=True)
 
 
@@ -113,7 +111,7 @@ def _times(model: Model, file: bytes) -> Row:
     """Milliseconds of one inference alone, and of one of a batch where there are batches."""
     inputs, _ = _inputs(model, file, full=True)
     times: Row = {"alone, ms": _median_ms(model, inputs[None])}
-    if isinstance(model, Clip):
+    if isinstance(model, ImageModel):
         times["in a batch of 8, ms"] = _median_ms(model, np.stack([inputs] * _BATCH)) / _BATCH
     return times
 

@@ -14,7 +14,7 @@ from benchmarks.service import Service
 from config.settings import Settings
 
 #: key to "depth" or "embedding"
-FAMILIES = {spec.key: spec.family for spec in Settings().table().model}
+FAMILIES = {spec.key: spec.task for spec in Settings().table().model}
 PATHS = {"depth": "/api/depth", "embedding": "/embed-image"}
 _DEFAULTS = {"depth": "DEPTH_MODEL", "embedding": "DEFAULT_MODEL"}
 #: by family what the replaced services do; for embeddings also with their OpenVINO option

@@ -20,11 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from app.engines.base import FloatArray
-from app.models.clip import Clip
-from app.models.depth_anything import DepthAnything
 from app.pictures.decode import Enough, Picture, decode, in_full
 from benchmarks.inputs import SIZES
-from benchmarks.models import load
+from benchmarks.models import DepthModel, ImageModel, load
 from benchmarks.peak import photo
 
 REPEATS = 5
@@ -49,8 +47,8 @@ def main() -> None:
     options = parser.parse_args()
     depth = load(options.cache, "small")
     clip = load(options.cache, "ViT-L-14")
-    assert isinstance(depth, DepthAnything)
-    assert isinstance(clip, Clip)
+    assert isinstance(depth, DepthModel)
+    assert isinstance(clip, ImageModel)
     for name, size in SIZES.items():
         data = photo(*size)
         full, slow = prepared(data, in_full, depth.prepare)

@@ -33,10 +33,18 @@ def free_port() -> int:
 class Service:
     """One gunicorn on free ports of the loopback, with an environment of its own."""
 
-    def __init__(self, log: Path, config: Path | None = None, **environ: object) -> None:
+    def __init__(
+        self,
+        log: Path,
+        config: Path | None = None,
+        project: Path = PROJECT,
+        /,
+        **environ: object,
+    ) -> None:
         self.depth_port, self.embedder_port = free_port(), free_port()
         self.log = log
-        self._config = config or PROJECT / "gunicorn.conf.py"
+        self._project = project
+        self._config = config or project / "gunicorn.conf.py"
         ours = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
         self.environ = ours | {
             "AI_SERVICE_PORT": str(self.depth_port),
@@ -52,7 +60,7 @@ class Service:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [*prefix, sys.executable, "-m", "gunicorn", "--config", str(self._config)],
-                cwd=PROJECT,
+                cwd=self._project,
                 env=self.environ,
                 stdout=log,
                 stderr=log,

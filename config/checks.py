@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from config.models import Family, read_table
+from config.families import Task
+from config.models import TableError, read_table
 from config.values import EngineSetting
 
 
@@ -24,22 +25,22 @@ def engine(wanted: EngineSetting, device: str) -> list[str]:
     return []
 
 
-def models(file: Path, depth: str, embedding: str, enabled: Sequence[Family]) -> list[str]:
+def models(file: Path | None, depth: str, embedding: str, enabled: Sequence[Task]) -> list[str]:
     """MODELS_FILE, and DEPTH_MODEL and DEFAULT_MODEL in it."""
     try:
         table = read_table(file)
     except OSError as error:
         return [f"MODELS_FILE='{file}': cannot be read ({error.strerror})"]
-    except ValueError as error:  # TOML syntax and pydantic's errors are both of this kind
-        return [f"MODELS_FILE='{file}': {error}"]
-    wanted: list[tuple[str, str, Family]] = [
+    except (TableError, UnicodeDecodeError) as error:
+        return [f"MODELS_FILE='{file}': {line}" for line in str(error).splitlines()]
+    wanted: list[tuple[str, str, Task]] = [
         ("DEPTH_MODEL", depth, "depth"),
         ("DEFAULT_MODEL", embedding, "embedding"),
     ]
     return [
-        f"{name}={value!r}: allowed: {', '.join(table.keys(family))}"
-        for name, value, family in wanted
-        if family in enabled and value not in table.keys(family)
+        f"{name}={value!r}: allowed: {', '.join(table.keys(task))}"
+        for name, value, task in wanted
+        if task in enabled and value not in table.keys(task)
     ]
 
 

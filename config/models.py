@@ -1,70 +1,89 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The table of models (``config/models.toml``), read and checked."""
+"""The table of models: the built-in rows (``config/models.toml``) and those of MODELS_FILE."""
 
 from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-Family = Literal["depth", "embedding"]
-FAMILIES: tuple[Family, ...] = ("depth", "embedding")
-# Ends the key of a text tower, so that no row can have it.
-_TEXT = ":text"
+from config.families import FAMILIES, Task
+
+BUILT_IN_TABLE = Path(__file__).with_name("models.toml")
+
+
+class TableError(ValueError):
+    """Mistakes in a table of models; the message has a line for each."""
 
 
 class ModelSpec(BaseModel):
-    """One row of the table: what a model is called, where it comes from and what it promises."""
+    """One row: what a model is called, where its checkpoint is, and what people should know.
+
+    What the checkpoint says of itself (``dims``, ``image_size``, ``activation``) may stand here as
+    well. Where the two disagree the model is unavailable.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     # The key becomes a file name and part of a URL, hence the narrow alphabet.
-    key: str = Field(pattern=rf"^[A-Za-z0-9][A-Za-z0-9._-]{{0,63}}({_TEXT})?$")
-    family: Family
-    name: str
-    #: None: its checkpoint is a part of the program
+    key: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    family: str
+    #: repository on the hub, or a folder on this machine; neither: a part of the program
     hub_id: str | None = Field(default=None, pattern=r"^[\w.-]+/[\w.-]+$")
+    path: Path | None = None
     revision: str = Field(default="main", pattern=r"^[\w./-]+$")
     sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
-    parameters: str
-    memory: str
-    license: str
-    description: str
+    name: str = ""
+    parameters: str = "unknown"
+    memory: str = "unknown"
+    license: str = "unknown"
+    description: str = ""
     dims: int | None = Field(default=None, gt=0)
     image_size: int | None = Field(default=None, gt=0)
     activation: Literal["gelu", "quick_gelu"] | None = None
 
-    @property
-    def is_built_in(self) -> bool:
-        """Whether its checkpoint is a part of the program, so that nothing is downloaded."""
-        return self.hub_id is None
+    @field_validator("family")
+    @classmethod
+    def _family_is_registered(cls, family: str) -> str:
+        if family not in FAMILIES:
+            raise ValueError(f"allowed: {', '.join(FAMILIES)}")
+        return family
 
     @model_validator(mode="after")
-    def _embedding_rows_are_complete(self) -> ModelSpec:
-        if self.family == "embedding" and None in (self.dims, self.image_size, self.activation):
-            raise ValueError("an embedding model needs dims, image_size and activation")
+    def _one_source(self) -> ModelSpec:
+        if self.hub_id is not None and self.path is not None:
+            raise ValueError("give hub_id or path, not both")
+        if self.path is not None and not self.path.is_absolute():
+            raise ValueError("path must be absolute")
         return self
 
     @property
-    def is_text_tower(self) -> bool:
-        """Whether it is the text tower of an embedding model."""
-        return self.key.endswith(_TEXT)
+    def task(self) -> Task:
+        """What it is for."""
+        return FAMILIES[self.family].task
 
     @property
-    def row_key(self) -> str:
-        """The key of its row in the table: the only one that clients know."""
-        return self.key.removesuffix(_TEXT)
+    def title(self) -> str:
+        """Its name for people."""
+        return self.name or self.key
 
-    def text_tower(self) -> ModelSpec:
-        """The text tower of an embedding model: loaded, lent and freed as a model of its own."""
-        return self.model_copy(update={"key": self.row_key + _TEXT})
+    @property
+    def is_built_in(self) -> bool:
+        """Whether its checkpoint is a part of the program, so that nothing is downloaded."""
+        return self.hub_id is None and self.path is None
 
-    def parts(self) -> tuple[ModelSpec, ...]:
-        """All that is loaded on its own of this row."""
-        return (self, self.text_tower()) if self.family == "embedding" else (self,)
+    @property
+    def is_downloadable(self) -> bool:
+        """Whether there is a hub that it comes from."""
+        return self.hub_id is not None
+
+    @property
+    def source(self) -> str:
+        """Where its checkpoint comes from, for messages."""
+        return self.hub_id or (str(self.path) if self.path is not None else "built-in")
 
 
 class ModelTable(BaseModel):
@@ -72,7 +91,7 @@ class ModelTable(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model: tuple[ModelSpec, ...]
+    model: tuple[ModelSpec, ...] = ()
 
     @model_validator(mode="after")
     def _keys_are_unique(self) -> ModelTable:
@@ -80,16 +99,52 @@ class ModelTable(BaseModel):
         twice = sorted({key for key in keys if keys.count(key) > 1})
         if twice:
             raise ValueError(f"these keys stand there twice: {', '.join(twice)}")
-        towers = [spec.key for spec in self.model if spec.is_text_tower]
-        if towers:
-            raise ValueError(f"no key may end with {_TEXT}: {', '.join(towers)}")
         return self
 
-    def keys(self, family: Family) -> list[str]:
-        """The keys of one family, in the order of the table."""
-        return [spec.key for spec in self.model if spec.family == family]
+    def keys(self, task: Task) -> list[str]:
+        """The keys of one task's models, in the order of the table."""
+        return [spec.key for spec in self.model if spec.task == task]
+
+    def extended(self, other: ModelTable) -> ModelTable:
+        """These rows and the other's; a row of the other replaces the one with the same key."""
+        rows = {spec.key: spec for spec in (*self.model, *other.model)}
+        return ModelTable(model=tuple(rows.values()))
 
 
-def read_table(path: Path) -> ModelTable:
-    """Read the table; raises OSError, tomllib.TOMLDecodeError or pydantic.ValidationError."""
-    return ModelTable.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+def read_table(extra: Path | None = None) -> ModelTable:
+    """The built-in rows, and those of ``extra`` (MODELS_FILE).
+
+    Raises:
+        OSError: the file cannot be read.
+        TableError: what is wrong with it, a line for each mistake.
+    """
+    table = _parse(BUILT_IN_TABLE)
+    return table if extra is None else table.extended(_parse(extra))
+
+
+def _parse(path: Path) -> ModelTable:
+    text = path.read_text(encoding="utf-8")
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise TableError(f"not TOML: {error}") from None
+    try:
+        return ModelTable.model_validate(content)
+    except ValidationError as error:
+        raise TableError("\n".join(_mistake(content, each) for each in error.errors())) from None
+
+
+def _mistake(content: dict[str, Any], detail: Any) -> str:
+    """A finding of pydantic, in the words of the file: which row, which key, what is allowed."""
+    where = list(detail["loc"])
+    message = detail["msg"].removeprefix("Value error, ")
+    if len(where) < 2 or where[0] != "model" or not isinstance(where[1], int):
+        return f"{'.'.join(map(str, where)) or 'the table'}: {message}"
+    row = content["model"][where[1]]
+    key = row.get("key") if isinstance(row, dict) else None
+    name = repr(key) if key is not None else f"number {where[1] + 1}"
+    field = ".".join(map(str, where[2:]))
+    if not field:
+        return f"model {name}: {message}"
+    value = f"={row[field]!r}" if isinstance(row, dict) and field in row else ""
+    return f"model {name}: {field}{value}: {message}"

@@ -20,7 +20,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from config import checks, names
-from config.models import FAMILIES, ModelTable, read_table
+from config.families import TASKS
+from config.models import ModelTable, read_table
 from config.values import (
     DeviceName,
     EngineChoice,
@@ -71,12 +72,12 @@ class Settings(BaseModel):
 
     # Models
     enabled_families: Families = Field(
-        FAMILIES, description="what is served: `depth`, `embedding` or both"
+        TASKS, description="what is served: `depth`, `embedding` or both"
     )
     depth_model: str = Field("small", description="depth model when nobody chose another")
     default_model: str = Field("ViT-L-14", description="embedding model when a request names none")
-    models_file: Path = Field(
-        Path(__file__).with_name("models.toml"), description="the table of models (TOML)"
+    models_file: HomePath | None = Field(
+        None, description="TOML file with further models; a row replaces the one with its key"
     )
     device: DeviceName = Field(
         "auto",

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
-from config.models import Family
+from config.families import Task
 
 _DEVICE = re.compile(
     r"auto|cpu|cuda(:\d+)?|rocm|xpu|mps|openvino(:(AUTO|CPU|GPU(\.\d+)?))?", re.ASCII
@@ -134,7 +134,7 @@ Level = Annotated[LevelName, BeforeValidator(level)]
 Origins = Annotated[tuple[str, ...], BeforeValidator(origins)]
 Networks = Annotated[tuple[str, ...], BeforeValidator(networks)]
 Names = Annotated[tuple[str, ...], BeforeValidator(comma_list)]
-Families = Annotated[tuple[Family, ...], Field(min_length=1), BeforeValidator(families)]
+Families = Annotated[tuple[Task, ...], Field(min_length=1), BeforeValidator(families)]
 DeviceName = Annotated[str, BeforeValidator(device)]
 EngineChoice = Annotated[EngineSetting, ANY_CASE]
 PrecisionChoice = Annotated[PrecisionSetting, ANY_CASE]

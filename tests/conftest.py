@@ -14,10 +14,10 @@ from flask import Flask
 from app.blueprints.application import create_app
 from app.engines.openvino.conversion_process import convert
 from app.engines.openvino.conversions import Conversions
-from app.hub.store import find
-from app.lending.registry import model_class
+from app.lending.registry import networks_of
 from app.runtime import Runtime
 from benchmarks.checkpoints.__main__ import make
+from benchmarks.models import checkpoint_of, source
 from benchmarks.service import Service
 from config.settings import Settings
 
@@ -32,12 +32,10 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # As a first start would, but all in this process, which is faster.
     conversions = Conversions(half=True, life=0)
     for spec in Settings().table().model:
-        for part in spec.parts():
-            family = model_class(part)
-            checkpoint = find(part, family.FILES, cache)
-            assert checkpoint is not None
+        checkpoint = checkpoint_of(spec, cache)
+        for id in networks_of(spec):
             with warnings.catch_warnings(action="ignore"):  # of tracing
-                convert(conversions.job(family, part, checkpoint))
+                convert(conversions.job(source(spec, checkpoint, id.name)))
     return cache
 
 

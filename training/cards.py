@@ -10,7 +10,7 @@ from string import Template
 from safetensors import safe_open
 
 from app.hub.store import BUILTIN
-from app.lending.registry import FAMILIES
+from app.lending.registry import files_of
 from config.settings import Settings
 
 _TEXTS = Path(__file__).parent / "cards"
@@ -24,7 +24,7 @@ def write_card(key: str, figures: dict[str, float]) -> None:
         figures: shares of 1, by the names that stand in the text.
     """
     (spec,) = [spec for spec in Settings().table().model if spec.key == key]
-    file = BUILTIN / key / FAMILIES[spec.family].FILES[-1]
+    file = BUILTIN / key / files_of(spec)[-1]
     with safe_open(file, framework="numpy") as tensors:
         parameters = sum(tensors.get_tensor(name).size for name in tensors.keys())  # noqa: SIM118
     facts = {name: f"{value:.3f}" for name, value in figures.items()}

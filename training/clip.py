@@ -25,7 +25,7 @@ from open_clip.model import CLIP
 from open_clip.tokenizer import SimpleTokenizer
 
 from app.hub.store import BUILTIN
-from app.models.clip import MEAN, STD
+from app.models.open_clip import MEAN, STD
 from training import losses
 from training.augment import photographed
 from training.checkpoint import save_clip

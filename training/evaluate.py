@@ -22,9 +22,9 @@ from safetensors.torch import load_file
 from tqdm import tqdm
 
 from app.hub.store import BUILTIN
-from app.models.depth_anything import DepthAnything
 from app.pictures.decode import decode
 from benchmarks import models
+from benchmarks.models import DepthModel
 from training import clip, scenes
 from training.cards import write_card
 from training.drawings import imagine
@@ -39,7 +39,7 @@ _HELD_OUT_DRAWINGS = 1_000_000
 def depth_figures(count: int) -> DepthQuality:
     """Mean over the first so many held-out scenes."""
     model = models.load(Path(), "builtin-depth")
-    assert isinstance(model, DepthAnything)
+    assert isinstance(model, DepthModel)
     qualities = []
     for seed in tqdm(range(HELD_OUT, HELD_OUT + count), desc="scenes"):
         scene = scenes.render(scenes.imagine(seed), WIDTH, HEIGHT)
@@ -47,7 +47,7 @@ def depth_figures(count: int) -> DepthQuality:
     return mean(qualities)
 
 
-def disparity(model: DepthAnything, scene: scenes.Rendering) -> Any:
+def disparity(model: DepthModel, scene: scenes.Rendering) -> Any:
     """What the network says of a rendering, at the rendering's size. [h, w] float32."""
     file = io.BytesIO()
     Image.fromarray(scene.pixels).save(file, "jpeg", quality=92)

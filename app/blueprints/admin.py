@@ -38,7 +38,7 @@ def list_models() -> ResponseReturnValue:
         models = [_describe(status, current) for status in service.reports.statuses()]
     else:
         models = [
-            _describe(status, current) | {"name": _OF_IMMICHVR.get(key, status.spec.name)}
+            _describe(status, current) | {"name": _OF_IMMICHVR.get(key, status.spec.title)}
             for key, status in _listed().items()
         ]
     return jsonify(
@@ -81,7 +81,7 @@ def load_model(key: str) -> ResponseReturnValue:
     spec = service.registry.get(key)
     wanted = _wanted()
     device = service.operations.load(spec, wanted.device, still_wanted())
-    message = f"{spec.name} is loaded on the {'GPU' if device.is_gpu else 'CPU'}"
+    message = f"{spec.title} is loaded on the {'GPU' if device.is_gpu else 'CPU'}"
     if wanted.device == "gpu" and not device.is_gpu:
         message += ": there is no GPU here"
     current = _current()
@@ -95,7 +95,7 @@ def unload_model(key: str) -> ResponseReturnValue:
     service = runtime()
     spec = service.registry.get(key)
     service.operations.unload(spec, still_wanted())
-    return jsonify(success=True, message=f"{spec.name} is unloaded")
+    return jsonify(success=True, message=f"{spec.title} is unloaded")
 
 
 @blueprint.post("/api/models/<key>/download")
@@ -104,7 +104,7 @@ def download_model(key: str) -> ResponseReturnValue:
     service = runtime()
     spec = service.registry.get(key)
     service.operations.download(spec, still_wanted())
-    return jsonify(success=True, message=f"{spec.name} is on disk")
+    return jsonify(success=True, message=f"{spec.title} is on disk")
 
 
 @blueprint.delete("/api/models/<key>")
@@ -113,7 +113,7 @@ def delete_model(key: str) -> ResponseReturnValue:
     service = runtime()
     spec = service.registry.get(key)
     service.operations.delete(spec, still_wanted())
-    return jsonify(success=True, message=f"{spec.name} is deleted from disk")
+    return jsonify(success=True, message=f"{spec.title} is deleted from disk")
 
 
 @blueprint.post("/admin/cleanup")
@@ -141,9 +141,9 @@ def _current() -> ModelStatus | None:
 
 
 def _device_word(status: ModelStatus | None) -> str | None:
-    if status is None or status.device is None:
+    if status is None or status.network.device is None:
         return None
-    return "gpu" if status.device.is_gpu else "cpu"
+    return "gpu" if status.network.device.is_gpu else "cpu"
 
 
 def _listed() -> dict[str, ModelStatus]:
@@ -152,7 +152,7 @@ def _listed() -> dict[str, ModelStatus]:
     depth = {
         status.spec.key: status
         for status in service.reports.statuses()
-        if status.spec.family == "depth"
+        if status.spec.task == "depth"
     }
     keys = dict.fromkeys([*_OF_IMMICHVR, service.settings.depth_model])
     return {key: depth[key] for key in keys if key in depth}
@@ -162,11 +162,11 @@ def _describe(status: ModelStatus, current: ModelStatus | None) -> dict[str, Any
     spec = status.spec
     # ImmichVR shows one depth model as active: the current one, whatever else is in memory.
     is_current = current is not None and spec.key == current.spec.key
-    is_loaded = is_current if spec.family == "depth" else status.state == "loaded"
+    is_loaded = is_current if spec.task == "depth" else status.state == "loaded"
     return {
         "key": spec.key,
-        "name": spec.name,
-        "type": spec.family,
+        "name": spec.title,
+        "type": spec.task,
         "params": spec.parameters,
         "memory": spec.memory,
         "description": spec.description,
@@ -175,5 +175,5 @@ def _describe(status: ModelStatus, current: ModelStatus | None) -> dict[str, Any
         "is_loaded": is_loaded,
         "is_downloaded": status.on_disk,
         "state": status.state,
-        "weights": status.weights,
+        "weights": status.network.weights,
     }

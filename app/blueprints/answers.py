@@ -121,8 +121,9 @@ class EmbeddingModel(BaseModel):
     id: str
     name: str
     description: str
-    dims: int
-    image_size: int
+    #: null while neither the row nor a checkpoint on disk says it
+    dims: int | None
+    image_size: int | None
     license: str
     huggingface_id: str
     state: State

@@ -28,7 +28,7 @@ def depth() -> ResponseReturnValue:
     photo, name = uploaded_image()
     # Of an option that stands in both, the form's value counts: it comes with the photo.
     options = DepthOptions.parse(request.args.to_dict() | request.form.to_dict())
-    result = service.pipeline.depth(photo, spec, options, client_is_gone())
+    result = service.depth.run(photo, spec, options, client_is_gone())
     note(spec, result)
     response = Response(result.file, mimetype=KINDS[options.format].mimetype)
     response.headers["Content-Disposition"] = attachment(name, options)

@@ -32,12 +32,11 @@ def models() -> ResponseReturnValue:
                 "id": status.spec.key,
                 "name": status.spec.key,
                 "description": status.spec.description,
-                "dims": status.spec.dims,
-                "image_size": status.spec.image_size,
+                **vectors.facts(status.spec),
                 "license": status.spec.license,
                 "huggingface_id": status.spec.hub_id or BUILT_IN,
                 "state": status.state,
-                "weights": status.weights,
+                "weights": status.network.weights,
             }
             for status in statuses
         ]

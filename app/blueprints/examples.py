@@ -11,7 +11,8 @@ from typing import Any, Self
 from pydantic import BaseModel
 
 from app.blueprints import schemas
-from config.models import Family, ModelSpec
+from config.families import Task
+from config.models import ModelSpec
 
 # A PNG of 8x8 pixels.
 _IMAGE = (
@@ -32,7 +33,7 @@ class Models:
     image_size: int = 224
 
     @classmethod
-    def of(cls, defaults: Mapping[Family, ModelSpec]) -> Self:
+    def of(cls, defaults: Mapping[Task, ModelSpec]) -> Self:
         """The default models of a service; a family may be turned off."""
         named: dict[str, Any] = {}
         if embedding := defaults.get("embedding"):

@@ -60,7 +60,7 @@ def runtime() -> Runtime:
 
 
 class Result(Protocol):
-    """What the pipeline gives."""
+    """What the tasks give."""
 
     @property
     def provenance(self) -> Provenance: ...

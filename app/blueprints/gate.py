@@ -17,15 +17,15 @@ from flask_cors import CORS
 from app.blueprints import admin
 from app.blueprints.exchange import runtime
 from app.errors import NotFound, Unauthorized
+from config.families import Task
 from config.logging import request_id
-from config.models import Family
 from config.settings import Settings
 
 log = logging.getLogger("twinlens.access")
 
 _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 # What each blueprint needs.
-_FAMILY_OF: dict[str | None, Family] = {
+_TASK_OF: dict[str | None, Task] = {
     "depth": "depth",
     "embedding": "embedding",
     "text": "embedding",
@@ -65,7 +65,7 @@ def install(app: Flask, settings: Settings) -> None:
     app.before_request(_start)
     app.before_request(_check_life)
     app.before_request(_check_key)
-    app.before_request(_check_family)
+    app.before_request(_check_task)
     app.after_request(_finish)
     if settings.cors_allowed_origins:
         CORS(
@@ -104,7 +104,7 @@ def _check_key() -> None:
     # A preflight request cannot carry the key; it tells nothing but what CORS allows.
     if key is None or request.endpoint in PUBLIC or request.method == "OPTIONS":
         return
-    if settings.service_api_key_for != "all" and _family() not in (
+    if settings.service_api_key_for != "all" and _task() not in (
         None,
         settings.service_api_key_for,
     ):
@@ -117,30 +117,30 @@ def _check_key() -> None:
         raise Unauthorized("Send the key of this service as X-Api-Key or Authorization: Bearer")
 
 
-def _family() -> Family | None:
-    """The only family that this request is about; None: it is about both, none, or no route."""
-    family = _FAMILY_OF.get(request.blueprint)
-    if family or request.blueprint != "admin":
-        return family
+def _task() -> Task | None:
+    """The only task that this request is about; None: it is about both, none, or no route."""
+    task = _TASK_OF.get(request.blueprint)
+    if task or request.blueprint != "admin":
+        return task
     if request.endpoint in ("admin.list_models", "admin.current_model"):
         return None if admin.lists_all() else "depth"
     # Decided by what the route itself gets, so that no way to write an address leads past it.
     spec = runtime().registry.find((request.view_args or {}).get("key", ""))
-    return spec.family if spec else None
+    return spec.task if spec else None
 
 
-def _check_family() -> None:
+def _check_task() -> None:
     enabled = runtime().settings.enabled_families
-    family = _FAMILY_OF.get(request.blueprint)
-    if family and family not in enabled and request.method != "OPTIONS":
+    task = _TASK_OF.get(request.blueprint)
+    if task and task not in enabled and request.method != "OPTIONS":
         raise NotFound(
-            f"The {family} family is turned off here: ENABLED_FAMILIES={','.join(enabled)}"
+            f"The {task} family is turned off here: ENABLED_FAMILIES={','.join(enabled)}"
         )
 
 
 def _finish(response: Response) -> Response:
     response.headers["X-Request-ID"] = g.request_id
-    if request.method == "POST" and request.blueprint in _FAMILY_OF:
+    if request.method == "POST" and request.blueprint in _TASK_OF:
         for name, value in asdict(runtime().waiting_room.figures()).items():
             header = "-".join(word.capitalize() for word in name.split("_"))
             response.headers[f"X-Queue-{header}"] = f"{value:g}"

@@ -109,18 +109,19 @@ def _status_word() -> str:
 def _describe(status: ModelStatus) -> dict[str, Any]:
     described: dict[str, Any] = {
         "name": status.spec.key,
-        "type": status.spec.family,
+        "type": status.spec.task,
         "loaded": status.state == "loaded",
         "state": status.state,
     }
+    text = status.others.get("text")
     optional = {
-        "weights": status.weights,
-        "engine": status.engine,
-        "precision": status.precision,
-        "revision": status.revision,
-        "preprocess_version": status.preprocess_version,
+        "weights": status.network.weights,
+        "engine": status.network.engine,
+        "precision": status.network.precision,
+        "revision": status.network.revision,
+        "preprocess_version": status.network.preprocess_version,
         # Most services never load one; its downloads are those of the model.
-        "text_state": status.text_state if status.text_state in _NOTABLE else None,
+        "text_state": text if text in _NOTABLE else None,
     }
     return described | known(optional) | download_figures(status)
 

@@ -32,6 +32,7 @@ def engine(statuses: Iterable[ModelStatus]) -> dict[str, str]:
     """What runs the models: of the first that is loaded, else what is expected to."""
     service = runtime()
     for status in statuses:
-        if status.engine and status.precision:
-            return {"engine": status.engine, "precision": status.precision}
+        network = status.network
+        if network.engine and network.precision:
+            return {"engine": network.engine, "precision": network.precision}
     return {"engine": service.loader.expected_engine(), "precision": service.settings.precision}

@@ -84,9 +84,9 @@ def _checked() -> tuple[OpenAIRequest, ModelSpec]:
     if not wanted.input:
         raise InvalidRequest("Give at least one text or image", "input")
     vectors.check_count(len(wanted.input))
-    if wanted.dimensions not in (None, spec.dims):
+    if wanted.dimensions not in (None, dims := vectors.facts(spec)["dims"]):
         raise InvalidRequest(
-            f"Vectors of {spec.key} have {spec.dims} dimensions; leave out `dimensions`",
+            f"Vectors of {spec.key} have {dims} dimensions; leave out `dimensions`",
             "dimensions",
         )
     return wanted, spec

@@ -18,6 +18,7 @@ from app.blueprints.schemas import ImageSource, Text
 from app.engines.base import FloatArray
 from app.errors import BadRequest, TooLarge, TooSlow, TwinlensError, UnsupportedType, WrongShape
 from app.hub.weights import PUBLISHED
+from app.lending.registry import networks_of
 from app.models.tokens import MAX_CHARACTERS
 from app.remote.fetch import check_length
 from app.runtime import Runtime
@@ -45,6 +46,19 @@ def chosen(key: str | None) -> ModelSpec:
     return service.registry.get(key or service.settings.default_model, "embedding")
 
 
+def facts(spec: ModelSpec) -> dict[str, int | None]:
+    """Numbers of a vector and the native image size, from the row or the checkpoint; None where
+    neither says it yet.
+    """
+    if spec.dims is not None and spec.image_size is not None:
+        return {"dims": spec.dims, "image_size": spec.image_size}
+    family: Any = runtime().manager.family(spec)
+    return {
+        "dims": family.dims if family else spec.dims,
+        "image_size": family.image_size if family else spec.image_size,
+    }
+
+
 def check_count(count: int) -> None:
     """Raises TooLarge above the operator's limit."""
     limit = runtime().settings.embed_batch_api_max_items
@@ -63,7 +77,7 @@ def images(
         NotAvailable: the model is not; nothing is fetched for nothing.
     """
     service = runtime()
-    service.manager.check(spec)
+    service.manager.check(networks_of(spec)[0])
     source = _Sources(service, still_wanted(), request.environ[BODY]).open
     found: list[BinaryIO | TwinlensError | None] = [
         None if isinstance(item, ImageSource) and item.image_url is not None else source(item)
@@ -81,8 +95,8 @@ def embed_images(
     normalize: bool = True,
     image_size: int | None = None,
 ) -> Embeddings:
-    """The vectors of ``images``, see the pipeline; told to the log."""
-    result = runtime().pipeline.embed(
+    """The vectors of ``images``, see ``EmbeddingTask``; told to the log."""
+    result = runtime().embedding.images(
         sources, spec, normalize=normalize, image_size=image_size, is_gone=client_is_gone()
     )
     note(spec, result)
@@ -97,11 +111,9 @@ def texts(items: Sequence[Text]) -> list[str | TwinlensError]:
 def embed_texts(
     sources: Sequence[str | TwinlensError], spec: ModelSpec, *, normalize: bool = True
 ) -> TextEmbeddings:
-    """The vectors of ``texts``, see the pipeline; told to the log."""
+    """The vectors of ``texts``, see ``EmbeddingTask``; told to the log."""
     good = [source for source in sources if isinstance(source, str)]
-    result = runtime().pipeline.embed_texts(
-        good, spec, normalize=normalize, is_gone=client_is_gone()
-    )
+    result = runtime().embedding.texts(good, spec, normalize=normalize, is_gone=client_is_gone())
     note(spec, result)
     outcomes = iter(zip(result.vectors, result.tokens, strict=True))
     merged = [

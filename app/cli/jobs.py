@@ -19,15 +19,16 @@ from app.errors import BadRequest, TwinlensError
 from app.hub.weights import PUBLISHED
 from app.rendering.formats import KINDS
 from app.rendering.options import DepthOptions
-from app.tasks.pipeline import Pipeline
+from app.runtime import Runtime
 from app.tasks.results import Embeddings
-from config.models import Family, ModelSpec
+from config.families import Task
+from config.models import ModelSpec
 
 
 class Job(ABC):
     """A command."""
 
-    family: Family
+    task: Task
     #: files and folders that it writes
     own: tuple[Path, ...]
     #: where the files that failed are listed
@@ -49,7 +50,7 @@ class Job(ABC):
         """Those that are not done yet. Raises UsageError."""
 
     @abstractmethod
-    def work(self, photo: Photo, pipeline: Pipeline, spec: ModelSpec) -> Any:
+    def work(self, photo: Photo, runtime: Runtime, spec: ModelSpec) -> Any:
         """In one of several threads. Raises TwinlensError: the photo failed; Failed: all will."""
 
     @abstractmethod
@@ -68,7 +69,7 @@ class Job(ABC):
 class DepthJob(Job):
     """A folder of maps."""
 
-    family: Family = "depth"
+    task: Task = "depth"
 
     def __init__(self, out: Path, options: DepthOptions) -> None:
         self._out = out
@@ -101,9 +102,9 @@ class DepthJob(Job):
         self.check(photos)
         return [photo for photo in photos if not self.is_done(photo)]
 
-    def work(self, photo: Photo, pipeline: Pipeline, spec: ModelSpec) -> None:
+    def work(self, photo: Photo, runtime: Runtime, spec: ModelSpec) -> None:
         """See the base class; writes the map."""
-        result = pipeline.depth(photo.open(), spec, self._options)
+        result = runtime.depth.run(photo.open(), spec, self._options)
         target = self._target(photo)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -129,7 +130,7 @@ class DepthJob(Job):
 class EmbedJob(Job):
     """A file of vectors."""
 
-    family: Family = "embedding"
+    task: Task = "embedding"
 
     def __init__(self, out: Path, image_size: int | None, normalize: bool) -> None:
         if out.suffix not in (".jsonl", ".npz"):
@@ -160,9 +161,9 @@ class EmbedJob(Job):
         """See the base class."""
         return [photo for photo in photos if not self.is_done(photo)]
 
-    def work(self, photo: Photo, pipeline: Pipeline, spec: ModelSpec) -> Embeddings:
+    def work(self, photo: Photo, runtime: Runtime, spec: ModelSpec) -> Embeddings:
         """See the base class."""
-        result = pipeline.embed(
+        result = runtime.embedding.images(
             [photo.open()], spec, normalize=self._normalize, image_size=self._image_size
         )
         if isinstance(result.vectors[0], TwinlensError):

@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.command == "download":
             return FAILED if download(arguments, stop) else DONE
         job = _job(arguments)
-        settings = settings_for(job.family, arguments.jobs)
+        settings = settings_for(job.task, arguments.jobs)
         configure_logging(settings)
         spec = _spec(arguments, settings, job)
         return _command(job, spec, settings, arguments, stop)
@@ -130,8 +130,8 @@ def _spec(arguments: argparse.Namespace, settings: Settings, job: Job) -> ModelS
     """Raises BadRequest: unknown."""
     registry = Registry(settings)
     if arguments.model is None:
-        return registry.default(job.family)
-    return registry.get(arguments.model, job.family)
+        return registry.default(job.task)
+    return registry.get(arguments.model, job.task)
 
 
 def _say(text: str) -> None:

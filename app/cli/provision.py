@@ -16,7 +16,7 @@ from app.hub.carry import carry
 from app.hub.hub_problems import explain
 from app.hub.lockfile import LockFileError, Record
 from app.hub.verification import Damaged, Progress, verify
-from app.lending.registry import FAMILIES
+from app.lending.registry import files_of
 from config.models import ModelSpec
 
 log = logging.getLogger("twinlens.cli")
@@ -69,7 +69,7 @@ def bring(spec: ModelSpec, plan: Plan, progress: Progress) -> Brought:
 
 
 def _from_there(spec: ModelSpec, plan: Plan, progress: Progress) -> Brought | None:
-    files = FAMILIES[spec.family].FILES
+    files = files_of(spec)
     here = store.find(spec, files, plan.cache)
     if here is None:
         return None
@@ -85,7 +85,7 @@ def _from_another(spec: ModelSpec, plan: Plan, progress: Progress) -> Brought | 
     # An update asks the hub, where there is one.
     if plan.source is None or (plan.update and not plan.offline):
         return None
-    files = FAMILIES[spec.family].FILES
+    files = files_of(spec)
     there = store.find(spec, files, plan.source)
     if there is None:
         return None
@@ -104,7 +104,7 @@ def _from_another(spec: ModelSpec, plan: Plan, progress: Progress) -> Brought | 
 
 
 def _from_the_hub(spec: ModelSpec, plan: Plan, progress: Progress) -> Brought:
-    files = FAMILIES[spec.family].FILES
+    files = files_of(spec)
     known = lockfile.pinned(spec, plan.cache)
     if known is None and plan.source is not None:
         known = lockfile.pinned(spec, plan.source)

@@ -65,7 +65,7 @@ def run(
                 photo = next(queue, None)
                 if photo is None:
                     break
-                running[pool.submit(job.work, photo, runtime.pipeline, spec)] = photo
+                running[pool.submit(job.work, photo, runtime, spec)] = photo
             if not running:
                 return outcome
             finished, _ = wait(running, _LOOK_SECONDS, FIRST_COMPLETED)

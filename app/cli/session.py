@@ -20,7 +20,8 @@ from app.errors import OperationFailed
 from app.host import memory
 from app.hub.weights import PUBLISHED
 from app.runtime import Runtime
-from config.models import Family, ModelSpec
+from config.families import Task
+from config.models import ModelSpec
 from config.settings import Settings, load_settings
 
 # The files here are the user's own: they may wait for each other for as long as they need to.
@@ -28,10 +29,10 @@ _LONGEST_WAIT_SECONDS = 86_400
 _LOOK_SECONDS = 0.5
 
 
-def settings_for(family: Family, jobs: int) -> Settings:
-    """The service's settings, for one process and one family; raises SettingsError."""
+def settings_for(task: Task, jobs: int) -> Settings:
+    """The service's settings, for one process and one task; raises SettingsError."""
     ours = {
-        "ENABLED_FAMILIES": family,
+        "ENABLED_FAMILIES": task,
         "WEB_CONCURRENCY": "1",
         "WARMUP_ON_STARTUP": "true",  # else the default model would be downloaded
         "IMAGE_EMBEDDER_MAX_QUEUE": str(jobs),
@@ -104,10 +105,11 @@ def load(runtime: Runtime, spec: ModelSpec, stop: Stop) -> None:
         except OperationFailed as error:
             raise Failed(f"{error.title}: {error.message}") from None
     status = runtime.manager.status(spec)
-    where = f" on {status.device.name}" if status.device else ""
-    print(f"{spec.key}: {status.engine}, {status.precision}{where}", file=sys.stderr)
-    if status.weights not in (None, PUBLISHED):
-        print(f"its weights are {status.weights}, not the published ones", file=sys.stderr)
+    network = status.network
+    where = f" on {network.device.name}" if network.device else ""
+    print(f"{spec.key}: {network.engine}, {network.precision}{where}", file=sys.stderr)
+    if network.weights not in (None, PUBLISHED):
+        print(f"its weights are {network.weights}, not the published ones", file=sys.stderr)
 
 
 class _Watch:

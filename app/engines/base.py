@@ -1,19 +1,24 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What every engine does with a network: hold it, bring it to a device, run it."""
+"""What an engine is: it takes a network of a checkpoint, brings it to a device and runs it there.
+
+A new engine is a folder beside this file with one class for each of the two below, a value of
+ENGINE and a line in ``app/lending/loader.py``.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import ClassVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.pictures import canvas as host_images
-from app.pictures.arrays import normalised
-from app.pictures.canvas import Canvas, HostCanvas, Levels, Pixels
+from app.host.unchanged import Fingerprint
+from app.pictures.canvas import HostImages, ImageWork
 from config.values import EngineName, Precision
 
 FloatArray = NDArray[np.float32]
@@ -37,6 +42,32 @@ class EngineUnavailable(LoadError):
     """The checkpoint may be fine, but this engine cannot run it here."""
 
 
+@dataclass(frozen=True)
+class NetworkSource:
+    """One network of a checkpoint, as an engine needs to know it."""
+
+    #: for the log and for messages, such as "ViT-L-14 text"
+    label: str
+    #: all that the network's numbers depend on: the checkpoint's file, what the row says of it
+    identity: str
+    #: tells it from the other networks of the checkpoint
+    name: str
+    #: where what is made from it may be kept
+    repository: Path
+    #: of the checkpoint, which its module is made from
+    files: tuple[Path, ...]
+    #: bytes of its weights
+    size: int
+    #: images, channels, rows, columns, or texts, tokens; None where any number will do
+    input_shape: tuple[int | None, ...]
+    input_type: type[np.float32] | type[np.int64]
+    #: gives the torch module in evaluation mode, float32, see ``Family.module``
+    module: Callable[[], Any] = field(compare=False)
+    #: for another process: a function, as ``module:function``, that makes this source of a text,
+    #: and that text
+    recipe: tuple[str, str]
+
+
 class Network(ABC):
     """One network: first in host memory, where forked processes share it, then on one device."""
 
@@ -48,6 +79,10 @@ class Network(ABC):
         self.precision: Precision = "fp32"
         #: where it is, a name as in ``devices.Device.type``
         self.device = "cpu"
+        #: does the image work before and after it, on the device where that is faster
+        self.images: ImageWork = HostImages()
+        #: those that it maps; its engine takes their fingerprint before it reads them
+        self.files = Fingerprint(())
 
     def suits(self, device: str) -> bool:  # noqa: ARG002 - for engines that prepare for one
         """Whether this host copy is right for ``device``, which is one of its engine's."""
@@ -61,8 +96,8 @@ class Network(ABC):
             RuntimeError, MemoryError: the device refuses it.
         """
 
-    def settle(self) -> None:  # noqa: B027 - most have nothing to give back
-        """When nothing runs: give back what is not needed until it runs again."""
+    def release_idle_memory(self) -> None:  # noqa: B027 - most have nothing to give back
+        """Give back what is not needed until it runs again; called when nothing runs."""
 
     @abstractmethod
     def infer(self, batch: InputArray) -> FloatArray:
@@ -75,36 +110,28 @@ class Network(ABC):
         """Run it until a batch of this shape is as fast as it gets."""
         self.infer(batch)
 
-    # -- image work that a device may do better than the CPU, which does it here -----------------
 
-    def works_on(self, pixels: int) -> bool:  # noqa: ARG002 - of a device
-        """Whether the device itself crops and resizes a picture of so many pixels, and so wants it
-        as it was decoded.
+class Engine(ABC):
+    """Makes networks of one kind."""
+
+    name: ClassVar[EngineName]
+
+    @abstractmethod
+    def import_libraries(self) -> None:
+        """Before the fork: import what all its networks need, so that workers share it."""
+
+    @abstractmethod
+    def preload(self, source: NetworkSource) -> Network | None:
+        """Before the fork: the network in memory that workers share. None: not possible yet.
+
+        Starts no thread and runs no multi-threaded kernel. Raises LoadError.
         """
-        return False
 
-    def prepared(
-        self,
-        image: Pixels,
-        steps: Callable[[Canvas], Canvas],
-        mean: FloatArray,
-        deviation: FloatArray,
-    ) -> FloatArray:
-        """Crop and resize an RGB picture, 8 bits a channel, then bring each channel to 0..1, minus
-        its mean, over its standard deviation: [3, h, w] float32. Safe to call from several threads.
+    @abstractmethod
+    def load(self, source: NetworkSource, device: str) -> Network:
+        """The network in host memory, right for ``device``; may take long the first time.
 
         Raises:
-            RuntimeError: the device is lost.
+            EngineUnavailable: this engine cannot run it here.
+            LoadError: the checkpoint is at fault.
         """
-        canvas = steps(HostCanvas.of(image))
-        assert isinstance(canvas, HostCanvas)
-        return normalised(canvas.image, mean, deviation)
-
-    def spread(self, disparity: FloatArray, width: int, height: int) -> Levels:
-        """Enlarge a map [h, w] of finite numbers and spread it over 0..255: [height, width] uint8;
-        a constant map is all 128. Safe to call from several threads.
-
-        Raises:
-            RuntimeError: the device is lost.
-        """
-        return host_images.spread(disparity, width, height)

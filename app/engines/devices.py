@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Which device DEVICE means on this machine, and what an engine's error says of it."""
+"""Which device DEVICE means on this machine."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
 
 from app.engines.base import LoadError
 from app.engines.openvino import runner as openvino_engine
@@ -17,14 +16,6 @@ from app.engines.openvino import runner as openvino_engine
 # survives. The nodes below /dev may come only with the first use, the module is there before.
 _CUDA_SIGNS = ("/dev/nvidiactl", "/dev/dxg", "/proc/driver/nvidia/version", "/sys/module/nvidia")
 _ROCM_SIGNS = ("/dev/kfd",)
-# In the messages of torch, its CUDA libraries, and OpenCL below OpenVINO.
-_NO_MEMORY = (
-    "not enough memory",
-    "out of memory",
-    "ALLOC_FAILED",
-    "CL_OUT_OF_HOST_MEMORY",
-    "CL_MEM_OBJECT_ALLOCATION_FAILURE",
-)
 
 
 @dataclass(frozen=True)
@@ -128,22 +119,3 @@ def _any_cuda(worker: int) -> Device:
     count = torch.cuda.device_count()
     name = "cuda" if count == 1 else f"cuda:{worker % count}"
     return Device(name, torch.cuda.get_device_name(name))
-
-
-def fault(error: BaseException) -> Literal["memory", "lost"] | None:
-    """What an error of an engine says of the device; None: it says nothing.
-
-    Sources: PyTorch's documentation of ``torch.OutOfMemoryError`` and ``torch.AcceleratorError``.
-    The latter means that the device's context is broken: all further calls fail, so the process
-    has to be replaced. The host's allocator raises a plain RuntimeError.
-    """
-    if isinstance(error, MemoryError):
-        return "memory"
-    if not isinstance(error, RuntimeError):
-        return None
-    if any(word in str(error) for word in _NO_MEMORY):
-        return "memory"
-    torch = sys.modules.get("torch")
-    if "CUDA error" in str(error) or (torch and isinstance(error, torch.AcceleratorError)):
-        return "lost"
-    return None

@@ -61,6 +61,8 @@ class DownloadFailed(Exception):
 
 def missing(spec: ModelSpec, reason: str, cache: Path) -> str:
     """The line of the log that says what is missing and the two ways out."""
+    if spec.path is not None:
+        return f"{spec.key} is not on disk ({reason})"
     return (
         f"{spec.key} is not on disk and cannot be downloaded ({reason}): copy the checkpoint "
         f"{spec.hub_id} into {cache} ({elsewhere(spec)}), or run `make demo` to see the service "
@@ -70,7 +72,7 @@ def missing(spec: ModelSpec, reason: str, cache: Path) -> str:
 
 def elsewhere(spec: ModelSpec) -> str:
     """How to get a checkpoint to a machine that reaches no hub."""
-    command = f"python -m app download {spec.row_key} --output DIR"
+    command = f"python -m app download {spec.key} --output DIR"
     return f"`{command}` on another machine makes a folder to copy"
 
 
@@ -133,13 +135,15 @@ class Downloads:
             files: what belongs to it.
             at_once: start the next attempt now, where the last one failed and a later one is due.
         """
-        if spec.is_built_in or self._offline:
+        if not spec.is_downloadable or self._offline:
             reason = "HF_HUB_OFFLINE is set"
             if spec.is_built_in:
                 reason = "its files are missing from this installation"
+            elif not spec.is_downloadable:
+                reason = "its path in the table of models lacks: " + ", ".join(files)
             if self.state(spec) is None:
                 log.warning("%s", missing(spec, reason, self._cache))
-            if not spec.is_built_in:
+            if spec.is_downloadable:
                 reason += f"; {elsewhere(spec)}"
             state = DownloadState(state="failed", error=reason, failed_at=time.monotonic())
             atomic.write_text(self._path(spec, "state"), state.model_dump_json())
@@ -198,7 +202,7 @@ class Downloads:
         delete(spec, self._cache)
 
     def _path(self, spec: ModelSpec, suffix: str) -> Path:
-        return self._folder / f"{spec.row_key}.{suffix}"  # both towers are in one file
+        return self._folder / f"{spec.key}.{suffix}"
 
     def _process_is_alive(self) -> bool:
         """Whether some worker's process is at work, or this one's is about to be."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Checkpoints on disk: in the hub's cache, and those that are a part of the program."""
+"""Checkpoints on disk: in the hub's cache, in folders of the user's, in the program."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Checkpoint:
 
 
 #: Checkpoints that are a part of the program, a folder for each key.
-BUILTIN = Path(__file__).parent / "builtin"
+BUILTIN = Path(__file__).resolve().parents[1] / "models" / "builtin"
 
 
 def repository_folder(cache: Path, spec: ModelSpec) -> Path:
     """The folder of a repository in the cache (huggingface_hub, "Understand caching")."""
     if spec.hub_id is None:
-        return cache / f"twinlens--{spec.row_key}"
+        return cache / f"twinlens--{spec.key}"
     return cache / f"models--{spec.hub_id.replace('/', '--')}"
 
 
@@ -45,7 +45,9 @@ def find(spec: ModelSpec, files: tuple[str, ...], cache: Path) -> Checkpoint | N
     """
     folder = repository_folder(cache, spec)
     if spec.is_built_in:
-        return _complete(BUILTIN / spec.row_key, files, spec.revision, folder)
+        return _complete(BUILTIN / spec.key, files, spec.revision, folder)
+    if spec.path is not None:
+        return _complete(spec.path, files, "local", folder)
     revision = known_commit(spec, cache) or spec.revision  # a commit is its own snapshot
     return _complete(folder / "snapshots" / revision, files, revision, folder)
 
@@ -104,7 +106,8 @@ def point(spec: ModelSpec, commit: str, cache: Path) -> None:
 def delete(spec: ModelSpec, cache: Path) -> None:
     """Delete the repository's folder in the cache, and nothing outside it.
 
-    Of a model that is a part of the program only what was made from it.
+    Of a model that is a part of the program, or lies in a folder of the user's, only what was made
+    from it.
 
     Raises:
         OSError: it cannot be deleted.

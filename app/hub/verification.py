@@ -88,7 +88,7 @@ def digest(path: Path, report: Callable[[int], None] = lambda _: None) -> str:
 
 def check_sizes(spec: ModelSpec, checkpoint: Checkpoint, cache: Path) -> None:
     """What can be checked at each load without reading gigabytes. Raises LoadError."""
-    if spec.is_built_in:
+    if not spec.is_downloadable:
         return
     try:
         known = lockfile.pinned(spec, cache)

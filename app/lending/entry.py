@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""One model of a process, and what is known of it."""
+"""One network of a process, and what is known of it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from typing import Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
 
 from app.engines.base import DoesNotFit, LoadError, Unsupported
 from app.engines.devices import Device
 from app.errors import NotAvailable
 from app.hub.downloads import DownloadState
-from app.models.base import Model
+from app.lending.loaded import LoadedNetwork
+from app.models.base import NetworkId
 from config.models import ModelSpec
 from config.values import EngineName, Precision
 
@@ -29,13 +32,12 @@ State = Literal["not_loaded", "downloading", "loading", "loaded", "unavailable"]
 _RETRY_AFTER_SECONDS = 10
 
 
-@dataclass(frozen=True)
-class ModelStatus:
-    """What is known of one model; ``reason`` says why it is unavailable."""
+class NetworkStatus(BaseModel):
+    """One network in one process; ``reason`` says why it is unavailable."""
 
-    spec: ModelSpec
+    model_config = ConfigDict(frozen=True)
+
     state: State
-    on_disk: bool
     reason: str | None = None
     device: Device | None = None
     weights: str | None = None
@@ -43,11 +45,33 @@ class ModelStatus:
     precision: Precision | None = None
     revision: str | None = None
     preprocess_version: int | None = None
-    #: of the text tower, which is loaded when the first text comes
-    text_state: State | None = None
+    in_use: bool = False
+    #: seconds of the machine's monotonic clock
+    used_at: float = 0.0
+
+
+@dataclass(frozen=True)
+class ModelStatus:
+    """What is known of one model: its first network stands for it."""
+
+    spec: ModelSpec
+    on_disk: bool
+    network: NetworkStatus
+    #: states of its other networks, which are loaded when they are first needed
+    others: dict[str, State] = field(default_factory=dict)
     #: of a download that is under way, once its size is known
     downloaded_bytes: int | None = None
     total_bytes: int | None = None
+
+    @property
+    def state(self) -> State:
+        """Of its first network."""
+        return self.network.state
+
+    @property
+    def reason(self) -> str | None:
+        """Why it is unavailable."""
+        return self.network.reason
 
     @property
     def progress(self) -> float | None:
@@ -59,19 +83,19 @@ class ModelStatus:
 
 @dataclass
 class Entry:
-    """One model of this process. ``lock`` is held while it is loaded, so that others wait."""
+    """One network of this process. ``lock`` is held while it is loaded, so that others wait."""
 
-    spec: ModelSpec
+    id: NetworkId
     lock: threading.Lock = field(default_factory=threading.Lock)
-    model: Model | None = None
+    loaded: LoadedNetwork | None = None
     #: None while the weights are only mapped in host memory, as in the master
     device: Device | None = None
     loading: bool = False
     #: a load that requests wait for
-    under_way: Future[Model] | None = None
+    under_way: Future[LoadedNetwork] | None = None
     failure: LoadError | None = None
     failed_at: float = 0.0
-    #: requests that hold the model, and when the last one began or ended (monotonic seconds)
+    #: requests that hold the network, and when the last one began or ended (monotonic seconds)
     leases: int = 0
     used_at: float = 0.0
 
@@ -81,40 +105,44 @@ class Entry:
         try:
             yield
         except LoadError as error:
-            log.error("%s is unavailable: %s", self.spec.key, error, exc_info=error.__cause__)
+            log.error("%s is unavailable: %s", self.id.label, error, exc_info=error.__cause__)
             # Not the error itself: its traceback holds what the failed load had in memory.
             self.failure, self.failed_at = type(error)(str(error)), time.monotonic()
             raise type(error)(str(error)) from None
         self.failure = None
 
-    def status(self, on_disk: bool, download: DownloadState | None) -> ModelStatus:
+    def status(self) -> NetworkStatus:
         """What is known of it; never waits for a load."""
-        spec, model, device = self.spec, self.model, self.device
-        if model is not None and device is not None:
-            made_with = asdict(model.provenance())
-            return ModelStatus(
-                spec, "loaded", on_disk, device=device, weights=model.weights, **made_with
+        loaded, device = self.loaded, self.device
+        use: Any = {"in_use": self.leases > 0, "used_at": self.used_at}
+        if loaded is not None and device is not None:
+            made_with = asdict(loaded.provenance())
+            return NetworkStatus(
+                state="loaded", device=device, weights=loaded.weights, **made_with, **use
             )
         if self.loading:
-            return ModelStatus(spec, "loading", on_disk)
+            return NetworkStatus(state="loading", **use)
         if self.failure is not None:
-            return ModelStatus(spec, "unavailable", on_disk, reason=str(self.failure))
-        if download is None:
-            return ModelStatus(spec, "not_loaded", on_disk)
-        if download.state == "downloading":
-            status = ModelStatus(spec, "downloading", on_disk)
-            done, total = download.downloaded_bytes, download.total_bytes
-            return replace(status, downloaded_bytes=done, total_bytes=total) if total else status
-        reason = f"not on disk and cannot be downloaded: {download.error}"
-        return ModelStatus(spec, "unavailable", on_disk, reason=reason)
+            return NetworkStatus(state="unavailable", reason=str(self.failure), **use)
+        return NetworkStatus(state="not_loaded", **use)
+
+
+def with_download(status: NetworkStatus, download: DownloadState | None) -> NetworkStatus:
+    """The status of a network whose checkpoint is not on disk."""
+    if download is None or status.state != "not_loaded":
+        return status
+    if download.state == "downloading":
+        return status.model_copy(update={"state": "downloading"})
+    reason = f"not on disk and cannot be downloaded: {download.error}"
+    return status.model_copy(update={"state": "unavailable", "reason": reason})
 
 
 def not_available(spec: ModelSpec, reason: LoadError) -> NotAvailable:
     """The error that a client gets whose model cannot answer now."""
-    if spec.family == "depth":  # begins with the words of the replaced service
+    if spec.task == "depth":  # begins with the words of the replaced service
         message = "Depth estimation model is not available"
         if isinstance(reason, DoesNotFit | Unsupported):
             message += f": {reason}"
         return NotAvailable(message, retry_after=_RETRY_AFTER_SECONDS)
-    message = f"{spec.row_key}: {reason}"
+    message = f"{spec.key}: {reason}"
     return NotAvailable(message, title="Model not available", retry_after=_RETRY_AFTER_SECONDS)

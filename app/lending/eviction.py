@@ -12,7 +12,7 @@ from app.engines.base import DoesNotFit
 from app.engines.devices import Device
 from app.host import memory
 from app.lending.entry import Entry
-from config.models import ModelSpec
+from app.models.base import NetworkId
 
 log = logging.getLogger("twinlens.models")
 
@@ -22,7 +22,7 @@ _SHARED_SECONDS = 3.0
 
 
 def make_room(
-    weights: int, device: Device, others: Iterable[Entry], on_evict: Callable[[ModelSpec], object]
+    weights: int, device: Device, others: Iterable[Entry], on_evict: Callable[[NetworkId], object]
 ) -> None:
     """Unload idle models of a device until another one fits.
 
@@ -43,11 +43,11 @@ def make_room(
             return
         # One whose lock is taken is about to be used.
         if entry.leases == 0 and entry.lock.acquire(blocking=False):
-            entry.model, entry.device = None, None
+            entry.loaded, entry.device = None, None
             entry.lock.release()
-            log.warning("%s is unloaded: another model needs its memory", entry.spec.key)
+            log.warning("%s is unloaded: another model needs its memory", entry.id.label)
             memory.clean_up()
-            on_evict(entry.spec)
+            on_evict(entry.id)
             evicted = True
     # On a device that workers share, the others give the same models back a moment later.
     end = time.monotonic() + (_SHARED_SECONDS if evicted and device.is_gpu else 0)

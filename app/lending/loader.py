@@ -1,25 +1,23 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Makes models: which engine runs them, and their networks in host memory."""
+"""Makes networks: which engine runs them, and bringing them to host memory."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Self
+from dataclasses import dataclass
+from typing import Any, Self
 
 from app.engines import devices
-from app.engines.base import EngineUnavailable, Network
-from app.engines.openvino import runner as openvino_engine
+from app.engines.base import Engine, EngineUnavailable, Network
 from app.engines.openvino.conversions import Conversions
-from app.engines.openvino.runner import OpenVinoNetwork
-from app.engines.torch.runner import TorchNetwork
-from app.host.unchanged import Fingerprint
+from app.engines.openvino.engine import OpenVinoEngine
+from app.engines.openvino.runner import is_installed
+from app.engines.torch.engine import TorchEngine
 from app.hub.store import Checkpoint
-from app.lending.registry import FAMILIES, model_class
-from app.models.base import Model
-from config.models import Family, ModelSpec
+from app.lending.loaded import LoadedNetwork
+from app.models.base import NetworkId, describe_checkpoint
+from config.families import family_class
 from config.settings import Settings
 from config.values import EngineName, EngineSetting, PrecisionSetting
 
@@ -31,47 +29,67 @@ class Loader:
     """What the settings say about engines; one for all models."""
 
     engine: EngineSetting
-    precision: PrecisionSetting
     #: DEVICE
     device: str
-    #: cores that this process may use, and inferences at a time that share them
-    threads: int
-    streams: int
-    conversions: Conversions
-    #: whether image work stays on the CPU also where a GPU could do it
-    exact_images: bool = False
+    openvino: OpenVinoEngine
+    torch: TorchEngine
 
     @classmethod
-    def from_settings(cls, settings: Settings, threads: int, life: int) -> Self:
-        """As the settings want it; for ``threads`` and ``life`` see here and ``Conversions``."""
-        engine, device = settings.engine, settings.device
+    def make(
+        cls,
+        engine: EngineSetting,
+        precision: PrecisionSetting,
+        device: str,
+        *,
+        threads: int,
+        life: int,
+        streams: int = 1,
+        exact_images: bool = False,
+    ) -> Self:
+        """With its engines.
+
+        Args:
+            engine: ENGINE.
+            precision: PRECISION.
+            device: DEVICE.
+            threads: cores that this process may use.
+            life: see ``Conversions``.
+            streams: inferences at a time that share those cores.
+            exact_images: whether image work stays on the CPU also where a GPU could do it.
+        """
         if device.startswith("openvino"):
             engine = "openvino"
         elif engine == "openvino" and device == "auto":
             device = "cpu"  # its GPUs are taken by name only
+        # Exact weights only where exact arithmetic was asked for.
+        conversions = Conversions(half=precision != "fp32", life=life)
         return cls(
             engine,
-            settings.precision,
             device,
-            threads,
-            settings.image_embedder_concurrency,
-            # Exact weights only where exact arithmetic was asked for.
-            Conversions(half=settings.precision != "fp32", life=life),
+            OpenVinoEngine(precision, threads, streams, conversions),
+            TorchEngine(precision, device, threads, exact_images),
+        )
+
+    @classmethod
+    def from_settings(cls, settings: Settings, threads: int, life: int) -> Self:
+        """As the settings want it; for ``threads`` and ``life`` see ``make``."""
+        return cls.make(
+            settings.engine,
+            settings.precision,
+            settings.device,
+            threads=threads,
+            life=life,
+            streams=settings.image_embedder_concurrency,
             exact_images=settings.exact_decode,
         )
 
-    def suits(self, model: Model, device: str) -> bool:
-        """Whether a model in host memory is the right one to bring to a device."""
-        network = model.network
+    def suits(self, network: Network, device: str) -> bool:
+        """Whether a network in host memory is the right one to bring to a device."""
         return network.engine == self.engine_on(device) and network.suits(device)
 
     def gpu_setting(self) -> str:
         """The value of DEVICE that looks for a GPU, for a client that wants one."""
         return "openvino:AUTO" if self.engine == "openvino" else "auto"
-
-    def makes_the_same_as(self, other: Loader) -> bool:
-        """Whether models of the other are as good as its own."""
-        return replace(other, conversions=self.conversions) == self
 
     def expected_engine(self) -> EngineName:
         """Before the fork, when no driver may be asked: the engine that will most likely run."""
@@ -85,70 +103,61 @@ class Loader:
             return "openvino"
         if device != "cpu" or self.engine == "torch":
             return "torch"
-        return "openvino" if openvino_engine.is_installed() else "torch"
+        return "openvino" if is_installed() else "torch"
 
-    def import_engine(self, family: Family) -> None:
-        """Before the fork: import the libraries, so that workers share them."""
-        if self.expected_engine() == "openvino":
-            openvino_engine.core()
-        else:
-            FAMILIES[family].import_torch()
+    def import_libraries(self, families: list[str]) -> None:
+        """Before the fork: what the engine and these families need, so that workers share it."""
+        engine = self._engine(self.expected_engine())
+        engine.import_libraries()
+        for family in families if engine is self.torch else ():
+            family_class(family).import_libraries()
 
-    def preload(self, spec: ModelSpec, checkpoint: Checkpoint) -> Model | None:
-        """Before the fork: its weights in memory that workers share; None: that is not possible
-        yet, because it has to be converted first. Raises LoadError.
+    def preload(self, id: NetworkId, checkpoint: Checkpoint) -> LoadedNetwork | None:
+        """Before the fork: a network in memory that workers share; None: that is not possible yet,
+        because it has to be converted first. Raises LoadError.
         """
-        family = model_class(spec)
-        family.check(spec, checkpoint)
+        family = describe_checkpoint(id.spec, checkpoint)
+        source = family.source(id.name)
+        network: Network | None
         if self.expected_engine() == "openvino":
-            folder = self.conversions.find(family, spec, checkpoint)
-            if folder is not None:
-                return self._openvino(spec, checkpoint, folder)
+            network = self.openvino.preload(source)
             # Where it can never be converted torch will run it, see ``load``.
-            if self.engine != "auto" or self.conversions.can_store(checkpoint):
+            if network is None and (
+                self.engine != "auto" or self.openvino.conversions.can_store(source)
+            ):
                 return None
-        model = self._torch(spec, checkpoint)
-        if devices.is_surely_cpu(self.device):
-            assert isinstance(model.network, TorchNetwork)
-            model.network.cast_for_cpu()
-        return model
+        else:
+            network = None
+        return self._loaded(family, id, network or self.torch.preload(source))
 
-    def load(self, spec: ModelSpec, checkpoint: Checkpoint, device: str) -> Model:
+    def load(self, id: NetworkId, checkpoint: Checkpoint, device: str) -> LoadedNetwork:
         """In host memory, right for ``device``; converted first where that needs to be.
 
         Raises:
             LoadError: the message says why.
         """
-        family = model_class(spec)
-        # Also of a model that was converted before: its description may be another one today.
-        family.check(spec, checkpoint)
-        if self.engine_on(device) == "openvino":
-            try:
-                folder = self.conversions.bring(family, spec, checkpoint)
-                return self._openvino(spec, checkpoint, folder)
-            except EngineUnavailable as error:
-                if self.engine != "auto" or device != "cpu":
-                    raise
-                log.warning("%s: OpenVINO cannot run it here (%s); torch takes it", spec.key, error)
-        return self._torch(spec, checkpoint)
+        family = describe_checkpoint(id.spec, checkpoint)
+        source = family.source(id.name)
+        engine = self._engine(self.engine_on(device))
+        try:
+            network = engine.load(source, device)
+        except EngineUnavailable as error:
+            if engine is self.torch or self.engine != "auto" or device != "cpu":
+                raise
+            log.warning("%s: OpenVINO cannot run it here (%s); torch takes it", id.label, error)
+            network = self.torch.load(source, device)
+        return self._loaded(family, id, network)
 
-    def _openvino(self, spec: ModelSpec, checkpoint: Checkpoint, folder: Path) -> Model:
-        files = Fingerprint(sorted(folder.iterdir()))
-        network = OpenVinoNetwork(folder, self.precision, self.threads, self.streams)
-        return self._model(spec, checkpoint, network, files)
+    def size(self, id: NetworkId, checkpoint: Checkpoint) -> int:
+        """Bytes of the weights that loading brings into memory. Raises LoadError."""
+        family = describe_checkpoint(id.spec, checkpoint)
+        return int(family.source(id.name).size)
 
-    def _torch(self, spec: ModelSpec, checkpoint: Checkpoint) -> Model:
-        family = model_class(spec)
-        files = Fingerprint(checkpoint.path / name for name in family.FILES)
-        module = family.module(spec, checkpoint)
-        network = TorchNetwork(module, self.precision, self.threads, self.exact_images)
-        return self._model(spec, checkpoint, network, files)
+    def _engine(self, name: EngineName) -> Engine:
+        return {"openvino": self.openvino, "torch": self.torch}[name]
 
     @staticmethod
-    def _model(
-        spec: ModelSpec, checkpoint: Checkpoint, network: Network, files: Fingerprint
-    ) -> Model:
-        model = model_class(spec)(spec, checkpoint, network)
-        model.files = files
-        log.info("%s (%s weights) mapped for %s", spec.key, model.weights, network.engine)
-        return model
+    def _loaded(family: Any, id: NetworkId, network: Network) -> LoadedNetwork:
+        loaded = LoadedNetwork(family, id, network, family.weights())
+        log.info("%s (%s weights) mapped for %s", id.label, loaded.weights, network.engine)
+        return loaded

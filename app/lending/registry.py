@@ -1,64 +1,66 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Which class serves which family, and the rows of the table that are in use."""
+"""The rows of the table of models that are in use."""
 
 from __future__ import annotations
 
 from app.errors import BadRequest
-from app.models.base import Model
-from app.models.clip import Clip
-from app.models.clip_text import ClipText
-from app.models.depth_anything import DepthAnything
-from config.models import Family, ModelSpec
+from app.models.base import NetworkId
+from config.families import Task, family_class
+from config.models import ModelSpec
 from config.settings import Settings
 
-FAMILIES: dict[Family, type[Model]] = {"depth": DepthAnything, "embedding": Clip}
+
+def files_of(spec: ModelSpec) -> tuple[str, ...]:
+    """The files of a model's checkpoint; the last one holds the weights."""
+    files: tuple[str, ...] = family_class(spec.family).FILES
+    return files
 
 
-def model_class(spec: ModelSpec) -> type[Model]:
-    """The class that serves a row, or the text tower of one."""
-    return ClipText if spec.is_text_tower else FAMILIES[spec.family]
+def networks_of(spec: ModelSpec) -> tuple[NetworkId, ...]:
+    """All networks of a model; it counts as loaded when the first one is."""
+    return tuple(NetworkId(spec, name) for name in family_class(spec.family).NETWORKS)
 
 
 class Registry:
-    """The rows of the enabled families, by key."""
+    """The rows of the enabled tasks, by key."""
 
     def __init__(self, settings: Settings) -> None:
-        self._families = settings.enabled_families
+        self._tasks = settings.enabled_families
         self._specs = {
-            spec.key: spec for spec in settings.table().model if spec.family in self._families
+            spec.key: spec for spec in settings.table().model if spec.task in self._tasks
         }
-        wanted: dict[Family, str] = {
+        wanted: dict[Task, str] = {
             "depth": settings.depth_model,
             "embedding": settings.default_model,
         }
-        #: the default model of each enabled family
-        self.defaults = {family: self._specs[wanted[family]] for family in self._families}
+        #: the default model of each enabled task
+        self.defaults = {task: self._specs[wanted[task]] for task in self._tasks}
 
-    def specs(self, family: Family | None = None) -> list[ModelSpec]:
-        """Rows in the order of the table, of one family or of all."""
-        return [spec for spec in self._specs.values() if family in (None, spec.family)]
+    def specs(self, task: Task | None = None) -> list[ModelSpec]:
+        """Rows in the order of the table, of one task or of all."""
+        return [spec for spec in self._specs.values() if task in (None, spec.task)]
 
-    def parts(self) -> list[ModelSpec]:
-        """All that is loaded on its own: rows and the text towers of embedding models."""
-        return [part for spec in self.specs() for part in spec.parts()]
+    def networks(self) -> list[NetworkId]:
+        """The networks of all rows."""
+        return [network for spec in self.specs() for network in networks_of(spec)]
 
     def find(self, key: str) -> ModelSpec | None:
         """The row of a key, if there is one."""
         return self._specs.get(key)
 
-    def get(self, key: str, family: Family | None = None) -> ModelSpec:
+    def get(self, key: str, task: Task | None = None) -> ModelSpec:
         """The row of a key.
 
         Raises:
-            BadRequest: no such model (in that family); the message names the known ones.
+            BadRequest: no such model (for that task); the message names the known ones.
         """
         spec = self._specs.get(key)
-        if spec is None or family not in (None, spec.family):
-            known = ", ".join(spec.key for spec in self.specs(family))
+        if spec is None or task not in (None, spec.task):
+            known = ", ".join(spec.key for spec in self.specs(task))
             raise BadRequest(f"Unknown model {key[:64]!r}; known: {known}", title="Unknown model")
         return spec
 
-    def default(self, family: Family) -> ModelSpec:
+    def default(self, task: Task) -> ModelSpec:
         """The model that answers when a request names none."""
-        return self.defaults[family]
+        return self.defaults[task]

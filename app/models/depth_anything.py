@@ -14,13 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from app.engines.base import FloatArray, LoadError, Network, Unsupported
+from app.engines.base import FloatArray, LoadError, Unsupported
 from app.errors import TooLarge
 from app.hub.store import Checkpoint
 from app.models import description
-from app.models.base import Model, Source, Steps, unchanged
+from app.models.base import DepthFamily
 from app.models.description import ABSENT, Allowed
-from app.pictures.canvas import Levels
 from config.models import ModelSpec
 
 EDGE = 518  # of the published checkpoints
@@ -28,7 +27,6 @@ _EDGES = range(56, 1025)  # that a checkpoint may ask for
 PATCH = 14
 MAX_TOKENS = 4096  # patches; a 4:3 photo has 1813, a 16:9 one 2442
 MAX_ASPECT = 20
-_OVERSAMPLED = 1.4
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)
 
@@ -69,39 +67,33 @@ _PREPARATION: Allowed = {
 }
 
 
-class DepthAnything(Model):
+class DepthAnything(DepthFamily):
     """One Depth Anything V2 checkpoint."""
 
     FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
-    PREPROCESS_VERSION = 1
 
-    def __init__(self, spec: ModelSpec, checkpoint: Checkpoint, network: Network) -> None:
-        """See the base class; raises LoadError."""
-        super().__init__(spec, checkpoint, network)
-        #: pixels that a photo's edge is brought to
-        self.edge = _edge(checkpoint)
-
-    @classmethod
-    def check(cls, spec: ModelSpec, checkpoint: Checkpoint) -> None:  # noqa: ARG003
-        """See the base class: relative Depth Anything on DINOv2, prepared as ``prepare`` does."""
-        network, preparation, _ = cls.FILES
-        config = description.read(checkpoint, network)
+    def __init__(self, spec: ModelSpec, checkpoint: Checkpoint) -> None:
+        """See the base class: relative Depth Anything on DINOv2."""
+        super().__init__(spec, checkpoint)
+        network, preparation, _ = self.FILES
+        config = self.read_json(network)
         backbone = description.part(config, "backbone_config", network)
+        settings = self.read_json(preparation)
         description.check(config, _NETWORK, network)
         description.check(backbone, _BACKBONE, f"backbone_config in {network}")
-        description.check(description.read(checkpoint, preparation), _PREPARATION, preparation)
-        _edge(checkpoint)
+        description.check(settings, _PREPARATION, preparation)
+        #: pixels that a photo's edge is brought to
+        self.edge = _edge(settings)
+        self.mean, self.deviation = MEAN, STD
 
     @classmethod
-    def import_torch(cls) -> None:
+    def import_libraries(cls) -> None:
         """See the base class."""
         import torch  # noqa: F401
         from transformers import DepthAnythingForDepthEstimation  # noqa: F401
 
-    @classmethod
-    def module(cls, spec: ModelSpec, checkpoint: Checkpoint) -> Any:
+    def module(self, network: str) -> Any:  # noqa: ARG002 - there is only one
         """See the base class; gives disparity [n, h, w], >= 0, larger is nearer."""
-        cls.check(spec, checkpoint)
         import torch
         from transformers import DepthAnythingForDepthEstimation
         from transformers.utils import logging
@@ -112,8 +104,8 @@ class DepthAnything(Model):
         # Its hints know nothing of output_loading_info.
         from_pretrained: Any = DepthAnythingForDepthEstimation.from_pretrained
         try:
-            network, report = from_pretrained(
-                checkpoint.path,
+            module, report = from_pretrained(
+                self.checkpoint.path,
                 local_files_only=True,
                 use_safetensors=True,
                 dtype=torch.float32,
@@ -124,68 +116,24 @@ class DepthAnything(Model):
         # transformers fills absent tensors with random numbers and only warns.
         if report["missing_keys"] or report["mismatched_keys"]:
             raise LoadError("the checkpoint lacks tensors of a Depth Anything model")
-        return _disparity(network).eval()
+        return _disparity(module).eval()
 
-    @classmethod
-    def input_shape(cls, spec: ModelSpec, checkpoint: Checkpoint) -> tuple[int | None, ...]:  # noqa: ARG003
-        """See the base class."""
-        return None, 3, None, None
-
-    def warm_up(self) -> None:
+    def blank(self, network: str) -> FloatArray:  # noqa: ARG002
         """See the base class; a 4:3 photo, 518x686 for the published checkpoints."""
         columns, rows = self.input_size(4 * self.edge, 3 * self.edge)
-        self.network.warm_up(np.zeros((1, 3, rows, columns), np.float32))
+        return np.zeros((1, 3, rows, columns), np.float32)
+
+    def input_shape(self, network: str) -> tuple[int | None, ...]:  # noqa: ARG002
+        """See the base class: photos of every shape."""
+        return None, 3, None, None
+
+    def max_batch(self, network: str, device: str) -> int:  # noqa: ARG002
+        """See the base class; on 2 cores two maps in one batch take longer than one by one."""
+        return 1 if device == "cpu" else 4
 
     def input_size(self, width: int, height: int) -> tuple[int, int]:
-        """Width and height of the network's input for a photo, see the function of this name."""
+        """See the function of this name."""
         return input_size(width, height, self.edge)
-
-    def enough(self, width: int, height: int) -> tuple[int, int]:
-        """How large a photo of this size must be decoded for ``prepare``; measured, see
-        docs/performance.md.
-        """
-        columns, rows = self.input_size(width, height)
-        return math.ceil(columns * _OVERSAMPLED), math.ceil(rows * _OVERSAMPLED)
-
-    def steps(self, size: tuple[int, int]) -> Steps:
-        """What ``prepare`` does with a photo of this size first: resize to about ``edge``.
-
-        Raises:
-            TooLarge: see ``input_size``.
-        """
-        target = self.input_size(*size)
-        return lambda canvas: canvas.resize(target)
-
-    def prepare(self, picture: Source) -> FloatArray:
-        """Do the steps if they are not done, normalise.
-
-        Returns:
-            [3, h, w] float32, h and w multiples of 14, normalised with ImageNet's
-            mean and deviation.
-        """
-        steps = unchanged if picture.done else self.steps(picture.size)
-        return self.network.prepared(picture.image, steps, MEAN, STD)
-
-    def together(self) -> int:
-        """See the base class; on 2 cores two maps in one batch take longer than one by one."""
-        return 1 if self.network.device == "cpu" else 4
-
-    def finish(self, disparity: FloatArray, width: int, height: int) -> Levels:
-        """Enlarge to the photo's size and spread over 0..255.
-
-        Args:
-            disparity: [h, w] float32.
-            width, height: of the upright photo, pixels.
-
-        Returns:
-            [height, width] uint8, near = bright, min-max normalised; a constant map is all 128.
-
-        Raises:
-            ArithmeticError: the network gave infinite or undefined numbers.
-        """
-        if not np.isfinite(disparity).all():
-            raise ArithmeticError("the map has infinite or undefined values")
-        return self.network.spread(disparity, width, height)
 
 
 def _disparity(network: Any) -> Any:
@@ -221,10 +169,10 @@ def _disparity(network: Any) -> Any:
     return Disparity()
 
 
-def _edge(checkpoint: Checkpoint) -> int:
+def _edge(settings: dict[str, Any]) -> int:
     """The size that the checkpoint wants, which is a square in DPTImageProcessor's settings."""
     file = DepthAnything.FILES[1]
-    size = description.read(checkpoint, file).get("size")
+    size = settings.get("size")
     if not isinstance(size, dict):
         raise LoadError(f'{file} is damaged: it has no "size"')
     edge = size.get("height")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Images on an accelerator, with the results of ``host_images`` but for a rare level of 255.
+"""Images on an accelerator, with the results of ``canvas`` but for a rare level of 255.
 
 The functions take tensors of any device of torch, so that tests compare them on a CPU.
 """
@@ -15,9 +15,16 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from app.engines.base import FloatArray
-from app.engines.devices import fault
-from app.pictures.canvas import CONSTANT_LEVEL, Box, Canvas, Levels, Pixels
+from app.host.faults import fault
+from app.pictures.canvas import (
+    CONSTANT_LEVEL,
+    Box,
+    FloatArray,
+    HostImages,
+    Levels,
+    Pixels,
+    Steps,
+)
 from app.rendering.maps import is_constant
 
 if TYPE_CHECKING:
@@ -85,7 +92,7 @@ def normalised(pixels: Tensor, mean: FloatArray, deviation: FloatArray) -> Tenso
 
 
 def spread(disparity: Tensor, width: int, height: int) -> Tensor:
-    """As ``host_images.spread``: [h, w] float32, finite, to [height, width] uint8."""
+    """As ``canvas.spread``: [h, w] float32, finite, to [height, width] uint8."""
     import torch
     import torch.nn.functional as F
 
@@ -101,32 +108,30 @@ def spread(disparity: Tensor, width: int, height: int) -> Tensor:
     return levels.to(torch.uint8)
 
 
-class DeviceImages:
-    """A device that does a picture's work where it can; None where the CPU has to."""
+class DeviceImages(HostImages):
+    """On a device where it can; what is too large or fails there is done on the CPU."""
 
     def __init__(self, device: Cuda) -> None:
         self._device = device
 
-    def prepared(
-        self,
-        image: Pixels,
-        steps: Callable[[Canvas], Canvas],
-        mean: FloatArray,
-        deviation: FloatArray,
-    ) -> FloatArray | None:
-        """See ``Network.prepared``."""
-        return self._attempt(partial(self._prepared, image, steps, mean, deviation))
+    def works_on(self, pixels: int) -> bool:
+        """See ``ImageWork``."""
+        return pixels <= LARGEST_PICTURE
 
-    def spread(self, disparity: FloatArray, width: int, height: int) -> Levels | None:
-        """See ``Network.spread``."""
-        return self._attempt(partial(self._spread, disparity, width, height))
+    def prepared(
+        self, image: Pixels, steps: Steps, mean: FloatArray, deviation: FloatArray
+    ) -> FloatArray:
+        """See ``ImageWork``."""
+        done = self._attempt(partial(self._prepared, image, steps, mean, deviation))
+        return super().prepared(image, steps, mean, deviation) if done is None else done
+
+    def spread(self, disparity: FloatArray, width: int, height: int) -> Levels:
+        """See ``ImageWork``."""
+        done = self._attempt(partial(self._spread, disparity, width, height))
+        return super().spread(disparity, width, height) if done is None else done
 
     def _prepared(
-        self,
-        image: Pixels,
-        steps: Callable[[Canvas], Canvas],
-        mean: FloatArray,
-        deviation: FloatArray,
+        self, image: Pixels, steps: Steps, mean: FloatArray, deviation: FloatArray
     ) -> FloatArray:
         array = np.asarray(image)
         _check(array.shape[0] * array.shape[1], LARGEST_PICTURE)
@@ -144,7 +149,7 @@ class DeviceImages:
         return levels
 
     def _attempt(self, work: Callable[[], Result]) -> Result | None:
-        """Raises RuntimeError only where the device is lost."""
+        """The result, or None where the CPU has to do it. Raises RuntimeError: device lost."""
         import torch
 
         try:

@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from app.engines import devices
 from app.errors import NotAvailable
-from app.host import memory
-from app.models.base import Model
+from app.host import faults, memory
+from app.lending.loaded import LoadedNetwork
 from app.queueing.tickets import FloatArray, Ticket
 from app.queueing.waiting_room import WaitingRoom
 
@@ -37,8 +36,8 @@ class DeviceThreads:
     def __init__(self, room: WaitingRoom, count: int, on_lost: Callable[[], None]) -> None:
         self._room = room
         self._on_lost = on_lost
-        #: told how many inputs a pass of a model's network had
-        self.on_run: Callable[[Model, int], None] = lambda *_: None
+        #: told how many inputs a pass of a network had
+        self.on_run: Callable[[LoadedNetwork, int], None] = lambda *_: None
         self._threads = [
             threading.Thread(target=self._work, name=f"device-{number}", daemon=True)
             for number in range(count)
@@ -92,7 +91,7 @@ class DeviceThreads:
         result = self._attempt(batch, batch)
         if isinstance(result, list):
             return result
-        fault = devices.fault(result)
+        fault = faults.fault(result)
         if fault == "lost" or (fault is None and len(batch) == 1):
             return [self._failure(result)] * len(batch)
         log.warning("a batch of %d failed; trying each alone", len(batch), exc_info=result)
@@ -108,7 +107,7 @@ class DeviceThreads:
     def _attempt(self, tickets: list[Ticket], batch: list[Ticket]) -> list[Outcome] | Exception:
         """One try; the clock of the whole batch begins anew with each pass of the network."""
         try:
-            model: Model = tickets[0].model
+            network: LoadedNetwork = tickets[0].network
             inputs = [ticket.inputs for ticket in tickets if ticket.inputs is not None]
             images: Any = np.concatenate(inputs)
             most = tickets[0].together
@@ -117,8 +116,8 @@ class DeviceThreads:
             for first in range(0, len(images), most):
                 for ticket in batch:
                     ticket.started = time.monotonic()
-                outputs.append(model.infer(images[first : first + most]))
-                self.on_run(model, len(outputs[-1]))
+                outputs.append(network.infer(images[first : first + most]))
+                self.on_run(network, len(outputs[-1]))
             rows = np.concatenate(outputs)
             ends = np.cumsum([len(each) for each in inputs])
             return list(np.split(rows, ends[:-1]))
@@ -127,7 +126,7 @@ class DeviceThreads:
 
     def _failure(self, error: Exception) -> Exception:
         """What the caller is told."""
-        fault = devices.fault(error)
+        fault = faults.fault(error)
         if fault == "memory":
             log.error("out of memory also alone, after freeing caches", exc_info=error)
             return _not_now("There is not enough memory for this request now")

@@ -45,9 +45,9 @@ class Ticket:
     #: whether it found a free device when it came
     is_next: bool = False
     called: threading.Event = field(default_factory=threading.Event)
-    #: what the device needs: the loaded model, and [images, 3, h, w] float32 or, of texts,
+    #: what the device needs: the loaded network, and [images, 3, h, w] float32 or, of texts,
     #: [texts, tokens] int64
-    model: Any = None
+    network: Any = None
     inputs: InputArray | None = None
     #: when the pass of the network that it is in began
     started: float | None = None
@@ -62,7 +62,7 @@ class Ticket:
     def finish(self, outcome: FloatArray | BaseException) -> None:
         """Give the waiting caller its outputs, or what went wrong."""
         # The model may be unloaded while the caller still has its ticket.
-        self.model = self.inputs = None
+        self.network = self.inputs = None
         if isinstance(outcome, BaseException):
             self.error = outcome
         else:
@@ -73,7 +73,7 @@ class Ticket:
     def fits_into(self, batch: list[Ticket]) -> bool:
         """Whether it can run with these: same model, same shape of input, not too many."""
         first = batch[0]
-        if self.model is not first.model or self.inputs is None or first.inputs is None:
+        if self.network is not first.network or self.inputs is None or first.inputs is None:
             return False
         images = sum(each.images for each in batch) + self.images
         return self.inputs.shape[1:] == first.inputs.shape[1:] and images <= first.together

@@ -120,7 +120,7 @@ class WaitingRoom:
             call(self._queue, self._concurrency)
         self._wait(ticket, ticket.called)
 
-    def run(self, ticket: Ticket, model: Any, inputs: InputArray) -> FloatArray:
+    def run(self, ticket: Ticket, network: Any, inputs: InputArray) -> FloatArray:
         """Have the device compute the outputs [images, ...] of the inputs, see ``Ticket``.
 
         Raises:
@@ -129,7 +129,7 @@ class WaitingRoom:
             Exception: the model failed.
         """
         with self._lock:
-            ticket.model, ticket.inputs = model, inputs
+            ticket.network, ticket.inputs = network, inputs
             self._moved_at = time.monotonic()
             self._prepared.notify()
         self._wait(ticket, ticket.done)

@@ -45,14 +45,19 @@ def shrunk(disparity: FloatArray, size: Size) -> FloatArray:
     return cv2.resize(disparity, smaller, interpolation=cv2.INTER_AREA).astype(np.float32)
 
 
+def check_finite(disparity: FloatArray) -> None:
+    """Raises ArithmeticError: the network gave infinite or undefined numbers."""
+    if not np.isfinite(disparity).all():
+        raise ArithmeticError("the map has infinite or undefined values")
+
+
 def enlarged(disparity: FloatArray, size: Size) -> FloatArray:
     """[h, w] float32 to [height, width]; beside steep edges it goes a little beyond its range.
 
     Raises:
         ArithmeticError: the network gave infinite or undefined numbers.
     """
-    if not np.isfinite(disparity).all():
-        raise ArithmeticError("the map has infinite or undefined values")
+    check_finite(disparity)
     full = cv2.resize(disparity, size, interpolation=cv2.INTER_CUBIC)
     return full.astype(np.float32, copy=False)
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
-from app.runtime import Runtime
 from config.settings import Settings
 
 log = logging.getLogger("twinlens.service")
@@ -33,15 +34,23 @@ def announce_listening(settings: Settings) -> None:
     log.info("listening on %s; the models are being prepared", address(settings))
 
 
-def announce_when_ready(runtime: Runtime) -> None:
-    """In a worker: one line for the whole service, in the background."""
+def announce_when_ready(
+    settings: Settings, marker: Path, is_ready: Callable[[], bool], is_closing: Callable[[], bool]
+) -> None:
+    """In a worker: one line for the whole service, in the background.
+
+    Args:
+        settings: of the service.
+        marker: a file that the first worker makes; the others then say nothing.
+        is_ready: whether the service is.
+        is_closing: whether this worker ends.
+    """
 
     def wait() -> None:
-        while not runtime.is_closing():
-            if runtime.is_ready():
-                # The first worker that can make the file; the others are too late.
-                with suppress(OSError), (runtime.board.folder / "announced").open("x"):
-                    log.info("ready: open %s in a browser", address(runtime.settings))
+        while not is_closing():
+            if is_ready():
+                with suppress(OSError), marker.open("x"):
+                    log.info("ready: open %s in a browser", address(settings))
                 return
             time.sleep(_LOOK_SECONDS)
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What the pipeline gives: maps and vectors, what they were made with, and how long that took."""
+"""What the tasks give: maps and vectors, what they were made with, and how long that took."""
 
 from __future__ import annotations
 

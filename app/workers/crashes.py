@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Workers that died while they loaded a model, remembered for those that come after them.
+"""Workers that died while they loaded a network, remembered for those that come after them.
 
 Small files in the service's shared folder: one for each load under way, named by the worker's slot,
-and one for each model whose loads ended with their workers.
+and one for each network whose loads ended with their workers.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ _LONGEST_PAUSE_SECONDS = 600.0
 
 
 class Crash(BaseModel):
-    """What is known of one model."""
+    """What is known of one network."""
 
+    #: its label
     key: str
     #: workers in a row that died
     count: int
@@ -48,7 +49,7 @@ class Crashes:
         self._folder = folder
 
     def begin(self, slot: int, key: str) -> None:
-        """A worker begins to load a model."""
+        """A worker begins to load a network, which ``key`` tells from others."""
         with suppress(OSError):
             self._loading(slot, key).touch()
 
@@ -75,14 +76,14 @@ class Crashes:
                 path.unlink(missing_ok=True)
 
     def of(self, key: str) -> Crash | None:
-        """What is known of a model."""
+        """What is known of a network."""
         try:
             return Crash.model_validate_json(self._path(key).read_bytes())
         except (OSError, ValidationError):
             return None
 
     def repeated(self) -> list[Crash]:
-        """Models whose loads ended more than one worker in a row."""
+        """Networks whose loads ended more than one worker in a row."""
         keys = [path.name.removeprefix("crash-") for path in sorted(self._folder.glob("crash-*"))]
         found = [self.of(key) for key in keys]
         return [crash for crash in found if crash is not None and crash.count > 1]

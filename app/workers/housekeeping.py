@@ -57,7 +57,7 @@ class Housekeeping:
         if self._worked.is_set():
             if self._room.is_empty():
                 self._worked.clear()
-                self._workers.settle()
+                self._workers.release_idle_memory()
             self._workers.reports.write()  # says when models were used
         if interval and time.monotonic() - self._cleaned_at >= interval:
             self._cleaned_at = time.monotonic()

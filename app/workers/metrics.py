@@ -20,7 +20,7 @@ from prometheus_client import Counter, Histogram, Metric, values
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from app.host.shared_state import Board
-from app.models.base import Model
+from app.lending.loaded import LoadedNetwork
 
 log = logging.getLogger("twinlens.metrics")
 
@@ -125,11 +125,11 @@ class Metrics:
                     if seconds:
                         self._stages.labels(model, stage).observe(seconds)
 
-    def ran(self, model: Model, inputs: int) -> None:
+    def ran(self, loaded: LoadedNetwork, inputs: int) -> None:
         """The network of a model ran so many inputs as one batch."""
         if self._counts:
             with suppress(OSError):
-                self._batches.labels(model.spec.row_key).observe(inputs)
+                self._batches.labels(loaded.id.spec.key).observe(inputs)
 
     def collect(self) -> Iterable[Metric]:
         """The sums over all workers, also those that ended; see prometheus_client's Collector."""

@@ -17,7 +17,7 @@ from app.errors import BadRequest, Busy, NotAvailable, OperationFailed
 from app.hub.downloads import DownloadFailed, Downloads
 from app.lending.entry import Wanted
 from app.lending.manager import Manager
-from app.lending.registry import FAMILIES, Registry
+from app.lending.registry import Registry, files_of, networks_of
 from app.workers.orders import Look, Workers
 from config.models import ModelSpec
 
@@ -73,8 +73,8 @@ class Operations:
         """
         self.download(spec, look)
         try:
-            device = self._workers.load(spec, wanted, look)
-            if spec.family == "depth" and self._workers.chosen() != spec.key:
+            device = self._workers.load(networks_of(spec)[0], wanted, look)
+            if spec.task == "depth" and self._workers.chosen() != spec.key:
                 self._workers.choose(spec, wanted, look)
         except LoadError as error:
             raise OperationFailed(f"{spec.key}: {error}", title="Load failed") from error
@@ -82,8 +82,8 @@ class Operations:
 
     def unload(self, spec: ModelSpec, look: Look) -> None:
         """Unload a model; if it was the current one, DEPTH_MODEL is current again."""
-        for part in spec.parts():
-            self._workers.unload(part, look)
+        for network in networks_of(spec):
+            self._workers.unload(network, look)
         self._workers.forget_choice(spec.key)
 
     def download(self, spec: ModelSpec, look: Look) -> None:
@@ -95,7 +95,7 @@ class Operations:
             raise Busy(f"{MAX_WAITING} requests wait for downloads already", retry_after=30)
         try:
             with _shared_memory():
-                self._downloads.wait(spec, FAMILIES[spec.family].FILES, look)
+                self._downloads.wait(spec, files_of(spec), look)
         except DownloadFailed as error:
             raise OperationFailed(f"{spec.key}: {error}", title="Download failed") from error
         finally:
@@ -103,10 +103,9 @@ class Operations:
 
     def delete(self, spec: ModelSpec, look: Look) -> None:
         """Unload it and delete its files."""
-        if spec.is_built_in:
-            raise BadRequest(
-                f"{spec.key} is a part of the program and cannot be deleted; unload it instead"
-            )
+        if not spec.is_downloadable:
+            where = "a part of the program" if spec.is_built_in else "in a folder of its own"
+            raise BadRequest(f"{spec.key} is {where} and cannot be deleted here; unload it instead")
         self.unload(spec, look)
         if not self._downloads.cancel(spec):
             raise OperationFailed(

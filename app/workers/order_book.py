@@ -25,7 +25,7 @@ _PREFIX = "orders-"
 
 
 class Order(BaseModel):
-    """Load a model, or unload it where no device is wanted."""
+    """Load a network, or unload it where no device is wanted."""
 
     number: int
     wanted: Literal["auto", "cpu", "gpu"] | None
@@ -38,7 +38,8 @@ class Orders(BaseModel):
     clean_up: int = 0
     #: key of the depth model that was made current last
     chosen: str | None = None
-    models: dict[str, Order] = Field(default_factory=dict)
+    #: by ``str(NetworkId)``
+    networks: dict[str, Order] = Field(default_factory=dict)
 
 
 class OrderBook:

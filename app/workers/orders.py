@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """All workers as one: what they are told to hold and to do.
 
-Orders are one document that any worker writes (app/workers/order_book.py). Each follows them in its own time
+Orders are one document that any worker writes (order_book.py). Each follows them in its own time
 and writes a report; an answer of any worker is made of the reports of all. A worker that is forked
 later, also in the place of one that crashed, follows the same orders.
 """
@@ -21,8 +21,10 @@ from app.errors import NotAvailable
 from app.host import memory
 from app.host.shared_state import Board
 from app.lending.entry import Wanted
+from app.lending.loaded import LoadedNetwork
 from app.lending.manager import Manager
-from app.models.base import Model
+from app.lending.registry import networks_of
+from app.models.base import NetworkId
 from app.workers.crashes import Crashes
 from app.workers.order_book import Order, OrderBook, Orders
 from app.workers.reports import Reports
@@ -35,7 +37,7 @@ _LOAD_SECONDS = 10.0
 _CLEAN_UP_SECONDS = 5.0
 _LOOK_SECONDS = 0.02
 _FULL_RETRY_SECONDS = 30
-# Followed as a model's orders are, under this name, which no model can have.
+# Followed as a network's orders are, under this name, which no network can have.
 _CLEAN_UP = "*"
 
 #: Raises where the answer that is waited for has become useless.
@@ -45,11 +47,12 @@ Look = Callable[[], None]
 class Workers:
     """The part of this worker in the whole."""
 
-    def __init__(self, board: Board, manager: Manager, specs: Iterable[ModelSpec]) -> None:
+    def __init__(self, board: Board, manager: Manager, networks: Iterable[NetworkId]) -> None:
         self._board = board
         self._manager = manager
-        self._specs = {spec.key: spec for spec in specs}
-        self.reports = Reports(board, manager, self._specs.values())
+        self._networks = {str(id): id for id in networks}
+        self._specs = {id.spec.key: id.spec for id in self._networks.values()}
+        self.reports = Reports(board, manager, self._networks.values())
         self._book = OrderBook(board.folder)
         self._crashes = Crashes(board.folder)
         self._following = threading.Lock()
@@ -59,49 +62,49 @@ class Workers:
 
     # -- orders --------------------------------------------------------------------------------
 
-    def want(self, spec: ModelSpec, wanted: Wanted) -> int:
-        """Have every worker load a model; gives the number of the order."""
-        return self._order(spec, wanted)
+    def want(self, id: NetworkId, wanted: Wanted) -> int:
+        """Have every worker load a network; gives the number of the order."""
+        return self._order(id, wanted)
 
-    def want_no_more(self, spec: ModelSpec) -> int:
+    def want_no_more(self, id: NetworkId) -> int:
         """Have every worker unload it."""
-        return self._order(spec, None)
+        return self._order(id, None)
 
-    def load(self, spec: ModelSpec, wanted: Wanted, look: Look) -> Device:
-        """Load a model that is on disk in every worker; cheap when that is done already.
+    def load(self, id: NetworkId, wanted: Wanted, look: Look) -> Device:
+        """Load a network, whose model is on disk, in every worker; cheap when that is done already.
 
         Args:
-            spec: the model.
+            id: the network.
             wanted: where to.
             look: called now and then while it waits; it may raise to end the wait.
 
         Raises:
             LoadError: it failed in some worker; the message says why.
         """
-        found = [report.models.get(spec.key) for report in self.reports.all()]
+        found = [report.networks.get(str(id)) for report in self.reports.all()]
         devices = [each.device if each and each.state == "loaded" else None for each in found]
-        before = self._book.read().models.get(spec.key)
+        before = self._book.read().networks.get(str(id))
         is_leaving = before is not None and before.wanted is None  # not all have followed yet
         serve = all(device is not None and self._serves(device, wanted) for device in devices)
         if serve and not is_leaving:
             assert devices[0] is not None
             return devices[0]
-        number = self.want(spec, wanted)
-        self._wait(spec.key, number, _LOAD_SECONDS, look)
-        reports = [each for each in self.reports.all() if each.followed.get(spec.key, 0) >= number]
+        number = self.want(id, wanted)
+        self._wait(str(id), number, _LOAD_SECONDS, look)
+        reports = [each for each in self.reports.all() if each.followed.get(str(id), 0) >= number]
         for report in reports:
-            if spec.key in report.failed:
-                self._restore(spec, number, before)
-                raise LoadError(report.failed[spec.key])
-        loaded = [each.models[spec.key].device for each in reports if spec.key in each.models]
+            if str(id) in report.failed:
+                self._restore(id, number, before)
+                raise LoadError(report.failed[str(id)])
+        loaded = [each.networks[str(id)].device for each in reports if str(id) in each.networks]
         device = next((device for device in loaded if device is not None), None)
         if device is None:
             raise LoadError("it was unloaded meanwhile")
         return device
 
-    def unload(self, spec: ModelSpec, look: Look) -> None:
-        """Unload a model in every worker; requests that hold it finish with it."""
-        self._wait(spec.key, self.want_no_more(spec), _LOAD_SECONDS, look)
+    def unload(self, id: NetworkId, look: Look) -> None:
+        """Unload a network in every worker; requests that hold it finish with it."""
+        self._wait(str(id), self.want_no_more(id), _LOAD_SECONDS, look)
 
     def chosen(self) -> str | None:
         """The key of the depth model that was made current last; None: nobody chose one."""
@@ -120,22 +123,24 @@ class Workers:
         Raises:
             NotAvailable: the workers cannot be told.
         """
-        replaced: str | None = None
+        chosen = networks_of(spec)[0]
+        replaced: NetworkId | None = None
 
         def choose(orders: Orders) -> None:
             nonlocal replaced
-            replaced = orders.chosen if orders.chosen in self._specs else None
+            before = self._specs.get(orders.chosen or "")
+            replaced = networks_of(before)[0] if before and before != spec else None
             orders.chosen = spec.key
-            if replaced is None or replaced == spec.key:
+            if replaced is None:
                 return
-            orders.models[replaced] = Order(number=orders.number, wanted=None)
-            standing = orders.models.get(spec.key)
+            orders.networks[str(replaced)] = Order(number=orders.number, wanted=None)
+            standing = orders.networks.get(str(chosen))
             if standing is None or standing.wanted is None:  # replaced by another load meanwhile
-                orders.models[spec.key] = Order(number=orders.number, wanted=wanted)
+                orders.networks[str(chosen)] = Order(number=orders.number, wanted=wanted)
 
         number = self._changed(choose).number
-        if replaced is not None and replaced != spec.key:
-            self._wait(replaced, number, _LOAD_SECONDS, look)
+        if replaced is not None:
+            self._wait(str(replaced), number, _LOAD_SECONDS, look)
 
     def forget_choice(self, key: str) -> None:
         """No model is chosen any more, if ``key`` was. Raises NotAvailable."""
@@ -148,17 +153,17 @@ class Workers:
             self._changed(forget)
 
     @contextmanager
-    def lease(self, spec: ModelSpec, look: Look) -> Iterator[Model]:
-        """Lend the model, see Manager; where it had to be loaded the other workers load it, too."""
-        was_loaded = self._manager.is_loaded(spec)
-        with self._manager.lease(spec, look) as model:
+    def lease(self, id: NetworkId, look: Look) -> Iterator[LoadedNetwork]:
+        """Lend a network, see Manager; where it had to be loaded the other workers load it, too."""
+        was_loaded = self._manager.is_loaded(id)
+        with self._manager.lease(id, look) as loaded:
             # What a worker that is being replaced still needs is nobody else's business.
             if not was_loaded and not self._board.get("leaving"):
-                order = self._book.read().models.get(spec.key)
+                order = self._book.read().networks.get(str(id))
                 if order is None or order.wanted is None:
                     with suppress(NotAvailable):  # a full /dev/shm: then only this worker has it
-                        self.want(spec, "auto")
-            yield model
+                        self.want(id, "auto")
+            yield loaded
 
     def clean_up(self, look: Look) -> memory.CleanUp:
         """Clean up in every worker; the sum of what they say, memory of the largest."""
@@ -183,61 +188,61 @@ class Workers:
         """Do what the orders say and this worker has not done yet, and report."""
         with self._following:
             orders = self._book.read()
-            for key, order in orders.models.items():
-                if key in self._specs:  # the table may have changed at a reload
-                    self._obey(self._specs[key], order)
+            for key, order in orders.networks.items():
+                if key in self._networks:  # the table may have changed at a reload
+                    self._obey(self._networks[key], order)
             if orders.clean_up > self.reports.followed.get(_CLEAN_UP, 0):
                 self.reports.cleaned = memory.clean_up()
                 self.reports.followed[_CLEAN_UP] = orders.clean_up
         self.reports.write()
 
-    def settle(self) -> None:
-        """In this worker, when it has nothing to do: give back what it needs only then."""
-        self._manager.settle()
+    def release_idle_memory(self) -> None:
+        """In this worker, when it is idle: give back what it needs only while it works."""
+        self._manager.release_idle_memory()
 
     def unload_idle(self, seconds: float) -> None:
-        """Have models unloaded that no worker used for so long."""
+        """Have networks unloaded that no worker used for so long."""
         reports = self.reports.all()
-        for key, spec in self._specs.items():
-            found = [report.models[key] for report in reports if key in report.models]
+        for key, id in self._networks.items():
+            found = [report.networks[key] for report in reports if key in report.networks]
             loaded = [each for each in found if each.state == "loaded"]
             idle = not any(each.in_use for each in found)
             if loaded and idle:
                 used_at = max(each.used_at for each in loaded)
                 if time.monotonic() - used_at >= seconds:
-                    self.want_no_more(spec)
+                    self.want_no_more(id)
 
     @contextmanager
-    def _guarded(self, spec: ModelSpec) -> Iterator[None]:
+    def _guarded(self, id: NetworkId) -> Iterator[None]:
         """Around a load. Raises LoadError where it has ended several workers a short while ago."""
-        crash = self._crashes.of(spec.key)
+        crash = self._crashes.of(id.label)
         if crash is not None and crash.pause() > 0:
             raise LoadError(f"{crash.reason()}; the next try is in {crash.pause():.0f} s")
         slot = self._board.slot
-        self._crashes.begin(slot, spec.key)
+        self._crashes.begin(slot, id.label)
         succeeded = False
         try:
             yield
             succeeded = True
         finally:
-            self._crashes.end(slot, spec.key, succeeded)
+            self._crashes.end(slot, id.label, succeeded)
 
     # -- inside --------------------------------------------------------------------------------
 
-    def _order(self, spec: ModelSpec, wanted: Wanted | None) -> int:
+    def _order(self, id: NetworkId, wanted: Wanted | None) -> int:
         def order(orders: Orders) -> None:
-            orders.models[spec.key] = Order(number=orders.number, wanted=wanted)
+            orders.networks[str(id)] = Order(number=orders.number, wanted=wanted)
 
         return self._changed(order).number
 
-    def _restore(self, spec: ModelSpec, number: int, before: Order | None) -> None:
+    def _restore(self, id: NetworkId, number: int, before: Order | None) -> None:
         """After an order that failed: the one that stood before it, unless there is a newer one."""
 
         def restore(orders: Orders) -> None:
-            if spec.key in orders.models and orders.models[spec.key].number == number:
-                del orders.models[spec.key]
+            if str(id) in orders.networks and orders.networks[str(id)].number == number:
+                del orders.networks[str(id)]
                 if before is not None:
-                    orders.models[spec.key] = before
+                    orders.networks[str(id)] = before
 
         self._changed(restore)
 
@@ -254,25 +259,25 @@ class Workers:
         self._board.ring()
         return orders
 
-    def _obey(self, spec: ModelSpec, order: Order) -> None:
-        is_new = self.reports.followed.get(spec.key) != order.number
+    def _obey(self, id: NetworkId, order: Order) -> None:
+        is_new = self.reports.followed.get(str(id)) != order.number
         if is_new:
-            self.reports.failed.pop(spec.key, None)
+            self.reports.failed.pop(str(id), None)
         if order.wanted is None:
             if is_new:
-                self._manager.unload(spec)
-        elif is_new or not self._manager.is_loaded(spec):
+                self._manager.unload(id)
+        elif is_new or not self._manager.is_loaded(id):
             try:
-                if not is_new or not self._manager.on_disk(spec):
+                if not is_new or not self._manager.on_disk(id.spec):
                     # Asks for its download, again if that process died; and after a failure
                     # says no for a while.
-                    self._manager.check(spec)
-                self._manager.load(spec, order.wanted)
+                    self._manager.check(id)
+                self._manager.load(id, order.wanted)
             except LoadError as error:  # the manager has logged it
-                self.reports.failed[spec.key] = str(error)
+                self.reports.failed[str(id)] = str(error)
             except NotAvailable:
                 pass  # its status says why
-        self.reports.followed[spec.key] = order.number
+        self.reports.followed[str(id)] = order.number
 
     def _wait(self, key: str, number: int, seconds: float, look: Look) -> None:
         """Until all workers have followed; not for ever for one that seems to be stuck.

@@ -7,36 +7,23 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import replace
 
 from pydantic import BaseModel, Field
 
 from app.engines.devices import Device
 from app.host import atomic, memory
 from app.host.shared_state import Board
-from app.lending.entry import ModelStatus, State
+from app.lending.entry import ModelStatus, NetworkStatus, State
 from app.lending.manager import Manager
+from app.lending.registry import networks_of
+from app.models.base import NetworkId
 from app.workers.crashes import Crashes
 from config.models import ModelSpec
-from config.values import EngineName, Precision
+
+# Of several workers, the state that tells most.
+_TELLING: tuple[State, ...] = ("loaded", "loading", "unavailable", "downloading", "not_loaded")
 
 DEVICE_LOST = "the device is lost"
-
-
-class ModelReport(BaseModel):
-    """One model in one worker."""
-
-    state: State
-    device: Device | None = None
-    weights: str | None = None
-    engine: EngineName | None = None
-    precision: Precision | None = None
-    revision: str | None = None
-    preprocess_version: int | None = None
-    reason: str | None = None
-    in_use: bool = False
-    #: seconds of the machine's monotonic clock
-    used_at: float = 0.0
 
 
 class Report(BaseModel):
@@ -47,21 +34,22 @@ class Report(BaseModel):
     reserved_mb: float = 0.0
     #: why /health should be 503
     trouble: str | None = None
-    #: number of the last order that was followed, by model; see app/workers/orders.py
+    #: number of the last order that was followed, by network; see app/workers/orders.py
     followed: dict[str, int] = Field(default_factory=dict)
     #: those of them that failed, and why
     failed: dict[str, str] = Field(default_factory=dict)
     cleaned: memory.CleanUp | None = None
-    models: dict[str, ModelReport] = Field(default_factory=dict)
+    #: by ``str(NetworkId)``
+    networks: dict[str, NetworkStatus] = Field(default_factory=dict)
 
 
 class Reports:
     """A worker's report is a file that only it writes; the master removes it with the worker."""
 
-    def __init__(self, board: Board, manager: Manager, specs: Iterable[ModelSpec]) -> None:
+    def __init__(self, board: Board, manager: Manager, networks: Iterable[NetworkId]) -> None:
         self._board = board
         self._manager = manager
-        self._specs = list(specs)
+        self._networks = list(networks)
         self._crashes = Crashes(board.folder)
         self._writing = threading.Lock()
         #: parts of the own report that others fill in
@@ -90,12 +78,8 @@ class Reports:
     def statuses(self) -> list[ModelStatus]:
         """All models, in the order of the table."""
         reports = self.all()
-        found = {spec.key: self._merged(spec, reports) for spec in self._specs}
-        for spec in self._specs:
-            if spec.is_text_tower:
-                tower = found.pop(spec.key)
-                found[spec.row_key] = replace(found[spec.row_key], text_state=tower.state)
-        return list(found.values())
+        specs = dict.fromkeys(id.spec for id in self._networks)
+        return [self._merged(spec, reports) for spec in specs]
 
     def status(self, spec: ModelSpec) -> ModelStatus:
         """What is known of a model; never waits for a load."""
@@ -141,26 +125,6 @@ class Reports:
 
     def _own(self) -> Report:
         figures = memory.figures()
-        models = {}
-        for spec in self._specs:
-            status = self._manager.status(spec)
-            # Downloads are the same for all: each looks itself and needs no report, which may be
-            # a second old.
-            if not status.on_disk and status.device is None:
-                status = ModelStatus(spec, "not_loaded", on_disk=False)
-            in_use, used_at = self._manager.use(spec)
-            models[spec.key] = ModelReport(
-                state=status.state,
-                device=status.device,
-                weights=status.weights,
-                engine=status.engine,
-                precision=status.precision,
-                revision=status.revision,
-                preprocess_version=status.preprocess_version,
-                reason=status.reason,
-                in_use=in_use,
-                used_at=used_at,
-            )
         return Report(
             device=self._manager.known_device(),
             allocated_mb=figures.allocated_mb,
@@ -169,27 +133,18 @@ class Reports:
             followed=self.followed.copy(),
             failed=self.failed.copy(),
             cleaned=self.cleaned,
-            models=models,
+            # Downloads are the same for all: each looks itself and needs no report, which may be a
+            # second old.
+            networks={str(id): self._manager.network_status(id) for id in self._networks},
         )
 
     def _merged(self, spec: ModelSpec, reports: list[Report]) -> ModelStatus:
-        """A model is loaded where some worker can answer with it; the others follow."""
-        status = self._manager.status(spec)
-        found = [report.models[spec.key] for report in reports if spec.key in report.models]
-        states: tuple[State, ...] = ("loaded", "loading", "unavailable")
-        for state in states:
-            for each in found:
-                if each.state == state:
-                    return ModelStatus(
-                        spec,
-                        state,
-                        status.on_disk,
-                        reason=each.reason,
-                        device=each.device,
-                        weights=each.weights,
-                        engine=each.engine,
-                        precision=each.precision,
-                        revision=each.revision,
-                        preprocess_version=each.preprocess_version,
-                    )
-        return status
+        """A network is loaded where some worker can answer with it; the others follow."""
+        networks = {
+            id.name: min(
+                (each.networks[str(id)] for each in reports if str(id) in each.networks),
+                key=lambda status: _TELLING.index(status.state),
+            )
+            for id in networks_of(spec)
+        }
+        return self._manager.describe(spec, networks)

@@ -25,9 +25,6 @@ from numpy.typing import NDArray
 
 from app.engines.base import FloatArray
 from app.engines.torch.runner import TorchNetwork
-from app.models.base import Model
-from app.models.clip import Clip
-from app.models.depth_anything import DepthAnything
 from app.pictures.decode import decode
 from benchmarks import models
 from benchmarks.accuracy import differences
@@ -44,21 +41,22 @@ from benchmarks.gpu.timing import (
 )
 from benchmarks.gpu.ways import CUDA_ONLY, WAYS, Work, load
 from benchmarks.inputs import DISTINCT, MEGAPIXELS, SIZES, Photos
+from benchmarks.models import DepthModel, ImageModel, Model
 from benchmarks.results import Row
-from config.models import Family
+from config.families import Task
 from config.values import Precision
 
 #: The default of the service on GPUs first: a run that is cut short has the most of it.
 PRECISIONS: tuple[Precision, ...] = ("fp16", "bf16", "fp32")
-BATCHES: dict[Family, tuple[int, ...]] = {"depth": (1, 2, 4), "embedding": (1, 8, 32)}
-_QUICK_BATCHES: dict[Family, tuple[int, ...]] = {"depth": (1,), "embedding": (8,)}
-TABLES: dict[Family, str] = {"depth": "maps", "embedding": "vectors"}
+BATCHES: dict[Task, tuple[int, ...]] = {"depth": (1, 2, 4), "embedding": (1, 8, 32)}
+_QUICK_BATCHES: dict[Task, tuple[int, ...]] = {"depth": (1,), "embedding": (8,)}
+TABLES: dict[Task, str] = {"depth": "maps", "embedding": "vectors"}
 #: of photos; for depth all 4:3, so that the network's input is [3, 518, 686]
-_SIZES: dict[Family, tuple[str, ...]] = {
+_SIZES: dict[Task, tuple[str, ...]] = {
     "depth": ("12 MP 4:3",),
     "embedding": ("poster 1000x1500", "poster 500x750"),
 }
-_QUICK_SIZES: dict[Family, tuple[str, ...]] = {"depth": ("0.3 MP",), "embedding": ("0.3 MP",)}
+_QUICK_SIZES: dict[Task, tuple[str, ...]] = {"depth": ("0.3 MP",), "embedding": ("0.3 MP",)}
 _FLOP_SIZE = "12 MP 4:3"
 
 
@@ -67,7 +65,7 @@ def measure(
 ) -> Iterator[Row]:
     """A row for each precision, batch and way."""
     exact = models.load(cache, key)
-    family = exact.spec.family
+    family = exact.spec.task
     batches = (_QUICK_BATCHES if quick else BATCHES)[family]
     photos = inputs(exact, (_QUICK_SIZES if quick else _SIZES)[family], max(batches))
     expected = answers(exact, exact.infer(photos))
@@ -111,7 +109,7 @@ def _run(make: Callable[[], Work], clock: Clock) -> tuple[float, float, FloatArr
 
 def inputs(model: Model, sizes: tuple[str, ...], count: int) -> FloatArray:
     """[count, 3, h, w] float32 of photos, full decode; few of them differ, the rest repeats."""
-    assert isinstance(model, DepthAnything | Clip)
+    assert isinstance(model, DepthModel | ImageModel)
     supplies = [Photos((SIZES | MEGAPIXELS)[size]) for size in sizes]
     files = [photos.next() for photos in supplies for _ in range(DISTINCT)]
     prepared = [model.prepare(decode(io.BytesIO(file), 10**9)) for file in files]
@@ -120,9 +118,9 @@ def inputs(model: Model, sizes: tuple[str, ...], count: int) -> FloatArray:
 
 def answers(model: Model, outputs: FloatArray) -> list[NDArray[Any]]:
     """Maps [h, w] uint8, or vectors [dims] of length 1."""
-    if isinstance(model, DepthAnything):
+    if isinstance(model, DepthModel):
         return [model.finish(each, each.shape[1], each.shape[0]) for each in outputs]
-    assert isinstance(model, Clip)
+    assert isinstance(model, ImageModel)
     return [model.finish(each, normalize=True) for each in outputs]
 
 

@@ -23,7 +23,7 @@ from torch import Tensor
 from torchvision.io import ImageReadMode, decode_jpeg  # type: ignore[import-untyped]
 
 from app.engines.base import FloatArray
-from app.models.depth_anything import MEAN, STD, DepthAnything
+from app.models.depth_anything import MEAN, STD
 from app.pictures import device_images
 from app.pictures.decode import Enough, Picture, decode, in_full
 from benchmarks import models
@@ -38,6 +38,7 @@ from benchmarks.gpu.timing import (
 )
 from benchmarks.gpu.ways import load
 from benchmarks.inputs import MEGAPIXELS, Photos
+from benchmarks.models import DepthModel
 from benchmarks.results import Row
 
 MODEL = "small"
@@ -77,8 +78,8 @@ def compared(
 class Ours:
     """One model twice: where the CPU does all image work, and as the service runs it."""
 
-    on_cpu: DepthAnything
-    on_device: DepthAnything
+    on_cpu: DepthModel
+    on_device: DepthModel
 
 
 def enlarging(
@@ -150,7 +151,7 @@ def preparing(clock: Clock, ours: Ours, photo: bytes) -> Iterator[Row]:
     """From a JPEG file to the network's input [3, h, w] float32, on the device."""
     file = torch.frombuffer(bytearray(photo), dtype=torch.uint8)
 
-    def decoded_by_host(model: DepthAnything, enough: Enough) -> Tensor:
+    def decoded_by_host(model: DepthModel, enough: Enough) -> Tensor:
         picture = decode(io.BytesIO(photo), _BUDGET, enough)
         inputs = torch.from_numpy(model.prepare(picture)).to(clock.device)
         clock.wait()
@@ -226,8 +227,8 @@ def main() -> None:
     photo = Photos(size).next()
     on_device = load(options.cache, MODEL, "fp32", str(clock.device))
     on_cpu = models.load(options.cache, MODEL)
-    assert isinstance(on_device, DepthAnything)
-    assert isinstance(on_cpu, DepthAnything)
+    assert isinstance(on_device, DepthModel)
+    assert isinstance(on_cpu, DepthModel)
     ours = Ours(on_cpu, on_device)
     picture = decode(io.BytesIO(photo), _BUDGET, on_cpu.enough)
     disparity = on_cpu.infer(on_cpu.prepare(picture)[None])[0]

@@ -19,11 +19,10 @@ from torch import Tensor
 from app.engines.base import FloatArray
 from app.engines.torch.runner import TorchNetwork
 from app.host.memory import usable_cores
-from app.hub.store import find
-from app.lending.registry import model_class
-from app.models.base import Model
+from app.lending.loaded import LoadedNetwork
+from app.models.base import describe_checkpoint
 from benchmarks.gpu.ceilings import KINDS
-from config.settings import Settings
+from benchmarks.models import checkpoint_of, first_network, row, with_work
 from config.values import Precision
 
 _WARM_UPS = 3  # before a capture, as torch's notes on CUDA graphs want it
@@ -32,15 +31,13 @@ _WARM_UPS = 3  # before a capture, as torch's notes on CUDA graphs want it
 Work = Callable[[], Any]
 
 
-def load(cache: Path, key: str, precision: Precision, device: str) -> Model:
+def load(cache: Path, key: str, precision: Precision, device: str) -> Any:
     """A model on a device as the service brings it there, but not warmed up."""
-    (spec,) = [spec for spec in Settings().table().model if spec.key == key]
-    family = model_class(spec)
-    checkpoint = find(spec, family.FILES, cache)
-    assert checkpoint is not None, f"{key} is not in {cache}"
-    network = TorchNetwork(family.module(spec, checkpoint), precision, usable_cores())
+    spec = row(key)
+    family = describe_checkpoint(spec, checkpoint_of(spec, cache))
+    network = TorchNetwork(family.module("image"), precision, usable_cores())
     network.to_device(device)
-    return family(spec, checkpoint, network)
+    return with_work(LoadedNetwork(family, first_network(spec), network, family.weights()))
 
 
 def as_service(network: TorchNetwork, batch: FloatArray) -> Work:

@@ -4,7 +4,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import torch
+
+from app.runtime import Runtime
+from benchmarks.models import first_network, with_work
+from config.models import ModelSpec
 
 
 def fill() -> list[torch.Tensor]:
@@ -17,3 +25,10 @@ def fill() -> list[torch.Tensor]:
         except torch.OutOfMemoryError:
             block //= 2
     return held
+
+
+@contextmanager
+def lend(runtime: Runtime, spec: ModelSpec) -> Iterator[Any]:
+    """A model's first network, with what the service does around it."""
+    with runtime.manager.lease(first_network(spec)) as loaded:
+        yield with_work(loaded)

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from app.lending.entry import Wanted
-from app.models.clip import Clip
-from app.models.depth_anything import DepthAnything
 from app.runtime import Runtime
+from benchmarks.models import DepthModel, ImageModel
 from config.settings import Settings
+from tests.gpu.full import lend
 from tests.pictures import picture, upright
 
 WANTED: list[Wanted] = ["cpu", "gpu"]
@@ -36,8 +36,8 @@ def test_depth_agrees(runtime: Runtime) -> None:
     for wanted in WANTED:
         device = runtime.operations.load(spec, wanted, lambda: None)
         assert device.is_gpu is (wanted == "gpu")
-        with runtime.manager.lease(spec) as model:
-            assert isinstance(model, DepthAnything)
+        with lend(runtime, spec) as model:
+            assert isinstance(model, DepthModel)
             inputs = model.prepare(upright(picture(640, 480)))[None]
             maps.append(model.finish(model.infer(inputs)[0], 640, 480).astype(int))
     assert np.abs(maps[0] - maps[1]).max() <= 2
@@ -48,8 +48,8 @@ def test_embedding_agrees(runtime: Runtime) -> None:
     vectors = []
     for wanted in WANTED:
         runtime.operations.load(spec, wanted, lambda: None)
-        with runtime.manager.lease(spec) as model:
-            assert isinstance(model, Clip)
+        with lend(runtime, spec) as model:
+            assert isinstance(model, ImageModel)
             vectors.append(
                 model.finish(model.infer(model.prepare(upright(picture(300, 200)))[None])[0], True)
             )

@@ -16,8 +16,9 @@ from torch import Tensor
 from app.engines.base import FloatArray
 from app.engines.torch.cuda_graphs import CudaNetwork
 from app.host.cuda import Cuda
-from app.models.base import Model
 from app.runtime import Runtime
+from benchmarks.models import Model
+from tests.gpu.full import lend
 
 pytestmark = [
     pytest.mark.gpu,
@@ -43,7 +44,7 @@ class Counting(Cuda):
 
 def network_of(model: Model) -> tuple[CudaNetwork, Counting]:
     """The same network anew, without what it has captured so far."""
-    theirs = model.network._cuda  # type: ignore[attr-defined]
+    theirs = model.network._cuda
     cuda = Counting.for_networks(model.network.device)
     assert isinstance(cuda, Counting)
     return CudaNetwork(theirs._forward, cuda), cuda
@@ -68,7 +69,7 @@ def close(one: FloatArray, other: FloatArray) -> bool:
 @pytest.mark.parametrize("key", ["small", "ViT-B-16"])
 def test_a_graph_gives_what_kernels_one_by_one_give(runtime: Runtime, key: str) -> None:
     shape = ONE if key == "small" else (3, 3, 224, 224)
-    with runtime.manager.lease(runtime.registry.get(key)) as model, torch.inference_mode():
+    with lend(runtime, runtime.registry.get(key)) as model, torch.inference_mode():
         network, cuda = network_of(model)
         different = batches(*[shape] * 4)
         outputs = [network.infer(batch) for batch in different]
@@ -79,7 +80,7 @@ def test_a_graph_gives_what_kernels_one_by_one_give(runtime: Runtime, key: str) 
 
 
 def test_two_shapes_in_turn(runtime: Runtime) -> None:
-    with runtime.manager.lease(runtime.registry.get("small")) as model, torch.inference_mode():
+    with lend(runtime, runtime.registry.get("small")) as model, torch.inference_mode():
         network, cuda = network_of(model)
         different = batches(*[ONE, OTHER] * 4)
         outputs = [network.infer(batch) for batch in different]
@@ -90,7 +91,7 @@ def test_two_shapes_in_turn(runtime: Runtime) -> None:
 
 def test_threads_capture_and_replay_beside_each_other(runtime: Runtime) -> None:
     """Each on its own stream: while one captures, others compute, allocate and copy."""
-    with runtime.manager.lease(runtime.registry.get("small")) as model:
+    with lend(runtime, runtime.registry.get("small")) as model:
         network, cuda = network_of(model)
         shapes = [(1, 3, 14 * rows, 518) for rows in range(20, 30)]
         different = batches(*shapes)

@@ -13,14 +13,13 @@ import numpy as np
 import pytest
 import torch
 
-from app.models.clip import STD as CLIP_STD
-from app.models.clip import Clip
-from app.models.depth_anything import STD, DepthAnything
+from app.models.depth_anything import STD
+from app.models.open_clip import STD as CLIP_STD
 from app.runtime import Runtime
-from benchmarks.models import load
+from benchmarks.models import DepthModel, ImageModel, load
 from config.settings import Settings
 from tests.gpu.agreement import check_inputs, check_levels
-from tests.gpu.full import fill
+from tests.gpu.full import fill, lend
 from tests.pictures import encoded, picture, upright
 
 pytestmark = [
@@ -31,36 +30,33 @@ SIZES = [(800, 600), (600, 800), (1000, 100), (90, 60), (1, 1)]
 
 
 @pytest.fixture
-def depth(runtime: Runtime) -> Iterator[DepthAnything]:
-    with runtime.manager.lease(runtime.registry.get("small")) as model:
-        assert isinstance(model, DepthAnything)
+def depth(runtime: Runtime) -> Iterator[DepthModel]:
+    with lend(runtime, runtime.registry.get("small")) as model:
+        assert isinstance(model, DepthModel)
         yield model
 
 
 @pytest.fixture
-def on_cpu(hub: Path) -> DepthAnything:
+def on_cpu(hub: Path) -> DepthModel:
     model = load(hub, "small")
-    assert isinstance(model, DepthAnything)
+    assert isinstance(model, DepthModel)
     return model
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_depth_prepares_the_same(
-    depth: DepthAnything, on_cpu: DepthAnything, size: tuple[int, int]
+    depth: DepthModel, on_cpu: DepthModel, size: tuple[int, int]
 ) -> None:
     photo = upright(picture(*size))
     assert (
-        depth.network._images.prepared(  # type: ignore[attr-defined]
-            photo.image, lambda canvas: canvas, STD, STD
-        )
-        is not None
+        depth.network.images._prepared(photo.image, lambda canvas: canvas, STD, STD) is not None
     ), "the device does it"
     check_inputs(depth.prepare(photo), on_cpu.prepare(photo), STD)
 
 
 @pytest.mark.parametrize("size", [*SIZES, (4000, 3000)])
 def test_depth_finishes_the_same(
-    depth: DepthAnything, on_cpu: DepthAnything, size: tuple[int, int]
+    depth: DepthModel, on_cpu: DepthModel, size: tuple[int, int]
 ) -> None:
     disparity = np.asarray(picture(686, 518).convert("F"), np.float32)
     check_levels(depth.finish(disparity, *size), on_cpu.finish(disparity, *size), most=1)
@@ -76,14 +72,14 @@ def test_clip_prepares_the_same(
 ) -> None:
     photo = upright(picture(*size))
     on_cpu = load(hub, "ViT-B-16")
-    assert isinstance(on_cpu, Clip)
-    with runtime.manager.lease(runtime.registry.get("ViT-B-16")) as model:
-        assert isinstance(model, Clip)
+    assert isinstance(on_cpu, ImageModel)
+    with lend(runtime, runtime.registry.get("ViT-B-16")) as model:
+        assert isinstance(model, ImageModel)
         inputs = model.prepare(photo, image_size)
     check_inputs(inputs, on_cpu.prepare(photo, image_size), CLIP_STD)
 
 
-def test_many_threads_at_once(depth: DepthAnything) -> None:
+def test_many_threads_at_once(depth: DepthModel) -> None:
     """More than there are streams for images."""
     photos = [upright(picture(800 + 8 * seed, 600, seed)) for seed in range(16)]
     expected = [depth.prepare(photo) for photo in photos]
@@ -92,7 +88,7 @@ def test_many_threads_at_once(depth: DepthAnything) -> None:
             np.testing.assert_array_equal(got, one)
 
 
-def test_without_memory_the_cpu_does_it(depth: DepthAnything) -> None:
+def test_without_memory_the_cpu_does_it(depth: DepthModel) -> None:
     """Also what was asked for is there: the next request works as if nothing had been."""
     photo = upright(picture(2000, 1500))
     expected = depth.prepare(photo)
@@ -109,13 +105,13 @@ def test_exact_decode_keeps_images_on_the_cpu(hub: Path) -> None:
     running = Runtime(settings)
     running.start()
     on_cpu = load(hub, "small")
-    assert isinstance(on_cpu, DepthAnything)
+    assert isinstance(on_cpu, DepthModel)
     photo = upright(picture(800, 600))
     try:
-        with running.manager.lease(running.registry.get("small")) as model:
-            assert isinstance(model, DepthAnything)
+        with lend(running, running.registry.get("small")) as model:
+            assert isinstance(model, DepthModel)
             np.testing.assert_array_equal(model.prepare(photo), on_cpu.prepare(photo))
         file = io.BytesIO(encoded(photo.image))
-        assert running.pipeline.depth(file, running.registry.get("small")).file
+        assert running.depth.run(file, running.registry.get("small")).file
     finally:
         running.close()

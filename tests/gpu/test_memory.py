@@ -15,7 +15,7 @@ from PIL import Image
 from app.errors import NotAvailable
 from app.runtime import Runtime
 from tests.gpu.agreement import check_maps
-from tests.gpu.full import fill
+from tests.gpu.full import fill, lend
 from tests.pictures import encoded, picture
 
 pytestmark = [
@@ -26,19 +26,19 @@ PHOTO = encoded(picture(640, 480))
 
 
 def map_of(runtime: Runtime) -> NDArray[np.uint8]:
-    png = runtime.pipeline.depth(io.BytesIO(PHOTO), runtime.registry.get("small")).file
+    png = runtime.depth.run(io.BytesIO(PHOTO), runtime.registry.get("small")).file
     return np.asarray(Image.open(io.BytesIO(png)))
 
 
 def test_out_of_memory_is_503_and_the_next_request_works(runtime: Runtime) -> None:
     spec = runtime.registry.get("small")
     before = map_of(runtime)
-    with runtime.manager.lease(spec) as model:  # a graph needs no more memory than it has
-        model.network._cuda._graphs.clear()  # type: ignore[attr-defined]
+    with lend(runtime, spec) as model:  # a graph needs no more memory than it has
+        model.network._cuda._graphs.clear()
     torch.cuda.empty_cache()
     held = fill()
     with pytest.raises(NotAvailable, match="memory") as refused:
-        runtime.pipeline.depth(io.BytesIO(PHOTO), spec)
+        runtime.depth.run(io.BytesIO(PHOTO), spec)
     assert refused.value.retry_after
     held.clear()
     torch.cuda.empty_cache()
@@ -48,7 +48,7 @@ def test_out_of_memory_is_503_and_the_next_request_works(runtime: Runtime) -> No
 def test_a_model_that_does_not_fit_is_503(runtime: Runtime) -> None:
     held = fill()
     with pytest.raises(NotAvailable, match="MB are free"):
-        runtime.pipeline.depth(io.BytesIO(PHOTO), runtime.registry.get("base"))
+        runtime.depth.run(io.BytesIO(PHOTO), runtime.registry.get("base"))
     held.clear()
     torch.cuda.empty_cache()
 
@@ -58,7 +58,7 @@ def test_unloading_gives_device_memory_back(runtime: Runtime) -> None:
     torch.cuda.empty_cache()
     before = torch.cuda.memory_reserved()
     runtime.operations.load(spec, "gpu", lambda: None)
-    runtime.pipeline.depth(io.BytesIO(PHOTO), spec)
+    runtime.depth.run(io.BytesIO(PHOTO), spec)
     assert torch.cuda.memory_reserved() > before
     runtime.operations.unload(spec, lambda: None)
     assert torch.cuda.memory_reserved() <= before + 32 * 2**20  # cuBLAS keeps its workspace

@@ -11,14 +11,12 @@ import pytest
 import torch
 
 from app.engines.base import FloatArray
-from app.models.base import Model
-from app.models.clip import Clip
-from app.models.depth_anything import DepthAnything
 from app.runtime import Runtime
-from benchmarks.models import load
+from benchmarks.models import DepthModel, ImageModel, Model, load
 from config.settings import Settings
 from config.values import Precision
 from tests.gpu.agreement import COSINE, check_maps, check_vectors
+from tests.gpu.full import lend
 from tests.pictures import picture, upright
 
 WIDTH, HEIGHT, PHOTOS = 640, 480, 4
@@ -40,7 +38,7 @@ def settings(hub: Path, precision: Precision) -> Settings:
 
 
 def different_inputs(model: Model) -> FloatArray:
-    assert isinstance(model, DepthAnything | Clip)
+    assert isinstance(model, DepthModel | ImageModel)
     photos = [picture(WIDTH, HEIGHT, seed) for seed in range(PHOTOS)]
     return np.stack([model.prepare(upright(photo)) for photo in photos])
 
@@ -51,8 +49,8 @@ def one_by_one(model: Model, inputs: FloatArray) -> FloatArray:
 
 @pytest.mark.parametrize("key", ["small", "base", "large"])
 def test_maps(runtime: Runtime, hub: Path, precision: Precision, key: str) -> None:
-    with runtime.manager.lease(runtime.registry.get(key)) as model:
-        assert isinstance(model, DepthAnything)
+    with lend(runtime, runtime.registry.get(key)) as model:
+        assert isinstance(model, DepthModel)
         assert (model.network.engine, model.network.precision) == ("torch", precision)
         inputs = different_inputs(model)
         exact, alone, together = (
@@ -70,8 +68,8 @@ def test_maps(runtime: Runtime, hub: Path, precision: Precision, key: str) -> No
 
 @pytest.mark.parametrize("key", ["ViT-L-14", "ViT-B-16"])
 def test_vectors(runtime: Runtime, hub: Path, precision: Precision, key: str) -> None:
-    with runtime.manager.lease(runtime.registry.get(key)) as model:
-        assert isinstance(model, Clip)
+    with lend(runtime, runtime.registry.get(key)) as model:
+        assert isinstance(model, ImageModel)
         assert (model.network.engine, model.network.precision) == ("torch", precision)
         inputs = different_inputs(model)
         exact, alone, together = (

@@ -78,11 +78,11 @@ def test_two_device_threads_at_once_give_right_answers(runtime: Runtime) -> None
     photos = [encoded(picture(*size, seed)) for seed, size in enumerate(sizes)]
 
     def map_of(photo: bytes) -> NDArray[np.uint8]:
-        png = runtime.pipeline.depth(io.BytesIO(photo), depth).file
+        png = runtime.depth.run(io.BytesIO(photo), depth).file
         return np.asarray(Image.open(io.BytesIO(png)).resize((320, 320)))
 
     def vector_of(photo: bytes) -> NDArray[np.float32]:
-        found = runtime.pipeline.embed(
+        found = runtime.embedding.images(
             [io.BytesIO(photo)], clip, normalize=True, image_size=None
         ).vectors[0]
         assert isinstance(found, np.ndarray)

@@ -22,13 +22,14 @@ globals().update(
 )
 
 # After the configuration, which has to be first.
-from app.engines.base import FloatArray, Network  # noqa: E402
+from app.engines.base import FloatArray  # noqa: E402
 from app.host import memory  # noqa: E402
-from app.models.clip import Clip  # noqa: E402
-from app.models.depth_anything import DepthAnything  # noqa: E402
+from app.lending.loaded import LoadedNetwork  # noqa: E402
+from app.pictures.canvas import HostImages  # noqa: E402
 
 _folder = Path(os.environ["FAULTS"])
 _free = memory.free
+_infer = LoadedNetwork.infer
 
 
 def _wanted(name: str) -> str | None:
@@ -51,42 +52,38 @@ def _once(name: str) -> bool:
     return True
 
 
-def _faulty(family: Any) -> None:
-    infer = family.infer
-
-    def infer_or_fail(self: Any, batch: FloatArray) -> FloatArray:
-        with (_folder / "inferences").open("a") as file:
-            file.write(f"{os.getpid()} {self.spec.key} {len(batch)}\n")
-        if slow := _wanted("slow"):
-            time.sleep(float(slow))
-        if _once("hang"):
-            time.sleep(3600)
-        if _once("memory"):
-            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
-        if _once("lost"):
-            raise RuntimeError("CUDA error: unspecified launch failure")
-        return infer(self, batch)  # type: ignore[no-any-return]
-
-    family.infer = infer_or_fail
+def _infer_or_fail(self: LoadedNetwork, batch: FloatArray) -> FloatArray:
+    if self.id.name != "image":
+        return _infer(self, batch)
+    with (_folder / "inferences").open("a") as file:
+        file.write(f"{os.getpid()} {self.id.spec.key} {len(batch)}\n")
+    if slow := _wanted("slow"):
+        time.sleep(float(slow))
+    if _once("hang"):
+        time.sleep(3600)
+    if _once("memory"):
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+    if _once("lost"):
+        raise RuntimeError("CUDA error: unspecified launch failure")
+    return _infer(self, batch)
 
 
 def _faulty_images(method: str, name: str) -> None:
-    work = getattr(Network, method)
+    work = getattr(HostImages, method)
 
     def work_or_fail(*arguments: Any) -> Any:
         if _once(name):
             raise RuntimeError("CUDA error: unspecified launch failure")
         return work(*arguments)
 
-    setattr(Network, method, work_or_fail)
+    setattr(HostImages, method, work_or_fail)
 
 
 def _free_or_less(device: str) -> int:
     return int(_wanted("free") or _free(device))
 
 
-_faulty(Clip)
-_faulty(DepthAnything)
+LoadedNetwork.infer = _infer_or_fail  # type: ignore[method-assign,assignment]
 _faulty_images("prepared", "lost-prepare")
 _faulty_images("spread", "lost-finish")
 memory.free = _free_or_less

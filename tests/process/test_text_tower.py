@@ -13,8 +13,7 @@ import pytest
 import requests
 
 from app.engines.openvino.conversions import Conversions
-from app.hub.store import find
-from app.models.clip_text import ClipText
+from benchmarks.models import checkpoint_of, source
 from benchmarks.service import Service
 from config.settings import Settings
 from tests.pictures import encoded, picture
@@ -63,10 +62,9 @@ def test_it_is_converted_once_and_unloaded_when_idle(hub: Path, tmp_path: Path) 
     cache = tmp_path / "hub"
     shutil.copytree(hub, cache, symlinks=True)
     made = {path.parent for path in cache.glob("*large*/twinlens/*/model.bin")}
-    tower = Settings().table().model[3].text_tower()
-    checkpoint = find(tower, ClipText.FILES, cache)
-    assert checkpoint is not None
-    folder = Conversions(half=True, life=0).find(ClipText, tower, checkpoint)
+    spec = Settings().table().model[3]
+    tower = source(spec, checkpoint_of(spec, cache), "text")
+    folder = Conversions(half=True, life=0).find(tower)
     assert folder in made
     shutil.rmtree(folder)
     log = tmp_path / "log"

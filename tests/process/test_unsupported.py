@@ -19,7 +19,7 @@ from tests.waiting import wait_for
 ROWS = """
 [[model]]
 key = "metric"
-family = "depth"
+family = "depth_anything"
 name = "Metric"
 hub_id = "example/Metric-hf"
 parameters = "25M"
@@ -29,7 +29,7 @@ description = "Distances in metres"
 
 [[model]]
 key = "squashed"
-family = "embedding"
+family = "open_clip"
 name = "Squashed"
 hub_id = "example/squashed"
 parameters = "86M"
@@ -73,7 +73,6 @@ def odd(
         "models--timm--vit_base_patch16_clip_224.openai",
         "models--example--squashed",
         "open_clip_config.json",
-        mean=[0.5, 0.5, 0.5],
         resize_mode="squash",
     )
     table = folder / "models.toml"
@@ -108,7 +107,7 @@ def test_an_embedding_model_that_is_prepared_in_another_way(odd: Service) -> Non
     ):
         message = check.error(odd.post(route, **body), 503, "Model not available")
         assert "preprocess_cfg in open_clip_config.json" in message
-        assert '"mean": [0.5, 0.5, 0.5]' in message
+        assert '"resize_mode": "squash"' in message
     assert "preprocess_cfg" in odd.get("/ready").json()["reason"]
 
 

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.models.clip import Clip
 from app.pictures.decode import decode
 from benchmarks import models
+from benchmarks.models import ImageModel
 from benchmarks.service import Service
 from tests.pictures import encoded
 from training.drawings import Idea, imagine
@@ -73,7 +73,7 @@ def test_text_finds_its_image(demo: Service) -> None:
 
 def test_engines_and_precisions_agree_on_trained_weights(conversions: Path) -> None:
     exact = models.load(conversions, "builtin-clip", "torch", "fp32")
-    assert isinstance(exact, Clip)
+    assert isinstance(exact, ImageModel)
     inputs = np.stack([exact.prepare(decode(io.BytesIO(file), 10**9)) for file in drawings(16, 4)])
     expected = _unit(exact.infer(inputs))
     for engine, precision, bound in (

@@ -14,9 +14,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from app.models.depth_anything import DepthAnything
 from app.pictures.decode import decode, in_full
 from benchmarks import models
+from benchmarks.models import DepthModel
 from benchmarks.service import Service
 from tests.pictures import encoded
 from training.metrics import ordinal
@@ -67,7 +67,7 @@ def test_a_turned_photo_gives_the_map_of_the_upright_one(demo: Service, orientat
 def test_engines_and_precisions_agree_on_trained_weights(conversions: Path) -> None:
     """Within the bounds that hold for reduced precision: mean 1 level of 255, 99.9 % at most 8."""
     exact = models.load(conversions, "builtin-depth", "torch", "fp32")
-    assert isinstance(exact, DepthAnything)
+    assert isinstance(exact, DepthModel)
     inputs = [exact.prepare(decode(_jpeg(scene(number)), 10**9)) for number in range(4)]
     expected = [_levels(exact, each) for each in inputs]
     for engine, precision in (
@@ -85,7 +85,7 @@ def test_engines_and_precisions_agree_on_trained_weights(conversions: Path) -> N
 
 def test_scaled_decode_keeps_the_order(conversions: Path) -> None:
     model = models.load(conversions, "builtin-depth", "openvino", "auto")
-    assert isinstance(model, DepthAnything)
+    assert isinstance(model, DepthModel)
     large = scene(1, 2400, 1800)
     maps = []
     for enough in (in_full, model.enough):

@@ -20,10 +20,11 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 
 from app.engines.base import LoadError
 from app.hub.store import Checkpoint, find
-from app.models.clip import Clip
+from app.models.base import describe_checkpoint
+from app.models.open_clip import OpenClip
 from app.pictures.decode import decode
 from benchmarks.checkpoints.clip import SHAPES
-from benchmarks.models import load
+from benchmarks.models import ImageModel, load
 from config.models import ModelSpec
 from config.settings import Settings
 from tests.pictures import encoded, picture, upright
@@ -40,9 +41,9 @@ PICTURES = {
 }
 
 
-def load_both(hub: Path, key: str) -> tuple[Clip, Any, Any]:
+def load_both(hub: Path, key: str) -> tuple[ImageModel, Any, Any]:
     ours = load(hub, key)
-    assert isinstance(ours, Clip)
+    assert isinstance(ours, ImageModel)
     theirs = hub / f"models--{SHAPES[key].transformers_repository.replace('/', '--')}"
     folder = next((theirs / "snapshots").iterdir())
     network: Any = CLIPVisionModelWithProjection.from_pretrained(folder)
@@ -50,12 +51,12 @@ def load_both(hub: Path, key: str) -> tuple[Clip, Any, Any]:
 
 
 @pytest.fixture(params=["ViT-L-14", "ViT-B-16"])
-def pair(request: pytest.FixtureRequest, hub: Path) -> tuple[Clip, Any, Any]:
+def pair(request: pytest.FixtureRequest, hub: Path) -> tuple[ImageModel, Any, Any]:
     return load_both(hub, request.param)
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_the_same_direction_to_five_nines(pair: tuple[Clip, Any, Any], name: str) -> None:
+def test_the_same_direction_to_five_nines(pair: tuple[ImageModel, Any, Any], name: str) -> None:
     ours, network, processor = pair
     image = PICTURES[name]
     with torch.inference_mode():
@@ -71,7 +72,7 @@ def test_the_same_direction_to_five_nines(pair: tuple[Clip, Any, Any], name: str
     assert cosine > 0.99999
 
 
-def test_not_normalised_on_request(pair: tuple[Clip, Any, Any]) -> None:
+def test_not_normalised_on_request(pair: tuple[ImageModel, Any, Any]) -> None:
     ours, network, processor = pair
     image = PICTURES["poster"]
     with torch.inference_mode():
@@ -80,7 +81,7 @@ def test_not_normalised_on_request(pair: tuple[Clip, Any, Any]) -> None:
     np.testing.assert_allclose(vector, expected, rtol=1e-3, atol=1e-4)
 
 
-def test_image_size_shrinks_the_source_first(pair: tuple[Clip, Any, Any]) -> None:
+def test_image_size_shrinks_the_source_first(pair: tuple[ImageModel, Any, Any]) -> None:
     ours, _, _ = pair
     image = picture(900, 1200)
     shrunk = image.resize((512, 682), Image.Resampling.BICUBIC)
@@ -90,7 +91,7 @@ def test_image_size_shrinks_the_source_first(pair: tuple[Clip, Any, Any]) -> Non
 
 @pytest.mark.parametrize("size", [(1, 3000), (3000, 1), (1, 1), (20000, 10)])
 def test_a_thin_picture_costs_no_more_than_another(
-    pair: tuple[Clip, Any, Any], size: tuple[int, int]
+    pair: tuple[ImageModel, Any, Any], size: tuple[int, int]
 ) -> None:
     ours, _, _ = pair
     for image_size in (None, 512, 4096):
@@ -100,15 +101,15 @@ def test_a_thin_picture_costs_no_more_than_another(
 def test_a_vector_that_is_none_is_refused() -> None:
     for broken in (np.zeros(4, np.float32), np.array([1, np.nan], np.float32)):
         with pytest.raises(ArithmeticError):
-            Clip.finish(broken, normalize=True)
+            ImageModel.finish(broken, normalize=True)
 
 
 def altered(hub: Path, spec: ModelSpec, target: Path, **changes: object) -> Checkpoint:
     """A copy of a checkpoint whose description says something else."""
-    checkpoint = find(spec, Clip.FILES, hub)
+    checkpoint = find(spec, OpenClip.FILES, hub)
     assert checkpoint is not None
     shutil.copytree(checkpoint.path, target)
-    path = target / Clip.FILES[0]
+    path = target / OpenClip.FILES[0]
     config = json.loads(path.read_text())
     config["model_cfg"] |= changes
     path.unlink()
@@ -131,14 +132,14 @@ def test_a_checkpoint_that_contradicts_the_table_is_refused(
 ) -> None:
     spec = next(spec for spec in settings.table().model if spec.key == "ViT-L-14")
     with pytest.raises(LoadError, match=reason):
-        Clip.module(spec, altered(hub, spec, tmp_path / "copy", **changes))
+        describe_checkpoint(spec, altered(hub, spec, tmp_path / "copy", **changes))
 
 
 def test_a_damaged_checkpoint_is_refused(settings: Settings, hub: Path, tmp_path: Path) -> None:
     spec = next(spec for spec in settings.table().model if spec.key == "ViT-L-14")
     checkpoint = altered(hub, spec, tmp_path / "copy")
-    weights = checkpoint.path / Clip.FILES[1]
+    weights = checkpoint.path / OpenClip.FILES[1]
     weights.write_bytes(weights.read_bytes()[:5000])
     with pytest.raises(LoadError, match="damaged") as error:
-        Clip.module(spec, checkpoint)
+        describe_checkpoint(spec, checkpoint).source("image").module()
     assert str(tmp_path) not in str(error.value)

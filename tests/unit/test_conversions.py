@@ -16,8 +16,9 @@ from app.engines.openvino.conversions import Conversions
 from app.host import memory
 from app.hub.store import Checkpoint, find, repository_folder
 from app.lending.loader import Loader
-from app.lending.registry import model_class
+from app.lending.registry import networks_of
 from app.models.depth_anything import DepthAnything
+from benchmarks.models import checkpoint_of, first_network, source
 from config.settings import Settings
 from config.values import EngineSetting
 
@@ -27,7 +28,7 @@ SPEC = Settings().table().model[0]
 
 
 def loader(engine: EngineSetting) -> Loader:
-    return Loader(engine, "auto", "cpu", 1, 1, Conversions(half=True, life=LIFE))
+    return Loader.make(engine, "auto", "cpu", threads=1, life=LIFE)
 
 
 @pytest.fixture
@@ -42,17 +43,17 @@ def copy(hub: Path, tmp_path: Path) -> tuple[Checkpoint, Conversions]:
 
 def test_what_was_converted_is_found(copy: tuple[Checkpoint, Conversions]) -> None:
     checkpoint, conversions = copy
-    folder = conversions.find(DepthAnything, SPEC, checkpoint)
+    folder = conversions.find(source(SPEC, checkpoint))
     assert folder is not None
     assert folder.is_relative_to(checkpoint.path.parents[1])
-    assert conversions.bring(DepthAnything, SPEC, checkpoint) == folder
-    assert Conversions(half=False, life=LIFE).find(DepthAnything, SPEC, checkpoint) != folder
+    assert conversions.ensure(source(SPEC, checkpoint)) == folder
+    assert Conversions(half=False, life=LIFE).find(source(SPEC, checkpoint)) != folder
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "gone", "no manifest", "empty"])
 def test_damage_is_seen(copy: tuple[Checkpoint, Conversions], damage: str) -> None:
     checkpoint, conversions = copy
-    folder = conversions.find(DepthAnything, SPEC, checkpoint)
+    folder = conversions.find(source(SPEC, checkpoint))
     assert folder is not None
     weights = folder / "model.bin"
     data = bytearray(weights.read_bytes())
@@ -68,7 +69,7 @@ def test_damage_is_seen(copy: tuple[Checkpoint, Conversions], damage: str) -> No
             (folder / "manifest.json").unlink()
         case "empty":
             (folder / "manifest.json").write_bytes(b"")
-    assert conversions.find(DepthAnything, SPEC, checkpoint) is None
+    assert conversions.find(source(SPEC, checkpoint)) is None
 
 
 def test_another_checkpoint_needs_another_conversion(
@@ -76,19 +77,19 @@ def test_another_checkpoint_needs_another_conversion(
 ) -> None:
     checkpoint, conversions = copy
     other = replace(checkpoint, revision="another revision")
-    assert conversions.find(DepthAnything, SPEC, other) is None
+    assert conversions.find(source(SPEC, other)) is None
     weights = checkpoint.path / DepthAnything.FILES[-1]
     content = weights.read_bytes()
     weights.unlink()
     weights.write_bytes(content)  # put there by hand, not by the hub's client
-    assert conversions.find(DepthAnything, SPEC, checkpoint) is None
+    assert conversions.find(source(SPEC, checkpoint)) is None
 
 
 def test_it_is_made_anew_and_what_is_out_of_date_goes(
     copy: tuple[Checkpoint, Conversions],
 ) -> None:
     checkpoint, conversions = copy
-    folder = conversions.find(DepthAnything, SPEC, checkpoint)
+    folder = conversions.find(source(SPEC, checkpoint))
     assert folder is not None
     (folder / "model.bin").write_bytes(b"damaged")
     old = folder.with_name("openvino-0123456789abcdef")
@@ -96,8 +97,8 @@ def test_it_is_made_anew_and_what_is_out_of_date_goes(
     manifest = (old / "manifest.json").read_text()
     (old / "manifest.json").write_text(manifest.replace("openvino 20", "openvino 19"))
     (folder.parent / "tmpleft").mkdir()
-    assert conversions.bring(DepthAnything, SPEC, checkpoint) == folder
-    assert conversions.find(DepthAnything, SPEC, checkpoint) == folder
+    assert conversions.ensure(source(SPEC, checkpoint)) == folder
+    assert conversions.find(source(SPEC, checkpoint)) == folder
     left = {each.name for each in folder.parent.iterdir()}
     assert folder.name in left
     assert not {old.name, "tmpleft"} & left
@@ -108,7 +109,7 @@ def test_a_checkpoint_that_is_refused_says_why(copy: tuple[Checkpoint, Conversio
     weights = (checkpoint.path / DepthAnything.FILES[-1]).resolve()
     weights.write_bytes(weights.read_bytes()[:5000])
     with pytest.raises(LoadError, match="damaged") as error:
-        conversions.bring(DepthAnything, SPEC, checkpoint)
+        conversions.ensure(source(SPEC, checkpoint))
     assert not isinstance(error.value, EngineUnavailable)
     assert str(checkpoint.path) not in str(error.value)
 
@@ -122,7 +123,7 @@ def test_what_failed_is_not_tried_again_at_once(
     monkeypatch.setattr(memory, "free", lambda _: 2 * weights.stat().st_size)
     for _ in range(2):
         with pytest.raises(EngineUnavailable, match=r"needs \d+ MB of memory and"):
-            conversions.bring(DepthAnything, SPEC, checkpoint)
+            conversions.ensure(source(SPEC, checkpoint))
         monkeypatch.setattr(memory, "free", lambda _: pytest.fail("tried again"))
 
 
@@ -135,7 +136,7 @@ def test_a_copy_takes_its_conversion_along(
     shutil.copytree(repository, other, symlinks=True, copy_function=shutil.copyfile)
     moved = find(SPEC, DepthAnything.FILES, other.parent)
     assert moved is not None
-    folder = conversions.find(DepthAnything, SPEC, moved)
+    folder = conversions.find(source(SPEC, moved))
     assert folder is not None
     assert folder.is_relative_to(other)
 
@@ -148,9 +149,9 @@ def test_a_cache_that_cannot_be_written(
     shutil.rmtree(beside)
     beside.touch()  # no folder can be made there, whoever asks
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
-    folder = conversions.bring(DepthAnything, SPEC, checkpoint)
+    folder = conversions.ensure(source(SPEC, checkpoint))
     assert folder.is_relative_to(tmp_path / "home")
-    assert conversions.find(DepthAnything, SPEC, checkpoint) == folder
+    assert conversions.find(source(SPEC, checkpoint)) == folder
 
 
 def test_torch_where_nothing_can_be_stored(
@@ -161,20 +162,19 @@ def test_torch_where_nothing_can_be_stored(
         shutil.rmtree(place, ignore_errors=True)
         place.touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
-    assert loader("auto").load(SPEC, checkpoint, "cpu").network.engine == "torch"
+    assert loader("auto").load(first_network(SPEC), checkpoint, "cpu").network.engine == "torch"
     with pytest.raises(EngineUnavailable, match="cannot be stored"):
-        loader("openvino").load(SPEC, checkpoint, "cpu")
+        loader("openvino").load(first_network(SPEC), checkpoint, "cpu")
 
 
-def test_every_part_of_every_model_has_a_conversion_of_its_own(hub: Path) -> None:
+def test_every_network_of_every_model_has_a_conversion_of_its_own(hub: Path) -> None:
     conversions = Conversions(half=True, life=LIFE)
     found = []
     for spec in Settings().table().model:
-        for part in spec.parts():
-            family = model_class(part)
-            checkpoint = find(part, family.FILES, hub)
-            assert checkpoint is not None
-            assert family.input_shape(part, checkpoint)[0] is None
-            found.append(conversions.find(family, part, checkpoint))
+        checkpoint = checkpoint_of(spec, hub)
+        for id in networks_of(spec):
+            network = source(spec, checkpoint, id.name)
+            assert network.input_shape[0] is None
+            found.append(conversions.find(network))
     assert None not in found
     assert len(set(found)) == len(found)

@@ -186,7 +186,7 @@ def test_what_a_network_does_on_cuda(monkeypatch: pytest.MonkeyPatch, exact: boo
     expected = normalised(photo.resize(small, Image.Resampling.BICUBIC), MEAN, STD)
     images.full = FULL
     for _ in range(2):  # first the CPU does it, unless it does so anyway
-        inputs = network.prepared(photo, lambda canvas: canvas.resize(small), MEAN, STD)
+        inputs = network.images.prepared(photo, lambda canvas: canvas.resize(small), MEAN, STD)
         np.testing.assert_allclose(inputs, expected, atol=0.02)
     assert (images.full is None) == (not exact)
-    assert network.spread(batch[0, 0], 30, 20).shape == (20, 30)
+    assert network.images.spread(batch[0, 0], 30, 20).shape == (20, 30)

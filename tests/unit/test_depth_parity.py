@@ -18,7 +18,7 @@ from app.engines.base import LoadError
 from app.errors import TooLarge
 from app.hub.store import find
 from app.models.depth_anything import MAX_TOKENS, PATCH, DepthAnything, input_size
-from benchmarks.models import load
+from benchmarks.models import DepthModel, load
 from config.models import ModelSpec
 from config.settings import Settings
 from tests.pictures import picture, upright
@@ -32,9 +32,9 @@ def spec(settings: Settings) -> ModelSpec:
 
 
 @pytest.fixture
-def model(hub: Path, spec: ModelSpec) -> DepthAnything:
+def model(hub: Path, spec: ModelSpec) -> DepthModel:
     model = load(hub, spec.key)
-    assert isinstance(model, DepthAnything)
+    assert isinstance(model, DepthModel)
     return model
 
 
@@ -63,7 +63,7 @@ def reference_of(checkpoint: Path) -> Any:
     ],
 )
 def test_at_most_one_level_apart(
-    model: DepthAnything, reference: Any, width: int, height: int
+    model: DepthModel, reference: Any, width: int, height: int
 ) -> None:
     photo = picture(width, height, seed=width)
     expected = np.asarray(reference(photo)["depth"]).astype(int)
@@ -78,7 +78,7 @@ def test_at_most_one_level_apart(
 def test_a_checkpoint_says_at_what_size_it_works(tmp_path: Path) -> None:
     """builtin-depth has another size than the published ones; transformers follows it, too."""
     model = load(tmp_path, "builtin-depth")
-    assert isinstance(model, DepthAnything)
+    assert isinstance(model, DepthModel)
     assert model.input_size(640, 480) == (336, 252)
     photo = picture(640, 480, seed=4)
     expected = reference_of(model.checkpoint.path)(photo)["depth"]
@@ -100,11 +100,11 @@ def test_a_size_that_makes_no_sense_is_refused(hub: Path, tmp_path: Path, size: 
         load(tmp_path / "hub", "small")
 
 
-def test_a_constant_map_is_all_128(model: DepthAnything) -> None:
+def test_a_constant_map_is_all_128(model: DepthModel) -> None:
     assert (model.finish(np.full((7, 9), 3.0, np.float32), 50, 40) == 128).all()
 
 
-def test_a_map_that_is_none_is_refused(model: DepthAnything) -> None:
+def test_a_map_that_is_none_is_refused(model: DepthModel) -> None:
     with pytest.raises(ArithmeticError):
         model.finish(np.array([[1, np.nan]], np.float32), 50, 40)
 
@@ -127,14 +127,14 @@ def test_beyond_twenty_to_one_is_refused() -> None:
         input_size(2001, 100)
 
 
-def test_a_batch_gives_what_each_gives_alone(model: DepthAnything) -> None:
+def test_a_batch_gives_what_each_gives_alone(model: DepthModel) -> None:
     inputs = [model.prepare(upright(picture(320, 240, seed))) for seed in (1, 2)]
     together = model.infer(np.stack(inputs))
     for one, input_array in zip(together, inputs, strict=True):
         np.testing.assert_allclose(one, model.infer(input_array[None])[0], rtol=1e-4, atol=1e-4)
 
 
-def test_prepare_keeps_the_picture(model: DepthAnything) -> None:
+def test_prepare_keeps_the_picture(model: DepthModel) -> None:
     photo = picture(64, 48)
     before = photo.copy()
     model.prepare(upright(photo))

@@ -12,12 +12,11 @@ import pytest
 import torch
 from PIL import Image
 
-from app.models.clip import Clip
-from app.models.depth_anything import MEAN, STD, DepthAnything
+from app.models.depth_anything import MEAN, STD
 from app.pictures import canvas as host_images
 from app.pictures import device_images
 from app.pictures.device_images import DeviceCanvas, DeviceImages
-from benchmarks.models import load
+from benchmarks.models import DepthModel, ImageModel, load
 from tests.gpu.agreement import check_inputs, check_levels
 from tests.pictures import picture, upright
 from tests.unit.on_cpu import OnCpu
@@ -56,7 +55,7 @@ def test_depth_prepares_the_same(
     hub: Path, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = model_of(hub, "small")
-    assert isinstance(model, DepthAnything)
+    assert isinstance(model, DepthModel)
     photo = upright(picture(*size))
     expected = model.prepare(photo)
     monkeypatch.setattr(model.network, "_images", DeviceImages(OnCpu()))
@@ -69,7 +68,7 @@ def test_clip_prepares_the_same(
     hub: Path, size: tuple[int, int], image_size: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = model_of(hub, "ViT-B-16")
-    assert isinstance(model, Clip)
+    assert isinstance(model, ImageModel)
     photo = upright(picture(*size))
     expected = model.prepare(photo, image_size)
     monkeypatch.setattr(model.network, "_images", DeviceImages(OnCpu()))

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from app.engines import devices
-from app.engines.devices import fault, resolve
+from app.engines.devices import resolve
+from app.host.faults import fault
 
 
 @pytest.fixture

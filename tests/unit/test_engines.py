@@ -18,12 +18,12 @@ from app.engines import devices
 from app.engines.base import LoadError
 from app.engines.devices import resolve
 from app.engines.openvino import runner as openvino_engine
-from app.engines.openvino.conversions import Conversions
 from app.engines.torch.runner import TorchNetwork
 from app.hub.store import find
+from app.lending import loader as loader_module
 from app.lending.loader import Loader
 from app.models.depth_anything import DepthAnything
-from benchmarks.models import load
+from benchmarks.models import DepthModel, first_network, load
 from config.settings import Settings, SettingsError, load_settings
 from config.values import EngineName, EngineSetting
 from tests.pictures import picture, upright
@@ -40,7 +40,7 @@ SIZES = [(400, 300), (300, 400), (1920, 1080), (250, 1000), (64, 48), (2000, 200
 @pytest.mark.parametrize("size", SIZES)
 def test_one_converted_model_serves_every_shape_of_photo(hub: Path, size: tuple[int, int]) -> None:
     theirs, ours = model_of(hub, "small"), model_of(hub, "small", "openvino", "fp32")
-    assert isinstance(theirs, DepthAnything)
+    assert isinstance(theirs, DepthModel)
     inputs = theirs.prepare(upright(picture(*size)))[None]
     expected, got = theirs.infer(inputs), ours.infer(inputs)
     assert got.shape == expected.shape == (1, *inputs.shape[2:])
@@ -60,7 +60,7 @@ def test_vectors_of_any_batch_agree_to_five_nines(hub: Path, key: str, images: i
 def test_reduced_precision_stays_within_its_bounds(hub: Path, engine: EngineSetting) -> None:
     """Bounds as for full-size weights, whose figures are in docs/performance.md."""
     exact, rounded = model_of(hub, "small"), model_of(hub, "small", engine, "bf16")
-    assert isinstance(exact, DepthAnything)
+    assert isinstance(exact, DepthModel)
     inputs = exact.prepare(upright(picture(400, 300)))[None]
     maps = [exact.finish(m.infer(inputs)[0], 400, 300).astype(int) for m in (exact, rounded)]
     off = np.abs(maps[0] - maps[1])
@@ -89,7 +89,7 @@ def test_what_was_answered_is_not_overwritten(hub: Path) -> None:
     first = model.infer(batches[0])
     kept = first.copy()
     model.infer(batches[1])
-    model.network.settle()
+    model.network.release_idle_memory()
     assert np.array_equal(first, kept)
     np.testing.assert_allclose(model.infer(batches[0]), kept, rtol=1e-5, atol=1e-5)
 
@@ -125,7 +125,7 @@ def test_a_faster_gemm_is_taken_only_where_it_is_exact(
 
 
 def loader(engine: EngineSetting = "auto", device: str = "auto") -> Loader:
-    return Loader(engine, "auto", device, 1, 1, Conversions(half=True, life=LIFE))
+    return Loader.make(engine, "auto", device, threads=1, life=LIFE)
 
 
 @pytest.mark.parametrize(
@@ -151,12 +151,12 @@ def test_a_driver_without_a_gpu_leaves_the_cpu_to_openvino(
     monkeypatch.setattr(devices, "_may_have_gpu", lambda: True)
     checkpoint = find(SPEC, DepthAnything.FILES, hub)
     assert checkpoint is not None
-    preloaded = loader().preload(SPEC, checkpoint)
+    preloaded = loader().preload(first_network(SPEC), checkpoint)
     assert preloaded is not None
     assert preloaded.network.engine == "torch"
     device = resolve("auto").type
-    assert loader().suits(preloaded, device) == (device != "cpu")
-    assert loader().load(SPEC, checkpoint, "cpu").network.engine == "openvino"
+    assert loader().suits(preloaded.network, device) == (device != "cpu")
+    assert loader().load(first_network(SPEC), checkpoint, "cpu").network.engine == "openvino"
 
 
 @pytest.mark.parametrize(
@@ -191,12 +191,12 @@ def test_pages_of_the_file_are_given_back_also_through_a_link(hub: Path, tmp_pat
         return kilobytes
 
     before = resident()
-    model.network.settle()
+    model.network.release_idle_memory()
     assert resident() < before
 
 
 def test_without_the_package_torch_takes_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openvino_engine, "is_installed", lambda: False)
+    monkeypatch.setattr(loader_module, "is_installed", lambda: False)
     assert loader().engine_on("cpu") == "torch"
 
 

@@ -15,16 +15,17 @@ import numpy as np
 import pytest
 
 from app.engines.base import FloatArray, InputArray, LoadError, Network
-from app.engines.openvino.conversions import Conversions
 from app.errors import NotAvailable
 from app.host import memory
 from app.hub.downloads import Downloads
 from app.hub.store import Checkpoint
 from app.lending import manager as manager_module
+from app.lending.loaded import LoadedNetwork
 from app.lending.loader import Loader
 from app.lending.manager import Manager
-from app.lending.registry import model_class
-from app.models.base import Model
+from app.lending.registry import networks_of
+from app.models.base import NetworkId, describe_checkpoint
+from benchmarks.models import first_network
 from config.models import ModelSpec
 from config.settings import Settings
 
@@ -50,19 +51,27 @@ class SlowLoader(Loader):
     loads = 0
     failure: str | None = None
 
-    def preload(self, spec: ModelSpec, checkpoint: Checkpoint) -> Model:
-        return self.load(spec, checkpoint, "cpu")
+    def preload(self, id: NetworkId, checkpoint: Checkpoint) -> LoadedNetwork:
+        return self.load(id, checkpoint, "cpu")
 
-    def load(self, spec: ModelSpec, checkpoint: Checkpoint, device: str) -> Model:
+    def load(self, id: NetworkId, checkpoint: Checkpoint, device: str) -> LoadedNetwork:
         time.sleep(0.1)
         SlowLoader.loads += 1
         if SlowLoader.failure:
             raise LoadError(SlowLoader.failure)
-        return model_class(spec)(spec, checkpoint, Nothing())
+        family = describe_checkpoint(id.spec, checkpoint)
+        return LoadedNetwork(family, id, Nothing(), family.weights())
+
+    def size(self, id: NetworkId, checkpoint: Checkpoint) -> int:
+        return 100 * 2**20
 
 
 def loader(kind: type[Loader], device: str = "cpu") -> Loader:
-    return kind("torch", "auto", device, 1, 1, Conversions(half=True, life=0))
+    return kind.make("torch", "auto", device, threads=1, life=0)
+
+
+def networks(specs: tuple[ModelSpec, ...]) -> list[NetworkId]:
+    return [network for spec in specs for network in networks_of(spec)]
 
 
 @pytest.fixture
@@ -75,16 +84,15 @@ def manager(
     hub: Path, tmp_path: Path, specs: tuple[ModelSpec, ...], monkeypatch: pytest.MonkeyPatch
 ) -> Manager:
     SlowLoader.loads, SlowLoader.failure = 0, None
-    monkeypatch.setattr(Model, "size", lambda _: 100 * 2**20)
     downloads = Downloads(hub, tmp_path, offline=True, life=os.pipe())
-    return Manager(specs, downloads, loader(SlowLoader))
+    return Manager(networks(specs), downloads, loader(SlowLoader))
 
 
 def test_many_callers_one_load(manager: Manager, specs: tuple[ModelSpec, ...]) -> None:
     seen: list[Any] = []
 
     def caller() -> None:
-        with manager.lease(specs[0]) as model:
+        with manager.lease(first_network(specs[0])) as model:
             seen.append(model)
 
     threads = [threading.Thread(target=caller) for _ in range(8)]
@@ -104,18 +112,18 @@ def test_many_callers_one_load(manager: Manager, specs: tuple[ModelSpec, ...]) -
 def test_a_preloaded_model_is_not_loaded_again(
     manager: Manager, specs: tuple[ModelSpec, ...]
 ) -> None:
-    manager.preload(specs[0])
+    manager.preload(first_network(specs[0]))
     assert manager.status(specs[0]).state == "not_loaded", "in the master it is only host memory"
-    with manager.lease(specs[0]):
+    with manager.lease(first_network(specs[0])):
         pass
     assert SlowLoader.loads == 1
 
 
 def test_an_unload_leaves_nothing_behind(manager: Manager, specs: tuple[ModelSpec, ...]) -> None:
-    with manager.lease(specs[0]) as model:
+    with manager.lease(first_network(specs[0])) as model:
         kept = weakref.ref(model)
     del model
-    manager.unload(specs[0])
+    manager.unload(first_network(specs[0]))
     assert kept() is None
 
 
@@ -123,26 +131,29 @@ def test_a_failure_is_remembered_for_a_while(
     manager: Manager, specs: tuple[ModelSpec, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     SlowLoader.failure = "it is broken"
-    manager.preload(specs[3])
+    manager.preload(first_network(specs[3]))
     status = manager.status(specs[3])
     assert (status.state, status.reason) == ("unavailable", "it is broken")
-    with pytest.raises(NotAvailable, match="it is broken") as error, manager.lease(specs[3]):
+    with (
+        pytest.raises(NotAvailable, match="it is broken") as error,
+        manager.lease(first_network(specs[3])),
+    ):
         pass
     assert error.value.retry_after
     assert SlowLoader.loads == 1
     SlowLoader.failure = None
     monkeypatch.setattr(manager_module, "_REMEMBER_FAILURE_SECONDS", 0)
-    with manager.lease(specs[3]):
+    with manager.lease(first_network(specs[3])):
         assert manager.status(specs[3]).state == "loaded"
 
 
 def test_what_is_not_on_disk_says_so(tmp_path: Path, specs: tuple[ModelSpec, ...]) -> None:
     downloads = Downloads(tmp_path, tmp_path, offline=True, life=os.pipe())
-    manager = Manager(specs, downloads, loader(Loader))
+    manager = Manager(networks(specs), downloads, loader(Loader))
     assert manager.status(specs[0]).state == "not_loaded"
     with (
         pytest.raises(NotAvailable, match="Depth estimation model is not available"),
-        manager.lease(specs[0]),
+        manager.lease(first_network(specs[0])),
     ):
         pass
     status = manager.status(specs[0])
@@ -156,8 +167,8 @@ def test_a_device_that_is_not_there(
     hub: Path, tmp_path: Path, specs: tuple[ModelSpec, ...]
 ) -> None:
     downloads = Downloads(hub, tmp_path, offline=True, life=os.pipe())
-    manager = Manager(specs, downloads, loader(Loader, "cuda:7"))
-    with pytest.raises(NotAvailable), manager.lease(specs[0]):
+    manager = Manager(networks(specs), downloads, loader(Loader, "cuda:7"))
+    with pytest.raises(NotAvailable), manager.lease(first_network(specs[0])):
         pass
     assert manager.status(specs[0]).reason == "DEVICE=cuda:7, but this machine has no such device"
 
@@ -169,34 +180,40 @@ def test_idle_models_make_room_the_least_recently_used_first(
     total = 600 * 2**20
 
     def free(_: str) -> int:
-        return total - sum(manager.is_loaded(spec) for spec in specs) * 100 * 2**20
+        return total - sum(manager.is_loaded(first_network(spec)) for spec in specs) * 100 * 2**20
 
     monkeypatch.setattr(memory, "free", free)
     evicted: list[str] = []
-    manager.on_evict = lambda spec: evicted.append(spec.key)
+    manager.on_evict = lambda id: evicted.append(id.spec.key)
     for spec in specs[:3]:
-        with manager.lease(spec):
+        with manager.lease(first_network(spec)):
             pass
-    with manager.lease(specs[0]), manager.lease(specs[3]):  # the first is in use, the second idle
+    with (
+        manager.lease(first_network(specs[0])),
+        manager.lease(first_network(specs[3])),
+    ):  # the first is in use, the second idle
         assert evicted == ["base"]
-    with manager.lease(specs[4]):
+    with manager.lease(first_network(specs[4])):
         assert evicted == ["base", "large"]
     total = 300 * 2**20
-    manager.load(specs[0])  # what is loaded stays
+    manager.load(first_network(specs[0]))  # what is loaded stays
     with (
         pytest.raises(NotAvailable, match="needs 356 MB of memory and 300 MB are free") as error,
-        manager.lease(specs[1]),
+        manager.lease(first_network(specs[1])),
     ):
         pass
     assert error.value.status == 503
-    assert not any(manager.is_loaded(spec) for spec in specs)
+    assert not any(manager.is_loaded(first_network(spec)) for spec in specs)
 
 
 def test_a_model_in_use_is_not_evicted(
     manager: Manager, specs: tuple[ModelSpec, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with manager.lease(specs[0]):
+    with manager.lease(first_network(specs[0])):
         monkeypatch.setattr(memory, "free", lambda _: 0)
-        with pytest.raises(NotAvailable, match="0 MB are free"), manager.lease(specs[1]):
+        with (
+            pytest.raises(NotAvailable, match="0 MB are free"),
+            manager.lease(first_network(specs[1])),
+        ):
             pass
-        assert manager.is_loaded(specs[0])
+        assert manager.is_loaded(first_network(specs[0]))

@@ -16,7 +16,7 @@ from app.workers.order_book import Order, OrderBook, Orders
 
 def ordering(key: str) -> Callable[[Orders], None]:
     def change(orders: Orders) -> None:
-        orders.models[key] = Order(number=orders.number, wanted="auto")
+        orders.networks[key] = Order(number=orders.number, wanted="auto")
 
     return change
 
@@ -28,8 +28,8 @@ def test_no_order_is_lost_when_many_are_given_at_once(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(give, range(40)))
     orders = OrderBook(tmp_path).read()
-    assert len(orders.models) == 40
-    assert len({order.number for order in orders.models.values()}) == 40
+    assert len(orders.networks) == 40
+    assert len({order.number for order in orders.networks.values()}) == 40
 
 
 def test_an_order_that_was_begun_long_ago_is_given_anew(tmp_path: Path) -> None:
@@ -37,11 +37,11 @@ def test_an_order_that_was_begun_long_ago_is_given_anew(tmp_path: Path) -> None:
     book = OrderBook(tmp_path)
     late = book.read()
     late.number = 1
-    late.models["late"] = Order(number=1, wanted="auto")
+    late.networks["late"] = Order(number=1, wanted="auto")
     for number in range(20):
         book.change(ordering(f"model-{number}"))
     assert not book._publish(late)
-    assert len(book.read().models) == 20
+    assert len(book.read().networks) == 20
 
 
 def test_loads_that_end_workers_are_tried_less_and_less_often(tmp_path: Path) -> None:

@@ -19,9 +19,9 @@ import pytest
 from numpy.typing import NDArray
 
 from app.errors import BadRequest, TooLarge
-from app.models.clip import Clip
 from app.pictures.decode import Picture, decode
 from benchmarks import models
+from benchmarks.models import ImageModel
 
 FOLDER = Path(__file__).parents[1] / "pictures_people_have"
 MANIFEST: list[dict[str, Any]] = json.loads((FOLDER / "manifest.json").read_text())
@@ -30,9 +30,9 @@ FULL_EDGE = 200  # pixels: the thumbnails in these files are smaller, the photos
 
 
 @pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Clip:
+def clip(tmp_path_factory: pytest.TempPathFactory) -> ImageModel:
     model = models.load(tmp_path_factory.mktemp("hub"), "builtin-clip")
-    assert isinstance(model, Clip)
+    assert isinstance(model, ImageModel)
     return model
 
 
@@ -41,7 +41,7 @@ def decoded(name: str) -> Picture:
 
 
 @cache
-def vector(clip: Clip, name: str) -> NDArray[np.float32]:
+def vector(clip: ImageModel, name: str) -> NDArray[np.float32]:
     found: NDArray[np.float32] = clip.infer(clip.prepare(decoded(name))[None])[0]
     return found / np.float32(np.linalg.norm(found))
 
@@ -51,7 +51,7 @@ def entries(want: str) -> list[Any]:
 
 
 @pytest.mark.parametrize("entry", entries("answered"))
-def test_it_is_answered_with_the_right_pixels(entry: dict[str, Any], clip: Clip) -> None:
+def test_it_is_answered_with_the_right_pixels(entry: dict[str, Any], clip: ImageModel) -> None:
     if "expected" not in entry:
         assert decoded(entry["file"]).size
         return

@@ -12,36 +12,35 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.models.clip import Clip
-from app.models.depth_anything import DepthAnything, input_size
+from app.models.depth_anything import input_size
 from app.pictures.decode import Picture, decode, in_full
-from benchmarks.models import load
+from benchmarks.models import DepthModel, ImageModel, load
 from tests.pictures import encoded, picture, rotated_jpeg
 
 BUDGET = 10**8
 
 
 @pytest.fixture(scope="module")
-def depth(hub: Path) -> DepthAnything:
+def depth(hub: Path) -> DepthModel:
     model = load(hub, "small")
-    assert isinstance(model, DepthAnything)
+    assert isinstance(model, DepthModel)
     return model
 
 
 @pytest.fixture(scope="module")
-def clip(hub: Path) -> Clip:
+def clip(hub: Path) -> ImageModel:
     model = load(hub, "ViT-L-14")
-    assert isinstance(model, Clip)
+    assert isinstance(model, ImageModel)
     return model
 
 
-def scaled(data: bytes, family: DepthAnything | Clip) -> Picture:
-    enough = family.enough if isinstance(family, DepthAnything) else partial(family.enough, None)
+def scaled(data: bytes, family: DepthModel | ImageModel) -> Picture:
+    enough = family.enough if isinstance(family, DepthModel) else partial(family.enough, None)
     return decode(io.BytesIO(data), BUDGET, enough)
 
 
 @pytest.mark.parametrize("size", [(4000, 3000), (3001, 4003), (1920, 1080), (700, 500), (64, 48)])
-def test_it_stays_large_enough(size: tuple[int, int], depth: DepthAnything, clip: Clip) -> None:
+def test_it_stays_large_enough(size: tuple[int, int], depth: DepthModel, clip: ImageModel) -> None:
     data = encoded(picture(*size), "JPEG")
     for_depth, for_clip = scaled(data, depth), scaled(data, clip)
     assert for_depth.size == for_clip.size == size
@@ -57,7 +56,7 @@ def test_it_stays_large_enough(size: tuple[int, int], depth: DepthAnything, clip
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_the_orientation_counts(orientation: int, depth: DepthAnything) -> None:
+def test_the_orientation_counts(orientation: int, depth: DepthModel) -> None:
     data = rotated_jpeg(picture(2400, 1600), orientation)
     assert scaled(data, depth).size == decode(io.BytesIO(data), BUDGET).image.size
     assert (scaled(data, depth).size == (2400, 1600)) == (orientation < 5)
@@ -68,17 +67,17 @@ def test_the_orientation_counts(orientation: int, depth: DepthAnything) -> None:
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "BMP"])
-def test_other_formats_are_decoded_in_full(kind: str, clip: Clip) -> None:
+def test_other_formats_are_decoded_in_full(kind: str, clip: ImageModel) -> None:
     assert scaled(encoded(picture(900, 700), kind), clip).image.size == (900, 700)
 
 
-def test_a_larger_image_size_needs_more_pixels(clip: Clip) -> None:
+def test_a_larger_image_size_needs_more_pixels(clip: ImageModel) -> None:
     data = encoded(picture(4000, 3000), "JPEG")
     decoded = decode(io.BytesIO(data), BUDGET, partial(clip.enough, 512))
     assert decoded.image.size == (2000, 1500)
 
 
-def test_the_answers_stay_what_they_were(depth: DepthAnything, clip: Clip) -> None:
+def test_the_answers_stay_what_they_were(depth: DepthModel, clip: ImageModel) -> None:
     """Bounds as for full-size weights, whose figures are in docs/performance.md."""
     rows, columns = np.indices((1500, 2000))
     waves = np.stack([np.sin(rows / 90), np.cos(columns / 70), np.sin((rows + columns) / 120)], 2)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -55,20 +56,57 @@ def test_lists_are_separated_by_commas(text: str, families: tuple[str, ...]) -> 
 
 def test_a_table_of_models_of_ones_own(tmp_path: Path) -> None:
     table = tmp_path / "models.toml"
-    text = (PROJECT / "config" / "models.toml").read_text()
-    table.write_text(text.replace('key = "small"', 'key = "tiny"'))
+    table.write_text(
+        '[[model]]\nkey = "tiny"\nfamily = "depth_anything"\npath = "/models/tiny"\n'
+        '[[model]]\nkey = "small"\nfamily = "depth_anything"\nhub_id = "me/mine"\n'
+    )
     settings = load_settings({"MODELS_FILE": str(table), "DEPTH_MODEL": "tiny"})
-    assert settings.table().keys("depth") == ["tiny", "base", "large", "builtin-depth"]
-    with pytest.raises(SettingsError, match="DEPTH_MODEL='small': allowed: tiny, base, large"):
-        load_settings({"MODELS_FILE": str(table)})
+    rows = {spec.key: spec for spec in settings.table().model}
+    assert settings.table().keys("depth") == ["small", "base", "large", "builtin-depth", "tiny"]
+    assert rows["small"].hub_id == "me/mine", "a row replaces the built-in one with its key"
+    assert rows["ViT-L-14"].dims == 768, "the others stay"
+    with pytest.raises(SettingsError, match="DEPTH_MODEL='large-2': allowed: small, base, large"):
+        load_settings({"MODELS_FILE": str(table), "DEPTH_MODEL": "large-2"})
 
 
-@pytest.mark.parametrize("content", ["[[model]", '[[model]]\nkey = "a"', "x = 1"])
-def test_a_broken_table_is_named(tmp_path: Path, content: str) -> None:
+@pytest.mark.parametrize(
+    ("content", "lines"),
+    [
+        ("[[model]", ["not TOML: .*"]),
+        ("x = 1", ["x: Extra inputs are not permitted"]),
+        ('[[model]]\nkey = "a"', ["model 'a': family: Field required"]),
+        (
+            '[[model]]\nkey = "a b"\nfamily = "sonar"\nsize = 3\nhub_id = "x/y"\n'
+            '[[model]]\nfamily = "open_clip"',
+            [
+                "model 'a b': key='a b': String should match pattern .*",
+                "model 'a b': family='sonar': allowed: depth_anything, open_clip",
+                "model 'a b': size=3: Extra inputs are not permitted",
+                "model number 2: key: Field required",
+            ],
+        ),
+        (
+            '[[model]]\nkey = "a"\nfamily = "open_clip"\npath = "/a"\nhub_id = "x/y"',
+            ["model 'a': give hub_id or path, not both"],
+        ),
+        (
+            '[[model]]\nkey = "a"\nfamily = "open_clip"\npath = "a"',
+            ["model 'a': path must be absolute"],
+        ),
+    ],
+)
+def test_mistakes_in_the_table_are_told_a_line_each(
+    tmp_path: Path, content: str, lines: list[str]
+) -> None:
     table = tmp_path / "models.toml"
     table.write_text(content)
-    with pytest.raises(SettingsError, match="MODELS_FILE"):
+    with pytest.raises(SettingsError) as error:
         load_settings({"MODELS_FILE": str(table)})
+    told = str(error.value).splitlines()
+    assert len(told) == len(lines)
+    for line, wanted in zip(told, lines, strict=True):
+        assert re.fullmatch(rf"  MODELS_FILE='{re.escape(str(table))}': {wanted}", line)
+    assert "pydantic" not in str(error.value)
 
 
 def test_gunicorn_stops_with_the_list_and_no_traceback() -> None:

@@ -18,10 +18,10 @@ from transformers import CLIPModel
 
 from app.engines.base import LoadError
 from app.hub.store import Checkpoint
-from app.models.clip import Clip
-from app.models.clip_text import ClipText
+from app.models.base import describe_checkpoint
+from app.models.open_clip import OpenClip
 from benchmarks.checkpoints.clip import SHAPES
-from benchmarks.models import load
+from benchmarks.models import TextModel, load
 from config.models import ModelSpec
 from config.settings import Settings
 from config.values import EngineSetting, PrecisionSetting
@@ -31,13 +31,13 @@ TEXTS = ["a photo of a cat", "schön & gut 🎉", "two <end_of_text> marks", "wo
 
 def text_model(
     hub: Path, key: str, engine: EngineSetting = "torch", precision: PrecisionSetting = "fp32"
-) -> ClipText:
-    model = load(hub, f"{key}:text", engine, precision)
-    assert isinstance(model, ClipText)
+) -> TextModel:
+    model = load(hub, key, engine, precision, network="text")
+    assert isinstance(model, TextModel)
     return model
 
 
-def vectors(model: ClipText) -> NDArray[np.float32]:
+def vectors(model: TextModel) -> NDArray[np.float32]:
     ids = np.stack([model.prepare(text).ids for text in TEXTS])
     return np.stack([model.finish(row, normalize=True) for row in model.infer(ids)])
 
@@ -92,9 +92,9 @@ def small(tmp_path: Path) -> tuple[ModelSpec, Checkpoint]:
     network = open_clip.model.CLIP(**architecture).half()
     save_file(
         {name: tensor.contiguous() for name, tensor in network.state_dict().items()},
-        tmp_path / Clip.FILES[1],
+        tmp_path / OpenClip.FILES[1],
     )
-    (tmp_path / Clip.FILES[0]).write_text(json.dumps({"model_cfg": architecture}))
+    (tmp_path / OpenClip.FILES[0]).write_text(json.dumps({"model_cfg": architecture}))
     spec = Settings().table().model[3]
     sizes = {"key": "small-clip", "dims": 128, "image_size": 128, "activation": "gelu"}
     return spec.model_copy(update=sizes), Checkpoint(tmp_path, "1", tmp_path)
@@ -102,16 +102,16 @@ def small(tmp_path: Path) -> tuple[ModelSpec, Checkpoint]:
 
 def test_another_size_and_16_bit_floats(small: tuple[ModelSpec, Checkpoint]) -> None:
     spec, checkpoint = small
-    text = ClipText.module(spec.text_tower(), checkpoint)
-    image = Clip.module(spec, checkpoint)
+    family = describe_checkpoint(spec, checkpoint)
+    text, image = family.module("text"), family.module("image")
     assert {each.dtype for tower in (text, image) for each in tower.parameters()} == {torch.float32}
-    assert ClipText.input_shape(spec.text_tower(), checkpoint) == (None, 32)
+    assert family.input_shape("text") == (None, 32)
     ids = open_clip.tokenizer.SimpleTokenizer(context_length=32)(TEXTS)
     with torch.inference_mode():
         rows = text(ids)
         assert rows.shape == (len(TEXTS), 128)
         assert image(torch.zeros(1, 3, 128, 128)).shape == (1, 128)
-    architecture = json.loads((checkpoint.path / Clip.FILES[0]).read_text())["model_cfg"]
+    architecture = json.loads((checkpoint.path / OpenClip.FILES[0]).read_text())["model_cfg"]
     whole = open_clip.model.CLIP(**architecture)
     tensors = {**{f"visual.{k}": v for k, v in image.state_dict().items()}, **text.state_dict()}
     whole.load_state_dict(tensors, strict=False)
@@ -124,10 +124,11 @@ def test_a_checkpoint_with_other_tokens_is_refused(
     small: tuple[ModelSpec, Checkpoint], change: dict[str, object]
 ) -> None:
     spec, checkpoint = small
-    path = checkpoint.path / Clip.FILES[0]
+    path = checkpoint.path / OpenClip.FILES[0]
     config = json.loads(path.read_text())
     config["model_cfg"]["text_cfg"] |= change
     path.write_text(json.dumps(config))
+    family = describe_checkpoint(spec, checkpoint)
     with pytest.raises(LoadError, match="not made of CLIP's own tokens"):
-        ClipText.module(spec.text_tower(), checkpoint)
-    Clip.module(spec, checkpoint)  # its images are fine
+        family.source("text")
+    family.source("image").module()  # its images are fine

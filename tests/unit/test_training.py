@@ -13,7 +13,7 @@ import torch
 from safetensors import safe_open
 
 from app.hub.store import BUILTIN
-from app.lending.registry import FAMILIES
+from app.lending.registry import files_of
 from config.settings import Settings
 from training import drawings, losses, scenes
 from training.metrics import depth_quality
@@ -89,7 +89,7 @@ def test_an_idea_has_many_captions_and_drawings() -> None:
 )
 def test_a_built_in_checkpoint_is_small_and_says_what_it_is(key: str, most: int) -> None:
     (spec,) = [spec for spec in Settings().table().model if spec.key == key]
-    files = [BUILTIN / key / name for name in FAMILIES[spec.family].FILES]
+    files = [BUILTIN / key / name for name in files_of(spec)]
     assert files[-1].stat().st_size <= most
     assert json.loads(files[0].read_text())
     with safe_open(files[-1], framework="numpy") as tensors:

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 """Checkpoints converted for OpenVINO: find one, or have it made, once.
 
-The work is done by a separate process (``app.engines.openvino.conversion_process``): it needs torch, which
-the service's own processes do without, and OpenVINO's converter starts threads, which a process
-that forks or was forked cannot bear.
+The work is done by a separate process (``conversion_process``): it needs torch, which the service's
+own processes do without, and OpenVINO's converter starts threads, which a process that forks or was
+forked cannot bear.
 """
 
 from __future__ import annotations
@@ -20,16 +20,13 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from app.engines.base import EngineUnavailable, LoadError
+from app.engines.base import EngineUnavailable, LoadError, NetworkSource
 from app.engines.openvino import cache as converted
 from app.host import memory
-from app.hub.store import Checkpoint
-from app.models.base import Model
-from config.models import ModelSpec
 
 log = logging.getLogger("twinlens.models")
 
-_PROJECT = Path(__file__).resolve().parents[2]
+_PROJECT = Path(__file__).resolve().parents[3]
 # Of the way a network is converted; the next number makes all caches anew.
 _RECIPE = 1
 _LIBRARIES = ("openvino", "torch", "transformers", "open-clip-torch")
@@ -45,8 +42,10 @@ _PAUSE_SECONDS = 60.0
 class Job(BaseModel):
     """What the process is asked, as its argument."""
 
-    spec: ModelSpec
-    checkpoint: Checkpoint
+    #: for the log, such as "ViT-L-14 text"
+    label: str
+    #: see ``NetworkSource.recipe``
+    recipe: tuple[str, str]
     #: keep weights as 16-bit floats: half the file and half the memory
     half: bool
     #: where the result goes, and what it says of itself
@@ -69,34 +68,33 @@ class Conversions:
         #: what failed, why, until when nobody tries again (monotonic seconds), and how long that is
         self._failures: dict[Path, tuple[LoadError, float, float]] = {}
 
-    def find(self, family: type[Model], spec: ModelSpec, checkpoint: Checkpoint) -> Path | None:
-        """The folder of the converted model, if there is one that is whole."""
-        name = self._name(spec, _basis(family, spec, checkpoint))
-        return converted.find(checkpoint.repository, name)
+    def find(self, source: NetworkSource) -> Path | None:
+        """The folder of the converted network, if there is one that is whole."""
+        return converted.find(source.repository, self._name(source))
 
-    def bring(self, family: type[Model], spec: ModelSpec, checkpoint: Checkpoint) -> Path:
-        """The folder of the converted model, which is made if need be: seconds to a minute, once.
+    def ensure(self, source: NetworkSource) -> Path:
+        """The folder of the converted network, which is made if need be: seconds to a minute, once.
 
         Raises:
             LoadError: the checkpoint does not fit the table or is damaged.
             EngineUnavailable: it cannot be converted or stored here.
         """
-        found = self.find(family, spec, checkpoint)
+        found = self.find(source)
         if found is not None:
             return found
         try:
-            job = self.job(family, spec, checkpoint)
-            self._look_at_failures(job)
+            job = self.job(source)
+            self._check_failures(job)
             # One at a time for the whole cache, since each takes much memory. What is a part of
             # the program may be converted where there is no cache.
-            cache = checkpoint.repository.parent
+            cache = source.repository.parent
             with converted.alone(cache if cache.is_dir() else job.target.parent) as lock:
-                found = self.find(family, spec, checkpoint)  # another process may have been faster
+                found = self.find(source)  # another process may have been faster
                 if found is None:
                     with self._remembering(job):
-                        _check_memory(family.size(checkpoint))
+                        _check_memory(source.size)
                         self._convert(job, lock)
-                    found = self.find(family, spec, checkpoint)
+                    found = self.find(source)
         except OSError as error:
             raise EngineUnavailable(
                 f"its converted form cannot be stored ({error.strerror})"
@@ -105,26 +103,25 @@ class Conversions:
             raise EngineUnavailable("its converted form vanished")
         return found
 
-    def can_store(self, checkpoint: Checkpoint) -> bool:
-        """Whether there is a place for a converted model."""
+    def can_store(self, source: NetworkSource) -> bool:
+        """Whether there is a place for a converted network."""
         try:
-            converted.writable(checkpoint.repository)
+            converted.writable(source.repository)
         except OSError:
             return False
         return True
 
-    def job(self, family: type[Model], spec: ModelSpec, checkpoint: Checkpoint) -> Job:
-        """What the process has to do for a model. Raises OSError: there is no place for it."""
-        basis = _basis(family, spec, checkpoint)
+    def job(self, source: NetworkSource) -> Job:
+        """What the process has to do for a network. Raises OSError: there is no place for it."""
         return Job(
-            spec=spec,
-            checkpoint=checkpoint,
+            label=source.label,
+            recipe=source.recipe,
             half=self._half,
-            target=converted.writable(checkpoint.repository) / self._name(spec, basis),
-            basis=basis,
+            target=converted.writable(source.repository) / self._name(source),
+            basis=_basis(source),
         )
 
-    def _look_at_failures(self, job: Job) -> None:
+    def _check_failures(self, job: Job) -> None:
         if job.target in self._failures:
             error, until, _ = self._failures[job.target]
             if time.monotonic() < until:
@@ -140,15 +137,15 @@ class Conversions:
             self._failures[job.target] = kept, time.monotonic() + 2 * pause, 2 * pause
             raise
 
-    def _name(self, spec: ModelSpec, basis: str) -> str:
-        # Both towers have one basis: neither makes the other one out of date.
-        tower = " text" if spec.is_text_tower else ""
-        return converted.name_for(basis, ("half" if self._half else "full") + tower)
+    def _name(self, source: NetworkSource) -> str:
+        # All networks of a checkpoint have one basis: none makes another one out of date.
+        variant = f"{'half' if self._half else 'full'} {source.name}"
+        return converted.name_for(_basis(source), variant)
 
     def _convert(self, job: Job, lock: int) -> None:
         log.info(
             "%s is converted for OpenVINO; this happens once, and takes seconds to a minute",
-            job.spec.key,
+            job.label,
         )
         began = time.monotonic()
         process = subprocess.run(
@@ -173,7 +170,7 @@ class Conversions:
             raise kind(process.stdout.strip().splitlines()[-1])
         if process.returncode != 0:
             raise EngineUnavailable(f"its conversion failed (status {process.returncode})")
-        log.info("%s is converted after %.1f s", job.spec.key, time.monotonic() - began)
+        log.info("%s is converted after %.1f s", job.label, time.monotonic() - began)
 
 
 def _check_memory(weights: int) -> None:
@@ -184,15 +181,7 @@ def _check_memory(weights: int) -> None:
         )
 
 
-def _basis(family: type[Model], spec: ModelSpec, checkpoint: Checkpoint) -> str:
-    """All that a converted model is made from but the variant of it."""
-    weights = checkpoint.path / family.FILES[-1]
-    # In the hub's cache it is a link to a file that bears its hash, which a copy keeps.
-    identity = weights.resolve().name if weights.is_symlink() else weights.stat().st_mtime_ns
-    parts = (
-        f"recipe {_RECIPE}",
-        *(f"{name} {version(name)}" for name in _LIBRARIES),
-        f"{spec.family} {spec.dims} {spec.image_size} {spec.activation}",
-        f"{checkpoint.revision} {weights.stat().st_size} {identity}",
-    )
-    return ", ".join(parts)
+def _basis(source: NetworkSource) -> str:
+    """All that a converted network is made from but its variant."""
+    libraries = (f"{name} {version(name)}" for name in _LIBRARIES)
+    return ", ".join((f"recipe {_RECIPE}", *libraries, source.identity))

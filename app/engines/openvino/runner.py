@@ -106,7 +106,7 @@ class OpenVinoNetwork(Network):
         if self._wanted not in ("auto", self.precision):
             log.warning("PRECISION=%s, but %s has only %s", self._wanted, name, self.precision)
 
-    def settle(self) -> None:
+    def release_idle_memory(self) -> None:
         """See the base class: the memory between layers, and the pages of the weights' file, whose
         content the first inference has packed anew for this CPU.
         """

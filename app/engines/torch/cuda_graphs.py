@@ -16,8 +16,8 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from app.engines.base import FloatArray, InputArray
-from app.engines.devices import fault
 from app.host.cuda import Cuda, Forward, Recorded
+from app.host.faults import fault
 
 log = logging.getLogger("twinlens.engines")
 

@@ -5,15 +5,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from app.engines.base import FloatArray, InputArray, Network
 from app.engines.torch.cuda_graphs import WORTH_AT, CudaNetwork
 from app.host.cuda import Cuda
-from app.pictures.canvas import Canvas, Levels, Pixels
-from app.pictures.device_images import LARGEST_PICTURE, DeviceImages
+from app.pictures.device_images import DeviceImages
 from config.values import Precision, PrecisionSetting
 
 if TYPE_CHECKING:
@@ -48,9 +46,7 @@ class TorchNetwork(Network):
         self._threads = threads
         self._exact_images = exact_images
         self._is_cast = False
-        # On CUDA only.
         self._cuda: CudaNetwork | None = None
-        self._images: DeviceImages | None = None
 
     def cast_for_cpu(self) -> None:
         """Before the fork: to the precision that a CPU will use, in memory that workers share.
@@ -98,26 +94,6 @@ class TorchNetwork(Network):
         for _ in range(WORTH_AT if self._cuda is not None else 1):
             self.infer(batch)
 
-    def works_on(self, pixels: int) -> bool:
-        """See the base class."""
-        return self._images is not None and pixels <= LARGEST_PICTURE
-
-    def prepared(
-        self,
-        image: Pixels,
-        steps: Callable[[Canvas], Canvas],
-        mean: FloatArray,
-        deviation: FloatArray,
-    ) -> FloatArray:
-        """See the base class."""
-        done = self._images.prepared(image, steps, mean, deviation) if self._images else None
-        return super().prepared(image, steps, mean, deviation) if done is None else done
-
-    def spread(self, disparity: FloatArray, width: int, height: int) -> Levels:
-        """See the base class."""
-        done = self._images.spread(disparity, width, height) if self._images else None
-        return super().spread(disparity, width, height) if done is None else done
-
     def _run_on_cuda(self, device: str) -> None:
         import torch
 
@@ -126,7 +102,7 @@ class TorchNetwork(Network):
         forward = partial(_forward, self._module, self.precision)
         self._cuda = CudaNetwork(forward, Cuda.for_networks(device))
         if not self._exact_images:
-            self._images = DeviceImages(Cuda.for_images(device))
+            self.images = DeviceImages(Cuda.for_images(device))
 
     def _cast(self, device: str) -> None:
         import torch

@@ -1,0 +1,47 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""The engine "openvino": networks that were converted once and lie on disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from app.engines.base import Engine, NetworkSource
+from app.engines.openvino import runner
+from app.engines.openvino.conversions import Conversions
+from app.engines.openvino.runner import OpenVinoNetwork
+from app.host.unchanged import Fingerprint
+from config.values import PrecisionSetting
+
+
+@dataclass(frozen=True)
+class OpenVinoEngine(Engine):
+    """Made once, before the fork."""
+
+    name = "openvino"
+
+    precision: PrecisionSetting
+    #: cores that this process may use, and inferences at a time that share them
+    threads: int
+    streams: int
+    conversions: Conversions = field(compare=False)
+
+    def import_libraries(self) -> None:
+        """See the base class."""
+        runner.core()
+
+    def preload(self, source: NetworkSource) -> OpenVinoNetwork | None:
+        """See the base class; None where the network has to be converted first."""
+        folder = self.conversions.find(source)
+        return None if folder is None else self._network(folder)
+
+    def load(self, source: NetworkSource, device: str) -> OpenVinoNetwork:  # noqa: ARG002
+        """See the base class; converts the network where that was not done yet."""
+        return self._network(self.conversions.ensure(source))
+
+    def _network(self, folder: Path) -> OpenVinoNetwork:
+        files = Fingerprint(sorted(folder.iterdir()))
+        network = OpenVinoNetwork(folder, self.precision, self.threads, self.streams)
+        network.files = files
+        return network

@@ -1,0 +1,46 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""The engine "torch": a checkpoint's own network, run by PyTorch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.engines import devices
+from app.engines.base import Engine, NetworkSource
+from app.engines.torch.runner import TorchNetwork
+from app.host.unchanged import Fingerprint
+from config.values import PrecisionSetting
+
+
+@dataclass(frozen=True)
+class TorchEngine(Engine):
+    """Made once, before the fork."""
+
+    name = "torch"
+
+    precision: PrecisionSetting
+    #: DEVICE
+    device: str
+    #: cores that this process may use
+    threads: int
+    #: image work stays on the CPU, whose results define what is exact
+    exact_images: bool = False
+
+    def import_libraries(self) -> None:
+        """See the base class."""
+        import torch  # noqa: F401
+
+    def preload(self, source: NetworkSource) -> TorchNetwork:
+        """See the base class."""
+        network = self.load(source, "cpu")
+        if devices.is_surely_cpu(self.device):
+            network.cast_for_cpu()
+        return network
+
+    def load(self, source: NetworkSource, device: str) -> TorchNetwork:  # noqa: ARG002
+        """See the base class."""
+        files = Fingerprint(source.files)
+        network = TorchNetwork(source.module(), self.precision, self.threads, self.exact_images)
+        network.files = files
+        return network
