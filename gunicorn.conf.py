@@ -91,7 +91,7 @@ def when_ready(server):
         stop(graceful)
 
     server.stop = announced_stop
-    server.twinlens = Master(server, _runtime(server).board, _runtime(server).crashes)
+    server.twinlens = Master(server, _runtime(server).shared, _runtime(server).crashes)
 
 
 def on_reload(server):
@@ -104,7 +104,7 @@ def on_reload(server):
 
 
 def pre_fork(server, worker):
-    worker.slot = _runtime(server).board.claim()
+    worker.slot = _runtime(server).shared.claim()
 
 
 def post_fork(server, worker):
@@ -114,7 +114,7 @@ def post_fork(server, worker):
 def post_worker_init(worker):
     runtime = _runtime(worker)
     runtime.start()
-    marker = runtime.board.folder / "announced"
+    marker = runtime.shared.folder / "announced"
     announce_when_ready(runtime.settings, marker, runtime.is_ready, runtime.is_closing)
 
 
@@ -125,7 +125,7 @@ def worker_int(worker):
 def worker_exit(server, worker):
     if worker.pid != os.getpid():  # the master has found it gone
         server.twinlens.ended(worker)
-        _runtime(server).board.release(worker.slot)
+        _runtime(server).shared.release(worker.slot)
         return
     ended = _runtime(worker).close()
     reason = sys.exc_info()[1]
@@ -136,7 +136,7 @@ def worker_exit(server, worker):
 
 def child_exit(server, worker):
     server.twinlens.ended(worker)
-    _runtime(server).board.release(worker.slot)
+    _runtime(server).shared.release(worker.slot)
 
 
 def on_exit(server):

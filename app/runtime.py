@@ -23,7 +23,7 @@ from app.engines.devices import Device
 from app.errors import NotAvailable
 from app.host import lifeline, memory
 from app.host.helpers import Helpers
-from app.host.shared_state import Board
+from app.host.shared_state import SharedState
 from app.hub.downloads import Downloads
 from app.lending.loader import Loader
 from app.lending.manager import Manager
@@ -63,24 +63,24 @@ class Runtime:
                 processes share is taken over, since its workers still finish their requests.
         """
         self.settings = settings
-        self.board: Board = before.board if before else Board()
-        self.metrics: Metrics = before.metrics if before else Metrics(self.board)
+        self.shared: SharedState = before.shared if before else SharedState()
+        self.metrics: Metrics = before.metrics if before else Metrics(self.shared)
         self.registry = Registry(settings)
         self._before = before
         downloads = Downloads(
-            settings.hf_hub_cache, self.board.folder, settings.hf_hub_offline, self.board.life
+            settings.hf_hub_cache, self.shared.folder, settings.hf_hub_offline, self.shared.life
         )
         networks = self.registry.networks()
-        self.loader = Loader.from_settings(settings, self._threads(), self.board.life[0])
+        self.loader = Loader.from_settings(settings, self._threads(), self.shared.life[0])
         self.manager = Manager(networks, downloads, self.loader)
-        self.workers = Workers(self.board, self.manager, networks)
+        self.workers = Workers(self.shared, self.manager, networks)
         self.reports = self.workers.reports
-        self.crashes = Crashes(self.board.folder)
+        self.crashes = Crashes(self.shared.folder)
         self.operations = Operations(
             self.registry, self.manager, self.workers, downloads, settings.depth_model
         )
         self.waiting_room = WaitingRoom(
-            self.board,
+            self.shared,
             settings.image_embedder_concurrency,
             settings.web_concurrency,
             settings.image_embedder_max_queue,
@@ -142,20 +142,20 @@ class Runtime:
 
     def after_fork(self) -> None:
         """In a worker, first: take its slot, share the cores with the other workers."""
-        self.board.join()
-        self.manager.worker = self.board.slot - 1
-        lifeline.end_with_parent(self.board.owner)
+        self.shared.join()
+        self.manager.worker = self.shared.slot - 1
+        lifeline.end_with_parent(self.shared.owner)
         cv2.setNumThreads(self._threads())
 
     def start(self) -> None:
         """In a worker: start the threads. The default models become ready in the background."""
-        if self.board.slot:  # the command line starts it in the process that made it
-            lifeline.end_with_parent(self.board.owner)  # a change of the user has undone it
+        if self.shared.slot:  # the command line starts it in the process that made it
+            lifeline.end_with_parent(self.shared.owner)  # a change of the user has undone it
         self.metrics.start(len(self.registry.specs()))
         self._device_threads.start()
         self.decoders.start()
         housekeeping = Housekeeping(
-            self.settings, self.board, self.workers, self.waiting_room, self._turns.worked
+            self.settings, self.shared, self.workers, self.waiting_room, self._turns.worked
         )
         self._background = [
             threading.Thread(None, self._follow, "follow", daemon=True),
@@ -166,25 +166,25 @@ class Runtime:
 
     def announce_stop(self) -> None:
         """In the master: the service ends, not only some of its workers."""
-        self.board.raise_flag("stopping")
-        self.board.ring()
+        self.shared.raise_flag("stopping")
+        self.shared.ring()
 
     def leave(self) -> None:
         """In a worker that ends: one that is only replaced serves who waits."""
-        if self.board.slot and os.getppid() != self.board.owner:
+        if self.shared.slot and os.getppid() != self.shared.owner:
             self._end_without_master()
-        if self.board.flag("stopping"):
+        if self.shared.flag("stopping"):
             self.stop("The service is shutting down")
-        elif not self.board.get("leaving"):
-            self.board.set("leaving", 1)
+        elif not self.shared.get("leaving"):
+            self.shared.set("leaving", 1)
             os.kill(os.getppid(), signal.SIGCHLD)  # the master looks after its workers
 
     def _end_without_master(self) -> None:
         """The master was killed: free the ports, as at a stop, whatever state the others are in."""
-        if not self.board.flag("stopping"):
+        if not self.shared.flag("stopping"):
             log.critical("the master is gone; this service ends")
         self.announce_stop()
-        self.board.wake()
+        self.shared.wake()
         self._end_for_sure()
 
     def stop(self, reason: str) -> None:
@@ -215,11 +215,11 @@ class Runtime:
         self.decoders.close()
         if self.settings.cleanup_on_shutdown and ended:
             memory.clean_up()
-        self.board.ring()
+        self.shared.ring()
         for thread in self._background:
             thread.join(_ANSWER_SECONDS)
         if not any(thread.is_alive() for thread in self._background):  # else it may need it
-            self.board.close()
+            self.shared.close()
         return ended
 
     def _threads(self) -> int:
@@ -232,20 +232,20 @@ class Runtime:
                 self.workers.follow()
                 self._ensure_defaults_on_disk()
                 self._retire()
-                self.board.set("up", 1)
+                self.shared.set("up", 1)
             except Exception:  # such as a full /dev/shm: it must not be the end of following
                 log.exception("orders could not be followed; trying again")
-            if self.board.flag("stopping"):
+            if self.shared.flag("stopping"):
                 self.leave()
                 os.kill(os.getpid(), signal.SIGTERM)  # the master's may have come too early
-            self.board.wait_for_bell(_FOLLOW_SECONDS)
+            self.shared.wait_for_bell(_FOLLOW_SECONDS)
 
     def _retire(self) -> None:
         """After a reload, when the old workers are gone: unload what only they needed."""
-        slots = self.board.workers()
+        slots = self.shared.workers()
         if self._retired and len(slots) <= self.settings.web_concurrency:
             current = self.operations.current_depth_model().key
-            if self.board.slot == min(slots):
+            if self.shared.slot == min(slots):
                 for spec in self._retired:
                     for network in networks_of(spec) if spec.key != current else ():
                         self.workers.want_no_more(network)
@@ -290,14 +290,14 @@ class Runtime:
     def is_ready(self) -> bool:
         """Latches for the whole service: a failed load, a lost device or shutdown takes it back."""
         status = self.reports.status(self.readiness_model())
-        stopping = bool(self.board.flag("stopping")) or self.is_closing()
+        stopping = bool(self.shared.flag("stopping")) or self.is_closing()
         if stopping or status.state == "unavailable" or DEVICE_LOST in self.reports.troubles():
             return False
         # A reload may have made it another model.
         mark = 1 + crc32(status.spec.key.encode())
         if status.state == "loaded" or (not self.settings.warmup_on_startup and status.on_disk):
-            self.board.raise_flag("ready", mark)
-        return self.board.flag("ready") == mark
+            self.shared.raise_flag("ready", mark)
+        return self.shared.flag("ready") == mark
 
     def device(self) -> Device:
         """The device, or what the setting names where it cannot be had."""

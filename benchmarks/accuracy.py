@@ -80,8 +80,10 @@ def _files(model: Model, inputs: list[str]) -> list[bytes]:
 def _inputs(model: Model, file: bytes, full: bool) -> tuple[FloatArray, tuple[int, int]]:
     """The network's input [3, h, w] and the photo's width and height."""
     assert isinstance(model, DepthModel | ImageModel)
-    enough: Any = model.enough if isinstance(model, DepthModel) else partial(model.enough, None)
-    picture = decode(io.BytesIO(file), 10**9, in_full if full else enough)
+    decode_size: Any = (
+        model.decode_size if isinstance(model, DepthModel) else partial(model.decode_size, None)
+    )
+    picture = decode(io.BytesIO(file), 10**9, in_full if full else decode_size)
     return model.prepare(picture), picture.size
 
 

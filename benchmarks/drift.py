@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from app.engines.base import FloatArray
-from app.pictures.decode import Enough, Picture, decode, in_full
+from app.pictures.decode import DecodeSize, Picture, decode, in_full
 from benchmarks.inputs import SIZES
 from benchmarks.models import DepthModel, ImageModel, load
 from benchmarks.peak import photo
@@ -29,13 +29,13 @@ REPEATS = 5
 
 
 def prepared(
-    data: bytes, enough: Enough, prepare: Callable[[Picture], FloatArray]
+    data: bytes, decode_size: DecodeSize, prepare: Callable[[Picture], FloatArray]
 ) -> tuple[FloatArray, float]:
     """The input of the network, and the median of the milliseconds that it took."""
     times = []
     for _ in range(REPEATS):
         began = time.perf_counter()
-        inputs = prepare(decode(io.BytesIO(data), 10**9, enough))
+        inputs = prepare(decode(io.BytesIO(data), 10**9, decode_size))
         times.append((time.perf_counter() - began) * 1000)
     return inputs, statistics.median(times)
 
@@ -52,7 +52,7 @@ def main() -> None:
     for name, size in SIZES.items():
         data = photo(*size)
         full, slow = prepared(data, in_full, depth.prepare)
-        scaled, fast = prepared(data, depth.enough, depth.prepare)
+        scaled, fast = prepared(data, depth.decode_size, depth.prepare)
         maps = [depth.finish(depth.infer(each[None])[0], *size) for each in (full, scaled)]
         off = np.abs(maps[0].astype(int) - maps[1])
         print(
@@ -61,7 +61,7 @@ def main() -> None:
             flush=True,
         )
         full, slow = prepared(data, in_full, clip.prepare)
-        scaled, fast = prepared(data, partial(clip.enough, None), clip.prepare)
+        scaled, fast = prepared(data, partial(clip.decode_size, None), clip.prepare)
         one, other = (clip.finish(clip.infer(each[None])[0], True) for each in (full, scaled))
         print(f"{name}: embedding cosine {one @ other:.6f}, {slow:.0f} ms to {fast:.0f} ms")
 

@@ -62,7 +62,7 @@ class DepthModel(Model):
         size: tuple[int, int] = self.family.input_size(width, height)
         return size
 
-    def enough(self, width: int, height: int) -> tuple[int, int]:
+    def decode_size(self, width: int, height: int) -> tuple[int, int]:
         """See ``DepthFamily.decode_size``."""
         size: tuple[int, int] = self.family.decode_size(width, height)
         return size
@@ -83,7 +83,7 @@ class DepthModel(Model):
 class ImageModel(Model):
     """Images to vectors."""
 
-    def enough(self, image_size: int | None, width: int, height: int) -> tuple[int, int]:
+    def decode_size(self, image_size: int | None, width: int, height: int) -> tuple[int, int]:
         """See ``EmbeddingFamily.decode_size``."""
         size: tuple[int, int] = self.family.decode_size(image_size, width, height)
         return size

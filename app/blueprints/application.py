@@ -54,7 +54,7 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
     for part in (health, console, docs, depth, embedding, text, openai, admin, prometheus):
         app.register_blueprint(part.blueprint)
     in_progress = settings.image_embedder_concurrency + settings.image_embedder_max_queue + 8
-    budget = Budget(runtime.board, settings.max_waiting_bytes, in_progress)
+    budget = Budget(runtime.shared, settings.max_waiting_bytes, in_progress)
     guard = BodyGuard(
         app.wsgi_app,
         settings.max_upload_bytes,

@@ -108,13 +108,13 @@ def still_wanted() -> Callable[[], None]:
     """For long waits: raises where the client has hung up or the service ends."""
     is_gone, service = client_is_gone(), runtime()
 
-    def look() -> None:
+    def check_cancelled() -> None:
         if service.is_closing():
             raise service.refusal()
         if is_gone():
             raise ClientGone
 
-    return look
+    return check_cancelled
 
 
 def uploaded_image() -> tuple[BinaryIO, str]:

@@ -56,8 +56,8 @@ class _Scrape:
         yield InfoMetricFamily("twinlens", "The program and what runs its models.", about)
         yield _gauge("ready", "Whether /ready is 200.", service.is_ready())
         yield _gauge("healthy", "Whether /health is 200.", not service.reports.troubles())
-        yield _gauge("workers", "Processes that take requests.", len(service.board.workers()))
-        restarts = max(0, service.board.forks() - service.settings.web_concurrency)
+        yield _gauge("workers", "Processes that take requests.", len(service.shared.workers()))
+        restarts = max(0, service.shared.forks() - service.settings.web_concurrency)
         yield CounterMetricFamily(
             "twinlens_worker_restarts",
             "Workers that were started after the first ones, for whatever reason.",
@@ -69,16 +69,16 @@ class _Scrape:
         states = {"in_flight": figures.in_flight, "waiting": figures.waiting}
         yield _gauge("queue_requests", "Requests that work or wait for a device.", state=states)
         yield _gauge("queue_max_requests", "IMAGE_EMBEDDER_MAX_QUEUE.", figures.max_queue)
-        held = self._service.board.total("held_bytes")
+        held = self._service.shared.total("held_bytes")
         yield _gauge("queue_bytes", "Bodies of the requests under way.", held)
         most = self._service.settings.max_waiting_bytes
         yield _gauge("queue_max_bytes", "MAX_WAITING_BYTES.", most)
 
     def _memory(self) -> Iterator[Metric]:
-        board = self._service.board
+        shared = self._service.shared
         resident = {
-            str(slot): memory.resident_mb(board.pid(slot)) * _MB
-            for slot in sorted({*board.workers(), *board.leaving()})
+            str(slot): memory.resident_mb(shared.pid(slot)) * _MB
+            for slot in sorted({*shared.workers(), *shared.leaving()})
         }
         alive = {slot: size for slot, size in resident.items() if size}
         yield _gauge("memory_resident_bytes", "Of each worker, by its place.", worker=alive)

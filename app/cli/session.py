@@ -101,7 +101,7 @@ def load(runtime: Runtime, spec: ModelSpec, stop: Stop) -> None:
     with ExitStack() as stack:
         watch = _Watch(runtime, spec, stop, stack)
         try:
-            runtime.operations.load(spec, "auto", watch.look)
+            runtime.operations.load(spec, "auto", watch.check_cancelled)
         except OperationFailed as error:
             raise Failed(f"{error.title}: {error.message}") from None
     status = runtime.manager.status(spec)
@@ -123,7 +123,7 @@ class _Watch:
         self._bar: tqdm[None] | None = None
         self._looked_at = 0.0
 
-    def look(self) -> None:
+    def check_cancelled(self) -> None:
         """Called while it waits. Raises Interrupted."""
         if self._stop.is_asked():
             raise Interrupted

@@ -109,7 +109,7 @@ class Connection:
         functions raise.
         """
         if message["question"] == "enough":
-            return {"enough": job.enough(*_size(message["size"]))}, False
+            return {"enough": job.decode_size(*_size(message["size"]))}, False
         steps = job.plan(_size(message["decoded"]), _size(message["size"]))
         return {"steps": steps or ()}, steps is not None
 
@@ -154,7 +154,7 @@ class Connection:
                     if time.monotonic() > end:
                         raise self._overdue() from None
                     continue
-                job.look()
+                job.check_cancelled()
                 if not told and time.monotonic() > began + _SLOW_SECONDS:
                     told = True
                     job.on_slow()

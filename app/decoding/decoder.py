@@ -91,12 +91,12 @@ def _answer(wire: Wire, job: Message, file: BinaryIO) -> tuple[Message, int | No
 
 
 def _pixels(wire: Wire, job: Message, file: BinaryIO) -> tuple[Message, int]:
-    def enough(width: int, height: int) -> tuple[int, int] | None:
+    def decode_size(width: int, height: int) -> tuple[int, int] | None:
         wanted = _ask(wire, {"question": "enough", "size": [width, height]})["enough"]
         return None if wanted is None else (wanted[0], wanted[1])
 
     file.seek(0)  # the offset is shared with the worker
-    picture = decode(file, job["max_pixels"], enough)
+    picture = decode(file, job["max_pixels"], decode_size)
     image, size = picture.image, picture.size
     steps = _ask(wire, {"question": "steps", "decoded": list(image.size), "size": list(size)})
     del picture

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from app.pictures.decode import Enough
+from app.pictures.decode import DecodeSize
 from app.pictures.steps import Step
 
 Size = tuple[int, int]
@@ -28,10 +28,10 @@ class Job:
     """One file's decoding. All functions are called in the thread that waits."""
 
     #: see ``app.pictures.decode.decode``
-    enough: Enough
+    decode_size: DecodeSize
     plan: Plan
     #: asked about twice a second: raises where nobody waits for the pixels any more
-    look: Callable[[], None]
+    check_cancelled: Callable[[], None]
     #: called once where decoding takes longer than usual
     on_slow: Callable[[], None] = _nothing
 

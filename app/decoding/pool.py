@@ -116,22 +116,24 @@ class Decoders:
         except OSError as error:
             raise _not_available(error.strerror or "unknown") from error
         try:
-            with self._place(job.look) as place:
+            with self._place(job.check_cancelled) as place:
 
-                def look() -> None:
+                def check_cancelled() -> None:
                     if place.is_claimed:
                         raise NotAvailable(
                             "Decoding the image takes long, and others wait; try again later",
                             title="Not available",
                             retry_after=_RETRY_SECONDS,
                         )
-                    job.look()
+                    job.check_cancelled()
 
                 def on_slow() -> None:
                     self._set_aside(place)
                     job.on_slow()
 
-                return self._decode(source, replace(job, look=look, on_slow=on_slow))
+                return self._decode(
+                    source, replace(job, check_cancelled=check_cancelled, on_slow=on_slow)
+                )
         finally:
             os.close(source)
 
@@ -152,10 +154,10 @@ class Decoders:
         )
 
     @contextmanager
-    def _place(self, look: Callable[[], None]) -> Iterator[_Place]:
+    def _place(self, check_cancelled: Callable[[], None]) -> Iterator[_Place]:
         """Wait for one of the places, and leave it in the end."""
         while (place := self._enter()) is None:
-            look()
+            check_cancelled()
         try:
             yield place
         finally:

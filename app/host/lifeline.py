@@ -31,7 +31,7 @@ def end_with_the_service(life: int) -> None:
     """End this process at once when the last process of the service is gone.
 
     Args:
-        life: the reading end of a pipe (``Board.life``) whose other end each of those holds open.
+        life: the reading end of a pipe (``SharedState.life``); each of those holds the other end.
     """
     threading.Thread(target=_wait, args=(life,), daemon=True).start()
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """What the processes of one service share: numbers in memory, small files, a lock, a bell.
 
-The master makes the board before the fork. Each worker has a slot: a row of numbers that only it
+The master makes it before the fork. Each worker has a slot: a row of numbers that only it
 writes, and a report (a JSON file). The master clears the slot of a worker that ended, however it
 ended, so the figures of a crashed one vanish.
 """
@@ -87,7 +87,7 @@ class Closeable(Protocol):
         """Close it."""
 
 
-class Board:
+class SharedState:
     """Made once in the master, whose slot is 0; all others belong to workers."""
 
     def __init__(self) -> None:
@@ -96,7 +96,7 @@ class Board:
         # the first worker ends.
         shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
         self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=shared))
-        #: the process that made the board
+        #: the process that made it
         self.owner = os.getpid()
         # Held by all processes of the service, since they inherit it.
         self._alive = _locked(self.folder / "alive")
@@ -144,7 +144,7 @@ class Board:
             self._bell.bind(str(self._bell_path(self.slot)))
         with suppress(OSError):
             # A lock of its own open file: one that was inherited would be shared with the parent.
-            self._file = (self.folder / "board.lock").open("w")
+            self._file = (self.folder / "state.lock").open("w")
             self._open.append(self._file)
 
     def release(self, slot: int) -> None:
@@ -152,7 +152,7 @@ class Board:
         self._clear(slot)
 
     def close(self) -> None:
-        """The process ends; the one that made the board removes its folder."""
+        """The process ends; the one that made it removes its folder."""
         while self._open:
             self._open.pop().close()
         if os.getpid() == self.owner:

@@ -159,7 +159,10 @@ class Downloads:
             self._start_process()
 
     def wait(
-        self, spec: ModelSpec, files: tuple[str, ...], look: Callable[[], None] = lambda: None
+        self,
+        spec: ModelSpec,
+        files: tuple[str, ...],
+        check_cancelled: Callable[[], None] = lambda: None,
     ) -> Checkpoint:
         """Ask for a download and wait until it is there.
 
@@ -185,7 +188,7 @@ class Downloads:
             # It may have been about to end when we asked, or be killed at any time.
             if not self._offline and not self._process_is_alive():
                 self._start_process()
-            look()
+            check_cancelled()
             time.sleep(0.1)
 
     def cancel(self, spec: ModelSpec) -> bool:

@@ -107,7 +107,7 @@ class Manager:
 
     @contextmanager
     def lease(
-        self, id: NetworkId, look: Callable[[], None] = lambda: None
+        self, id: NetworkId, check_cancelled: Callable[[], None] = lambda: None
     ) -> Iterator[LoadedNetwork]:
         """Lend a network, loading it first if need be. Callers that come meanwhile wait for it.
 
@@ -124,7 +124,7 @@ class Manager:
             loading = self._load_in_background(entry)
             with suppress(TimeoutError):
                 loaded = loading.result(_LOOK_SECONDS)
-            look()
+            check_cancelled()
         self._count(entry, 1)
         try:
             yield loaded  # an unload meanwhile takes nothing from under its user

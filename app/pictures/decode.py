@@ -68,14 +68,14 @@ class Picture:
 
 
 #: From the upright size to width and height that are enough, or None for all there is.
-Enough = Callable[[int, int], tuple[int, int] | None]
+DecodeSize = Callable[[int, int], tuple[int, int] | None]
 
 
 def in_full(_: int, __: int) -> None:
     """Decode all pixels."""
 
 
-def decode(file: BinaryIO, max_pixels: int, enough: Enough = in_full) -> Picture:
+def decode(file: BinaryIO, max_pixels: int, decode_size: DecodeSize = in_full) -> Picture:
     """Decode an image of a client.
 
     The EXIF orientation is applied first; colours are brought to sRGB where the file has a profile;
@@ -102,7 +102,7 @@ def decode(file: BinaryIO, max_pixels: int, enough: Enough = in_full) -> Picture
         check_pixels(image.width, image.height, max_pixels)
         kind = image.format or "image"
         try:
-            size = _scale_jpeg(image, source.metadata, enough)
+            size = _scale_jpeg(image, source.metadata, decode_size)
             image = _LOADERS.get(kind, _load)(image)
             if source.verify is not None:
                 source.verify(image)
@@ -180,14 +180,14 @@ def _metadata(image: Image.Image) -> Metadata:
 
 
 def _scale_jpeg(
-    image: Image.Image, metadata: Metadata | None, enough: Enough
+    image: Image.Image, metadata: Metadata | None, decode_size: DecodeSize
 ) -> tuple[int, int] | None:
     """Have a JPEG decoded no larger than needed; its full upright size, if that is what happens."""
     if image.format != "JPEG" or metadata is None:
         return None
     turned = metadata.orientation in orientation.TURNED
     size = image.size[::-1] if turned else image.size
-    wanted = enough(*size)
+    wanted = decode_size(*size)
     if wanted is None:
         return None
     image.draft(None, wanted[::-1] if turned else wanted)

@@ -110,7 +110,7 @@ class DeviceThreads:
             network: LoadedNetwork = tickets[0].network
             inputs = [ticket.inputs for ticket in tickets if ticket.inputs is not None]
             images: Any = np.concatenate(inputs)
-            most = tickets[0].together
+            most = tickets[0].max_batch
             outputs = []
             # Only a batch of one request may be larger than what runs together.
             for first in range(0, len(images), most):

@@ -39,12 +39,12 @@ class Ticket:
     images: int
     is_gone: Callable[[], bool]
     #: images that may run together; 0 as long as it does not ask for its turn
-    together: int = 0
+    max_batch: int = 0
     #: monotonic seconds at which it gives up its wait for a turn
     deadline: float = math.inf
     #: whether it found a free device when it came
     is_next: bool = False
-    called: threading.Event = field(default_factory=threading.Event)
+    may_prepare: threading.Event = field(default_factory=threading.Event)
     #: what the device needs: the loaded network, and [images, 3, h, w] float32 or, of texts,
     #: [texts, tokens] int64
     network: Any = None
@@ -67,7 +67,7 @@ class Ticket:
             self.error = outcome
         else:
             self.outputs = outcome
-        self.called.set()
+        self.may_prepare.set()
         self.done.set()
 
     def fits_into(self, batch: list[Ticket]) -> bool:
@@ -76,7 +76,7 @@ class Ticket:
         if self.network is not first.network or self.inputs is None or first.inputs is None:
             return False
         images = sum(each.images for each in batch) + self.images
-        return self.inputs.shape[1:] == first.inputs.shape[1:] and images <= first.together
+        return self.inputs.shape[1:] == first.inputs.shape[1:] and images <= first.max_batch
 
 
 def call(queue: Sequence[Ticket], concurrency: int) -> None:
@@ -88,20 +88,20 @@ def call(queue: Sequence[Ticket], concurrency: int) -> None:
     """
     ahead: dict[str, int] = {}
     for ticket in queue:
-        if ticket.called.is_set() and not ticket.is_aside:
+        if ticket.may_prepare.is_set() and not ticket.is_aside:
             ahead[ticket.key] = ahead.get(ticket.key, 0) + ticket.images
     passed: list[Ticket] = []
     for ticket in queue:
-        if ticket.called.is_set() or not ticket.together:
+        if ticket.may_prepare.is_set() or not ticket.max_batch:
             continue
         if ticket.key not in ahead:
             fits = len(ahead) < concurrency
         else:
-            room = ticket.together * concurrency
+            room = ticket.max_batch * concurrency
             fits = ahead[ticket.key] + ticket.images <= room
         if fits:
             ahead[ticket.key] = ahead.get(ticket.key, 0) + ticket.images
-            ticket.called.set()
+            ticket.may_prepare.set()
             for other in passed:
                 other.overtaken += 1
         elif ticket.overtaken >= _MOST_OVERTAKEN:

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from app.errors import Busy, ClientGone, TooSlow, TwinlensError
-from app.host.shared_state import Board
+from app.host.shared_state import SharedState
 from app.queueing.rate import Rate
 from app.queueing.tickets import FloatArray, InputArray, QueueFigures, Ticket, call
 
@@ -31,19 +31,19 @@ _USUAL_WAIT_SECONDS = 60.0
 
 
 class WaitingRoom:
-    """The part of the room that belongs to this worker; ``board`` counts the places of all."""
+    """The part of the room that belongs to this worker; ``shared`` counts the places of all."""
 
     def __init__(
         self,
-        board: Board,
+        shared: SharedState,
         concurrency: int,
         workers: int,
         max_queue: int,
         max_wait_seconds: float,
         inference_seconds: float,
     ) -> None:
-        self._board = board
-        self._rate = Rate(board)
+        self._shared = shared
+        self._rate = Rate(shared)
         self._concurrency = concurrency
         self._workers = workers
         self._max_queue = max_queue
@@ -98,7 +98,7 @@ class WaitingRoom:
             with self._lock:
                 self._forget(ticket)
 
-    def wait_for_turn(self, ticket: Ticket, together: int) -> None:
+    def wait_for_turn(self, ticket: Ticket, max_batch: int) -> None:
         """Until the device will soon be free for it: time to prepare the input.
 
         Args:
@@ -111,14 +111,14 @@ class WaitingRoom:
             NotAvailable: the room was closed.
         """
         with self._lock:
-            if not any(other.together for other in self._queue) and not self._running:
+            if not any(other.max_batch for other in self._queue) and not self._running:
                 self._moved_at = time.monotonic()  # nobody waited until now
-            ticket.together = together
+            ticket.max_batch = max_batch
             # Without time to wait, a request that found a free device still gets its turn there.
             if not (ticket.is_next and self.max_wait_seconds == 0):
                 ticket.deadline = time.monotonic() + self.max_wait_seconds
             call(self._queue, self._concurrency)
-        self._wait(ticket, ticket.called)
+        self._wait(ticket, ticket.may_prepare)
 
     def run(self, ticket: Ticket, network: Any, inputs: InputArray) -> FloatArray:
         """Have the device compute the outputs [images, ...] of the inputs, see ``Ticket``.
@@ -136,7 +136,7 @@ class WaitingRoom:
         assert ticket.outputs is not None
         return ticket.outputs
 
-    def look(self, ticket: Ticket) -> None:
+    def check_cancelled(self, ticket: Ticket) -> None:
         """For a caller that waits for something else: whether it still should.
 
         Raises:
@@ -162,8 +162,8 @@ class WaitingRoom:
         """The state of this moment, of all workers together."""
         return QueueFigures(
             self._concurrency * self._workers,
-            self._board.total("in_flight"),
-            self._board.total("waiting"),
+            self._shared.total("in_flight"),
+            self._shared.total("waiting"),
             self._max_queue,
             self.max_wait_seconds,
         )
@@ -175,7 +175,7 @@ class WaitingRoom:
         """
         limit = _STALLS * (self.max_wait_seconds or _USUAL_WAIT_SECONDS)
         with self._lock:
-            waiting = [ticket for ticket in self._queue if ticket.together]
+            waiting = [ticket for ticket in self._queue if ticket.max_batch]
             since = time.monotonic() - self._moved_at
             if not waiting or self._running or since <= limit:
                 return None
@@ -242,8 +242,8 @@ class WaitingRoom:
         return self._concurrency - len(self._running)
 
     def _take_place(self, ticket: Ticket) -> None:
-        with self._board.locked():
-            waiting = self._board.total("waiting")
+        with self._shared.locked():
+            waiting = self._shared.total("waiting")
             if waiting >= self._max_queue:
                 raise Busy(
                     f"{waiting} requests wait already (IMAGE_EMBEDDER_MAX_QUEUE); try again later",
@@ -255,8 +255,8 @@ class WaitingRoom:
     def _publish(self) -> None:
         served = min(len(self._queue), self._idle())  # the device is free for them
         running = sum(len(batch) for batch in self._running)
-        self._board.set("in_flight", running + served)
-        self._board.set("waiting", len(self._queue) - served)
+        self._shared.set("in_flight", running + served)
+        self._shared.set("waiting", len(self._queue) - served)
 
     def _forget(self, ticket: Ticket) -> None:
         if ticket in self._queue:

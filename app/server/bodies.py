@@ -21,7 +21,7 @@ from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge
 from app.errors import Busy, ClientGone
 from app.host import alarms
 from app.host.alarms import Alarm
-from app.host.shared_state import Board
+from app.host.shared_state import SharedState
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -41,8 +41,8 @@ BODY = "twinlens.body"
 class Budget:
     """Bytes of the bodies that all workers hold at this moment; how many this worker has."""
 
-    def __init__(self, board: Board, limit: int, most: int) -> None:
-        self._board = board
+    def __init__(self, shared: SharedState, limit: int, most: int) -> None:
+        self._shared = shared
         self._limit = limit
         self._most = most
         #: the oldest first
@@ -50,7 +50,7 @@ class Budget:
 
     def enter(self, body: object) -> None:
         """A body begins. Raises Busy when so many are under way that probes had no thread left."""
-        with self._board.locked():
+        with self._shared.locked():
             if len(self._bodies) >= self._most:
                 raise Busy(
                     f"{len(self._bodies)} requests are under way; try again later", retry_after=5
@@ -73,21 +73,21 @@ class Budget:
             time.sleep(0.01)
 
     def _take(self, count: int) -> None:
-        with self._board.locked():
-            held = self._board.total("held_bytes")
+        with self._shared.locked():
+            held = self._shared.total("held_bytes")
             if held + count > self._limit:
                 raise Busy(
                     f"Requests that wait hold {held} bytes; "
                     f"at most {self._limit} are held (MAX_WAITING_BYTES); try again later",
                     retry_after=5,
                 )
-            self._board.set("held_bytes", self._board.get("held_bytes") + count)
+            self._shared.set("held_bytes", self._shared.get("held_bytes") + count)
 
     def leave(self, body: object, count: int) -> None:
         """The body is no longer needed."""
-        with self._board.locked():
+        with self._shared.locked():
             self._bodies.remove(body)
-            self._board.set("held_bytes", self._board.get("held_bytes") - count)
+            self._shared.set("held_bytes", self._shared.get("held_bytes") - count)
 
 
 class BoundedBody:

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 # More than any service here needs; some libraries make tables of the size of the limit.
 _ENOUGH = 65_536
-# Of a worker at rest: libraries, models, pipes, logs, the board; measured: 60.
+# Of a worker at rest: libraries, models, pipes, logs, the shared state; measured: 60.
 _AT_REST = 160
 # Of a request under way: an upload on disk, an image that is fetched, an answer on disk.
 _PER_THREAD = 3

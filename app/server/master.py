@@ -21,8 +21,8 @@ _LONGEST_PAUSE_SECONDS = 30.0
 _TO_WORKERS = {signal.SIGTERM, signal.SIGQUIT, signal.SIGINT, signal.SIGUSR1, signal.SIGABRT}
 
 
-class Board(Protocol):
-    """What the master needs of app.host.shared_state.Board."""
+class SharedState(Protocol):
+    """What the master needs of app.host.shared_state.SharedState."""
 
     def leaving(self) -> set[int]:
         """Slots of workers that serve their last requests."""
@@ -52,10 +52,10 @@ class Master:
     service that was up once goes on with the workers that it has.
     """
 
-    def __init__(self, arbiter: Any, board: Board, crashes: Crashes) -> None:
+    def __init__(self, arbiter: Any, shared: SharedState, crashes: Crashes) -> None:
         """Change the arbiter; once, before its first workers."""
         self._arbiter = arbiter
-        self._board = board
+        self._shared = shared
         self._crashes = crashes
         #: workers that were told to end, and those that ended
         self._told: set[Any] = set()
@@ -74,17 +74,17 @@ class Master:
         arbiter = self._arbiter
         workers = arbiter.WORKERS
         self._told &= set(workers.values())
-        leaving = self._board.leaving()
+        leaving = self._shared.leaving()
         staying = [
             worker
             for worker in workers.values()
             if worker.slot not in leaving and worker not in self._told
         ]
-        up = sum(self._board.is_up(each.slot) for each in staying)
+        up = sum(self._shared.is_up(each.slot) for each in staying)
         self._was_up = self._was_up or up > 0
         if self._trouble and up >= arbiter.num_workers:
             self._deaths, self._trouble = 0, False
-            self._board.say(None)
+            self._shared.say(None)
         for _ in range(arbiter.num_workers - len(staying)):
             if time.monotonic() < self._next_spawn or not self.spawn():
                 break
@@ -130,11 +130,11 @@ class Master:
                         self._arbiter.cfg.child_exit(self._arbiter, worker)
 
     def ended(self, worker: Any) -> None:
-        """A worker has ended, and its slot on the board is still there."""
+        """A worker has ended, and its slot is not free yet."""
         worker.ended = True
-        was_up = self._board.is_up(worker.slot)
+        was_up = self._shared.is_up(worker.slot)
         self._was_up = self._was_up or was_up
-        if worker not in self._told and worker.slot not in self._board.leaving():
+        if worker not in self._told and worker.slot not in self._shared.leaving():
             self._crashes.died(worker.slot)
         self._crashes.forget(worker.slot)
         if was_up or worker in self._told:
@@ -152,7 +152,7 @@ class Master:
             trouble = f"{self._deaths} workers in a row {what}; the log says more"
             log.error("%s; the next one begins in %g s", trouble, pause)
             self._trouble = True
-            self._board.say(trouble)
+            self._shared.say(trouble)
 
 
 def take_signals() -> None:

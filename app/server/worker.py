@@ -99,13 +99,13 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
     def notify(self) -> None:
         """See gunicorn.workers.base.Worker: a sign of life for the master, and for the others."""
         super().notify()
-        self._board().beat()
+        self._shared().beat()
 
     def _runtime(self) -> Any:
         return self.wsgi.extensions["twinlens"]
 
-    def _board(self) -> Any:
-        return self._runtime().board
+    def _shared(self) -> Any:
+        return self._runtime().shared
 
     # -- to begin ------------------------------------------------------------------------------
 
@@ -114,7 +114,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
 
         None goes to a worker that is about to be replaced: its successor answers.
         """
-        fewer_elsewhere = self._count() > self._board().least("connections")
+        fewer_elsewhere = self._count() > self._shared().least("connections")
         if self._is_refusing() or (fewer_elsewhere and self._passed < _MOST_PASSES):
             self._passed += 1
             time.sleep(_PASS_SECONDS)  # it has been woken for this connection, too
@@ -132,12 +132,12 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
 
     def _is_refusing(self) -> bool:
         runtime = self._runtime()
-        return runtime.is_closing() and not runtime.board.flag("stopping")
+        return runtime.is_closing() and not runtime.shared.flag("stopping")
 
     def _count(self) -> int:
         """Publish how many connections this worker has that it works for, or soon may."""
         connections: int = self.nr_conns - len(self.keepalived_conns) - len(self._lingering)
-        self._board().set("connections", connections)
+        self._shared().set("connections", connections)
         return connections
 
     def _close_an_idle_one(self) -> bool:
@@ -346,7 +346,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
             self._ending_since = time.monotonic()
             runtime = self._runtime()
             runtime.leave()
-            if runtime.board.flag("stopping"):
+            if runtime.shared.flag("stopping"):
                 if self._accepting:
                     # Who has connected already gets an answer; who comes later is refused at once.
                     for listener in self.sockets:

@@ -52,12 +52,12 @@ class DepthTask:
                 inputs, size = self._prepare(turn, photo, options)
                 loaded, output = turn.loaded, turn.infer(inputs[None])[0]
             disparity = loaded.family.disparity(output)
-            look = turns.patience(is_gone)
+            check_cancelled = turns.patience(is_gone)
             view: Pixels | None = None
             pixels: formats.Pixels
             if options.is_pair:
-                view = turns.decode_again(photo, size, look, timings)
-            with turns.core(look):
+                view = turns.decode_again(photo, size, check_cancelled, timings)
+            with turns.core(check_cancelled):
                 with timings.stage("finish"), turns.device_faults():
                     if view is not None:
                         pixels = stereo.pair(view.image, disparity, options.divergence)

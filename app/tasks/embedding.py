@@ -56,7 +56,7 @@ class EmbeddingTask:
                 try:
                     results.append(_prepared(turn, source, image_size))
                 except TwinlensError as error:
-                    turn.look()  # raises what is wrong with the whole request
+                    turn.check_cancelled()  # raises what is wrong with the whole request
                     results.append(error)
             inputs = [each for each in results if not isinstance(each, TwinlensError)]
             outputs = turn.infer(np.stack(inputs)) if inputs else ()
@@ -94,7 +94,7 @@ class EmbeddingTask:
                     with turn.preparing():
                         results.append(family.prepare_text(text))
                 except TwinlensError as error:
-                    turn.look()  # raises what is wrong with the whole request
+                    turn.check_cancelled()  # raises what is wrong with the whole request
                     results.append(error)
             inputs = [each.ids for each in results if isinstance(each, Tokens)]
             outputs = turn.infer(np.stack(inputs)) if inputs else ()
@@ -111,8 +111,11 @@ def _prepared(turn: Turn, source: BinaryIO | TwinlensError, image_size: int | No
         raise source
     family: EmbeddingFamily = turn.loaded.family
     with source:
-        enough, steps = partial(family.decode_size, image_size), partial(family.steps, image_size)
-        picture = turn.decode(source, enough, steps)
+        decode_size, steps = (
+            partial(family.decode_size, image_size),
+            partial(family.steps, image_size),
+        )
+        picture = turn.decode(source, decode_size, steps)
     with turn.preparing():
         return family.prepare_image(picture, image_size, turn.loaded.network.images)
 

@@ -22,7 +22,7 @@ from app.lending.loaded import LoadedNetwork
 from app.lending.manager import Manager
 from app.models.base import NetworkId
 from app.pictures.canvas import Steps
-from app.pictures.decode import Enough, in_full
+from app.pictures.decode import DecodeSize, in_full
 from app.pictures.steps import Outline, Step
 from app.queueing.device_threads import lost
 from app.queueing.tickets import Ticket
@@ -47,11 +47,13 @@ class Turn:
     loaded: LoadedNetwork
     timings: Timings
 
-    def look(self) -> None:
+    def check_cancelled(self) -> None:
         """Raises a TwinlensError where the answer is not wanted any more, or comes too late."""
-        self.turns.room.look(self.ticket)
+        self.turns.room.check_cancelled(self.ticket)
 
-    def decode(self, file: BinaryIO, enough: Enough, steps: Callable[[Size], Steps]) -> Pixels:
+    def decode(
+        self, file: BinaryIO, decode_size: DecodeSize, steps: Callable[[Size], Steps]
+    ) -> Pixels:
         """A client's file as an upright picture, decoded by another process.
 
         That process also does the steps, unless the device is faster.
@@ -70,9 +72,11 @@ class Turn:
             assert isinstance(done, Outline)
             return done.steps
 
-        enough = in_full if self.turns.exact_decode else enough
+        decode_size = in_full if self.turns.exact_decode else decode_size
         set_aside = partial(self.turns.room.set_aside, self.ticket)
-        return self.turns.decode(file, Job(enough, plan, self.look, set_aside), self.timings)
+        return self.turns.decode(
+            file, Job(decode_size, plan, self.check_cancelled, set_aside), self.timings
+        )
 
     @contextmanager
     def preparing(self) -> Iterator[None]:
@@ -82,7 +86,7 @@ class Turn:
             NotAvailable: the device is lost.
         """
         with (
-            self.turns.core(self.look),
+            self.turns.core(self.check_cancelled),
             self.timings.stage("prepare"),
             self.turns.device_faults(),
         ):
@@ -145,7 +149,7 @@ class Turns:
         entered = self.room.enter(str(id), count, is_gone)
         with (
             entered as ticket,
-            self._workers.lease(id, partial(self.room.look, ticket)) as loaded,
+            self._workers.lease(id, partial(self.room.check_cancelled, ticket)) as loaded,
         ):
             started = time.monotonic()
             self.room.wait_for_turn(ticket, loaded.max_batch())
@@ -161,11 +165,11 @@ class Turns:
         return pixels
 
     def decode_again(
-        self, file: BinaryIO, size: Size, look: Callable[[], None], timings: Timings
+        self, file: BinaryIO, size: Size, check_cancelled: Callable[[], None], timings: Timings
     ) -> Pixels:
         """After the inference: a photo once more, in this size. Nobody held it meanwhile."""
         plan: Plan = lambda *_: Outline(size).resize(size).steps  # noqa: E731
-        return self.decode(file, Job(lambda *_: size, plan, look), timings)
+        return self.decode(file, Job(lambda *_: size, plan, check_cancelled), timings)
 
     def patience(self, is_gone: IsGone) -> Callable[[], None]:
         """For waits after the inference: raises where the client is gone or waits for too long."""
@@ -173,7 +177,7 @@ class Turns:
         # Where nobody may wait for a device, this is no such wait, and all else has its own limit.
         end = time.monotonic() + (seconds or math.inf)
 
-        def look() -> None:
+        def check_cancelled() -> None:
             if is_gone():
                 raise ClientGone
             if time.monotonic() > end:
@@ -182,13 +186,13 @@ class Turns:
                     "(IMAGE_EMBEDDER_MAX_WAIT_SECONDS)"
                 )
 
-        return look
+        return check_cancelled
 
     @contextmanager
-    def core(self, look: Callable[[], None]) -> Iterator[None]:
-        """Hold one of the worker's cores; ``look`` raises where nobody waits for it any more."""
+    def core(self, check_cancelled: Callable[[], None]) -> Iterator[None]:
+        """Hold one of the worker's cores; ``check_cancelled`` may raise to end the wait for it."""
         while not self._cores.acquire(timeout=_LOOK_SECONDS):
-            look()
+            check_cancelled()
         try:
             yield
         finally:

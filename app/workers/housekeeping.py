@@ -10,7 +10,7 @@ import threading
 import time
 
 from app.host import memory
-from app.host.shared_state import Board
+from app.host.shared_state import SharedState
 from app.queueing.waiting_room import WaitingRoom
 from app.workers.orders import Workers
 from config.settings import Settings
@@ -28,13 +28,13 @@ class Housekeeping:
     def __init__(
         self,
         settings: Settings,
-        board: Board,
+        shared: SharedState,
         workers: Workers,
         room: WaitingRoom,
         worked: threading.Event,
     ) -> None:
         self._settings = settings
-        self._board = board
+        self._shared = shared
         self._workers = workers
         self._room = room
         self._worked = worked
@@ -64,7 +64,7 @@ class Housekeeping:
             log.debug("cleaned up: %s", memory.clean_up())
         self._look_at_limits()
         # One worker is enough to see that no worker uses a model.
-        if idle and self._board.slot == min(self._board.workers()):
+        if idle and self._shared.slot == min(self._shared.workers()):
             self._workers.unload_idle(idle)
 
     def _look_at_limits(self) -> None:

@@ -3,10 +3,10 @@
 """What is counted while requests are answered, over all workers.
 
 prometheus_client keeps the numbers of each process in files, and whoever is asked adds them up.
-Here the files belong to a slot of the board instead of a process: the worker that gets the slot of
+Here the files belong to a worker's slot instead of a process: the worker that gets the slot of
 one that ended goes on where that one stopped. So no counter falls when a worker ends, however it
 ended, and there are never more files than workers that ran at the same time. They lie in the
-board's folder, which is new at each start and goes with the service.
+folder of the shared state, which is new at each start and goes with the service.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from contextlib import suppress
 from prometheus_client import Counter, Histogram, Metric, values
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from app.host.shared_state import Board
+from app.host.shared_state import SharedState
 from app.lending.loaded import LoadedNetwork
 
 log = logging.getLogger("twinlens.metrics")
@@ -37,15 +37,15 @@ HISTOGRAM_BYTES_PER_MODEL = 32 * 2**10
 
 
 class Metrics:
-    """Made once in the master, after the board; a process counts from ``start`` on."""
+    """Made once in the master, after the shared state; a process counts from ``start`` on."""
 
-    def __init__(self, board: Board) -> None:
-        self._board = board
-        self._folder = board.folder / "metrics"
+    def __init__(self, shared: SharedState) -> None:
+        self._shared = shared
+        self._folder = shared.folder / "metrics"
         self._counts = False
         # prometheus_client looks for both whenever it meets new labels.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(self._folder)
-        values.ValueClass = values.MultiProcessValue(lambda: board.slot)  # type: ignore[no-untyped-call]
+        values.ValueClass = values.MultiProcessValue(lambda: shared.slot)  # type: ignore[no-untyped-call]
         # Each text stands in the files once for each series.
         self._requests = Counter(
             "twinlens_http_requests_total",
@@ -90,7 +90,7 @@ class Metrics:
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             for kind, size in sizes.items():
-                with (self._folder / f"{kind}_{self._board.slot}.db").open("ab") as file:
+                with (self._folder / f"{kind}_{self._shared.slot}.db").open("ab") as file:
                     os.posix_fallocate(file.fileno(), 0, size)
             self._counts = True
         except OSError as error:

@@ -18,7 +18,7 @@ from app.hub.downloads import DownloadFailed, Downloads
 from app.lending.entry import Wanted
 from app.lending.manager import Manager
 from app.lending.registry import Registry, files_of, networks_of
-from app.workers.orders import Look, Workers
+from app.workers.orders import CheckCancelled, Workers
 from config.models import ModelSpec
 
 MAX_WAITING = 4
@@ -63,30 +63,31 @@ class Operations:
         # A reload may have taken the chosen one out of the table.
         return known.get(key) or self._registry.default("depth")
 
-    def load(self, spec: ModelSpec, wanted: Wanted, look: Look) -> Device:
+    def load(self, spec: ModelSpec, wanted: Wanted, check_cancelled: CheckCancelled) -> Device:
         """Download if need be, load, and make a depth model the current one; says on which device.
 
         The depth model that an earlier load had made current is unloaded in every worker.
 
-        It is called before each depth request, so it is cheap when the model is loaded. ``look``,
-        here and below, is called now and then while it waits; it may raise to end the wait.
+        It is called before each depth request, so it is cheap when the model is loaded.
+        ``check_cancelled``, here and below, is called now and then while it waits; it may raise to
+        end the wait.
         """
-        self.download(spec, look)
+        self.download(spec, check_cancelled)
         try:
-            device = self._workers.load(networks_of(spec)[0], wanted, look)
+            device = self._workers.load(networks_of(spec)[0], wanted, check_cancelled)
             if spec.task == "depth" and self._workers.chosen() != spec.key:
-                self._workers.choose(spec, wanted, look)
+                self._workers.choose(spec, wanted, check_cancelled)
         except LoadError as error:
             raise OperationFailed(f"{spec.key}: {error}", title="Load failed") from error
         return device
 
-    def unload(self, spec: ModelSpec, look: Look) -> None:
+    def unload(self, spec: ModelSpec, check_cancelled: CheckCancelled) -> None:
         """Unload a model; if it was the current one, DEPTH_MODEL is current again."""
         for network in networks_of(spec):
-            self._workers.unload(network, look)
+            self._workers.unload(network, check_cancelled)
         self._workers.forget_choice(spec.key)
 
-    def download(self, spec: ModelSpec, look: Look) -> None:
+    def download(self, spec: ModelSpec, check_cancelled: CheckCancelled) -> None:
         """Wait until it is on disk."""
         if self._manager.on_disk(spec):
             return
@@ -95,18 +96,18 @@ class Operations:
             raise Busy(f"{MAX_WAITING} requests wait for downloads already", retry_after=30)
         try:
             with _shared_memory():
-                self._downloads.wait(spec, files_of(spec), look)
+                self._downloads.wait(spec, files_of(spec), check_cancelled)
         except DownloadFailed as error:
             raise OperationFailed(f"{spec.key}: {error}", title="Download failed") from error
         finally:
             self._waiting.release()
 
-    def delete(self, spec: ModelSpec, look: Look) -> None:
+    def delete(self, spec: ModelSpec, check_cancelled: CheckCancelled) -> None:
         """Unload it and delete its files."""
         if not spec.is_downloadable:
             where = "a part of the program" if spec.is_built_in else "in a folder of its own"
             raise BadRequest(f"{spec.key} is {where} and cannot be deleted here; unload it instead")
-        self.unload(spec, look)
+        self.unload(spec, check_cancelled)
         if not self._downloads.cancel(spec):
             raise OperationFailed(
                 f"{spec.key} is being downloaded; try again when that is done",

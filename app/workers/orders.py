@@ -19,7 +19,7 @@ from app.engines.base import LoadError
 from app.engines.devices import Device
 from app.errors import NotAvailable
 from app.host import memory
-from app.host.shared_state import Board
+from app.host.shared_state import SharedState
 from app.lending.entry import Wanted
 from app.lending.loaded import LoadedNetwork
 from app.lending.manager import Manager
@@ -41,20 +41,22 @@ _FULL_RETRY_SECONDS = 30
 _CLEAN_UP = "*"
 
 #: Raises where the answer that is waited for has become useless.
-Look = Callable[[], None]
+CheckCancelled = Callable[[], None]
 
 
 class Workers:
     """The part of this worker in the whole."""
 
-    def __init__(self, board: Board, manager: Manager, networks: Iterable[NetworkId]) -> None:
-        self._board = board
+    def __init__(
+        self, shared: SharedState, manager: Manager, networks: Iterable[NetworkId]
+    ) -> None:
+        self._shared = shared
         self._manager = manager
         self._networks = {str(id): id for id in networks}
         self._specs = {id.spec.key: id.spec for id in self._networks.values()}
-        self.reports = Reports(board, manager, self._networks.values())
-        self._book = OrderBook(board.folder)
-        self._crashes = Crashes(board.folder)
+        self.reports = Reports(shared, manager, self._networks.values())
+        self._book = OrderBook(shared.folder)
+        self._crashes = Crashes(shared.folder)
         self._following = threading.Lock()
         manager.on_change = self.reports.write
         manager.on_evict = self.want_no_more
@@ -70,7 +72,7 @@ class Workers:
         """Have every worker unload it."""
         return self._order(id, None)
 
-    def load(self, id: NetworkId, wanted: Wanted, look: Look) -> Device:
+    def load(self, id: NetworkId, wanted: Wanted, check_cancelled: CheckCancelled) -> Device:
         """Load a network, whose model is on disk, in every worker; cheap when that is done already.
 
         Args:
@@ -90,7 +92,7 @@ class Workers:
             assert devices[0] is not None
             return devices[0]
         number = self.want(id, wanted)
-        self._wait(str(id), number, _LOAD_SECONDS, look)
+        self._wait(str(id), number, _LOAD_SECONDS, check_cancelled)
         reports = [each for each in self.reports.all() if each.followed.get(str(id), 0) >= number]
         for report in reports:
             if str(id) in report.failed:
@@ -102,9 +104,9 @@ class Workers:
             raise LoadError("it was unloaded meanwhile")
         return device
 
-    def unload(self, id: NetworkId, look: Look) -> None:
+    def unload(self, id: NetworkId, check_cancelled: CheckCancelled) -> None:
         """Unload a network in every worker; requests that hold it finish with it."""
-        self._wait(str(id), self.want_no_more(id), _LOAD_SECONDS, look)
+        self._wait(str(id), self.want_no_more(id), _LOAD_SECONDS, check_cancelled)
 
     def chosen(self) -> str | None:
         """The key of the depth model that was made current last; None: nobody chose one."""
@@ -112,7 +114,7 @@ class Workers:
             return self._book.read().chosen
         return None
 
-    def choose(self, spec: ModelSpec, wanted: Wanted, look: Look) -> None:
+    def choose(self, spec: ModelSpec, wanted: Wanted, check_cancelled: CheckCancelled) -> None:
         """After a load: make a model the current one; the one before is unloaded in every worker.
 
         Args:
@@ -140,7 +142,7 @@ class Workers:
 
         number = self._changed(choose).number
         if replaced is not None:
-            self._wait(str(replaced), number, _LOAD_SECONDS, look)
+            self._wait(str(replaced), number, _LOAD_SECONDS, check_cancelled)
 
     def forget_choice(self, key: str) -> None:
         """No model is chosen any more, if ``key`` was. Raises NotAvailable."""
@@ -153,26 +155,26 @@ class Workers:
             self._changed(forget)
 
     @contextmanager
-    def lease(self, id: NetworkId, look: Look) -> Iterator[LoadedNetwork]:
+    def lease(self, id: NetworkId, check_cancelled: CheckCancelled) -> Iterator[LoadedNetwork]:
         """Lend a network, see Manager; where it had to be loaded the other workers load it, too."""
         was_loaded = self._manager.is_loaded(id)
-        with self._manager.lease(id, look) as loaded:
+        with self._manager.lease(id, check_cancelled) as loaded:
             # What a worker that is being replaced still needs is nobody else's business.
-            if not was_loaded and not self._board.get("leaving"):
+            if not was_loaded and not self._shared.get("leaving"):
                 order = self._book.read().networks.get(str(id))
                 if order is None or order.wanted is None:
                     with suppress(NotAvailable):  # a full /dev/shm: then only this worker has it
                         self.want(id, "auto")
             yield loaded
 
-    def clean_up(self, look: Look) -> memory.CleanUp:
+    def clean_up(self, check_cancelled: CheckCancelled) -> memory.CleanUp:
         """Clean up in every worker; the sum of what they say, memory of the largest."""
 
         def order(orders: Orders) -> None:
             orders.clean_up = orders.number
 
         number = self._changed(order).number
-        self._wait(_CLEAN_UP, number, _CLEAN_UP_SECONDS, look)
+        self._wait(_CLEAN_UP, number, _CLEAN_UP_SECONDS, check_cancelled)
         # A worker that is stuck in something long does not count.
         cleaned = [report.cleaned for report in self.reports.all()]
         done = [each for each in cleaned if each is not None] or [memory.clean_up()]
@@ -218,7 +220,7 @@ class Workers:
         crash = self._crashes.of(id.label)
         if crash is not None and crash.pause() > 0:
             raise LoadError(f"{crash.reason()}; the next try is in {crash.pause():.0f} s")
-        slot = self._board.slot
+        slot = self._shared.slot
         self._crashes.begin(slot, id.label)
         succeeded = False
         try:
@@ -251,12 +253,13 @@ class Workers:
             orders = self._book.change(change)
         except OSError as error:
             raise NotAvailable(
-                f"The workers cannot be told: {error.strerror} ({self._board.folder.parent}, which "
-                "the service's processes share); try again when there is room",
+                f"The workers cannot be told: {error.strerror} "
+                f"({self._shared.folder.parent}, which the service's processes share); "
+                "try again when there is room",
                 title="No room",
                 retry_after=_FULL_RETRY_SECONDS,
             ) from error
-        self._board.ring()
+        self._shared.ring()
         return orders
 
     def _obey(self, id: NetworkId, order: Order) -> None:
@@ -279,7 +282,7 @@ class Workers:
                 pass  # its status says why
         self.reports.followed[str(id)] = order.number
 
-    def _wait(self, key: str, number: int, seconds: float, look: Look) -> None:
+    def _wait(self, key: str, number: int, seconds: float, check_cancelled: CheckCancelled) -> None:
         """Until all workers have followed; not for ever for one that seems to be stuck.
 
         A load has no limit: the worker that is asked waits for its own.
@@ -294,7 +297,7 @@ class Workers:
             if end is not None and time.monotonic() > end:
                 log.warning("not all workers followed an order within %g s", seconds)
                 return
-            look()
+            check_cancelled()
             time.sleep(_LOOK_SECONDS)
 
     def _serves(self, device: Device, wanted: Wanted) -> bool:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 
 from app.engines.devices import Device
 from app.host import atomic, memory
-from app.host.shared_state import Board
+from app.host.shared_state import SharedState
 from app.lending.entry import ModelStatus, NetworkStatus, State
 from app.lending.manager import Manager
 from app.lending.registry import networks_of
@@ -46,11 +46,13 @@ class Report(BaseModel):
 class Reports:
     """A worker's report is a file that only it writes; the master removes it with the worker."""
 
-    def __init__(self, board: Board, manager: Manager, networks: Iterable[NetworkId]) -> None:
-        self._board = board
+    def __init__(
+        self, shared: SharedState, manager: Manager, networks: Iterable[NetworkId]
+    ) -> None:
+        self._shared = shared
         self._manager = manager
         self._networks = list(networks)
-        self._crashes = Crashes(board.folder)
+        self._crashes = Crashes(shared.folder)
         self._writing = threading.Lock()
         #: parts of the own report that others fill in
         self.followed: dict[str, int] = {}
@@ -60,18 +62,18 @@ class Reports:
 
     def write(self) -> None:
         """Write this worker's report."""
-        path = self._board.report_path(self._board.slot)
+        path = self._shared.report_path(self._shared.slot)
         with self._writing, suppress(OSError):  # a full /dev/shm must not stop anybody
             atomic.write_text(path, self._own().model_dump_json())
 
     def all(self) -> list[Report]:
         """Of all living workers, this one's first, as it is now."""
         reports = [self._own()]
-        for slot in self._board.workers():
-            if slot != self._board.slot:
+        for slot in self._shared.workers():
+            if slot != self._shared.slot:
                 # One that has just begun has not written yet.
                 with suppress(OSError, ValueError):
-                    text = self._board.report_path(slot).read_bytes()
+                    text = self._shared.report_path(slot).read_bytes()
                     reports.append(Report.model_validate_json(text))
         return reports
 
@@ -89,7 +91,7 @@ class Reports:
         """What the workers complain of, each once."""
         said = {report.trouble for report in self.all() if report.trouble}
         said |= {crash.reason() for crash in self._crashes.repeated()}
-        if master := self._board.master_trouble():
+        if master := self._shared.master_trouble():
             said.add(master)
         return sorted(said)
 
@@ -107,7 +109,7 @@ class Reports:
         return memory.MemoryFigures(
             round(sum(report.allocated_mb for report in reports), 1),
             round(sum(report.reserved_mb for report in reports), 1),
-            max(memory.resident_mb(self._board.pid(slot)) for slot in self._board.workers()),
+            max(memory.resident_mb(self._shared.pid(slot)) for slot in self._shared.workers()),
         )
 
     def reserved_on_own_device(self) -> float:

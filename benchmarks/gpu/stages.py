@@ -25,7 +25,7 @@ from torchvision.io import ImageReadMode, decode_jpeg  # type: ignore[import-unt
 from app.engines.base import FloatArray
 from app.models.depth_anything import MEAN, STD
 from app.pictures import device_images
-from app.pictures.decode import Enough, Picture, decode, in_full
+from app.pictures.decode import DecodeSize, Picture, decode, in_full
 from benchmarks import models
 from benchmarks.gpu.timing import (
     NO_CUDA,
@@ -128,7 +128,7 @@ def decoding(clock: Clock, ours: Ours, photo: bytes) -> Iterator[Row]:
         return np.asarray(decode(io.BytesIO(photo), _BUDGET).image).transpose(2, 0, 1)
 
     def reduced() -> NDArray[Any]:
-        return np.asarray(decode(io.BytesIO(photo), _BUDGET, ours.on_cpu.enough).image)
+        return np.asarray(decode(io.BytesIO(photo), _BUDGET, ours.on_cpu.decode_size).image)
 
     def on_device(count: int) -> Tensor:
         first: Tensor = decode_jpeg([file] * count, ImageReadMode.RGB, device=clock.device)[0]
@@ -151,8 +151,8 @@ def preparing(clock: Clock, ours: Ours, photo: bytes) -> Iterator[Row]:
     """From a JPEG file to the network's input [3, h, w] float32, on the device."""
     file = torch.frombuffer(bytearray(photo), dtype=torch.uint8)
 
-    def decoded_by_host(model: DepthModel, enough: Enough) -> Tensor:
-        picture = decode(io.BytesIO(photo), _BUDGET, enough)
+    def decoded_by_host(model: DepthModel, decode_size: DecodeSize) -> Tensor:
+        picture = decode(io.BytesIO(photo), _BUDGET, decode_size)
         inputs = torch.from_numpy(model.prepare(picture)).to(clock.device)
         clock.wait()
         return inputs
@@ -167,8 +167,10 @@ def preparing(clock: Clock, ours: Ours, photo: bytes) -> Iterator[Row]:
 
     ways: dict[str, Way] = {
         "decoded in full, Pillow": partial(decoded_by_host, ours.on_cpu, in_full),
-        "reduced, Pillow": partial(decoded_by_host, ours.on_cpu, ours.on_cpu.enough),
-        "reduced, the service": partial(decoded_by_host, ours.on_device, ours.on_device.enough),
+        "reduced, Pillow": partial(decoded_by_host, ours.on_cpu, ours.on_cpu.decode_size),
+        "reduced, the service": partial(
+            decoded_by_host, ours.on_device, ours.on_device.decode_size
+        ),
         "nvJPEG, resized on the device": decoded_by_device,
     }
     return compared(clock, "decode and prepare", ways, scale=_LEVELS)
@@ -230,7 +232,7 @@ def main() -> None:
     assert isinstance(on_device, DepthModel)
     assert isinstance(on_cpu, DepthModel)
     ours = Ours(on_cpu, on_device)
-    picture = decode(io.BytesIO(photo), _BUDGET, on_cpu.enough)
+    picture = decode(io.BytesIO(photo), _BUDGET, on_cpu.decode_size)
     disparity = on_cpu.infer(on_cpu.prepare(picture)[None])[0]
     with torch.inference_mode():
         for stage in (

@@ -21,7 +21,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from app.decoding import decoder, template
-from app.pictures.decode import Enough, Picture, decode
+from app.pictures.decode import DecodeSize, Picture, decode
 
 _NAME_BYTES = 16
 
@@ -72,17 +72,17 @@ FAULTS: dict[str, Callable[[], None]] = {
 }
 
 
-def faulty(file: BinaryIO, max_pixels: int, enough: Enough) -> Picture:
+def faulty(file: BinaryIO, max_pixels: int, decode_size: DecodeSize) -> Picture:
     name, _, image = file.read().partition(b"\n")
     file.seek(0)
     fault = FAULTS.get(name[:_NAME_BYTES].decode("latin-1"))
     if fault is None:
-        return decode(file, max_pixels, enough)
+        return decode(file, max_pixels, decode_size)
     fault()
     with tempfile.TemporaryFile() as rest:
         rest.write(image)
         rest.seek(0)
-        return decode(rest, max_pixels, enough)
+        return decode(rest, max_pixels, decode_size)
 
 
 if __name__ == "__main__":

@@ -186,13 +186,13 @@ def test_ready_holds_while_a_worker_is_replaced(two: Faulty) -> None:
 
 
 def test_a_stopped_holder_of_the_lock_stops_nobody(two: Faulty) -> None:
-    """The lock of the board, as a process has it that was stopped at that moment."""
+    """The lock of the shared state, as a process has it that was stopped at that moment."""
     two.wait_for(lambda: len(two.service.workers()) == 2)
     files = {
         Path(file.path)
         for worker in two.service.workers()
         for file in worker.open_files()
-        if file.path.endswith("board.lock")
+        if file.path.endswith("state.lock")
     }
     (path,) = files
     with path.open("w") as lock:

@@ -88,8 +88,8 @@ def test_scaled_decode_keeps_the_order(conversions: Path) -> None:
     assert isinstance(model, DepthModel)
     large = scene(1, 2400, 1800)
     maps = []
-    for enough in (in_full, model.enough):
-        picture = decode(_jpeg(large), 10**9, enough)
+    for decode_size in (in_full, model.decode_size):
+        picture = decode(_jpeg(large), 10**9, decode_size)
         maps.append(_levels(model, model.prepare(picture)).astype(int))
     assert np.abs(maps[0] - maps[1]).mean() <= 1.0
     orders = [ordinal(each, maps[0]) for each in maps]

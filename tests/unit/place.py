@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 
 from app.errors import NotAvailable
-from app.host.shared_state import Board
+from app.host.shared_state import SharedState
 from app.queueing.device_threads import DeviceThreads
 from app.queueing.tickets import FloatArray
 from app.queueing.waiting_room import WaitingRoom
@@ -49,8 +49,8 @@ class Place:
     """A room with one device, and callers to fill it."""
 
     def __init__(self, max_queue: int = 100, wait: float = 10, inference: float = 10) -> None:
-        self.board = Board()
-        self.room = WaitingRoom(self.board, 1, 1, max_queue, wait, inference)
+        self.shared = SharedState()
+        self.room = WaitingRoom(self.shared, 1, 1, max_queue, wait, inference)
         self.model = Doubling()
         self.lost = False
         self.device = DeviceThreads(self.room, 1, self._lose)
@@ -65,7 +65,7 @@ class Place:
         self,
         number: float,
         key: str = "a",
-        together: int = 4,
+        max_batch: int = 4,
         is_gone: Callable[[], bool] = lambda: False,
         shape: tuple[int, ...] = (1,),
     ) -> Future[float]:
@@ -74,7 +74,7 @@ class Place:
         def call() -> float:
             with self.room.enter(key, 1, is_gone) as ticket:
                 entered.set()
-                self.room.wait_for_turn(ticket, together)
+                self.room.wait_for_turn(ticket, max_batch)
                 self.called.append(number)
                 inputs = np.full((1, *shape), number, np.float32)
                 return float(self.room.run(ticket, self.model, inputs).flat[0])
@@ -109,4 +109,4 @@ class Place:
         self.room.close(lambda: NotAvailable("closed"))
         assert self.device.stop(5)
         self.pool.shutdown()
-        self.board.close()
+        self.shared.close()

@@ -144,7 +144,7 @@ def test_a_client_that_is_gone_gives_its_place_back(place: Place) -> None:
 
 def test_a_full_room_refuses_at_once_with_the_time_it_will_take() -> None:
     place = Place(max_queue=2)
-    place.board.set_request_seconds(3)
+    place.shared.set_request_seconds(3)
     asked = [place.ask(0)]
     place.wait_until_busy()
     asked += [place.ask(number) for number in (1, 2)]
@@ -236,9 +236,9 @@ def test_another_model_is_not_starved(place: Place) -> None:
     """However many come for a model whose next batch always has room."""
     first = place.ask(0)
     place.wait_until_busy()
-    crowd = [place.ask(number, together=100) for number in range(1, 6)]
+    crowd = [place.ask(number, max_batch=100) for number in range(1, 6)]
     other = place.ask(-1, key="b")
-    crowd += [place.ask(number, together=100) for number in range(6, 40)]
+    crowd += [place.ask(number, max_batch=100) for number in range(6, 40)]
     place.wait_until_called(14)
     assert place.called == list(range(14)), "eight have gone before it, and no more"
     place.model.go.set()

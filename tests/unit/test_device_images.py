@@ -58,7 +58,7 @@ def test_depth_prepares_the_same(
     assert isinstance(model, DepthModel)
     photo = upright(picture(*size))
     expected = model.prepare(photo)
-    monkeypatch.setattr(model.network, "_images", DeviceImages(OnCpu()))
+    monkeypatch.setattr(model.network, "images", DeviceImages(OnCpu()))
     check_inputs(model.prepare(photo), expected, STD)
 
 
@@ -71,7 +71,7 @@ def test_clip_prepares_the_same(
     assert isinstance(model, ImageModel)
     photo = upright(picture(*size))
     expected = model.prepare(photo, image_size)
-    monkeypatch.setattr(model.network, "_images", DeviceImages(OnCpu()))
+    monkeypatch.setattr(model.network, "images", DeviceImages(OnCpu()))
     check_inputs(model.prepare(photo, image_size), expected, STD)
 
 
@@ -97,9 +97,12 @@ def test_a_device_without_memory_leaves_it_to_the_cpu(caplog: pytest.LogCaptureF
     cuda = OnCpu()
     images = DeviceImages(cuda)
     cuda.full = torch.OutOfMemoryError("CUDA out of memory")
-    assert images.spread(np.zeros((2, 2), np.float32), 4, 4) is None
+    disparity = np.eye(2, dtype=np.float32)
+    assert (images.spread(disparity, 4, 4) == host_images.spread(disparity, 4, 4)).all()
     assert "the CPU does" in caplog.text
-    assert images.spread(np.zeros((2, 2), np.float32), 4, 4) is not None, "the next one works"
+    caplog.clear()
+    assert images.spread(disparity, 4, 4).shape == (4, 4)
+    assert not caplog.text, "the next one works"
 
 
 def test_a_lost_device_is_no_business_of_the_cpu() -> None:
@@ -109,11 +112,18 @@ def test_a_lost_device_is_no_business_of_the_cpu() -> None:
         DeviceImages(cuda).prepared(picture(8, 8), lambda canvas: canvas, MEAN, STD)
 
 
-def test_the_cpu_keeps_what_is_too_large_for_the_device(caplog: pytest.LogCaptureFixture) -> None:
-    images = DeviceImages(OnCpu())
-    assert images.spread(np.zeros((2, 2), np.float32), 10_000, 10_000) is None
+def test_the_cpu_keeps_what_is_too_large_for_the_device(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cuda = OnCpu()
+    images = DeviceImages(cuda)
+    assert images.spread(np.zeros((2, 2), np.float32), 10_000, 10_000).shape == (10_000, 10_000)
     large = Image.new("RGB", (4000, 3000))
-    assert images.prepared(large, lambda canvas: canvas, MEAN, STD) is None
+    assert not images.works_on(4000 * 3000)
     small = Image.new("RGB", (4, 3))
-    assert images.prepared(small, lambda each: each.resize(large.size), MEAN, STD) is None
+    monkeypatch.setattr(device_images, "resized", None)  # the device's own would fail
+    enlarged = images.prepared(small, lambda each: each.resize(large.size), MEAN, STD)
+    assert enlarged.shape == (3, 3000, 4000)
+    cuda.full = AssertionError("nothing of this may reach the device")
+    assert images.prepared(large, lambda canvas: canvas, MEAN, STD).shape == (3, 3000, 4000)
     assert not caplog.records

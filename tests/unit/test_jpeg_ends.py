@@ -38,9 +38,9 @@ def quarter(width: int, height: int) -> tuple[int, int]:
 @pytest.mark.parametrize("end", ENDS)
 def test_without_an_end_marker_the_pixels_are_the_same(kind: str, end: str) -> None:
     data = jpeg(kind)
-    for enough in (in_full, quarter):
-        whole = decode(io.BytesIO(data), 10**6, enough).image
-        found = decode(io.BytesIO(data[:-2] + ENDS[end]), 10**6, enough).image
+    for decode_size in (in_full, quarter):
+        whole = decode(io.BytesIO(data), 10**6, decode_size).image
+        found = decode(io.BytesIO(data[:-2] + ENDS[end]), 10**6, decode_size).image
         assert np.array_equal(np.asarray(found), np.asarray(whole))
 
 
@@ -49,17 +49,17 @@ def test_without_an_end_marker_the_pixels_are_the_same(kind: str, end: str) -> N
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.8, 0.95, 0.99])
 def test_without_its_last_pixels_it_is_refused(kind: str, end: str, share: float) -> None:
     cut = jpeg(kind)[: int(share * len(jpeg(kind)))] + ENDS[end]
-    for enough in (in_full, quarter):
+    for decode_size in (in_full, quarter):
         with pytest.raises(BadRequest, match="broke off"):
-            decode(io.BytesIO(cut), 10**6, enough)
+            decode(io.BytesIO(cut), 10**6, decode_size)
 
 
 @pytest.mark.parametrize("kind", sorted({*OPTIONS} - {"progressive"}))
 def test_an_end_marker_after_missing_rows_does_not_help(kind: str) -> None:
     cut = jpeg(kind)[: len(jpeg(kind)) // 2] + b"\xff\xd9"
-    for enough in (in_full, quarter):
+    for decode_size in (in_full, quarter):
         with pytest.raises(BadRequest, match="broke off"):
-            decode(io.BytesIO(cut), 10**6, enough)
+            decode(io.BytesIO(cut), 10**6, decode_size)
 
 
 @pytest.mark.parametrize("kind", sorted({*OPTIONS} - {"progressive"}))
@@ -69,11 +69,13 @@ def test_nor_where_the_last_block_is_a_few_pixels_only(
     kind: str, size: tuple[int, int], mode: str
 ) -> None:
     whole = encoded(picture(*size).convert(mode), "JPEG", quality=90, **OPTIONS[kind])
-    for enough in (in_full, quarter):
-        decode(io.BytesIO(whole), 10**6, enough)
+    for decode_size in (in_full, quarter):
+        decode(io.BytesIO(whole), 10**6, decode_size)
         for share in (0.9, 0.97):
             with pytest.raises(BadRequest, match="broke off"):
-                decode(io.BytesIO(whole[: int(share * len(whole))] + b"\xff\xd9"), 10**6, enough)
+                decode(
+                    io.BytesIO(whole[: int(share * len(whole))] + b"\xff\xd9"), 10**6, decode_size
+                )
 
 
 def test_a_grey_corner_is_no_reason_to_refuse() -> None:

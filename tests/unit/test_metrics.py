@@ -21,8 +21,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from app.blueprints.openapi import document
-from app.host.shared_state import Board
-from app.lending.registry import Registry
+from app.host.shared_state import SharedState
+from app.lending.registry import Registry, networks_of
 from app.tasks.results import Timings
 from app.workers.metrics import METHODS, OTHER, Metrics
 from benchmarks.service import PROJECT
@@ -36,30 +36,30 @@ SCALING = PROJECT / "config" / "kubernetes" / "keda.yaml"
 
 
 @pytest.fixture
-def board() -> Iterator[Board]:
-    board = Board()
-    yield board
-    board.close()
+def shared() -> Iterator[SharedState]:
+    shared = SharedState()
+    yield shared
+    shared.close()
 
 
 class Ran:
     """As much of a model as counts."""
 
     def __init__(self, spec: ModelSpec) -> None:
-        self.spec = spec
+        self.id = networks_of(spec)[0]
 
 
-def files(board: Board) -> dict[str, int]:
-    return {path.name: path.stat().st_size for path in (board.folder / "metrics").iterdir()}
+def files(shared: SharedState) -> dict[str, int]:
+    return {path.name: path.stat().st_size for path in (shared.folder / "metrics").iterdir()}
 
 
 def test_every_series_that_there_can_be_has_room(
-    board: Board, app: Flask, settings: Settings
+    shared: SharedState, app: Flask, settings: Settings
 ) -> None:
-    counted = Metrics(board)
+    counted = Metrics(shared)
     specs = Registry(settings).specs()
     counted.start(len(specs))
-    reserved = files(board)
+    reserved = files(shared)
     described = document()["paths"].values()
     statuses = {
         int(code) for path in described for way in path.values() for code in way["responses"]
@@ -75,7 +75,7 @@ def test_every_series_that_there_can_be_has_room(
     for spec in specs:
         counted.worked(spec.key, {stage.name: 0.1 for stage in fields(Timings)})
         counted.ran(Ran(spec), 1)  # type: ignore[arg-type]
-    assert files(board) == reserved, "a file that grows has grown beyond what was reserved"
+    assert files(shared) == reserved, "a file that grows has grown beyond what was reserved"
     total = sum(
         sample.value
         for metric in counted.collect()
@@ -86,26 +86,26 @@ def test_every_series_that_there_can_be_has_room(
 
 
 def test_no_room_costs_the_counts_and_nothing_else(
-    board: Board, monkeypatch: pytest.MonkeyPatch
+    shared: SharedState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    counted = Metrics(board)
+    counted = Metrics(shared)
     counted.start(1)
     counted.answered("/health", "GET", 200, 0.1)
     counted.malformed(400)
     assert not list(counted.collect())
 
 
-def test_a_slot_is_taken_over_with_its_counts(board: Board) -> None:
-    counted = Metrics(board)
+def test_a_slot_is_taken_over_with_its_counts(shared: SharedState) -> None:
+    counted = Metrics(shared)
     for slot in (1, 2, 1):
-        board.slot = slot
+        shared.slot = slot
         counted.start(1)
         counted.answered("/health", "GET", 200, 0.1)
-    assert len(files(board)) == 4
+    assert len(files(shared)) == 4
     values = [
         sample.value
         for metric in counted.collect()
@@ -115,8 +115,8 @@ def test_a_slot_is_taken_over_with_its_counts(board: Board) -> None:
     assert values == [3]
 
 
-def test_a_folder_that_somebody_removed(board: Board, client: FlaskClient) -> None:
-    folder = client.application.extensions["twinlens"].board.folder
+def test_a_folder_that_somebody_removed(shared: SharedState, client: FlaskClient) -> None:
+    folder = client.application.extensions["twinlens"].shared.folder
     shutil.rmtree(folder / "metrics")
     assert client.get("/health").status_code == 200
     assert client.get("/metrics").status_code == 200

@@ -170,7 +170,7 @@ def test_a_defect_of_ours_tells_nothing(
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("secret path /srv/app")
 
-    monkeypatch.setattr(app.extensions["twinlens"].pipeline, "depth", broken)
+    monkeypatch.setattr(app.extensions["twinlens"].depth, "run", broken)
     response = upload(client, "/api/depth", encoded(picture(20, 20)))
     assert "secret" not in assert_error(response, 500, "Processing failed")
 

@@ -35,8 +35,10 @@ def clip(hub: Path) -> ImageModel:
 
 
 def scaled(data: bytes, family: DepthModel | ImageModel) -> Picture:
-    enough = family.enough if isinstance(family, DepthModel) else partial(family.enough, None)
-    return decode(io.BytesIO(data), BUDGET, enough)
+    decode_size = (
+        family.decode_size if isinstance(family, DepthModel) else partial(family.decode_size, None)
+    )
+    return decode(io.BytesIO(data), BUDGET, decode_size)
 
 
 @pytest.mark.parametrize("size", [(4000, 3000), (3001, 4003), (1920, 1080), (700, 500), (64, 48)])
@@ -45,9 +47,9 @@ def test_it_stays_large_enough(size: tuple[int, int], depth: DepthModel, clip: I
     for_depth, for_clip = scaled(data, depth), scaled(data, clip)
     assert for_depth.size == for_clip.size == size
     columns, rows = input_size(*size)
-    enough = min(size[0], 1.4 * columns), min(size[1], 1.4 * rows)
-    assert for_depth.image.width >= enough[0]
-    assert for_depth.image.height >= enough[1]
+    decode_size = min(size[0], 1.4 * columns), min(size[1], 1.4 * rows)
+    assert for_depth.image.width >= decode_size[0]
+    assert for_depth.image.height >= decode_size[1]
     assert min(for_clip.image.size) >= min(*size, 448)
     assert decode(io.BytesIO(data), BUDGET, in_full).image.size == size
     if size == (4000, 3000):
@@ -73,7 +75,7 @@ def test_other_formats_are_decoded_in_full(kind: str, clip: ImageModel) -> None:
 
 def test_a_larger_image_size_needs_more_pixels(clip: ImageModel) -> None:
     data = encoded(picture(4000, 3000), "JPEG")
-    decoded = decode(io.BytesIO(data), BUDGET, partial(clip.enough, 512))
+    decoded = decode(io.BytesIO(data), BUDGET, partial(clip.decode_size, 512))
     assert decoded.image.size == (2000, 1500)
 
 
