@@ -33,18 +33,13 @@ def free_port() -> int:
 class Service:
     """One gunicorn on free ports of the loopback, with an environment of its own."""
 
-    def __init__(
-        self,
-        log: Path,
-        config: Path | None = None,
-        project: Path = PROJECT,
-        /,
-        **environ: object,
-    ) -> None:
+    #: the program that runs
+    project = PROJECT
+
+    def __init__(self, log: Path, config: Path | None = None, **environ: object) -> None:
         self.depth_port, self.embedder_port = free_port(), free_port()
         self.log = log
-        self._project = project
-        self._config = config or project / "gunicorn.conf.py"
+        self._config = config
         ours = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
         self.environ = ours | {
             "AI_SERVICE_PORT": str(self.depth_port),
@@ -57,10 +52,11 @@ class Service:
     @contextmanager
     def started(self, prefix: Sequence[str] = ()) -> Iterator[Service]:
         """Run it, by another command if one is given; at the end it is stopped, or killed."""
+        config = self._config or self.project / "gunicorn.conf.py"
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*prefix, sys.executable, "-m", "gunicorn", "--config", str(self._config)],
-                cwd=self._project,
+                [*prefix, sys.executable, "-m", "gunicorn", "--config", str(config)],
+                cwd=self.project,
                 env=self.environ,
                 stdout=log,
                 stderr=log,

@@ -54,14 +54,13 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     home = program(folder)
     service = Service(
         folder / "log",
-        None,
-        folder / "program",
         HF_HUB_CACHE=folder / "hub",
         HF_HUB_OFFLINE=1,
         MODELS_FILE=home / "my-models.toml",
         DEPTH_MODEL="bright",
         DEFAULT_MODEL="mean-colour",
     )
+    service.project = folder / "program"
     with service.started():
         service.wait_until_warm()
         yield service
