@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The shapes of JSON answers, for the OpenAPI document; the tests hold the routes to them."""
+"""The shapes of JSON answers, for the OpenAPI document; tests check the answers against them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from config.values import EngineName, Precision, PrecisionSetting
 
 
 class Error(BaseModel):
-    """Every error."""
+    """The body of every error, but for the routes below /v1."""
 
     error: str
     message: str
@@ -36,14 +36,14 @@ class Index(BaseModel):
 
 
 class DeviceAnswer(BaseModel):
-    """Where inference runs."""
+    """The device that inference runs on."""
 
     type: str
     name: str
 
 
 class Download(BaseModel):
-    """Of a model, where there is something to tell."""
+    """The progress of a model's download, or why the model is unavailable."""
 
     reason: str | None = None
     downloaded_bytes: int | None = None
@@ -121,7 +121,7 @@ class EmbeddingModel(BaseModel):
     id: str
     name: str
     description: str
-    #: null while neither the row nor a checkpoint on disk says it
+    #: null until it is known from the table of models or from the checkpoint on disk
     dims: int | None
     image_size: int | None
     license: str
@@ -171,6 +171,97 @@ class Batch(BaseModel):
     weights: str | None = None
 
 
+class TextEmbedding(BaseModel):
+    """POST /embed-text with one text; ``tokens`` counts the tokens that the model read."""
+
+    embedding: list[float]
+    dims: int
+    provider: str
+    model: str
+    tokens: int
+    truncated: bool
+    weights: str | None = None
+
+
+class TextItem(BaseModel):
+    """One result of POST /embed-text with several texts, in their order."""
+
+    index: int
+    status: Literal["ok", "error"]
+    model: str
+    embedding: list[float] | None = None
+    dims: int | None = None
+    tokens: int | None = None
+    truncated: bool | None = None
+    error: str | None = None
+
+
+class TextBatch(BaseModel):
+    """POST /embed-text with several texts."""
+
+    model: str
+    total: int
+    succeeded: int
+    failed: int
+    results: list[TextItem]
+    weights: str | None = None
+
+
+class OpenAIFault(BaseModel):
+    """The error object of OpenAI's API."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class OpenAIError(BaseModel):
+    """Every error of the routes below /v1."""
+
+    error: OpenAIFault
+
+
+class OpenAIEmbedding(BaseModel):
+    """One vector, as numbers or as a base64 string."""
+
+    object: Literal["embedding"]
+    index: int
+    embedding: list[float] | str
+
+
+class OpenAIUsage(BaseModel):
+    """The number of tokens that the model read; images count as none."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class OpenAIEmbeddings(BaseModel):
+    """POST /v1/embeddings."""
+
+    object: Literal["list"]
+    data: list[OpenAIEmbedding]
+    model: str
+    usage: OpenAIUsage
+
+
+class OpenAIModel(BaseModel):
+    """One model of GET /v1/models."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+
+
+class OpenAIModels(BaseModel):
+    """GET /v1/models."""
+
+    object: Literal["list"]
+    data: list[OpenAIModel]
+
+
 class ManagedModel(BaseModel):
     """One model of GET /api/models."""
 
@@ -199,7 +290,7 @@ class ManagedModels(BaseModel):
     current_model: str | None
     current_device: Literal["cpu", "gpu"] | None
     default_model: str
-    #: false: HF_HUB_OFFLINE is set, so models that are not on disk cannot be had
+    #: false if HF_HUB_OFFLINE is set: models that are not on disk cannot be downloaded
     can_download: bool
 
 
