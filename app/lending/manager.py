@@ -103,7 +103,7 @@ class Manager:
             except OSError as error:
                 reason = f"its download cannot be asked for ({error.strerror} in shared memory)"
                 raise not_available(spec, LoadError(reason)) from error
-            raise not_available(spec, self._downloads.absent(spec))
+            raise not_available(spec, self._downloads.not_on_disk_error(spec))
 
     @contextmanager
     def lease(
@@ -223,7 +223,7 @@ class Manager:
     # -- inside; the caller holds the entry's lock ---------------------------------------------
 
     def _find(self, spec: ModelSpec) -> Checkpoint | None:
-        return self._downloads.find(spec, files_of(spec))
+        return self._downloads.find_checkpoint(spec, files_of(spec))
 
     def _load_in_background(self, entry: Entry) -> Future[LoadedNetwork]:
         """The load that is under way, or a new one, in a thread that nobody has to wait for."""

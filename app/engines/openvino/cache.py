@@ -40,7 +40,7 @@ def name_for(basis: str, variant: str) -> str:
     return _PREFIX + hashlib.sha256(f"{basis}\n{variant}".encode()).hexdigest()[:16]
 
 
-def places(repository: Path) -> list[Path]:
+def candidate_folders(repository: Path) -> list[Path]:
     """Folders that may hold a repository's converted models, the best first.
 
     Beside the checkpoint, so that whoever deletes or copies it takes them along; where the cache
@@ -53,18 +53,18 @@ def places(repository: Path) -> list[Path]:
     return found
 
 
-def find(repository: Path, name: str) -> Path | None:
+def find_converted(repository: Path, name: str) -> Path | None:
     """The folder of a converted model that is whole; one that is not counts as absent."""
-    for place in places(repository):
+    for place in candidate_folders(repository):
         if _is_whole(place / name):
             return place / name
     return None
 
 
-def writable(repository: Path) -> Path:
+def writable_folder(repository: Path) -> Path:
     """The place for a new one, which is made if need be. Raises OSError: there is none."""
     failure: OSError | None = None
-    for place in places(repository):
+    for place in candidate_folders(repository):
         try:
             place.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=place):
@@ -76,7 +76,7 @@ def writable(repository: Path) -> Path:
 
 
 @contextmanager
-def alone(place: Path) -> Iterator[int]:
+def locked(place: Path) -> Iterator[int]:
     """Wait until nobody else makes something in a place; gives the lock's file descriptor."""
     lock = os.open(place, os.O_RDONLY)
     try:

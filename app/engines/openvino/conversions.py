@@ -68,9 +68,9 @@ class Conversions:
         #: what failed, why, until when nobody tries again (monotonic seconds), and how long that is
         self._failures: dict[Path, tuple[LoadError, float, float]] = {}
 
-    def find(self, source: NetworkSource) -> Path | None:
+    def find_converted(self, source: NetworkSource) -> Path | None:
         """The folder of the converted network, if there is one that is whole."""
-        return converted.find(source.repository, self._name(source))
+        return converted.find_converted(source.repository, self._name(source))
 
     def ensure(self, source: NetworkSource) -> Path:
         """The folder of the converted network, which is made if need be: seconds to a minute, once.
@@ -79,7 +79,7 @@ class Conversions:
             LoadError: the checkpoint does not fit the table or is damaged.
             EngineUnavailable: it cannot be converted or stored here.
         """
-        found = self.find(source)
+        found = self.find_converted(source)
         if found is not None:
             return found
         try:
@@ -88,13 +88,13 @@ class Conversions:
             # One at a time for the whole cache, since each takes much memory. What is a part of
             # the program may be converted where there is no cache.
             cache = source.repository.parent
-            with converted.alone(cache if cache.is_dir() else job.target.parent) as lock:
-                found = self.find(source)  # another process may have been faster
+            with converted.locked(cache if cache.is_dir() else job.target.parent) as lock:
+                found = self.find_converted(source)  # another process may have been faster
                 if found is None:
                     with self._remembering(job):
                         _check_memory(source.size)
                         self._convert(job, lock)
-                    found = self.find(source)
+                    found = self.find_converted(source)
         except OSError as error:
             raise EngineUnavailable(
                 f"its converted form cannot be stored ({error.strerror})"
@@ -106,7 +106,7 @@ class Conversions:
     def can_store(self, source: NetworkSource) -> bool:
         """Whether there is a place for a converted network."""
         try:
-            converted.writable(source.repository)
+            converted.writable_folder(source.repository)
         except OSError:
             return False
         return True
@@ -117,7 +117,7 @@ class Conversions:
             label=source.label,
             recipe=source.recipe,
             half=self._half,
-            target=converted.writable(source.repository) / self._name(source),
+            target=converted.writable_folder(source.repository) / self._name(source),
             basis=_basis(source),
         )
 

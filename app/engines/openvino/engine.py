@@ -33,7 +33,7 @@ class OpenVinoEngine(Engine):
 
     def preload(self, source: NetworkSource) -> OpenVinoNetwork | None:
         """See the base class; None where the network has to be converted first."""
-        folder = self.conversions.find(source)
+        folder = self.conversions.find_converted(source)
         return None if folder is None else self._network(folder)
 
     def load(self, source: NetworkSource, device: str) -> OpenVinoNetwork:  # noqa: ARG002

@@ -49,7 +49,7 @@ class Graphs(Generic[Graph]):
         # Also held while one is captured: the others of this network wait.
         self._lock = threading.Lock()
 
-    def find(self, stream: Hashable, shape: Shape, capture: Capture[Graph]) -> Graph | None:
+    def graph_for(self, stream: Hashable, shape: Shape, capture: Capture[Graph]) -> Graph | None:
         """The graph of a shape; None: it runs without. Call it once for each batch."""
         key = stream, shape
         with self._lock:
@@ -116,7 +116,7 @@ class CudaNetwork:
         with cuda.stream() as stream:
             capture = partial(_capture, cuda, self._forward, stream, batch)
             try:
-                recorded = self._graphs.find(stream, batch.shape, capture)
+                recorded = self._graphs.graph_for(stream, batch.shape, capture)
                 if recorded is not None:
                     outputs = cuda.replay(recorded, batch)
                 else:
