@@ -226,12 +226,13 @@ class _Walk:
 def only_pictures(
     photos: Sequence[Photo], is_done: Callable[[Photo], bool], stop: Stop
 ) -> list[Photo]:
-    """Leave out what is no picture by its first bytes.
+    """Leave out files that are not pictures by their first bytes.
 
-    Files that the user named stay, so that their error is told. Those that are done stay unread.
+    Keeps files that the user named, so that their errors are reported, and files for which
+    ``is_done`` is true, without reading them.
 
     Raises:
-        Interrupted: the user did not want to wait for it.
+        Interrupted: the user asked to stop.
     """
 
     def stays(photo: Photo) -> bool:

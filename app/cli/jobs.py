@@ -85,9 +85,8 @@ class DepthJob(Job):
     def open(self, spec: ModelSpec) -> None:  # noqa: ARG002
         """See the base class."""
         self._out.mkdir(parents=True, exist_ok=True)
-        outputs.lock(
-            os.open(self._out, os.O_RDONLY), self._out
-        )  # never closed: locked until the process ends
+        # The descriptor is never closed, so that the folder is locked until the process ends.
+        outputs.lock(os.open(self._out, os.O_RDONLY), self._out)
 
     def is_done(self, photo: Photo) -> bool:
         """See the base class: a photo is done if its map exists."""

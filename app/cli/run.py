@@ -86,7 +86,7 @@ def _take(future: Future[Any], photo: Photo, job: Job, runtime: Runtime, outcome
     except OSError as error:
         outcome.problem = Failed(f"the result cannot be written ({error.strerror})")
     except TwinlensError as error:
-        if not runtime.is_closing():  # photos that a stop has cancelled did not fail
+        if not runtime.is_closing():  # photos that a closing runtime refuses did not fail
             outcome.failures.append(Failure(photo.path, error.message))
     except Exception as error:
         log.error("%s failed", photo.path, exc_info=error)
