@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Managing models and memory: what ImmichVR's settings page and operators call."""
+"""Routes that manage models and memory, for operators and for ImmichVR's settings page."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def load_model(key: str) -> ResponseReturnValue:
     """
     service = runtime()
     spec = service.registry.get(key)
-    wanted = _wanted()
+    wanted = _load_request()
     device = service.operations.load(spec, wanted.device, cancellation_check())
     message = f"{spec.title} is loaded on the {'GPU' if device.is_gpu else 'CPU'}"
     if wanted.device == "gpu" and not device.is_gpu:
@@ -123,7 +123,7 @@ def clean_up() -> ResponseReturnValue:
     return jsonify(asdict(runtime().workers.clean_up(cancellation_check())))
 
 
-def _wanted() -> LoadRequest:
+def _load_request() -> LoadRequest:
     """The body of a load request: empty, or JSON."""
     if not request.is_json:
         if request.stream.read(1):
@@ -133,7 +133,7 @@ def _wanted() -> LoadRequest:
 
 
 def _current() -> ModelStatus | None:
-    """The current depth model if it is loaded."""
+    """The current depth model; None if it is not loaded."""
     service = runtime()
     if "depth" not in service.settings.enabled_families:
         return None

@@ -21,13 +21,13 @@ class Error(BaseModel):
 
 
 class OperationError(Error):
-    """An operation on a model that failed."""
+    """The answer if an operation on a model failed."""
 
     success: Literal[False]
 
 
 class Index(BaseModel):
-    """GET /."""
+    """The answer of GET /."""
 
     message: str
     version: str
@@ -67,7 +67,7 @@ class ModelState(Download):
 
 
 class Memory(BaseModel):
-    """Megabytes (2**20 bytes)."""
+    """Memory in use, in megabytes (2**20 bytes)."""
 
     allocated_mb: float
     reserved_mb: float
@@ -75,7 +75,7 @@ class Memory(BaseModel):
 
 
 class Queue(BaseModel):
-    """The waiting room."""
+    """The requests that are computed or wait in the waiting room, and their limits."""
 
     concurrency: int
     in_flight: int
@@ -85,7 +85,7 @@ class Queue(BaseModel):
 
 
 class Health(BaseModel):
-    """GET /health."""
+    """The answer of GET /health."""
 
     status: Literal["healthy", "ok", "unhealthy"]
     service: str
@@ -105,7 +105,7 @@ class Health(BaseModel):
 
 
 class Ready(BaseModel):
-    """GET /ready, also with 503."""
+    """The answer of GET /ready, with status 200 or 503."""
 
     ready: bool
     default_model_loaded: bool
@@ -131,13 +131,13 @@ class EmbeddingModel(BaseModel):
 
 
 class EmbeddingModels(BaseModel):
-    """GET /models."""
+    """The answer of GET /models."""
 
     models: list[EmbeddingModel]
 
 
 class Embedding(BaseModel):
-    """POST /embed-image."""
+    """The answer of POST /embed-image."""
 
     embedding: list[float]
     dims: int
@@ -160,7 +160,7 @@ class BatchItem(BaseModel):
 
 
 class Batch(BaseModel):
-    """POST /embed-batch."""
+    """The answer of POST /embed-batch."""
 
     model: str
     image_size: int
@@ -172,7 +172,7 @@ class Batch(BaseModel):
 
 
 class TextEmbedding(BaseModel):
-    """POST /embed-text with one text; ``tokens`` counts the tokens that the model read."""
+    """The answer of POST /embed-text with one text; ``tokens`` are those that the model read."""
 
     embedding: list[float]
     dims: int
@@ -197,7 +197,7 @@ class TextItem(BaseModel):
 
 
 class TextBatch(BaseModel):
-    """POST /embed-text with several texts."""
+    """The answer of POST /embed-text with several texts."""
 
     model: str
     total: int
@@ -238,7 +238,7 @@ class OpenAIUsage(BaseModel):
 
 
 class OpenAIEmbeddings(BaseModel):
-    """POST /v1/embeddings."""
+    """The answer of POST /v1/embeddings."""
 
     object: Literal["list"]
     data: list[OpenAIEmbedding]
@@ -256,7 +256,7 @@ class OpenAIModel(BaseModel):
 
 
 class OpenAIModels(BaseModel):
-    """GET /v1/models."""
+    """The answer of GET /v1/models."""
 
     object: Literal["list"]
     data: list[OpenAIModel]
@@ -280,11 +280,11 @@ class ManagedModel(BaseModel):
 
 
 class OneModel(ManagedModel, Download):
-    """GET /api/models/{key}."""
+    """The answer of GET /api/models/{key}."""
 
 
 class ManagedModels(BaseModel):
-    """GET /api/models."""
+    """The answer of GET /api/models."""
 
     models: list[ManagedModel]
     current_model: str | None
@@ -295,7 +295,7 @@ class ManagedModels(BaseModel):
 
 
 class CurrentModel(BaseModel):
-    """GET /api/models/current."""
+    """The answer of GET /api/models/current."""
 
     loaded: bool
     current_model: str | None
@@ -305,20 +305,20 @@ class CurrentModel(BaseModel):
 
 
 class Done(BaseModel):
-    """An operation on a model that succeeded."""
+    """The answer if an operation on a model succeeded."""
 
     success: Literal[True]
     message: str
 
 
 class Loaded(Done):
-    """POST /api/models/{key}/load."""
+    """The answer of POST /api/models/{key}/load."""
 
     current_model: str | None
 
 
 class CleanUp(BaseModel):
-    """POST /admin/cleanup."""
+    """The answer of POST /admin/cleanup."""
 
     gc_collected: int
     gpu_freed_mb: float

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The factory of the WSGI app."""
+"""Creates the WSGI app."""
 
 from __future__ import annotations
 

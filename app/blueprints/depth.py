@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The depth service's routes, as ImmichVR calls them."""
+"""The route for depth maps, with the address and form fields that ImmichVR uses."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The image embedder's routes, as Classifarr calls them."""
+"""The routes that embed images, with the addresses and fields that Classifarr uses."""
 
 from __future__ import annotations
 

@@ -92,9 +92,9 @@ def disconnect_check() -> Callable[[], bool]:
     """A function that tells whether the client of this request has disconnected.
 
     Other threads may call the function. A client that closed only its sending side counts as
-    disconnected, as with nginx: the server cannot tell both apart before it sends something. So
-    does a client that has sent more than 64 KiB beyond its request: unread data would hide the
-    end of its connection.
+    disconnected, as with nginx: the server cannot tell both apart before it sends something. A
+    client that has sent more than 64 KiB beyond its request counts as disconnected, too, because
+    unread data would hide the end of its connection.
     """
     connection: socket.socket | None = request.environ.get("gunicorn.socket")
 
@@ -108,7 +108,7 @@ def disconnect_check() -> Callable[[], bool]:
             if poll.poll(0):
                 return True
             unread = fcntl.ioctl(connection, termios.FIONREAD, bytes(4))
-        except (OSError, ValueError):  # closed on our side
+        except (OSError, ValueError):  # the server has closed the connection already
             return True
         return bool(struct.unpack("i", unread)[0] > _MAX_UNREAD_BYTES)
 

@@ -42,7 +42,7 @@ class ModelNotFound(NotFound):
 
 @blueprint.get("/models")
 def models() -> ResponseReturnValue:
-    """The embedding models."""
+    """List the embedding models."""
     specs = runtime().registry.specs("embedding")
     return jsonify(object="list", data=[_described(spec) for spec in specs])
 

@@ -74,7 +74,7 @@ class VectorOptions(BaseModel):
 
 
 class EmbedOptions(VectorOptions):
-    """How to embed an image; the same names as JSON keys and as form fields."""
+    """Options for embedding an image, by the same names as JSON keys and as form fields."""
 
     image_size: Annotated[int | None, BeforeValidator(_no_bool)] = Field(
         None,

@@ -71,12 +71,14 @@ def run(
                 return outcome
             finished, _ = wait(running, _POLL_SECONDS, FIRST_COMPLETED)
             for future in finished:
-                _take(future, running.pop(future), job, runtime, outcome)
+                _collect_result(future, running.pop(future), job, runtime, outcome)
             bar.set_postfix(failed=len(outcome.failures), refresh=False)
             bar.update(before + outcome.count() - bar.n)
 
 
-def _take(future: Future[Any], photo: Photo, job: Job, runtime: Runtime, outcome: Outcome) -> None:
+def _collect_result(
+    future: Future[Any], photo: Photo, job: Job, runtime: Runtime, outcome: Outcome
+) -> None:
     """Count a photo whose future is done, and store its result."""
     try:
         job.keep(photo, future.result())

@@ -53,7 +53,7 @@ class Stop:
 
     def __init__(self) -> None:
         self._requested = threading.Event()
-        #: the signal, once there was one
+        #: number of the signal that asked to stop; None before that
         self.signal: int | None = None
 
     def install(self) -> None:

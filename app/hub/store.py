@@ -164,9 +164,9 @@ def delete(spec: ModelSpec, cache: Path) -> None:
     if folder.is_symlink():  # only the link is deleted: its target is the user's own
         folder.unlink()
     elif folder.exists():
-        shutil.rmtree(folder)  # removes links, never what they point to
+        shutil.rmtree(folder)  # removes links, but not their targets
     # Converted models may lie outside of the folder.
     for place in converted.candidate_folders(folder):
         shutil.rmtree(place, ignore_errors=True)
-    # The hub client's lock files, one folder a repository.
+    # The hub client keeps lock files in a folder per repository.
     shutil.rmtree(cache / ".locks" / folder.name, ignore_errors=True)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Whether a checkpoint on disk is the one that was downloaded."""
+"""Verifies that a checkpoint on disk is the one that was downloaded, by sizes and checksums."""
 
 from __future__ import annotations
 

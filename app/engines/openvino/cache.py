@@ -27,7 +27,7 @@ _PREFIX = "openvino-"
 
 
 class Manifest(BaseModel):
-    """``manifest.json``."""
+    """The content of a converted model's ``manifest.json``."""
 
     #: the checkpoint and the library versions that the model was made from; a folder with another
     #: basis than the current one is out of date

@@ -53,7 +53,7 @@ def main() -> None:
     except LoadError as error:
         print(error)
         raise SystemExit(REFUSED) from None
-    except Exception as error:  # torch and OpenVINO raise many kinds
+    except Exception as error:  # torch and OpenVINO raise many types of exceptions
         log.exception("the conversion of %s failed", job.label)
         print(f"its conversion failed ({getattr(error, 'strerror', None) or 'see the log'})")
         raise SystemExit(FAILED) from None

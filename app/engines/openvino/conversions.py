@@ -88,7 +88,7 @@ class Conversions:
             return found
         try:
             job = self.job(source)
-            self._check_failures(job)
+            self._raise_recent_failure(job)
             # Only one conversion runs at a time for the whole cache, because each takes much
             # memory. Built-in models may be used without a cache: then their own folder is locked.
             cache = source.repository.parent
@@ -97,7 +97,7 @@ class Conversions:
                     source
                 )  # another process may have converted it meanwhile
                 if found is None:
-                    with self._remembering(job):
+                    with self._remember_failure(job):
                         _check_memory(source.size)
                         self._convert(job, lock)
                     found = self.find_converted(source)
@@ -127,19 +127,21 @@ class Conversions:
             basis=_basis(source),
         )
 
-    def _check_failures(self, job: Job) -> None:
+    def _raise_recent_failure(self, job: Job) -> None:
         if job.target in self._failures:
             error, until, _ = self._failures[job.target]
             if time.monotonic() < until:
                 raise type(error)(str(error))
 
     @contextmanager
-    def _remembering(self, job: Job) -> Iterator[None]:
+    def _remember_failure(self, job: Job) -> Iterator[None]:
         try:
             yield
         except LoadError as error:
             *_, pause = self._failures.get(job.target, (error, 0.0, _PAUSE_SECONDS / 2))
-            kept = type(error)(str(error))  # without its traceback
+            kept = type(error)(
+                str(error)
+            )  # a copy without the traceback, which would keep objects alive
             self._failures[job.target] = kept, time.monotonic() + 2 * pause, 2 * pause
             raise
 

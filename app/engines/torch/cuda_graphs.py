@@ -22,7 +22,7 @@ from app.host.faults import fault
 
 log = logging.getLogger("twinlens.engines")
 
-#: a shape gets a graph when it occurs for this time
+#: how often a shape must occur to get a graph
 WORTH_AT = 2
 _MAX_GRAPHS = 16
 
