@@ -139,9 +139,8 @@ class Conversions:
             yield
         except LoadError as error:
             *_, pause = self._failures.get(job.target, (error, 0.0, _PAUSE_SECONDS / 2))
-            kept = type(error)(
-                str(error)
-            )  # a copy without the traceback, which would keep objects alive
+            # A copy without the traceback, which would keep objects alive.
+            kept = type(error)(str(error))
             self._failures[job.target] = kept, time.monotonic() + 2 * pause, 2 * pause
             raise
 
