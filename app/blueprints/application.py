@@ -45,7 +45,7 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
     # One byte more than BodyGuard below allows, so that BodyGuard refuses a body that is too large:
     # werkzeug would silently truncate a chunked body at this limit.
     app.config["MAX_CONTENT_LENGTH"] = settings.max_upload_bytes + 1
-    app.config["MAX_FORM_PARTS"] = 20  # requests use at most five
+    app.config["MAX_FORM_PARTS"] = 20  # more than any route reads
     app.request_class = exchange.Request
     app.json.sort_keys = False  # type: ignore[attr-defined]
     runtime = runtime or Runtime(settings)

@@ -93,9 +93,8 @@ class Conversions:
             # memory. Built-in models may be used without a cache: then their own folder is locked.
             cache = source.repository.parent
             with converted.locked(cache if cache.is_dir() else job.target.parent) as lock:
-                found = self.find_converted(
-                    source
-                )  # another process may have converted it meanwhile
+                # Another process may have converted it meanwhile.
+                found = self.find_converted(source)
                 if found is None:
                     with self._remember_failure(job):
                         _check_memory(source.size)
