@@ -138,7 +138,7 @@ class Runtime:
             for spec in sorted(self.registry.defaults.values(), key=lambda spec: spec != ready):
                 network = networks_of(spec)[0]
                 self.manager.preload(network)
-                self.workers.want(network, "auto")
+                self.workers.order_load(network, "auto")
 
     def after_fork(self) -> None:
         """In a worker, first: take its slot, share the cores with the other workers."""
@@ -248,7 +248,7 @@ class Runtime:
             if self.shared.slot == min(slots):
                 for spec in self._retired:
                     for network in networks_of(spec) if spec.key != current else ():
-                        self.workers.want_no_more(network)
+                        self.workers.order_unload(network)
             self._retired = []
 
     def _ensure_defaults_on_disk(self) -> None:

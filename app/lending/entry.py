@@ -92,7 +92,7 @@ class Entry:
     device: Device | None = None
     loading: bool = False
     #: a load that requests wait for
-    under_way: Future[LoadedNetwork] | None = None
+    pending_load: Future[LoadedNetwork] | None = None
     failure: LoadError | None = None
     failed_at: float = 0.0
     #: requests that hold the network, and when the last one began or ended (monotonic seconds)
@@ -100,7 +100,7 @@ class Entry:
     used_at: float = 0.0
 
     @contextmanager
-    def remembering(self) -> Iterator[None]:
+    def recording_failure(self) -> Iterator[None]:
         """Keep the reason of a failed load, so that everybody who asks is told."""
         try:
             yield

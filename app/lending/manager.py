@@ -36,7 +36,7 @@ log = logging.getLogger("twinlens.models")
 
 # After a failed load, requests get the reason at once for this long instead of trying again.
 _REMEMBER_FAILURE_SECONDS = 30.0
-_LOOK_SECONDS = 1.0
+_POLL_SECONDS = 1.0
 
 
 class Manager:
@@ -51,7 +51,7 @@ class Manager:
         self._downloads = downloads
         self._loader = loader
         self._device: Device | None = None
-        self._counting = threading.Lock()
+        self._lock = threading.Lock()
         #: which of the workers this is: they are spread over several devices
         self.worker = 0
         #: told when the state of a network has changed
@@ -67,10 +67,10 @@ class Manager:
     def preload(self, id: NetworkId) -> None:
         """Before the fork: load to host memory what is on disk; failures are remembered."""
         entry = self._entries[id]
-        checkpoint = self._find(id.spec)
+        checkpoint = self._checkpoint(id.spec)
         if checkpoint is not None and entry.loaded is None:
             # A failure is logged, and shown by the status.
-            with entry.lock, suppress(LoadError), entry.remembering():
+            with entry.lock, suppress(LoadError), entry.recording_failure():
                 self._downloads.check(id.spec, checkpoint)
                 entry.loaded = self._loader.preload(id, checkpoint)
 
@@ -82,7 +82,7 @@ class Manager:
             before = other._entries.get(id)
             if before is None or before.loaded is None:
                 continue
-            same = before.loaded.family.checkpoint == self._find(id.spec)
+            same = before.loaded.family.checkpoint == self._checkpoint(id.spec)
             if same and before.loaded.network.files.holds():
                 entry.loaded = before.loaded
 
@@ -123,7 +123,7 @@ class Manager:
         while loaded is None:
             loading = self._load_in_background(entry)
             with suppress(TimeoutError):
-                loaded = loading.result(_LOOK_SECONDS)
+                loaded = loading.result(_POLL_SECONDS)
             check_cancelled()
         self._count(entry, 1)
         try:
@@ -143,7 +143,7 @@ class Manager:
         """
         entry = self._entries[id]
         with entry.lock:
-            with entry.remembering():
+            with entry.recording_failure():
                 target = entry.device or self.device() if wanted == "auto" else self._target(wanted)
             if entry.loaded is None or entry.device != target:
                 self._load_on(entry, target)
@@ -173,7 +173,7 @@ class Manager:
 
     def describe(self, spec: ModelSpec, networks: dict[str, NetworkStatus]) -> ModelStatus:
         """What is known of a model, given the states of its networks; also of its download."""
-        on_disk = self._find(spec) is not None
+        on_disk = self._checkpoint(spec) is not None
         download = None if on_disk else self._downloads.state(spec)
         first, *others = networks_of(spec)
         status = with_download(networks[first.name], download)
@@ -190,7 +190,7 @@ class Manager:
 
     def family(self, spec: ModelSpec) -> Family | None:
         """What the checkpoint says of itself; None where it is not on disk or cannot serve."""
-        checkpoint = self._find(spec)
+        checkpoint = self._checkpoint(spec)
         if checkpoint is None:
             return None
         with suppress(LoadError):
@@ -207,7 +207,7 @@ class Manager:
 
     def on_disk(self, spec: ModelSpec) -> bool:
         """Whether the checkpoint is complete on disk."""
-        return self._find(spec) is not None
+        return self._checkpoint(spec) is not None
 
     def known_device(self) -> Device | None:
         """The device, if this process has used it already; asking creates no context."""
@@ -222,24 +222,24 @@ class Manager:
 
     # -- inside; the caller holds the entry's lock ---------------------------------------------
 
-    def _find(self, spec: ModelSpec) -> Checkpoint | None:
+    def _checkpoint(self, spec: ModelSpec) -> Checkpoint | None:
         return self._downloads.find(spec, files_of(spec))
 
     def _load_in_background(self, entry: Entry) -> Future[LoadedNetwork]:
         """The load that is under way, or a new one, in a thread that nobody has to wait for."""
-        with self._counting:
-            if entry.under_way is None:
-                entry.under_way = Future()
-                threading.Thread(None, self._ready, "load", (entry,), daemon=True).start()
-            return entry.under_way
+        with self._lock:
+            if entry.pending_load is None:
+                entry.pending_load = Future()
+                threading.Thread(None, self._run_load, "load", (entry,), daemon=True).start()
+            return entry.pending_load
 
-    def _ready(self, entry: Entry) -> None:
+    def _run_load(self, entry: Entry) -> None:
         """Set the network, on some device, as the result of the load under way."""
         try:
             with entry.lock:
                 if entry.loaded is None or entry.device is None:
                     self.check(entry.id)
-                    with entry.remembering():
+                    with entry.recording_failure():
                         device = self.device()
                     self._load_on(entry, device)
                 assert entry.loaded is not None
@@ -250,8 +250,8 @@ class Manager:
 
     def _end_load(self, entry: Entry) -> Future[LoadedNetwork]:
         """The load that ends now: who comes later must not find it, nor may it keep the network."""
-        with self._counting:
-            result, entry.under_way = entry.under_way, None
+        with self._lock:
+            result, entry.pending_load = entry.pending_load, None
         assert result is not None
         return result
 
@@ -270,8 +270,8 @@ class Manager:
         entry.loading = True
         self.on_change()
         try:
-            with entry.remembering():
-                checkpoint = self._find(spec)
+            with entry.recording_failure():
+                checkpoint = self._checkpoint(spec)
                 if checkpoint is None:
                     raise LoadError("its weights are not on disk")
                 self._downloads.check(spec, checkpoint)
@@ -313,6 +313,6 @@ class Manager:
         log.info("%s is warm on %s (%s) after %.2f s", id.label, target.type, how, elapsed)
 
     def _count(self, entry: Entry, leases: int) -> None:
-        with self._counting:
+        with self._lock:
             entry.leases += leases
             entry.used_at = time.monotonic()

@@ -44,7 +44,7 @@ class Housekeeping:
         """Until ``closing`` is set."""
         interval = self._settings.memory_cleanup_interval_seconds
         idle = self._settings.model_idle_seconds
-        self._look_at_limits()
+        self._check_limits()
         self._cleaned_at = time.monotonic()
         self._workers.reports.write()
         while not closing.wait(_SECONDS):
@@ -62,12 +62,12 @@ class Housekeeping:
         if interval and time.monotonic() - self._cleaned_at >= interval:
             self._cleaned_at = time.monotonic()
             log.debug("cleaned up: %s", memory.clean_up())
-        self._look_at_limits()
+        self._check_limits()
         # One worker is enough to see that no worker uses a model.
         if idle and self._shared.slot == min(self._shared.workers()):
             self._workers.unload_idle(idle)
 
-    def _look_at_limits(self) -> None:
+    def _check_limits(self) -> None:
         """Clean up above a limit; if that does not help, /health says so."""
         if self._exceeded() and time.monotonic() - self._cleaned_at >= _CLEAN_UP_SECONDS:
             self._cleaned_at = time.monotonic()

@@ -35,7 +35,7 @@ log = logging.getLogger("twinlens.workers")
 # How long the answer to an order waits for the workers that did not take it.
 _LOAD_SECONDS = 10.0
 _CLEAN_UP_SECONDS = 5.0
-_LOOK_SECONDS = 0.02
+_POLL_SECONDS = 0.02
 _FULL_RETRY_SECONDS = 30
 # Followed as a network's orders are, under this name, which no network can have.
 _CLEAN_UP = "*"
@@ -59,16 +59,16 @@ class Workers:
         self._crashes = Crashes(shared.folder)
         self._following = threading.Lock()
         manager.on_change = self.reports.write
-        manager.on_evict = self.want_no_more
+        manager.on_evict = self.order_unload
         manager.guard = self._guarded
 
     # -- orders --------------------------------------------------------------------------------
 
-    def want(self, id: NetworkId, wanted: Wanted) -> int:
+    def order_load(self, id: NetworkId, wanted: Wanted) -> int:
         """Have every worker load a network; gives the number of the order."""
         return self._order(id, wanted)
 
-    def want_no_more(self, id: NetworkId) -> int:
+    def order_unload(self, id: NetworkId) -> int:
         """Have every worker unload it."""
         return self._order(id, None)
 
@@ -91,7 +91,7 @@ class Workers:
         if serve and not is_leaving:
             assert devices[0] is not None
             return devices[0]
-        number = self.want(id, wanted)
+        number = self.order_load(id, wanted)
         self._wait(str(id), number, _LOAD_SECONDS, check_cancelled)
         reports = [each for each in self.reports.all() if each.followed.get(str(id), 0) >= number]
         for report in reports:
@@ -106,7 +106,7 @@ class Workers:
 
     def unload(self, id: NetworkId, check_cancelled: CheckCancelled) -> None:
         """Unload a network in every worker; requests that hold it finish with it."""
-        self._wait(str(id), self.want_no_more(id), _LOAD_SECONDS, check_cancelled)
+        self._wait(str(id), self.order_unload(id), _LOAD_SECONDS, check_cancelled)
 
     def chosen(self) -> str | None:
         """The key of the depth model that was made current last; None: nobody chose one."""
@@ -140,7 +140,7 @@ class Workers:
             if standing is None or standing.wanted is None:  # replaced by another load meanwhile
                 orders.networks[str(chosen)] = Order(number=orders.number, wanted=wanted)
 
-        number = self._changed(choose).number
+        number = self._change_orders(choose).number
         if replaced is not None:
             self._wait(str(replaced), number, _LOAD_SECONDS, check_cancelled)
 
@@ -152,7 +152,7 @@ class Workers:
                 orders.chosen = None
 
         if self.chosen() == key:
-            self._changed(forget)
+            self._change_orders(forget)
 
     @contextmanager
     def lease(self, id: NetworkId, check_cancelled: CheckCancelled) -> Iterator[LoadedNetwork]:
@@ -164,7 +164,7 @@ class Workers:
                 order = self._book.read().networks.get(str(id))
                 if order is None or order.wanted is None:
                     with suppress(NotAvailable):  # a full /dev/shm: then only this worker has it
-                        self.want(id, "auto")
+                        self.order_load(id, "auto")
             yield loaded
 
     def clean_up(self, check_cancelled: CheckCancelled) -> memory.CleanUp:
@@ -173,7 +173,7 @@ class Workers:
         def order(orders: Orders) -> None:
             orders.clean_up = orders.number
 
-        number = self._changed(order).number
+        number = self._change_orders(order).number
         self._wait(_CLEAN_UP, number, _CLEAN_UP_SECONDS, check_cancelled)
         # A worker that is stuck in something long does not count.
         cleaned = [report.cleaned for report in self.reports.all()]
@@ -192,7 +192,7 @@ class Workers:
             orders = self._book.read()
             for key, order in orders.networks.items():
                 if key in self._networks:  # the table may have changed at a reload
-                    self._obey(self._networks[key], order)
+                    self._follow_order(self._networks[key], order)
             if orders.clean_up > self.reports.followed.get(_CLEAN_UP, 0):
                 self.reports.cleaned = memory.clean_up()
                 self.reports.followed[_CLEAN_UP] = orders.clean_up
@@ -212,7 +212,7 @@ class Workers:
             if loaded and idle:
                 used_at = max(each.used_at for each in loaded)
                 if time.monotonic() - used_at >= seconds:
-                    self.want_no_more(id)
+                    self.order_unload(id)
 
     @contextmanager
     def _guarded(self, id: NetworkId) -> Iterator[None]:
@@ -235,7 +235,7 @@ class Workers:
         def order(orders: Orders) -> None:
             orders.networks[str(id)] = Order(number=orders.number, wanted=wanted)
 
-        return self._changed(order).number
+        return self._change_orders(order).number
 
     def _restore(self, id: NetworkId, number: int, before: Order | None) -> None:
         """After an order that failed: the one that stood before it, unless there is a newer one."""
@@ -246,9 +246,9 @@ class Workers:
                 if before is not None:
                     orders.networks[str(id)] = before
 
-        self._changed(restore)
+        self._change_orders(restore)
 
-    def _changed(self, change: Callable[[Orders], None]) -> Orders:
+    def _change_orders(self, change: Callable[[Orders], None]) -> Orders:
         try:
             orders = self._book.change(change)
         except OSError as error:
@@ -262,7 +262,7 @@ class Workers:
         self._shared.ring()
         return orders
 
-    def _obey(self, id: NetworkId, order: Order) -> None:
+    def _follow_order(self, id: NetworkId, order: Order) -> None:
         is_new = self.reports.followed.get(str(id)) != order.number
         if is_new:
             self.reports.failed.pop(str(id), None)
@@ -298,7 +298,7 @@ class Workers:
                 log.warning("not all workers followed an order within %g s", seconds)
                 return
             check_cancelled()
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_POLL_SECONDS)
 
     def _serves(self, device: Device, wanted: Wanted) -> bool:
         if wanted == "auto":

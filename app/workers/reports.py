@@ -21,7 +21,13 @@ from app.workers.crashes import Crashes
 from config.models import ModelSpec
 
 # Of several workers, the state that tells most.
-_TELLING: tuple[State, ...] = ("loaded", "loading", "unavailable", "downloading", "not_loaded")
+_STATE_PRIORITY: tuple[State, ...] = (
+    "loaded",
+    "loading",
+    "unavailable",
+    "downloading",
+    "not_loaded",
+)
 
 DEVICE_LOST = "the device is lost"
 
@@ -145,7 +151,7 @@ class Reports:
         networks = {
             id.name: min(
                 (each.networks[str(id)] for each in reports if str(id) in each.networks),
-                key=lambda status: _TELLING.index(status.state),
+                key=lambda status: _STATE_PRIORITY.index(status.state),
             )
             for id in networks_of(spec)
         }
