@@ -28,6 +28,7 @@ from app.server.master import Master
 from app.server.ports import require_free
 from config.logging import logging_dict
 from config.running import settings_in_force
+from config.threads import request_threads
 
 # gunicorn runs this file again at SIGHUP.
 _settings = settings_in_force(reload=True)
@@ -47,9 +48,10 @@ bind = sorted(
 workers = _settings.web_concurrency
 # The app is imported, and its models are loaded, once, in the master; workers share the pages.
 preload_app = True
-# With sync workers /health would wait behind inference. A waiting request keeps its thread.
+# A kind of gthread worker: with sync workers /health would wait behind inference. Each waiting
+# request keeps a thread.
 worker_class = "app.server.worker.Worker"
-threads = _settings.image_embedder_concurrency + _settings.image_embedder_max_queue + 16
+threads = request_threads(_settings.image_embedder_concurrency, _settings.image_embedder_max_queue)
 # Silent and kept connections, and slow readers, need no thread (app/server/worker.py).
 worker_connections = descriptors.connections(descriptors.raise_limit(), threads, threads + 1000)
 # Only then does each byte of an answer go through app/server/answers.py.

@@ -49,7 +49,7 @@ _RETRY_AFTER_SECONDS = 5
 # Part of SHUTDOWN_TIMEOUT_SECONDS that is kept for sending the last answers: when that time is over
 # the master kills its workers.
 _ANSWER_SECONDS = 1.0
-# How often a worker checks for new orders even if no signal came.
+# How often a worker checks for new orders even if no worker has announced any.
 _FOLLOW_SECONDS = 1.0
 
 
@@ -230,7 +230,7 @@ class Runtime:
         return ended
 
     def _threads(self) -> int:
-        """This worker's part of the cores."""
+        """Number of cores for this worker: its equal part of all usable ones."""
         return max(1, memory.usable_cores() // self.settings.web_concurrency)
 
     def _follow(self) -> None:

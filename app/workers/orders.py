@@ -3,8 +3,8 @@
 """Orders to all workers, such as to load or unload a network, and how each worker follows them.
 
 The orders are one document that any worker may change (order_book.py). Each worker follows them in
-a background thread and writes a report of what it has done (reports.py). A worker that starts later,
-for example in place of one that crashed, follows the same orders.
+a background thread and writes a report of what it has done (reports.py). Workers that start
+later, for example in place of one that crashed, follow the same orders.
 """
 
 from __future__ import annotations
@@ -165,8 +165,8 @@ class Workers:
         """Lend a network, see ``Manager.lease``. If it had to be loaded, all workers load it."""
         was_loaded = self._manager.is_loaded(id)
         with self._manager.lease(id, check_cancelled) as loaded:
-            # A worker that is being replaced loads networks only for itself: others may not know
-            # its models after a reload.
+            # A worker that is being replaced loads networks only for itself: it must not make the
+            # others load what they will not need.
             if not was_loaded and not self._shared.get("leaving"):
                 order = self._book.read().networks.get(str(id))
                 if order is None or order.wanted is None:
@@ -283,8 +283,8 @@ class Workers:
         elif is_new or not self._manager.is_loaded(id):
             try:
                 if not is_new or not self._manager.on_disk(id.spec):
-                    # This requests the download, also after a crash of the download process. It
-                    # raises NotAvailable until the download is done, or shortly after a failed load.
+                    # Requests the download, also after the download process crashed. Raises
+                    # NotAvailable until the download is done, and for a while after a failed load.
                     self._manager.check(id)
                 self._manager.load(id, order.wanted)
             except LoadError as error:  # the manager has already logged it
