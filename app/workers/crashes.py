@@ -43,7 +43,7 @@ class Crash(BaseModel):
 
 
 class Crashes:
-    """Reads and writes the records. If /dev/shm is full, crashes are not recorded; nothing fails."""
+    """Reads and writes the records. With a full /dev/shm crashes go unrecorded; nothing fails."""
 
     def __init__(self, folder: Path) -> None:
         """Use a folder that all processes of the service share."""
