@@ -14,8 +14,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 # Otherwise the tokenizers of CLIP and transformers start threads before the fork.
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
-# gunicorn installs its own signal handlers later. Until then SIGTERM and SIGINT must end the process
-# by an exception, so that temporary files are removed, and SIGHUP must not end it.
+# gunicorn installs its own signal handlers later. Until then SIGTERM and SIGINT must end the
+# process by an exception, so that temporary files are removed, and SIGHUP must not end it.
 if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
@@ -86,9 +86,9 @@ def on_starting(server):
 def when_ready(server):
     announce_listening(_settings)
 
-    # Announce a shutdown to the workers before gunicorn sends them SIGTERM. They get the same signal
-    # at a reload, but at a shutdown they must refuse queued requests, and at a reload serve them.
-    # gunicorn has no hook for this moment, so its method is wrapped.
+    # Announce a shutdown to the workers before gunicorn sends them SIGTERM. They get the same
+    # signal at a reload, but at a shutdown they must refuse queued requests, and at a reload serve
+    # them. gunicorn has no hook for this moment, so its method is wrapped.
     stop = server.stop
 
     def announced_stop(graceful=True):
