@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,23 +21,41 @@ from app.runtime import Runtime
 from benchmarks.checkpoints.__main__ import make
 from benchmarks.models import checkpoint_of, source
 from benchmarks.service import Service
+from config.models import ModelSpec
 from config.settings import Settings
 
+# Read when torch is imported. Threads that wait actively for others take the core that these need:
+# two halves of the tests run beside each other on two cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-@pytest.fixture(scope="session")
-def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A hub cache with tiny checkpoints of all five models, converted; nobody writes to it."""
-    cache = tmp_path_factory.mktemp("hub")
-    for key in ("small", "base", "large", "ViT-L-14", "ViT-B-16"):
-        for repository in make(key, small_scale=True):
-            repository.write(cache)
-    # As a first start would, but all in this process, which is faster.
+
+def _convert(specs: Iterable[ModelSpec], cache: Path) -> None:
+    """As a first start would, but all in this process, which is faster."""
     conversions = Conversions(half=True, life=0)
-    for spec in Settings().table().model:
+    for spec in specs:
         checkpoint = checkpoint_of(spec, cache)
         for id in networks_of(spec):
             with warnings.catch_warnings(action="ignore"):  # of tracing
                 convert(conversions.job(source(spec, checkpoint, id.name)))
+
+
+@pytest.fixture(scope="session")
+def built_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A hub cache that has nothing but the built-in models, converted; nobody writes to it."""
+    cache = tmp_path_factory.mktemp("built-in")
+    _convert([spec for spec in Settings().table().model if spec.is_built_in], cache)
+    return cache
+
+
+@pytest.fixture(scope="session")
+def hub(built_in: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A hub cache with tiny checkpoints of all five models, converted; nobody writes to it."""
+    cache = tmp_path_factory.mktemp("hub")
+    shutil.copytree(built_in, cache, symlinks=True, dirs_exist_ok=True)
+    for key in ("small", "base", "large", "ViT-L-14", "ViT-B-16"):
+        for repository in make(key, small_scale=True):
+            repository.write(cache)
+    _convert([spec for spec in Settings().table().model if not spec.is_built_in], cache)
     return cache
 
 
@@ -63,12 +83,11 @@ def service(hub: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
 
 
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """On its built-in models, as ``make demo`` starts it: no hub, an empty cache."""
-    folder = tmp_path_factory.mktemp("demo")
+def demo(built_in: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """On its built-in models, as ``make demo`` starts it for the second time: no hub."""
     service = Service(
-        folder / "log",
-        HF_HUB_CACHE=folder / "hub",
+        tmp_path_factory.mktemp("demo") / "log",
+        HF_HUB_CACHE=built_in,
         HF_HUB_OFFLINE=1,
         HF_ENDPOINT="http://127.0.0.1:9",
         DEPTH_MODEL="builtin-depth",

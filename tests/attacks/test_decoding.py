@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
+from pathlib import Path
 
 import psutil
 import pytest
@@ -46,14 +47,14 @@ BUILT_IN = {
 
 
 @pytest.fixture(scope="module")
-def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def attacked(built_in: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service whose decoders misbehave where a file asks for it."""
     folder = tmp_path_factory.mktemp("decoding")
     config = PROJECT / "tests" / "attacks" / "decoding.conf.py"
     service = Service(
         folder / "log",
         config,
-        HF_HUB_CACHE=folder,
+        HF_HUB_CACHE=built_in,
         DECODE_TIMEOUT_SECONDS=SECONDS,
         WEB_CONCURRENCY=WORKERS,
         TMPDIR=folder,

@@ -138,7 +138,7 @@ def test_a_large_image_within_the_limits(demo: Service) -> None:
 
 
 @pytest.fixture(scope="module")
-def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def full(built_in: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """A service whose temporary files have one megabyte, in a mount namespace of its own."""
     if subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
         pytest.skip("no namespaces here")
@@ -149,7 +149,7 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     service = Service(
         folder / "log",
         TMPDIR=place,
-        HF_HUB_CACHE=folder / "hub",
+        HF_HUB_CACHE=built_in,
         HF_HUB_OFFLINE=1,
         DEPTH_MODEL="builtin-depth",
         DEFAULT_MODEL="builtin-clip",

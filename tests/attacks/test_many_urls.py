@@ -34,11 +34,10 @@ def test_a_long_address_is_refused_before_it_is_parsed(public: Host) -> None:
 
 
 @pytest.fixture(scope="module")
-def remote(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    folder = tmp_path_factory.mktemp("remote")
+def remote(built_in: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     service = Service(
-        folder / "log",
-        HF_HUB_CACHE=folder / "hub",
+        tmp_path_factory.mktemp("remote") / "log",
+        HF_HUB_CACHE=built_in,
         HF_HUB_OFFLINE=1,
         DEFAULT_MODEL="builtin-clip",
         ENABLED_FAMILIES="embedding",

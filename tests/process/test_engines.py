@@ -76,7 +76,9 @@ def test_a_damaged_conversion_is_made_anew(hub: Path, tmp_path: Path) -> None:
 @pytest.mark.timeout(120)
 def test_a_conversion_ends_with_its_service(hub: Path, tmp_path: Path) -> None:
     cache = without_conversions(hub, tmp_path / "hub")
-    service = Service(tmp_path / "log", HF_HUB_CACHE=cache, HF_HUB_OFFLINE=1)
+    service = Service(
+        tmp_path / "log", HF_HUB_CACHE=cache, HF_HUB_OFFLINE=1, ENABLED_FAMILIES="depth"
+    )
 
     def converting() -> list[psutil.Process]:
         return [
