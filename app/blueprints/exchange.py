@@ -193,7 +193,7 @@ def _http_error(error: HTTPException) -> Response:
 
 
 def _defect(error: Exception) -> Response:
-    if lacking := NoResources.behind(error):
+    if lacking := NoResources.from_error(error):
         log.error("%s", lacking.message, exc_info=error)
         return _twinlens_error(lacking)
     log.error("the request failed", exc_info=error)
