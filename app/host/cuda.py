@@ -106,7 +106,7 @@ class Cuda:
 
     @contextmanager
     def stream(self) -> Iterator[Any]:
-        """Run the CUDA work of the ``with`` block on a stream that no other block uses meanwhile."""
+        """Run the CUDA work of the ``with`` block on a stream that no other block is using."""
         import torch
 
         with self._streams.borrow() as stream, torch.cuda.stream(stream):
@@ -154,7 +154,7 @@ class Cuda:
         for _ in range(_WARM_UPS):
             forward(given)
         graph = torch.cuda.CUDAGraph()
-        # "thread_local": other threads may allocate and copy meanwhile without breaking the capture.
+        # "thread_local": other threads may allocate and copy without breaking the capture.
         recording = torch.cuda.graph(
             graph,
             pool=beside.graph.pool() if beside else None,

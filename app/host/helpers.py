@@ -27,7 +27,7 @@ class Helpers:
     """
 
     def __init__(self, threads: int = _THREADS) -> None:
-        # The pool starts its threads when there is work: after the fork, which threads do not survive.
+        # The pool starts threads only when it gets work. That is after the fork, so they survive.
         self._pool = ThreadPoolExecutor(threads, "helper")
 
     def map(

@@ -130,7 +130,7 @@ def resident_mb(pid: int) -> float:
     except (
         psutil.Error,
         ValueError,
-    ):  # the pid is -1 if its slot was just reserved for a new worker
+    ):  # ValueError: pid is -1, a slot reserved for a new worker
         return 0.0
 
 

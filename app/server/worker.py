@@ -22,7 +22,7 @@ from gunicorn.http.errors import InvalidHeader, UnsupportedTransferCoding
 from gunicorn.workers.gthread import ThreadWorker
 
 from app.server.answers import Answer, Answers
-from app.server.master import take_signals
+from app.server.master import unblock_signals
 from app.server.refusals import Page
 
 # Seconds for the head of a request; its body has BODY_TIMEOUT_SECONDS.
@@ -88,7 +88,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
     def init_signals(self) -> None:
         """See gunicorn.workers.base.Worker."""
         super().init_signals()
-        take_signals()
+        unblock_signals()
 
     def run(self) -> None:
         """See ThreadWorker."""
