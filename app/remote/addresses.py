@@ -11,7 +11,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 # Refused in addition to the addresses that Python's ``is_global`` excludes: ranges that can lead
-# into a private network, and IPv6 ranges that embed an IPv4 address, which would need its own check.
+# into a private network, and IPv6 ranges that embed an IPv4 address, whose check they would avoid.
 _REFUSED: tuple[Network, ...] = tuple(
     ipaddress.ip_network(text)
     for text in (

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Limits request bodies: the size and time of each one, and the bytes of all together.
 
-This is a WSGI middleware, because the limits must apply while a body is read, before Flask parses it.
+A WSGI middleware, because the limits must apply while a body is read, before Flask parses it.
 """
 
 from __future__ import annotations
@@ -252,8 +252,8 @@ class BodyGuard:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """See PEP 3333."""
-        # Treat "//api/depth" as "/api/depth": clients send it if their base URL ends with a slash. A
-        # redirect would need an absolute URL, and the Host header for it cannot be trusted.
+        # Treat "//api/depth" as "/api/depth": clients send it if their base URL ends with a slash.
+        # A redirect would need an absolute URL, and the Host header for it cannot be trusted.
         environ["PATH_INFO"] = re.sub("/{2,}", "/", environ.get("PATH_INFO", ""))
         body = BoundedBody(environ, self._limit, self._seconds, self._budget)
         environ["wsgi.input"] = environ[BODY] = body
