@@ -39,9 +39,7 @@ def require_free(
     wanted = [address for address in addresses if isinstance(address, tuple)]
     end = time.monotonic() + patience
     warned = False
-    while problems := [
-        problem for each in wanted if (problem := _problem(each[0], each[1], settings))
-    ]:
+    while problems := [found for each in wanted if (found := _problem(each[0], each[1], settings))]:
         if time.monotonic() >= end or not all(temporary for _, temporary in problems):
             text = "\n".join(message for message, _ in problems)
             print(f"Twinlens cannot start:\n{text}", file=sys.stderr)
