@@ -66,10 +66,11 @@ _OF_THE_EMBEDDER = {name for section in SECTIONS.values() for name in section.va
 _OF_SERVICES = re.compile(r"(^|_)SERVICE_(HOST|PORT)(_|$)|_PORT_\d+_(TCP|UDP)")
 _ADDRESS = re.compile(r"(tcp|udp)://")
 _PREFIX = "TWINLENS_"
-# The likeness to a setting from which a name counts as misspelt. Among 170 variables of other
-# programs (tests/unit/test_names.py) the highest is 0.865, for IMAGE_EMBEDDER_URL. Names that consist
-# of the same letters as a setting have a lower limit: with two letters exchanged they have from 0.83.
+# A name that is at least this similar to a setting counts as misspelt. Of 170 variables of other
+# programs (tests/unit/test_names.py), IMAGE_EMBEDDER_URL is the most similar one, with 0.865.
 _ALIKE = 0.87
+# The same for a name with exactly the letters of a setting in another order: with two letters
+# exchanged the similarity is at least 0.83.
 _SAME_LETTERS_ALIKE = 0.8
 
 

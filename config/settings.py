@@ -3,8 +3,8 @@
 """Settings from environment variables and a file: types, defaults, all mistakes reported at once.
 
 Twinlens replaces two services, ImmichVR's depth service and Classifarr's image embedder. The names
-of the settings are theirs, so that existing compose files work. For the same reason values may be in
-upper or lower case and have blanks around them, and CONFIG_FILE may be the config.toml of the
+of the settings are theirs, so that existing compose files work. For the same reason values may be
+in upper or lower case and have blanks around them, and CONFIG_FILE may be the config.toml of the
 image embedder, which has sections.
 """
 
