@@ -69,7 +69,7 @@ class BadRequest(TwinlensError):
 
 
 class Unauthorized(TwinlensError):
-    """401: the key is missing or wrong."""
+    """401: the API key is missing or wrong."""
 
     status = 401
     title = "Unauthorized"

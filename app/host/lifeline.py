@@ -14,7 +14,7 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def end_with_parent(parent: int) -> None:
-    """Have the kernel send this process SIGTERM when its parent ends, even by SIGKILL.
+    """Have the kernel send SIGTERM to this process when its parent ends for any reason.
 
     Linux only. On other systems gunicorn's workers check once a second whether their parent lives.
 
@@ -28,7 +28,7 @@ def end_with_parent(parent: int) -> None:
 
 
 def end_with_the_service(life: int) -> None:
-    """End this process at once when the last process of the service is gone.
+    """Start a thread that ends this process when the last process of the service has ended.
 
     Args:
         life: the reading end of the pipe ``SharedState.life``. Every process of the service holds

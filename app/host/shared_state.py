@@ -120,7 +120,7 @@ class SharedState:
         self._open: list[Closeable] = []
         self.join()
 
-    # -- life ----------------------------------------------------------------------------------
+    # -- slots and processes ------------------------------------------------------------------
 
     def claim(self) -> int:
         """In the master, just before a fork: reserve a slot for the next worker, and return it."""

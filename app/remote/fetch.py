@@ -235,7 +235,7 @@ class _Adapter(hardened.IPFilterAdapter):  # type: ignore[misc] # it ships no ty
         super().__init__(is_https_proto=https)
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-        """See requests.adapters.HTTPAdapter."""
+        """Let the deadline watch every new socket; see requests.adapters.HTTPAdapter."""
         super().init_poolmanager(*arguments, **options)
         watch = self._deadline.watch
 

@@ -67,7 +67,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
     """
 
     def init_process(self) -> None:
-        """See gunicorn.workers.base.Worker."""
+        """Prepare the worker after the fork; see gunicorn.workers.base.Worker."""
         # In this process only. In the master this setting still limits the shutdown.
         self.cfg.set("graceful_timeout", 24 * 3600)
         #: connections whose request head is being read by a thread, and the deadline for it
@@ -89,7 +89,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
         super().init_process()
 
     def init_signals(self) -> None:
-        """See gunicorn.workers.base.Worker."""
+        """Install the signal handlers; see gunicorn.workers.base.Worker."""
         super().init_signals()
         unblock_signals()
 
@@ -286,7 +286,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
                 return
         except BlockingIOError:
             return
-        except OSError:  # reset
+        except OSError:  # the client has reset the connection
             pass
         self._close(conn)
 
