@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""How gunicorn runs Twinlens. Each odd line says why it is there."""
+"""Settings and hooks of gunicorn. Each unusual line has a comment that explains it."""
 
 import logging
 import os
@@ -8,13 +8,14 @@ import signal
 import sys
 from pathlib import Path
 
-# Before torch is imported anywhere: a multi-threaded kernel on the master's main thread would
-# hang inference in every forked worker for ever (libgomp). Workers set their threads later.
+# This must come before the first import of torch: if the master's main thread runs a multi-threaded
+# kernel, inference hangs for ever in all forked workers (libgomp). Workers raise the number later.
 os.environ["OMP_NUM_THREADS"] = "1"
-# CLIP's and transformers' tokenizers would start threads before the fork.
+# Otherwise the tokenizers of CLIP and transformers start threads before the fork.
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
-# gunicorn's own handlers come later; until then these signals would leave things behind.
+# gunicorn installs its own signal handlers later. Until then SIGTERM and SIGINT must end the
+# process by an exception, so that temporary files are removed, and SIGHUP must not end it.
 if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
@@ -28,13 +29,14 @@ from app.server.master import Master
 from app.server.ports import require_free
 from config.logging import logging_dict
 from config.running import settings_in_force
+from config.threads import request_threads
 
 # gunicorn runs this file again at SIGHUP.
 _settings = settings_in_force(reload=True)
 
 
 def _runtime(server):
-    """Of the server, or of a worker."""
+    """The runtime of the master (``server`` is gunicorn's arbiter) or of a worker."""
     return server.app.wsgi().extensions["twinlens"]
 
 
@@ -45,24 +47,28 @@ bind = sorted(
     for port in {_settings.ai_service_port, _settings.image_embedder_port}
 )
 workers = _settings.web_concurrency
-# The app is imported, and its models are loaded, once, in the master; workers share the pages.
+# The master imports the app and maps the models once; the workers share its memory pages.
 preload_app = True
-# With sync workers /health would wait behind inference. A waiting request keeps its thread.
+# A kind of gthread worker: with sync workers /health would wait behind inference. Each waiting
+# request keeps a thread.
 worker_class = "app.server.worker.Worker"
-threads = _settings.image_embedder_concurrency + _settings.image_embedder_max_queue + 16
-# Silent and kept connections, and slow readers, need no thread (app/server/worker.py).
+threads = request_threads(_settings.image_embedder_concurrency, _settings.image_embedder_max_queue)
+# Idle connections and clients that read slowly hold no thread (app/server/worker.py), so a worker
+# accepts many more connections than it has threads.
 worker_connections = descriptors.connections(descriptors.raise_limit(), threads, threads + 1000)
-# Only then does each byte of an answer go through app/server/answers.py.
+# With sendfile the bytes of an answer would bypass app/server/answers.py.
 sendfile = False
-# Longer than nginx keeps an idle connection (config/nginx.conf): the side that sends the next
-# request must be the one that closes, else a POST meets a connection that is just being closed.
+# Seconds; longer than nginx keeps an idle connection (config/nginx.conf), so that nginx closes it.
+# If this side closed it, nginx could send a POST just then, and that request would fail.
 keepalive = 75
-# Only of the heartbeat; inferences have a watchdog of their own (app/queueing/waiting_room.py).
+# This limits only the heartbeat of a worker. The waiting room limits the time of inferences
+# (app/queueing/waiting_room.py).
 timeout = min(120, max(30, _settings.inference_timeout_seconds))
 graceful_timeout = _settings.shutdown_timeout_seconds
-# The heartbeat file must not sit on a slow or read-only disk.
+# The heartbeat file must not be on a slow or read-only disk.
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None
-# By default a client on this machine, such as a proxy, may set SCRIPT_NAME and PATH_INFO.
+# Trust no such headers: by default gunicorn lets clients on this machine, such as a proxy, set
+# SCRIPT_NAME and PATH_INFO.
 forwarder_headers = ""
 # gunicorn's control socket deadlocks under preload and needs a writable folder.
 control_socket_disable = True
@@ -70,7 +76,7 @@ logconfig_dict = logging_dict(_settings)
 
 
 def on_starting(server):
-    # Not where the sockets are there already: from systemd, or from the master before this one.
+    # Skip this check if the sockets were inherited from systemd or from a previous master.
     if not (server.master_pid or "LISTEN_FDS" in os.environ):
         require_free(server.cfg.address, _settings)
     _runtime(server).warm()
@@ -80,8 +86,9 @@ def on_starting(server):
 def when_ready(server):
     announce_listening(_settings)
 
-    # gunicorn has no hook before it stops, and to a worker SIGTERM means the same at shutdown,
-    # when it must refuse who waits, and at a reload, when it must serve them.
+    # Announce a shutdown to the workers before gunicorn sends them SIGTERM. They get the same
+    # signal at a reload, but at a shutdown they must refuse queued requests, and at a reload serve
+    # them. gunicorn has no hook for this moment, so its method is wrapped.
     stop = server.stop
 
     def announced_stop(graceful=True):
@@ -95,11 +102,12 @@ def when_ready(server):
 
 
 def on_reload(server):
-    # Under preload gunicorn keeps the app that it has; workers are forked with this one.
+    # With preload_app gunicorn does not import the app again: give it a new app for new workers.
     if _settings is not _runtime(server).settings:
         server.app.callable = reloaded(server.app.wsgi(), _settings)
         memory.prepare_fork()
-    # Else it would do nothing until the old workers are gone: neither stop nor replace any.
+    # Otherwise the master waits here until the old workers have ended, and meanwhile neither stops
+    # nor replaces a worker.
     server.cfg.set("graceful_timeout", 0)
 
 
@@ -123,14 +131,14 @@ def worker_int(worker):
 
 
 def worker_exit(server, worker):
-    if worker.pid != os.getpid():  # the master has found it gone
+    if worker.pid != os.getpid():  # gunicorn calls this in the master if the worker has vanished
         server.twinlens.ended(worker)
         _runtime(server).shared.release(worker.slot)
         return
     ended = _runtime(worker).close()
     reason = sys.exc_info()[1]
     logging.shutdown()
-    # Not the usual way: Python would wait for threads that hang or that clients keep busy.
+    # A normal exit of Python would wait for threads that hang or that slow clients keep busy.
     os._exit(getattr(reason, "code", 0) or 0 if ended else 1)
 
 

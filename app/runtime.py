@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The runtime: owns everything behind the HTTP routes.
+"""The runtime: creates and owns everything behind the HTTP routes.
 
 Life of a process: ``warm()`` in the master before the fork, ``after_fork()`` and ``start()`` in
-each worker, ``stop()`` when it is to end, ``close()`` at the end.
+each worker, ``stop()`` when it must refuse further requests, ``close()`` when it ends.
 """
 
 from __future__ import annotations
@@ -46,21 +46,23 @@ from config.settings import Settings
 log = logging.getLogger("twinlens.runtime")
 
 _RETRY_AFTER_SECONDS = 5
-# At shutdown the answers must leave before the master's patience ends.
+# Part of SHUTDOWN_TIMEOUT_SECONDS that is kept for sending the last answers: when that time is over
+# the master kills its workers.
 _ANSWER_SECONDS = 1.0
+# How often a worker checks for new orders even if no worker has announced any.
 _FOLLOW_SECONDS = 1.0
 
 
 class Runtime:
-    """Owns what is shared by all requests, and the life of a process."""
+    """The parts that all requests share, and the steps in the life of a process."""
 
     def __init__(self, settings: Settings, before: Runtime | None = None) -> None:
-        """Make the parts; nothing is loaded yet.
+        """Create the parts without loading any model.
 
         Args:
-            settings: in force from now on.
-            before: at a reload, the runtime that this one replaces in the master. What the
-                processes share is taken over, since its workers still finish their requests.
+            settings: the settings of this runtime.
+            before: at a reload, the runtime that this one replaces in the master. This one takes
+                over its shared state, because workers of the old runtime still finish requests.
         """
         self.settings = settings
         self.shared: SharedState = before.shared if before else SharedState()
@@ -122,7 +124,7 @@ class Runtime:
     # -- life ----------------------------------------------------------------------------------
 
     def warm(self) -> None:
-        """In the master: import the engines, map the default models' weights."""
+        """In the master: import the engines and map the weights of the default models."""
         self.loader.import_libraries([spec.family for spec in self.registry.defaults.values()])
         if self._before:
             self.manager.adopt(self._before.manager)
@@ -133,24 +135,25 @@ class Runtime:
             ]
             self._before = None
         if self.settings.warmup_on_startup:
-            # The model that /ready stands for comes first.
+            # The model that /ready depends on is loaded first.
             ready = self.readiness_model()
             for spec in sorted(self.registry.defaults.values(), key=lambda spec: spec != ready):
                 network = networks_of(spec)[0]
                 self.manager.preload(network)
-                self.workers.want(network, "auto")
+                self.workers.order_load(network, "auto")
 
     def after_fork(self) -> None:
-        """In a worker, first: take its slot, share the cores with the other workers."""
+        """In a worker, right after the fork: take its slot and its part of the cores."""
         self.shared.join()
         self.manager.worker = self.shared.slot - 1
         lifeline.end_with_parent(self.shared.owner)
         cv2.setNumThreads(self._threads())
 
     def start(self) -> None:
-        """In a worker: start the threads. The default models become ready in the background."""
-        if self.shared.slot:  # the command line starts it in the process that made it
-            lifeline.end_with_parent(self.shared.owner)  # a change of the user has undone it
+        """In a worker: start the threads, which load the default models in the background."""
+        if self.shared.slot:  # 0 on the command line, which has no master
+            # Linux drops the setting from ``after_fork`` when gunicorn changes the worker's user.
+            lifeline.end_with_parent(self.shared.owner)
         self.metrics.start(len(self.registry.specs()))
         self._device_threads.start()
         self.decoders.start()
@@ -165,22 +168,25 @@ class Runtime:
             thread.start()
 
     def announce_stop(self) -> None:
-        """In the master: the service ends, not only some of its workers."""
+        """In the master: tell the workers that the whole service ends, not only some of them."""
         self.shared.raise_flag("stopping")
         self.shared.ring()
 
     def leave(self) -> None:
-        """In a worker that ends: one that is only replaced serves who waits."""
+        """In a worker that is told to end: refuse queued requests only if the service ends.
+
+        A worker that is merely replaced still serves its queued requests.
+        """
         if self.shared.slot and os.getppid() != self.shared.owner:
             self._end_without_master()
         if self.shared.flag("stopping"):
             self.stop("The service is shutting down")
         elif not self.shared.get("leaving"):
             self.shared.set("leaving", 1)
-            os.kill(os.getppid(), signal.SIGCHLD)  # the master looks after its workers
+            os.kill(os.getppid(), signal.SIGCHLD)  # makes the master check its workers now
 
     def _end_without_master(self) -> None:
-        """The master was killed: free the ports, as at a stop, whatever state the others are in."""
+        """End this worker because the master was killed, so that its ports become free."""
         if not self.shared.flag("stopping"):
             log.critical("the master is gone; this service ends")
         self.announce_stop()
@@ -188,7 +194,7 @@ class Runtime:
         self._end_for_sure()
 
     def stop(self, reason: str) -> None:
-        """Refuse who waits and who comes; what runs has until SHUTDOWN_TIMEOUT_SECONDS."""
+        """Refuse queued and new requests; running ones have SHUTDOWN_TIMEOUT_SECONDS to finish."""
         if not self._closing.is_set():
             self._refusal = reason
             self._closing.set()
@@ -196,7 +202,7 @@ class Runtime:
             self.waiting_room.close(self.refusal, max(0.0, seconds))
 
     def refusal(self) -> NotAvailable:
-        """What a client gets that comes too late."""
+        """The error for requests that come after ``stop``."""
         return NotAvailable(
             f"{self._refusal}; try again later",
             title="Shutting down",
@@ -204,11 +210,11 @@ class Runtime:
         )
 
     def is_closing(self) -> bool:
-        """Whether this process no longer takes requests."""
+        """Whether this process refuses new requests."""
         return self._closing.is_set()
 
     def close(self) -> bool:
-        """The process ends; whether nothing is left that would keep it from ending."""
+        """Stop all threads and helper processes; returns whether the device threads have ended."""
         self.stop("The service is shutting down")
         self.helpers.close()
         ended = self._device_threads.stop(_ANSWER_SECONDS)
@@ -218,41 +224,47 @@ class Runtime:
         self.shared.ring()
         for thread in self._background:
             thread.join(_ANSWER_SECONDS)
-        if not any(thread.is_alive() for thread in self._background):  # else it may need it
+        # A thread that still runs may still use the shared state.
+        if not any(thread.is_alive() for thread in self._background):
             self.shared.close()
         return ended
 
     def _threads(self) -> int:
+        """Number of cores for this worker: its equal part of all usable ones."""
         return max(1, memory.usable_cores() // self.settings.web_concurrency)
 
     def _follow(self) -> None:
-        """Follow the orders of the service."""
+        """Follow the orders to all workers until this one ends; runs in a background thread."""
         while not self.is_closing():
             try:
                 self.workers.follow()
                 self._ensure_defaults_on_disk()
                 self._retire()
                 self.shared.set("up", 1)
-            except Exception:  # such as a full /dev/shm: it must not be the end of following
+            except Exception:  # such as a full /dev/shm; this thread must not end because of it
                 log.exception("orders could not be followed; trying again")
             if self.shared.flag("stopping"):
                 self.leave()
-                os.kill(os.getpid(), signal.SIGTERM)  # the master's may have come too early
+                # The master's own SIGTERM may have come before this worker handled signals.
+                os.kill(os.getpid(), signal.SIGTERM)
             self.shared.wait_for_bell(_FOLLOW_SECONDS)
 
     def _retire(self) -> None:
-        """After a reload, when the old workers are gone: unload what only they needed."""
+        """After a reload, when the old workers are gone: unload models that only they used."""
         slots = self.shared.workers()
         if self._retired and len(slots) <= self.settings.web_concurrency:
             current = self.operations.current_depth_model().key
             if self.shared.slot == min(slots):
                 for spec in self._retired:
                     for network in networks_of(spec) if spec.key != current else ():
-                        self.workers.want_no_more(network)
+                        self.workers.order_unload(network)
             self._retired = []
 
     def _ensure_defaults_on_disk(self) -> None:
-        """Those that are to be loaded at start are downloaded by their orders."""
+        """Start downloads of default models that are missing on disk.
+
+        With WARMUP_ON_STARTUP there is nothing to do: orders to load them download them too.
+        """
         if not self.settings.warmup_on_startup:
             for spec in self.registry.defaults.values():
                 if not self.manager.on_disk(spec):
@@ -270,12 +282,13 @@ class Runtime:
 
     def _end_worker(self, reason: str) -> None:
         self.stop(reason)
-        # gunicorn lets this worker send its answers, and puts another one in its place. No client
-        # that does not take its answer may keep it here.
+        # gunicorn lets this worker send its answers and starts another one in its place. A client
+        # that does not read its answer must not keep this worker alive.
         self._end_for_sure()
         os.kill(os.getpid(), signal.SIGTERM)
 
     def _end_for_sure(self) -> None:
+        """Exit after SHUTDOWN_TIMEOUT_SECONDS even if requests or threads are still busy."""
         end = threading.Timer(self.settings.shutdown_timeout_seconds, os._exit, [1])
         end.daemon = True
         end.start()
@@ -283,24 +296,28 @@ class Runtime:
     # -- state ---------------------------------------------------------------------------------
 
     def readiness_model(self) -> ModelSpec:
-        """The model that ``/ready`` stands for."""
+        """The model that ``/ready`` depends on."""
         defaults = self.registry.defaults
         return defaults.get("embedding") or defaults["depth"]
 
     def is_ready(self) -> bool:
-        """Latches for the whole service: a failed load, a lost device or shutdown takes it back."""
+        """Whether ``/ready`` should answer 200.
+
+        Once one worker is ready, all stay ready, even while the model is unloaded for idleness. A
+        failed load, a lost device or a shutdown ends that.
+        """
         status = self.reports.status(self.readiness_model())
         stopping = bool(self.shared.flag("stopping")) or self.is_closing()
         if stopping or status.state == "unavailable" or DEVICE_LOST in self.reports.troubles():
             return False
-        # A reload may have made it another model.
+        # The shared flag holds a hash of the model's key: after a reload it may be another model.
         mark = 1 + crc32(status.spec.key.encode())
         if status.state == "loaded" or (not self.settings.warmup_on_startup and status.on_disk):
             self.shared.raise_flag("ready", mark)
         return self.shared.flag("ready") == mark
 
     def device(self) -> Device:
-        """The device, or what the setting names where it cannot be had."""
+        """The device of the service; if it cannot be used, the setting DEVICE with the reason."""
         try:
             return self.reports.device() or self.manager.device()
         except LoadError as error:

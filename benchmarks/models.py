@@ -10,7 +10,7 @@ from typing import Any
 
 from app.engines.base import FloatArray, InputArray, NetworkSource
 from app.host.memory import usable_cores
-from app.hub.store import Checkpoint, find
+from app.hub.store import Checkpoint, find_checkpoint
 from app.lending.loaded import LoadedNetwork
 from app.lending.loader import Loader
 from app.lending.registry import files_of, networks_of
@@ -131,7 +131,7 @@ def first_network(spec: ModelSpec) -> NetworkId:
 
 def checkpoint_of(spec: ModelSpec, cache: Path) -> Checkpoint:
     """A model's checkpoint, which must be in a cache."""
-    checkpoint = find(spec, files_of(spec), cache)
+    checkpoint = find_checkpoint(spec, files_of(spec), cache)
     assert checkpoint is not None, f"{spec.key} is not in {cache}"
     return checkpoint
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Managing models and memory: what ImmichVR's settings page and operators call."""
+"""Routes that manage models and memory, for operators and for ImmichVR's settings page."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from app.blueprints.exchange import parse_json, runtime, still_wanted
-from app.blueprints.model_states import download_figures
+from app.blueprints.exchange import cancellation_check, parse_json, runtime
+from app.blueprints.health import download_figures
 from app.blueprints.schemas import LoadRequest
 from app.errors import UnsupportedType
 from app.hub.weights import BUILT_IN
@@ -19,26 +19,26 @@ from app.lending.entry import ModelStatus
 
 blueprint = Blueprint("admin", __name__)
 
-# The depth models that ImmichVR knows, in its order, and what it calls them. Its panel makes a row
-# of whatever is listed, and its backend accepts no other key.
-_OF_IMMICHVR = {"small": "Small", "base": "Base", "large": "Large"}
+# The depth models that ImmichVR knows, in its order, with its names for them. Its panel shows a row
+# for every model that is listed, but its backend accepts only these keys.
+_IMMICHVR_NAMES = {"small": "Small", "base": "Base", "large": "Large"}
 
 
 def lists_all() -> bool:
-    """Whether this request for the list asks for every model, also those of ``embedding``."""
+    """Whether this request asks for the models of all tasks instead of the depth models."""
     return request.args.get("type") == "all"
 
 
 @blueprint.get("/api/models")
 def list_models() -> ResponseReturnValue:
-    """The depth models that ImmichVR knows, or all models with ``?type=all``."""
+    """List the depth models that ImmichVR knows, or all models with ``?type=all``."""
     service = runtime()
     current = _current()
     if lists_all():
         models = [_describe(status, current) for status in service.reports.statuses()]
     else:
         models = [
-            _describe(status, current) | {"name": _OF_IMMICHVR.get(key, status.spec.title)}
+            _describe(status, current) | {"name": _IMMICHVR_NAMES.get(key, status.spec.title)}
             for key, status in _listed().items()
         ]
     return jsonify(
@@ -52,7 +52,7 @@ def list_models() -> ResponseReturnValue:
 
 @blueprint.get("/api/models/current")
 def current_model() -> ResponseReturnValue:
-    """The current depth model, as long as it is loaded."""
+    """Name the current depth model if it is loaded."""
     current = _current()
     listed = _listed()
     return jsonify(
@@ -66,7 +66,7 @@ def current_model() -> ResponseReturnValue:
 
 @blueprint.get("/api/models/<key>")
 def show_model(key: str) -> ResponseReturnValue:
-    """One model as in the list, and how far its download is or why it is unavailable."""
+    """One model as in the list, with its download's progress or why it is unavailable."""
     service = runtime()
     status = service.reports.status(service.registry.get(key))
     return jsonify(_describe(status, _current()) | download_figures(status))
@@ -74,13 +74,14 @@ def show_model(key: str) -> ResponseReturnValue:
 
 @blueprint.post("/api/models/<key>/load")
 def load_model(key: str) -> ResponseReturnValue:
-    """Download if need be, load, make current in place of the one loaded before; cheap when that
-    is done already.
+    """Load a model, after downloading it if need be; returns at once if it is loaded already.
+
+    A depth model becomes the current one and replaces the current one before.
     """
     service = runtime()
     spec = service.registry.get(key)
-    wanted = _wanted()
-    device = service.operations.load(spec, wanted.device, still_wanted())
+    wanted = _load_request()
+    device = service.operations.load(spec, wanted.device, cancellation_check())
     message = f"{spec.title} is loaded on the {'GPU' if device.is_gpu else 'CPU'}"
     if wanted.device == "gpu" and not device.is_gpu:
         message += ": there is no GPU here"
@@ -91,39 +92,39 @@ def load_model(key: str) -> ResponseReturnValue:
 
 @blueprint.post("/api/models/<key>/unload")
 def unload_model(key: str) -> ResponseReturnValue:
-    """Give its memory back."""
+    """Unload a model to free its memory."""
     service = runtime()
     spec = service.registry.get(key)
-    service.operations.unload(spec, still_wanted())
+    service.operations.unload(spec, cancellation_check())
     return jsonify(success=True, message=f"{spec.title} is unloaded")
 
 
 @blueprint.post("/api/models/<key>/download")
 def download_model(key: str) -> ResponseReturnValue:
-    """Bring its files to disk, without loading it; waits for the end."""
+    """Download a model without loading it; answers when the download is complete."""
     service = runtime()
     spec = service.registry.get(key)
-    service.operations.download(spec, still_wanted())
+    service.operations.download(spec, cancellation_check())
     return jsonify(success=True, message=f"{spec.title} is on disk")
 
 
 @blueprint.delete("/api/models/<key>")
 def delete_model(key: str) -> ResponseReturnValue:
-    """Unload it and delete its files."""
+    """Unload a model and delete its files."""
     service = runtime()
     spec = service.registry.get(key)
-    service.operations.delete(spec, still_wanted())
+    service.operations.delete(spec, cancellation_check())
     return jsonify(success=True, message=f"{spec.title} is deleted from disk")
 
 
 @blueprint.post("/admin/cleanup")
 def clean_up() -> ResponseReturnValue:
-    """Collect garbage, give cached memory back, in every worker."""
-    return jsonify(asdict(runtime().workers.clean_up(still_wanted())))
+    """Collect garbage and release cached memory in every worker."""
+    return jsonify(asdict(runtime().workers.clean_up(cancellation_check())))
 
 
-def _wanted() -> LoadRequest:
-    """The optional body of a load: nothing, or JSON."""
+def _load_request() -> LoadRequest:
+    """The body of a load request: empty, or JSON."""
     if not request.is_json:
         if request.stream.read(1):
             raise UnsupportedType('Send no body, or application/json such as {"device": "cpu"}')
@@ -132,7 +133,7 @@ def _wanted() -> LoadRequest:
 
 
 def _current() -> ModelStatus | None:
-    """The current depth model if it is loaded."""
+    """The current depth model; None if it is not loaded."""
     service = runtime()
     if "depth" not in service.settings.enabled_families:
         return None
@@ -147,20 +148,21 @@ def _device_word(status: ModelStatus | None) -> str | None:
 
 
 def _listed() -> dict[str, ModelStatus]:
-    """The depth models of the list: those that ImmichVR knows, and DEPTH_MODEL."""
+    """The depth models that ImmichVR is shown: those it knows, and DEPTH_MODEL."""
     service = runtime()
     depth = {
         status.spec.key: status
         for status in service.reports.statuses()
         if status.spec.task == "depth"
     }
-    keys = dict.fromkeys([*_OF_IMMICHVR, service.settings.depth_model])
+    keys = dict.fromkeys([*_IMMICHVR_NAMES, service.settings.depth_model])
     return {key: depth[key] for key in keys if key in depth}
 
 
 def _describe(status: ModelStatus, current: ModelStatus | None) -> dict[str, Any]:
     spec = status.spec
-    # ImmichVR shows one depth model as active: the current one, whatever else is in memory.
+    # ImmichVR expects one active depth model: only the current one counts as loaded, even if other
+    # depth models are in memory, too.
     is_current = current is not None and spec.key == current.spec.key
     is_loaded = is_current if spec.task == "depth" else status.state == "loaded"
     return {

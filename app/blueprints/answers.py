@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The shapes of JSON answers, for the OpenAPI document; the tests hold the routes to them."""
+"""The shapes of JSON answers, for the OpenAPI document; tests check the answers against them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from config.values import EngineName, Precision, PrecisionSetting
 
 
 class Error(BaseModel):
-    """Every error."""
+    """The body of every error, but for the routes below /v1."""
 
     error: str
     message: str
@@ -21,13 +21,13 @@ class Error(BaseModel):
 
 
 class OperationError(Error):
-    """An operation on a model that failed."""
+    """The answer if an operation on a model failed."""
 
     success: Literal[False]
 
 
 class Index(BaseModel):
-    """GET /."""
+    """The answer of GET /."""
 
     message: str
     version: str
@@ -36,14 +36,14 @@ class Index(BaseModel):
 
 
 class DeviceAnswer(BaseModel):
-    """Where inference runs."""
+    """The device that inference runs on."""
 
     type: str
     name: str
 
 
 class Download(BaseModel):
-    """Of a model, where there is something to tell."""
+    """The progress of a model's download, or why the model is unavailable."""
 
     reason: str | None = None
     downloaded_bytes: int | None = None
@@ -67,7 +67,7 @@ class ModelState(Download):
 
 
 class Memory(BaseModel):
-    """Megabytes (2**20 bytes)."""
+    """Memory in use, in megabytes (2**20 bytes)."""
 
     allocated_mb: float
     reserved_mb: float
@@ -75,7 +75,7 @@ class Memory(BaseModel):
 
 
 class Queue(BaseModel):
-    """The waiting room."""
+    """The requests that are computed or wait in the waiting room, and their limits."""
 
     concurrency: int
     in_flight: int
@@ -85,7 +85,7 @@ class Queue(BaseModel):
 
 
 class Health(BaseModel):
-    """GET /health."""
+    """The answer of GET /health."""
 
     status: Literal["healthy", "ok", "unhealthy"]
     service: str
@@ -105,7 +105,7 @@ class Health(BaseModel):
 
 
 class Ready(BaseModel):
-    """GET /ready, also with 503."""
+    """The answer of GET /ready, with status 200 or 503."""
 
     ready: bool
     default_model_loaded: bool
@@ -121,7 +121,7 @@ class EmbeddingModel(BaseModel):
     id: str
     name: str
     description: str
-    #: null while neither the row nor a checkpoint on disk says it
+    #: null until it is known from the table of models or from the checkpoint on disk
     dims: int | None
     image_size: int | None
     license: str
@@ -131,13 +131,13 @@ class EmbeddingModel(BaseModel):
 
 
 class EmbeddingModels(BaseModel):
-    """GET /models."""
+    """The answer of GET /models."""
 
     models: list[EmbeddingModel]
 
 
 class Embedding(BaseModel):
-    """POST /embed-image."""
+    """The answer of POST /embed-image."""
 
     embedding: list[float]
     dims: int
@@ -160,7 +160,7 @@ class BatchItem(BaseModel):
 
 
 class Batch(BaseModel):
-    """POST /embed-batch."""
+    """The answer of POST /embed-batch."""
 
     model: str
     image_size: int
@@ -169,6 +169,97 @@ class Batch(BaseModel):
     failed: int
     results: list[BatchItem]
     weights: str | None = None
+
+
+class TextEmbedding(BaseModel):
+    """The answer of POST /embed-text with one text; ``tokens`` are those that the model read."""
+
+    embedding: list[float]
+    dims: int
+    provider: str
+    model: str
+    tokens: int
+    truncated: bool
+    weights: str | None = None
+
+
+class TextItem(BaseModel):
+    """One result of POST /embed-text with several texts, in their order."""
+
+    index: int
+    status: Literal["ok", "error"]
+    model: str
+    embedding: list[float] | None = None
+    dims: int | None = None
+    tokens: int | None = None
+    truncated: bool | None = None
+    error: str | None = None
+
+
+class TextBatch(BaseModel):
+    """The answer of POST /embed-text with several texts."""
+
+    model: str
+    total: int
+    succeeded: int
+    failed: int
+    results: list[TextItem]
+    weights: str | None = None
+
+
+class OpenAIFault(BaseModel):
+    """The error object of OpenAI's API."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class OpenAIError(BaseModel):
+    """Every error of the routes below /v1."""
+
+    error: OpenAIFault
+
+
+class OpenAIEmbedding(BaseModel):
+    """One vector, as numbers or as a base64 string."""
+
+    object: Literal["embedding"]
+    index: int
+    embedding: list[float] | str
+
+
+class OpenAIUsage(BaseModel):
+    """The number of tokens that the model read; images count as none."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+class OpenAIEmbeddings(BaseModel):
+    """The answer of POST /v1/embeddings."""
+
+    object: Literal["list"]
+    data: list[OpenAIEmbedding]
+    model: str
+    usage: OpenAIUsage
+
+
+class OpenAIModel(BaseModel):
+    """One model of GET /v1/models."""
+
+    id: str
+    object: Literal["model"]
+    created: int
+    owned_by: str
+
+
+class OpenAIModels(BaseModel):
+    """The answer of GET /v1/models."""
+
+    object: Literal["list"]
+    data: list[OpenAIModel]
 
 
 class ManagedModel(BaseModel):
@@ -189,22 +280,22 @@ class ManagedModel(BaseModel):
 
 
 class OneModel(ManagedModel, Download):
-    """GET /api/models/{key}."""
+    """The answer of GET /api/models/{key}."""
 
 
 class ManagedModels(BaseModel):
-    """GET /api/models."""
+    """The answer of GET /api/models."""
 
     models: list[ManagedModel]
     current_model: str | None
     current_device: Literal["cpu", "gpu"] | None
     default_model: str
-    #: false: HF_HUB_OFFLINE is set, so models that are not on disk cannot be had
+    #: false if HF_HUB_OFFLINE is set: models that are not on disk cannot be downloaded
     can_download: bool
 
 
 class CurrentModel(BaseModel):
-    """GET /api/models/current."""
+    """The answer of GET /api/models/current."""
 
     loaded: bool
     current_model: str | None
@@ -214,20 +305,20 @@ class CurrentModel(BaseModel):
 
 
 class Done(BaseModel):
-    """An operation on a model that succeeded."""
+    """The answer if an operation on a model succeeded."""
 
     success: Literal[True]
     message: str
 
 
 class Loaded(Done):
-    """POST /api/models/{key}/load."""
+    """The answer of POST /api/models/{key}/load."""
 
     current_model: str | None
 
 
 class CleanUp(BaseModel):
-    """POST /admin/cleanup."""
+    """The answer of POST /admin/cleanup."""
 
     gc_collected: int
     gpu_freed_mb: float

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The factory of the WSGI app."""
+"""Creates the WSGI app."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from app.blueprints import (
     docs,
     embedding,
     exchange,
-    gate,
     health,
+    hooks,
     openai,
     prometheus,
     text,
@@ -31,26 +31,27 @@ log = logging.getLogger("twinlens.app")
 
 
 def create_app(settings: Settings | None = None, runtime: Runtime | None = None) -> Flask:
-    """Build the WSGI app; the only place where its parts are wired.
+    """Build the WSGI app: the only place that connects routes, hooks and runtime.
 
     Args:
         settings: read from the environment when absent.
         runtime: made from the settings when absent; tests hand in another.
     """
     settings = settings or load_settings()
-    # The service itself never asks the hub, only its download process does. transformers and the
-    # hub client read this when they are imported, which happens later, inside the families.
+    # Only the download process may contact the hub. transformers and the hub client read this
+    # variable when the families import them, which happens later.
     os.environ["HF_HUB_OFFLINE"] = "1"
     app = Flask(__name__, static_folder=None)
-    # One more than the guard below allows: werkzeug silently cuts a chunked body off at its limit.
+    # One byte more than BodyGuard below allows, so that BodyGuard refuses a body that is too large:
+    # werkzeug would silently truncate a chunked body at this limit.
     app.config["MAX_CONTENT_LENGTH"] = settings.max_upload_bytes + 1
-    app.config["MAX_FORM_PARTS"] = 20  # we know five
+    app.config["MAX_FORM_PARTS"] = 20  # more than any route reads
     app.request_class = exchange.Request
     app.json.sort_keys = False  # type: ignore[attr-defined]
     runtime = runtime or Runtime(settings)
     app.extensions["twinlens"] = runtime
     exchange.install(app)
-    gate.install(app, settings)
+    hooks.install(app, settings)
     for part in (health, console, docs, depth, embedding, text, openai, admin, prometheus):
         app.register_blueprint(part.blueprint)
     in_progress = settings.image_embedder_concurrency + settings.image_embedder_max_queue + 8
@@ -67,7 +68,10 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
 
 
 def reloaded(app: Flask, settings: Settings) -> Flask:
-    """In the master, at a reload: the app with other settings, warm; the old one if that fails."""
+    """The app with new settings, its models loaded; the old app if anything fails.
+
+    Called in gunicorn's master process on SIGHUP.
+    """
     before: Runtime = app.extensions["twinlens"]
     try:
         runtime = Runtime(settings, before)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The console: a page for people who try the service out. Static files, and nothing to build."""
+"""The console: a web page to try the service in a browser. Static files without a build step."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ blueprint = Blueprint("console", __name__)
 _FOLDER = Path(__file__).parents[1] / "console"
 _PAGE = "index.html"
 _PALETTES = "palettes.json"
-# By suffix, since the machine's own table of types may say something else.
+# Content types are fixed here, because those of the ``mimetypes`` module depend on the machine.
 _KINDS = {
     ".html": "text/html",
     ".css": "text/css",
@@ -34,13 +34,13 @@ _KINDS = {
     ".jpg": "image/jpeg",
 }
 _HEADERS = {
-    # Scripts and styles are files of ours; blob: are the pictures that the user chose and got.
+    # Scripts and styles come only from this service; blob: is for uploaded and computed pictures.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
-    # Kept, but asked for again each time: after an update nobody runs half of the old page.
+    # Browsers revalidate each file, so that old and new files never mix after an update.
     "Cache-Control": "no-cache",
 }
 
@@ -48,22 +48,22 @@ _HEADERS = {
 @blueprint.get("/ui")
 @blueprint.get("/ui/")
 def page() -> BaseResponse:
-    """The page; ``GET /`` answers it, too, where a browser asks."""
-    if request.path == "/ui/":  # below which the page's relative addresses would lead nowhere
+    """The page; browsers get it from ``GET /``, too."""
+    if request.path == "/ui/":  # the page's relative links would not resolve below /ui/
         return redirect("../ui", 308)
     return _file(_PAGE)
 
 
 @blueprint.get("/ui/<name>")
 def asset(name: str) -> ResponseReturnValue:
-    """What the page needs."""
+    """A script, style or picture of the page."""
     return _file(name)
 
 
 def is_wanted(accept: MIMEAccept) -> bool:
-    """Whether ``text/html`` is named and preferred to JSON, as only browsers do.
+    """Whether the client is a browser: it names ``text/html`` in Accept and prefers it to JSON.
 
-    ``*/*``, or no Accept header at all, is what programs send: they get JSON.
+    Programs send ``*/*`` or no Accept header, and get JSON.
     """
     named = max((quality for kind, quality in accept if kind.lower() == "text/html"), default=0)
     return named > accept.quality("application/json")
@@ -81,7 +81,10 @@ def _file(name: str) -> Response:
 
 @cache
 def _names() -> frozenset[str]:
-    """All there is: a name of a request is looked up here and never becomes a path itself."""
+    """The names of all files that may be requested.
+
+    A requested name is looked up here first, so that no other file can be read through it.
+    """
     files = {file.name for file in _FOLDER.iterdir() if file.suffix in _KINDS}
     return frozenset(files | {_PALETTES})
 
@@ -92,7 +95,7 @@ def _content(name: str) -> bytes:
 
 
 def _palettes() -> bytes:
-    """Each colour map as 256 RGB colours in hex, far to near: what ``colormap=`` paints with."""
+    """JSON that gives each colour map of ``colormap=`` as 256 RGB colours in hex, far to near."""
     levels = np.arange(256, dtype=np.uint8)
     tables = {
         name: maps.shown(levels, DepthOptions(colormap=name)).tobytes().hex()

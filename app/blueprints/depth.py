@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The depth service's routes, as ImmichVR calls them."""
+"""The route for depth maps, with the address and form fields that ImmichVR uses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from urllib.parse import quote
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
-from app.blueprints.exchange import client_is_gone, note, runtime, uploaded_image
+from app.blueprints import headers
+from app.blueprints.exchange import disconnect_check, record_result, runtime, uploaded_image
 from app.rendering.formats import KINDS
 from app.rendering.options import DepthOptions
 
@@ -20,32 +21,34 @@ blueprint = Blueprint("depth", __name__)
 
 @blueprint.post("/api/depth")
 def depth() -> ResponseReturnValue:
-    """Photo in, greyscale PNG of the same size out, or what the options ask for."""
+    """Answer a photo with a greyscale PNG of the same size, or with what the options ask for."""
     service = runtime()
     key = request.args.get("model")
     registry = service.registry
     spec = registry.get(key, "depth") if key else service.operations.current_depth_model()
     photo, name = uploaded_image()
-    # Of an option that stands in both, the form's value counts: it comes with the photo.
+    # An option may stand in the query and in the form: the form's value wins.
     options = DepthOptions.parse(request.args.to_dict() | request.form.to_dict())
-    result = service.depth.run(photo, spec, options, client_is_gone())
-    note(spec, result)
+    result = service.depth.run(photo, spec, options, disconnect_check())
+    record_result(spec, result)
     response = Response(result.file, mimetype=KINDS[options.format].mimetype)
     response.headers["Content-Disposition"] = attachment(name, options)
-    response.headers["X-Model-Used"] = spec.key
-    response.headers["X-Model-Weights"] = result.weights
-    response.headers["X-Depth-Min"] = f"{result.low:.9g}"  # as many digits as float32 has
-    response.headers["X-Depth-Max"] = f"{result.high:.9g}"
+    response.headers[headers.MODEL_USED] = spec.key
+    response.headers[headers.MODEL_WEIGHTS] = result.weights
+    # Nine digits represent any float32 exactly.
+    response.headers[headers.DEPTH_MIN] = f"{result.low:.9g}"
+    response.headers[headers.DEPTH_MAX] = f"{result.high:.9g}"
     return response
 
 
 def attachment(upload_name: str, options: DepthOptions) -> str:
     """The Content-Disposition of an answer (RFC 6266).
 
-    ``depth_<name without its last suffix>.png``, or the suffix of another format; a stereo pair is
-    ``<name>_sbs.png``, by which players know what it is.
+    The file name is ``depth_<name of the upload without its last suffix>.png``, or has the suffix
+    of the chosen format. A stereo pair is named ``<name>_sbs.png``: players recognise a pair
+    side by side by that ending.
     """
-    # A browser sends a bare name, but some clients send a path, also a Windows one.
+    # Browsers send a bare file name, but some clients send a whole path, also with backslashes.
     base = re.split(r"[\\/]", upload_name)[-1]
     stem = re.sub(r"[\x00-\x1f\x7f]", "", PurePath(base).stem)[:200]
     stem = f"{stem}_sbs" if options.is_pair else f"depth_{stem}"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The OpenAPI document and a page that shows it, without internet."""
+"""The OpenAPI document and a page that shows it; the page works without internet access."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _PAGE = """<!doctype html>
 </body>
 </html>
 """
-# Swagger UI sets style attributes and shows pictures as data: URIs.
+# Swagger UI needs inline styles and pictures from data: URIs.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'"
@@ -51,7 +51,7 @@ def document() -> ResponseReturnValue:
 
 @blueprint.get("/docs")
 def page() -> ResponseReturnValue:
-    """The document for people."""
+    """The page that shows the OpenAPI document, by Swagger UI."""
     response = Response(_PAGE, mimetype="text/html")
     response.headers["Content-Security-Policy"] = _POLICY
     return response
@@ -59,7 +59,7 @@ def page() -> ResponseReturnValue:
 
 @blueprint.get("/docs/<name>")
 def asset(name: str) -> ResponseReturnValue:
-    """What the page needs; Swagger UI comes as a package, nothing from another host."""
+    """A script or style of the page, from the installed Swagger UI package."""
     if name == "start.js":
         return Response(_START, mimetype="text/javascript")
     if name not in _ASSETS:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The image embedder's routes, as Classifarr calls them."""
+"""The routes that embed images, with the addresses and fields that Classifarr uses."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FORM = ", or a file 'image' as multipart/form-data"
 
 @blueprint.get("/models")
 def models() -> ResponseReturnValue:
-    """The embedding models; "Test Connection" counts them and looks for the chosen one."""
+    """List the embedding models; Classifarr's "Test Connection" looks for its model among them."""
     service = runtime()
     statuses = [service.reports.status(spec) for spec in service.registry.specs("embedding")]
     return jsonify(
@@ -32,7 +32,7 @@ def models() -> ResponseReturnValue:
                 "id": status.spec.key,
                 "name": status.spec.key,
                 "description": status.spec.description,
-                **vectors.facts(status.spec),
+                **vectors.dims_and_image_size(status.spec),
                 "license": status.spec.license,
                 "huggingface_id": status.spec.hub_id or BUILT_IN,
                 "state": status.state,
@@ -45,12 +45,12 @@ def models() -> ResponseReturnValue:
 
 @blueprint.post("/embed-image")
 def embed_image() -> ResponseReturnValue:
-    """Image in, vector out."""
+    """Answer an image with its vector."""
     item, options = _multipart() if request.mimetype == "multipart/form-data" else _json()
-    spec = vectors.chosen(options.model)
-    (source,) = vectors.images([item], spec)
+    spec = vectors.requested_model(options.model)
+    (source,) = vectors.open_images([item], spec)
     if isinstance(source, TwinlensError):
-        raise source  # without waiting for a turn
+        raise source  # a bad image fails before it would enter the waiting room
     result = vectors.embed_images(
         [source], spec, normalize=options.normalize, image_size=options.image_size
     )
@@ -64,22 +64,22 @@ def embed_image() -> ResponseReturnValue:
         "model": spec.key,
         "image_size": result.image_size,
     }
-    return vectors.marked(body, result.weights)
+    return vectors.answer_with_weights(body, result.weights)
 
 
 @blueprint.post("/embed-batch")
 def embed_batch() -> ResponseReturnValue:
-    """Several images in one batch; a bad one does not spoil the others."""
+    """Answer several images with their vectors; an image that fails does not fail the others."""
     vectors.require_json(_FORM)
     wanted = parse_json(EmbedBatchRequest)
     vectors.check_count(len(wanted.items))
-    spec = vectors.chosen(wanted.model)
-    sources = vectors.images(wanted.items, spec)
+    spec = vectors.requested_model(wanted.model)
+    sources = vectors.open_images(wanted.items, spec)
     result = vectors.embed_images(
         sources, spec, normalize=wanted.normalize, image_size=wanted.image_size
     )
     common = {"model": spec.key, "image_size": result.image_size}
-    return vectors.marked(vectors.batch_body(common, result.vectors), result.weights)
+    return vectors.answer_with_weights(vectors.batch_body(common, result.vectors), result.weights)
 
 
 def _json() -> tuple[ImageSource, EmbedOptions]:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Example requests of the OpenAPI document. "Try it out" in /docs sends them as they are."""
+"""Example requests of the OpenAPI document; "Try it out" in /docs sends them unchanged."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _TEXT = "a dog on a beach"
 
 @dataclass(frozen=True)
 class Models:
-    """Models that examples may name."""
+    """The models that the examples name."""
 
-    #: key of one that may be loaded and unloaded
+    #: key of the model in the examples of loading and unloading
     any: str = "small"
-    #: key of an embedding model, and its native size, pixels
+    #: key of an embedding model, and its native image size in pixels
     embedding: str = "ViT-L-14"
     image_size: int = 224
 
     @classmethod
     def of(cls, defaults: Mapping[Task, ModelSpec]) -> Self:
-        """The default models of a service; a family may be turned off."""
+        """The default models of a service; a task that is turned off has none."""
         named: dict[str, Any] = {}
         if embedding := defaults.get("embedding"):
             named = {
@@ -47,7 +47,7 @@ class Models:
         return cls(**named)
 
 
-#: A JSON body that works, by the shape that checks it.
+#: A valid JSON body for each request schema.
 BODIES: dict[type[BaseModel], dict[str, Any]] = {
     schemas.EmbedRequest: {"image_base64": _IMAGE, "normalize": True},
     schemas.EmbedBatchRequest: {

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What all routes share: the runtime, reading bodies, one error body."""
+"""What all routes share: access to the runtime, reading request bodies, answering errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from flask import Flask, Response, current_app, g, jsonify, request
 from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
-from app.blueprints import openai_errors
 from app.errors import (
     BadRequest,
     ClientGone,
@@ -39,17 +38,28 @@ from config.models import ModelSpec
 log = logging.getLogger("twinlens.http")
 
 _MOST_FINDINGS = 10
-# Where the parser found an error; of no use where strings were taken out before.
+# The position of an error that pydantic reports. It is wrong, and cut off, where ``read_json`` has
+# replaced long strings by placeholders.
 _POSITION = re.compile(r" at line \d+ column \d+$")
 _MAX_UNREAD_BYTES = 2**16
-# Linux also tells of a client that has closed only its sending side.
+# Linux also reports a client that has closed only its sending side (POLLRDHUP).
 _HANG_UP = getattr(select, "POLLRDHUP", select.POLLHUP)
+
+# All errors below this path have the shape of OpenAI's API, Flask's own errors, too.
+_OPENAI_PATHS = "/v1/"
+
+_OPENAI_CODES = {
+    401: "invalid_api_key",
+    429: "rate_limit_exceeded",
+    503: "service_unavailable",
+    504: "timeout",
+}
 
 Body = TypeVar("Body", bound=BaseModel)
 
 
 class Request(flask.Request):
-    """Flask's, with our own reader of forms."""
+    """Flask's request with our own parser of multipart forms."""
 
     form_data_parser_class = FormParser
 
@@ -59,8 +69,8 @@ def runtime() -> Runtime:
     return cast(Runtime, current_app.extensions["twinlens"])
 
 
-class Result(Protocol):
-    """What the tasks give."""
+class TaskResult(Protocol):
+    """What the results of all tasks have in common."""
 
     @property
     def provenance(self) -> Provenance: ...
@@ -69,21 +79,22 @@ class Result(Protocol):
     def timings(self) -> Timings: ...
 
 
-def note(spec: ModelSpec, result: Result) -> None:
-    """Tell headers and log of the answer which model worked for it, how, and for how long.
+def record_result(spec: ModelSpec, result: TaskResult) -> None:
+    """Keep a result for ``hooks``, which writes its model and timings to headers and log.
 
-    Called once for each of the model's networks that worked.
+    Called once for each network that the request used.
     """
     g.model = spec.key
     g.results = [*g.get("results", ()), result]
 
 
-def client_is_gone() -> Callable[[], bool]:
-    """A question for other threads: whether the client of this request has hung up.
+def disconnect_check() -> Callable[[], bool]:
+    """A function that tells whether the client of this request has disconnected.
 
-    One that only closed its sending side counts as gone, too, as with nginx: nothing tells the two
-    apart before something is sent. So does one that goes on sending much before it has its answer:
-    what is not read hides the end of its connection.
+    Other threads may call the function. A client that closed only its sending side counts as
+    disconnected, as with nginx: the server cannot tell both apart before it sends something. A
+    client that has sent more than 64 KiB beyond its request counts as disconnected, too, because
+    unread data would hide the end of its connection.
     """
     connection: socket.socket | None = request.environ.get("gunicorn.socket")
 
@@ -92,21 +103,21 @@ def client_is_gone() -> Callable[[], bool]:
             return False
         try:
             poll = select.poll()
-            # Unlike a look at the next byte, this sees the end behind bytes that nobody reads.
+            # poll() reports a closed connection even while unread bytes are left; recv() would not.
             poll.register(connection, _HANG_UP)
             if poll.poll(0):
                 return True
             unread = fcntl.ioctl(connection, termios.FIONREAD, bytes(4))
-        except (OSError, ValueError):  # closed on our side
+        except (OSError, ValueError):  # the server has closed the connection already
             return True
         return bool(struct.unpack("i", unread)[0] > _MAX_UNREAD_BYTES)
 
     return is_gone
 
 
-def still_wanted() -> Callable[[], None]:
-    """For long waits: raises where the client has hung up or the service ends."""
-    is_gone, service = client_is_gone(), runtime()
+def cancellation_check() -> Callable[[], None]:
+    """A function for long waits: it raises if the client is gone or the service shuts down."""
+    is_gone, service = disconnect_check(), runtime()
 
     def check_cancelled() -> None:
         if service.is_closing():
@@ -118,10 +129,10 @@ def still_wanted() -> Callable[[], None]:
 
 
 def uploaded_image() -> tuple[BinaryIO, str]:
-    """The multipart file ``image``, on disk if it is large, and its name.
+    """The multipart file ``image``, which is on disk if it is large, and its file name.
 
     Raises:
-        BadRequest: there is none, whatever else was sent.
+        BadRequest: the request has no such file.
     """
     upload = request.files.get("image")
     if upload is None or not upload.filename:
@@ -130,11 +141,11 @@ def uploaded_image() -> tuple[BinaryIO, str]:
 
 
 def parse_json(shape: type[Body], *, or_empty: bool = False) -> Body:
-    """The JSON body; where it may be left out, an empty one stands for an empty object.
+    """Parse the JSON body; with ``or_empty`` an empty body counts as an empty object.
 
     Raises:
-        WrongShape: it names each field and what was expected.
-        TooLarge: the JSON is large beside the images in it.
+        WrongShape: the message names each wrong field and what was expected.
+        TooLarge: the JSON is too large even without the images in it.
     """
     body = read_json(request.stream.read, runtime().settings.max_image_bytes)
     try:
@@ -145,7 +156,10 @@ def parse_json(shape: type[Body], *, or_empty: bool = False) -> Body:
 
 
 def wrong_shape(error: ValidationError, *, positions: bool = True) -> WrongShape | TooLarge:
-    """Pydantic's findings in a sentence, without the input itself, perhaps without places in it."""
+    """An error whose message lists pydantic's findings, without the client's input.
+
+    ``positions`` says whether the message may contain line and column numbers.
+    """
     details = error.errors(include_input=False, include_url=False)
     text = "; ".join(
         f"{'.'.join(str(part) for part in detail['loc']) or 'body'}: "
@@ -162,12 +176,25 @@ def install(app: Flask) -> None:
     """Register the error handlers."""
     app.register_error_handler(TwinlensError, _twinlens_error)
     app.register_error_handler(HTTPException, _http_error)
-    app.register_error_handler(Exception, _defect)
+    app.register_error_handler(Exception, _unexpected_error)
+
+
+def _openai_body(error: TwinlensError) -> dict[str, dict[str, str | None]]:
+    """The error's JSON body in the shape of OpenAI's API."""
+    kind = "rate_limit_error" if error.status == 429 else "invalid_request_error"
+    return {
+        "error": {
+            "message": error.message,
+            "type": "server_error" if error.status >= 500 else kind,
+            "param": error.param,
+            "code": getattr(error, "code", _OPENAI_CODES.get(error.status)),
+        }
+    }
 
 
 def _twinlens_error(error: TwinlensError) -> Response:
-    in_openai_shape = request.path.startswith(openai_errors.PATHS)
-    response = jsonify(openai_errors.body(error) if in_openai_shape else error.body())
+    in_openai_shape = request.path.startswith(_OPENAI_PATHS)
+    response = jsonify(_openai_body(error) if in_openai_shape else error.body())
     response.status_code = error.status
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(error.retry_after)
@@ -175,7 +202,7 @@ def _twinlens_error(error: TwinlensError) -> Response:
 
 
 def _http_error(error: HTTPException) -> Response:
-    """Flask's and Werkzeug's own errors, in our body."""
+    """Answer an error of Flask or Werkzeug with our own error body."""
     if isinstance(error, RequestEntityTooLarge):
         limit = runtime().settings.max_upload_bytes
         length = request.content_length
@@ -192,7 +219,8 @@ def _http_error(error: HTTPException) -> Response:
     return response
 
 
-def _defect(error: Exception) -> Response:
+def _unexpected_error(error: Exception) -> Response:
+    """Answer 500, or 503 if memory or another resource ran out."""
     if lacking := NoResources.from_error(error):
         log.error("%s", lacking.message, exc_info=error)
         return _twinlens_error(lacking)

@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The front page and the probes: what clients and orchestrators ask before they send images."""
+"""The front page, the probes of clients and orchestrators, and the state of models in answers."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -12,7 +13,6 @@ from flask.typing import ResponseReturnValue
 
 from app.blueprints import console
 from app.blueprints.exchange import runtime
-from app.blueprints.model_states import download_figures, engine, known
 from app.lending.entry import ModelStatus, State
 from config.version import VERSION
 
@@ -23,7 +23,7 @@ _NOTABLE = ("loading", "loaded", "unavailable")
 
 @blueprint.get("/")
 def index() -> ResponseReturnValue:
-    """What the service is and where its main routes are; for browsers the console."""
+    """Name the service and its main routes; browsers get the console instead."""
     wants_page = console.is_wanted(request.accept_mimetypes)
     answer = console.page() if wants_page else _index()
     answer.vary.add("Accept")
@@ -50,7 +50,7 @@ def _index() -> Response:
 
 @blueprint.get("/health")
 def health() -> ResponseReturnValue:
-    """Alive, and what it does at this moment; waits for nothing. 503 if memory or device fail."""
+    """Report the current state without waiting; 503 if memory or device fail."""
     service = runtime()
     settings = service.settings
     reason = "; ".join(service.reports.troubles())
@@ -64,7 +64,7 @@ def health() -> ResponseReturnValue:
         provider="local",
         default_model=settings.default_model,
         device=asdict(service.device()),
-        **engine(statuses),
+        **engine_in_use(statuses),
         models=[_describe(status) for status in statuses],
         memory=asdict(service.reports.memory()),
         queue=asdict(service.waiting_room.figures()),
@@ -76,7 +76,7 @@ def health() -> ResponseReturnValue:
 
 @blueprint.get("/ready")
 def ready() -> ResponseReturnValue:
-    """200 once the default model can answer, else 503 and what is missing."""
+    """Answer 200 once the default model can serve requests, else 503 and the reason."""
     service = runtime()
     is_ready = service.is_ready()
     status = service.reports.status(service.readiness_model())
@@ -98,10 +98,13 @@ def ready() -> ResponseReturnValue:
 
 
 def _status_word() -> str:
-    """The two replaced services word their health differently; the listener tells who asks."""
+    """The word for a healthy service: each of the two replaced services had its own word.
+
+    Requests to the depth service's port get "healthy", all others "ok".
+    """
     settings = runtime().settings
     own_port = settings.ai_service_port != settings.image_embedder_port
-    # Under gunicorn SERVER_PORT is the accepting listener's port, whatever the Host header says.
+    # Under gunicorn SERVER_PORT is the port that accepted the connection, not the Host header's.
     asked = request.environ.get("SERVER_PORT") == str(settings.ai_service_port)
     return "healthy" if own_port and asked else "ok"
 
@@ -120,10 +123,10 @@ def _describe(status: ModelStatus) -> dict[str, Any]:
         "precision": status.network.precision,
         "revision": status.network.revision,
         "preprocess_version": status.network.preprocess_version,
-        # Most services never load one; its downloads are those of the model.
+        # Left out unless the text network is in use, because most services never load it.
         "text_state": text if text in _NOTABLE else None,
     }
-    return described | known(optional) | download_figures(status)
+    return described | _without_none(optional) | download_figures(status)
 
 
 def _depth_state() -> State:
@@ -132,3 +135,30 @@ def _depth_state() -> State:
     if "depth" not in service.settings.enabled_families:
         return "not_loaded"
     return service.reports.status(service.operations.current_depth_model()).state
+
+
+def _without_none(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields without those that are None: answers omit unknown values instead of null."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def download_figures(status: ModelStatus) -> dict[str, Any]:
+    """The progress of a model's download, or why the model is unavailable."""
+    return _without_none(
+        {
+            "reason": status.reason,
+            "downloaded_bytes": status.downloaded_bytes,
+            "total_bytes": status.total_bytes,
+            "progress": status.progress,
+        }
+    )
+
+
+def engine_in_use(statuses: Iterable[ModelStatus]) -> dict[str, str]:
+    """Engine and precision of the first loaded model; of a future one if none is loaded."""
+    service = runtime()
+    for status in statuses:
+        network = status.network
+        if network.engine and network.precision:
+            return {"engine": network.engine, "precision": network.precision}
+    return {"engine": service.loader.expected_engine(), "precision": service.settings.precision}

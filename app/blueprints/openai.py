@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""OpenAI's routes for vectors, for programs that know only those: texts, and images beside them."""
+"""The embedding routes of OpenAI's API, for its clients: they embed texts, and images, too."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from flask.typing import ResponseReturnValue
 
 from app.blueprints import vectors
 from app.blueprints.exchange import parse_json, runtime
-from app.blueprints.openai_errors import InvalidRequest, ModelNotFound
 from app.blueprints.schemas import ImageSource, OpenAIRequest, Text
-from app.errors import BadRequest, TwinlensError, WrongShape
+from app.errors import BadRequest, NotFound, TwinlensError, WrongShape
 from app.server.json_body import DetachedString
 from config.models import ModelSpec
 
@@ -26,42 +25,57 @@ _IMAGE = "data:image/"
 _URL = ("http://", "https://")
 
 
+class InvalidRequest(BadRequest):
+    """400; ``param`` names the wrong field of the body."""
+
+    def __init__(self, message: str, param: str) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class ModelNotFound(NotFound):
+    """404: OpenAI's status for a model that does not exist."""
+
+    param = "model"
+    code = "model_not_found"
+
+
 @blueprint.get("/models")
 def models() -> ResponseReturnValue:
-    """The embedding models."""
+    """List the embedding models."""
     specs = runtime().registry.specs("embedding")
     return jsonify(object="list", data=[_described(spec) for spec in specs])
 
 
 @blueprint.get("/models/<path:key>")
 def model(key: str) -> ResponseReturnValue:
-    """One of them."""
-    return jsonify(_described(_known(key)))
+    """One embedding model."""
+    return jsonify(_described(_requested_model(key)))
 
 
 @blueprint.post("/embeddings")
 def embeddings() -> ResponseReturnValue:
-    """Texts and images to vectors of L2 norm 1, in order; a bad one fails the request."""
+    """Texts and images to vectors of L2 norm 1, in order; a bad item fails the whole request."""
     vectors.require_json()
     wanted, spec = _checked()
     images = {i: item for i, text in enumerate(wanted.input) if (item := _image(text, wanted))}
     others = [i for i in range(len(wanted.input)) if i not in images]
-    texts = dict(zip(others, vectors.texts([wanted.input[i] for i in others]), strict=True))
-    wanted.input.clear()  # an image may be long, and the request may have to wait
-    _look_at(list(texts.values()), texts)
+    texts = dict(zip(others, vectors.check_texts([wanted.input[i] for i in others]), strict=True))
+    wanted.input.clear()  # frees long strings, because the request may have to wait
+    _raise_first_error(list(texts.values()), texts)
     found: dict[int, object] = {}
     tokens, weights = 0, ""
-    sources = vectors.images(list(images.values()), spec) if images else []
-    _look_at(sources, images)
+    sources = vectors.open_images(list(images.values()), spec) if images else []
+    _raise_first_error(sources, images)
     if texts:
         result = vectors.embed_texts(list(texts.values()), spec)
-        _look_at(result.vectors, texts)
+        _raise_first_error(result.vectors, texts)
         found |= zip(texts, result.vectors, strict=True)
         tokens = sum(each.count for each in result.tokens if each)
         weights = result.weights
     if images:
         embedded = vectors.embed_images(sources, spec)
-        _look_at(embedded.vectors, images)
+        _raise_first_error(embedded.vectors, images)
         found |= zip(images, embedded.vectors, strict=True)
         weights = embedded.weights
     data = [
@@ -70,21 +84,21 @@ def embeddings() -> ResponseReturnValue:
     ]
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
     body = {"object": "list", "data": data, "model": spec.key, "usage": usage}
-    return vectors.answer(body, weights)
+    return vectors.json_response(body, weights)
 
 
 def _checked() -> tuple[OpenAIRequest, ModelSpec]:
-    """The body and the model, both right. Raises OpenAI's statuses, not ours."""
+    """The checked body and its model. Errors have the statuses of OpenAI's API."""
     try:
         wanted = parse_json(OpenAIRequest)
     except WrongShape as error:
         field = re.match(r"\w+", error.message)
         raise InvalidRequest(error.message, field[0] if field else "body") from None
-    spec = _known(wanted.model)
+    spec = _requested_model(wanted.model)
     if not wanted.input:
         raise InvalidRequest("Give at least one text or image", "input")
     vectors.check_count(len(wanted.input))
-    if wanted.dimensions not in (None, dims := vectors.facts(spec)["dims"]):
+    if wanted.dimensions not in (None, dims := vectors.dims_and_image_size(spec)["dims"]):
         raise InvalidRequest(
             f"Vectors of {spec.key} have {dims} dimensions; leave out `dimensions`",
             "dimensions",
@@ -92,10 +106,10 @@ def _checked() -> tuple[OpenAIRequest, ModelSpec]:
     return wanted, spec
 
 
-def _known(key: str | None) -> ModelSpec:
-    """The model of a key, or the default one. Raises ModelNotFound."""
+def _requested_model(key: str | None) -> ModelSpec:
+    """The model with this key, or the default model. Raises ModelNotFound."""
     try:
-        return vectors.chosen(key)
+        return vectors.requested_model(key)
     except BadRequest as error:
         raise ModelNotFound(error.message) from None
 
@@ -105,7 +119,7 @@ def _described(spec: ModelSpec) -> dict[str, object]:
 
 
 def _image(item: Text, wanted: OpenAIRequest) -> ImageSource | None:
-    """An item of the input as an image, if it is one."""
+    """The image that an item of the input is, or None if the item is a text."""
     beginning = (item.text if isinstance(item, DetachedString) else item)[: len(_IMAGE)].lower()
     if wanted.modality == "image":
         if beginning.startswith(_URL):
@@ -116,8 +130,8 @@ def _image(item: Text, wanted: OpenAIRequest) -> ImageSource | None:
     return None
 
 
-def _look_at(outcomes: Sequence[object], indexes: Iterable[int]) -> None:
-    """Raises what is wrong with the first item that has something wrong."""
+def _raise_first_error(outcomes: Sequence[object], indexes: Iterable[int]) -> None:
+    """Raise the first error among the outcomes, with its item's index in the message."""
     for index, outcome in zip(indexes, outcomes, strict=True):
         if isinstance(outcome, WrongShape):
             raise InvalidRequest(f"input[{index}]: {outcome.message}", "input")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The OpenAPI 3.1 document, from the pydantic models that check the requests."""
+"""The OpenAPI 3.1 document, generated from the pydantic models of requests and answers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from app.blueprints import answers, examples, schemas, text_answers
+from app.blueprints import answers, examples, headers, schemas
 from app.blueprints.examples import Models
 from app.rendering.formats import KINDS
 from app.rendering.options import DepthOptions
@@ -33,16 +33,12 @@ _MEANING = {
     503: "The model is not available, or the service is ending; see Retry-After",
     504: "The wait or a deadline ran out",
 }
-# Of any request, before its path is looked at; so their body is the same on all routes.
+# Statuses of requests that are refused before routing, so every route answers them alike.
 _BEFORE_ROUTING = (414, 431)
 _INFERENCE = (400, 401, 404, 408, 413, 429, 500, 503, 504)
-_QUEUE = {
-    f"X-Queue-{name}": {"schema": {"type": "string"}}
-    for name in ("Concurrency", "In-Flight", "Waiting", "Max-Queue", "Max-Wait-Seconds")
-}
+_QUEUE = {name: {"schema": {"type": "string"}} for name in headers.QUEUE}
 _PROVENANCE = {
-    f"X-{name}": {"schema": {"type": "string"}}
-    for name in ("Model-Revision", "Engine", "Precision", "Preprocess-Version", "Model-Weights")
+    name: {"schema": {"type": "string"}} for name in (*headers.PROVENANCE, headers.MODEL_WEIGHTS)
 }
 _SHIPPED = Models()
 _KEY = {
@@ -55,10 +51,10 @@ _KEY = {
 
 
 def document(models: Models = _SHIPPED) -> Json:
-    """The whole document; ``models`` are those that its examples name."""
+    """The whole document; its examples name ``models``."""
     shapes = [
         shape
-        for module in (answers, text_answers, schemas)
+        for module in (answers, schemas)
         for shape in vars(module).values()
         if isinstance(shape, type) and issubclass(shape, BaseModel) and shape is not BaseModel
     ]
@@ -79,7 +75,7 @@ def document(models: Models = _SHIPPED) -> Json:
         },
         "paths": _paths(models),
         "components": {"schemas": components["$defs"], "securitySchemes": keys},
-        # A key is needed only where SERVICE_API_KEY is set.
+        # The key is optional here, because it is needed only where SERVICE_API_KEY is set.
         "security": [{}, {"key": []}, {"bearer": []}],
     }
 
@@ -121,7 +117,7 @@ def _paths(models: Models) -> Json:
             "get": _operation(
                 "One model, and its download's progress", answers.OneModel, 400, 401, key=key
             ),
-            # No example, so that nobody deletes a model by trying the page out.
+            # Has no example key, so that "Try it out" on the page does not delete a model.
             "delete": _operation("Unload it and delete its files", answers.Done, 400, 401, 500),
         },
         "/api/models/{key}/load": {
@@ -162,12 +158,13 @@ def _depth() -> Json:
     image = {"image": {"type": "string", "format": "binary", "description": "a photo"}}
     options = DepthOptions.model_json_schema()["properties"]
     text, number = {"schema": {"type": "string"}}, {"schema": {"type": "number"}}
-    headers = {
+    map_headers = {
         "Content-Disposition": text,
-        "X-Model-Used": text,
-        "X-Depth-Min": number
+        headers.MODEL_USED: text,
+        headers.DEPTH_MIN: number
         | {"description": "the network's smallest number: the farthest point"},
-        "X-Depth-Max": number | {"description": "the network's largest number: the nearest point"},
+        headers.DEPTH_MAX: number
+        | {"description": "the network's largest number: the nearest point"},
     } | _PROVENANCE
     file = {"schema": {"type": "string", "format": "binary"}}
     content = {kind.mimetype: file for kind in KINDS.values()}
@@ -185,7 +182,7 @@ def _depth() -> Json:
         ],
         "requestBody": {"required": True, "content": _form(image | options, ["image"])},
         "responses": {
-            "200": {"description": "The map, or pair", "content": content, "headers": headers},
+            "200": {"description": "The map, or pair", "content": content, "headers": map_headers},
             **_errors(*_INFERENCE),
         },
     }
@@ -221,7 +218,7 @@ def _embed_batch() -> Json:
 
 
 def _embed_text() -> Json:
-    shapes = (text_answers.TextEmbedding, text_answers.TextBatch)
+    shapes = (answers.TextEmbedding, answers.TextBatch)
     either = {"anyOf": [_reference(shape) for shape in shapes]}
     return {
         "summary": "A text, or several in order, to vectors in the space of the image vectors",
@@ -242,7 +239,7 @@ def _openai_embeddings() -> Json:
         "summary": "Texts and images to vectors, in the shape of OpenAI's API",
         "requestBody": {"required": True, "content": _request(schemas.OpenAIRequest)},
         "responses": {
-            "200": _json(text_answers.OpenAIEmbeddings) | {"headers": _QUEUE | _PROVENANCE},
+            "200": _json(answers.OpenAIEmbeddings) | {"headers": _QUEUE | _PROVENANCE},
             **_openai_errors(*_INFERENCE, 415, 502),
         },
     }
@@ -251,7 +248,7 @@ def _openai_embeddings() -> Json:
 def _openai_models() -> Json:
     return {
         "summary": "The embedding models, in the shape of OpenAI's API",
-        "responses": {"200": _json(text_answers.OpenAIModels), **_openai_errors(401, 404, 503)},
+        "responses": {"200": _json(answers.OpenAIModels), **_openai_errors(401, 404, 503)},
     }
 
 
@@ -259,12 +256,12 @@ def _openai_model(models: Models) -> Json:
     return {
         "summary": "One embedding model, in the shape of OpenAI's API",
         "parameters": [_KEY | {"example": models.embedding}],
-        "responses": {"200": _json(text_answers.OpenAIModel), **_openai_errors(401, 404, 503)},
+        "responses": {"200": _json(answers.OpenAIModel), **_openai_errors(401, 404, 503)},
     }
 
 
 def _get(summary: str, answer: type[BaseModel], *statuses: int) -> Json:
-    # Any request may meet a service that is shutting down.
+    # Every route answers 503 while the service shuts down.
     errors = _errors(*statuses, 503)
     return {"summary": summary, "responses": {"200": _json(answer), **errors}}
 
@@ -285,7 +282,7 @@ def _errors(*statuses: int) -> Json:
 def _openai_errors(*statuses: int) -> Json:
     meaning = _MEANING | {404: "There is no such model, or ENABLED_FAMILIES turns the route off"}
     return _errors() | {
-        str(status): _json(text_answers.OpenAIError, meaning[status]) for status in sorted(statuses)
+        str(status): _json(answers.OpenAIError, meaning[status]) for status in sorted(statuses)
     }
 
 
@@ -314,7 +311,10 @@ def _form(properties: Json, required: list[str]) -> Json:
 
 
 def _form_field(schema: Json) -> Json:
-    """The schema of a JSON key, without null: a form can only leave a field out."""
+    """The schema of a form field, made from that of a JSON key.
+
+    It does not allow null, because a form can only leave a field out.
+    """
     field = {name: value for name, value in schema.items() if name not in ("anyOf", "default")}
     if schema.get("default") is not None:
         field["default"] = schema["default"]

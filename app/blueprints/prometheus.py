@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""``GET /metrics``: what was counted, and the state of this moment, for Prometheus."""
+"""``GET /metrics``: counters and the current state, for Prometheus."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.exposition import choose_encoder
 
 from app.blueprints.exchange import runtime
-from app.blueprints.model_states import engine
+from app.blueprints.health import engine_in_use
 from app.host import memory
 from app.lending.entry import ModelStatus, State
 from app.runtime import Runtime
@@ -27,16 +27,16 @@ _MB = 2**20
 
 @blueprint.get("/metrics")
 def metrics() -> ResponseReturnValue:
-    """In Prometheus' text format, or as OpenMetrics where the client asks for that."""
+    """Answer in Prometheus' text format, or in OpenMetrics if the client prefers that."""
     try:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-    except TypeError:  # a version that is no number
+    except TypeError:  # the Accept header names a version that is not a number
         encode, content_type = choose_encoder("")
     return Response(encode(_Scrape(runtime())), content_type=content_type)
 
 
 class _Scrape:
-    """One answer; the same from every worker, apart from its moment."""
+    """Collects the metrics for one answer; every worker answers for the whole service."""
 
     def __init__(self, service: Runtime) -> None:
         self._service = service
@@ -52,7 +52,7 @@ class _Scrape:
 
     def _service_state(self, statuses: Iterable[ModelStatus]) -> Iterator[Metric]:
         service = self._service
-        about = {"version": VERSION, "device": service.device().type, **engine(statuses)}
+        about = {"version": VERSION, "device": service.device().type, **engine_in_use(statuses)}
         yield InfoMetricFamily("twinlens", "The program and what runs its models.", about)
         yield _gauge("ready", "Whether /ready is 200.", service.is_ready())
         yield _gauge("healthy", "Whether /health is 200.", not service.reports.troubles())
@@ -111,7 +111,7 @@ def _models(statuses: Iterable[ModelStatus]) -> Iterator[Metric]:
 def _gauge(
     name: str, text: str, value: float | None = None, **labelled: Mapping[str, float]
 ) -> GaugeMetricFamily:
-    """A gauge with one value, or with one for each value of one label."""
+    """A gauge with a single value, or with one label and a value for each value of the label."""
     family = GaugeMetricFamily(f"twinlens_{name}", text, value, labels=list(labelled) or None)
     for values in labelled.values():
         for label, each in values.items():

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The shapes of JSON bodies: pydantic models that check requests."""
+"""The shapes of request bodies: pydantic models that check them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pydantic import (
 
 from app.server.json_body import DetachedString
 
-# No setting allows more items in a batch.
+# The upper limit of the setting EMBED_BATCH_API_MAX_ITEMS.
 MAX_BATCH = 1024
 
 
@@ -29,12 +29,13 @@ def _no_bool(value: object) -> object:
 
 
 def _detached(value: object, validate: ValidatorFunctionWrapHandler, info: ValidationInfo) -> Any:
-    """What a placeholder stands for; see ``json_body``."""
+    """Replace a placeholder by the long string that ``json_body`` took out of the JSON."""
     found = info.context.get(value) if info.context and isinstance(value, str) else None
     return validate(value) if found is None else found
 
 
 def _beginning(value: object, info: ValidationInfo) -> object:
+    """Replace a placeholder by the beginning of its string, which is enough for a model's key."""
     found = info.context.get(value) if info.context and isinstance(value, str) else None
     return value if found is None else found.text
 
@@ -42,15 +43,15 @@ def _beginning(value: object, info: ValidationInfo) -> object:
 if TYPE_CHECKING:
     Text = str | DetachedString
 else:
-    #: a text or an image, of any length; one with a lone surrogate spoils nothing but itself
+    #: a text or an image of any length; a lone surrogate in it fails only this item of a batch
     Text = Annotated[str, WrapValidator(_detached)]
 
-#: the key of a model; of one that is too long for any, the beginning
+#: the key of a model, cut off if it is longer than any key can be
 Key = Annotated[str, BeforeValidator(_beginning)]
 
 
 def _or_null(kind: Any, default: object) -> BeforeValidator:
-    """Some clients send null for what they leave to the service."""
+    """Accept null as the default: some clients send null for options that they do not set."""
     return BeforeValidator(
         lambda value: default if value is None else value, json_schema_input_type=kind | None
     )
@@ -61,9 +62,9 @@ _Device = Literal["auto", "cpu", "gpu"]
 
 
 class VectorOptions(BaseModel):
-    """What is wanted of a vector."""
+    """Options of all routes that answer vectors."""
 
-    # Clients of the replaced service may send keys that we do not know: they are ignored.
+    # Unknown keys are ignored: clients of the replaced service may send some.
     model_config = ConfigDict(extra="ignore")
 
     model: Key | None = Field(None, description="key of an embedding model; default DEFAULT_MODEL")
@@ -73,7 +74,7 @@ class VectorOptions(BaseModel):
 
 
 class EmbedOptions(VectorOptions):
-    """How to embed an image; the same names as JSON keys and as form fields."""
+    """Options for embedding an image, by the same names as JSON keys and as form fields."""
 
     image_size: Annotated[int | None, BeforeValidator(_no_bool)] = Field(
         None,
@@ -85,7 +86,7 @@ class EmbedOptions(VectorOptions):
 
 
 class ImageSource(BaseModel):
-    """Where an image comes from: exactly one of the two."""
+    """Where an image comes from: an address or base64, exactly one of them."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -106,12 +107,12 @@ class EmbedRequest(ImageSource, EmbedOptions):
 class EmbedBatchRequest(EmbedOptions):
     """JSON body of POST /embed-batch."""
 
-    # The setting EMBED_BATCH_API_MAX_ITEMS is at most this; fail_fast keeps errors few, too.
+    # fail_fast stops at the first wrong item, so that a huge list does not make a huge error.
     items: list[ImageSource] = Field(min_length=1, max_length=MAX_BATCH, fail_fast=True)
 
 
 class EmbedTextRequest(VectorOptions):
-    """JSON body of POST /embed-text: exactly one of the two."""
+    """JSON body of POST /embed-text: exactly one of ``text`` and ``texts``."""
 
     text: Text | None = Field(None, description="one text; what the model cannot read is cut off")
     texts: list[Text] | None = Field(None, min_length=1, max_length=MAX_BATCH, fail_fast=True)
@@ -125,7 +126,7 @@ def _as_list(value: object) -> object:
 
 
 class OpenAIRequest(BaseModel):
-    """JSON body of POST /v1/embeddings; ``user`` and other keys of OpenAI's are ignored."""
+    """JSON body of POST /v1/embeddings; OpenAI's further keys, such as ``user``, are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 

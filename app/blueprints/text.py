@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Texts to vectors in the space of the image vectors, so that images can be searched by words."""
+"""The route that embeds texts, into the same space as images: words can search images."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ blueprint = Blueprint("text", __name__)
 
 @blueprint.post("/embed-text")
 def embed_text() -> ResponseReturnValue:
-    """One text to its vector, or several, of which a bad one does not spoil the others."""
+    """Answer one text or several with vectors; a text that fails does not fail the others."""
     vectors.require_json()
     wanted = parse_json(EmbedTextRequest)
     if (wanted.text is None) == (wanted.texts is None):
         raise BadRequest("Give exactly one of text and texts")
     texts = [wanted.text] if wanted.text is not None else wanted.texts or []
     vectors.check_count(len(texts))
-    spec = vectors.chosen(wanted.model)
-    result = vectors.embed_texts(vectors.texts(texts), spec, normalize=wanted.normalize)
+    spec = vectors.requested_model(wanted.model)
+    result = vectors.embed_texts(vectors.check_texts(texts), spec, normalize=wanted.normalize)
     details = [
         {"tokens": each.count, "truncated": each.truncated} if each else {}
         for each in result.tokens
     ]
     if wanted.texts is not None:
         body = vectors.batch_body({"model": spec.key}, result.vectors, details)
-        return vectors.marked(body, result.weights)
+        return vectors.answer_with_weights(body, result.weights)
     vector = result.vectors[0]
     if isinstance(vector, TwinlensError):
         raise vector
@@ -43,4 +43,4 @@ def embed_text() -> ResponseReturnValue:
         "model": spec.key,
         **details[0],
     }
-    return vectors.marked(body, result.weights)
+    return vectors.answer_with_weights(body, result.weights)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What the routes that give vectors share: models, sources of images, answers."""
+"""What all routes that answer vectors share: choice of the model, reading inputs, answers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from typing import Any, BinaryIO
 import orjson
 from flask import Response, request
 
-from app.blueprints.exchange import client_is_gone, note, runtime, still_wanted
+from app.blueprints import headers
+from app.blueprints.exchange import cancellation_check, disconnect_check, record_result, runtime
 from app.blueprints.schemas import ImageSource, Text
 from app.engines.base import FloatArray
 from app.errors import BadRequest, TooLarge, TooSlow, TwinlensError, UnsupportedType, WrongShape
@@ -30,25 +31,27 @@ from config.models import ModelSpec
 
 _JSON = "application/json"
 
-# A slow host delays the others of its batch, but not beyond this.
+# Remote images of one batch may take this many times the request timeout together, so that a slow
+# host cannot delay the other images of its batch for longer.
 _MAX_FETCHES_IN_A_ROW = 4
 
 
 def require_json(other: str = "") -> None:
-    """Raises UnsupportedType, whose message may name another way."""
+    """Raise UnsupportedType unless the body is JSON; ``other`` names a further way to send it."""
     if not request.is_json:
         raise UnsupportedType(f"Send application/json{other}")
 
 
-def chosen(key: str | None) -> ModelSpec:
-    """The model of a request. Raises BadRequest."""
+def requested_model(key: str | None) -> ModelSpec:
+    """The embedding model that a request names, or the default one. Raises BadRequest."""
     service = runtime()
     return service.registry.get(key or service.settings.default_model, "embedding")
 
 
-def facts(spec: ModelSpec) -> dict[str, int | None]:
-    """Numbers of a vector and the native image size, from the row or the checkpoint; None where
-    neither says it yet.
+def dims_and_image_size(spec: ModelSpec) -> dict[str, int | None]:
+    """``dims`` and ``image_size`` of a model, from its row or its checkpoint.
+
+    A value is None while the row does not state it and the checkpoint is not on disk yet.
     """
     if spec.dims is not None and spec.image_size is not None:
         return {"dims": spec.dims, "image_size": spec.image_size}
@@ -60,7 +63,7 @@ def facts(spec: ModelSpec) -> dict[str, int | None]:
 
 
 def check_count(count: int) -> None:
-    """Raises TooLarge above the operator's limit."""
+    """Raise TooLarge if a batch has more items than the operator allows."""
     limit = runtime().settings.embed_batch_api_max_items
     if count > limit:
         raise TooLarge(
@@ -68,23 +71,25 @@ def check_count(count: int) -> None:
         )
 
 
-def images(
+def open_images(
     items: Sequence[ImageSource | BinaryIO], spec: ModelSpec
 ) -> list[BinaryIO | TwinlensError]:
-    """Each image as a file, or what is wrong with the item.
+    """Open each image as a file; an item that cannot be read becomes its error.
+
+    Remote images are fetched in parallel.
 
     Raises:
-        NotAvailable: the model is not; nothing is fetched for nothing.
+        NotAvailable: the model cannot serve, which is checked before any image is fetched.
     """
     service = runtime()
     service.manager.check(networks_of(spec)[0])
-    source = _Sources(service, still_wanted(), request.environ[BODY]).open
+    source = _ImageOpener(service, cancellation_check(), request.environ[BODY]).open
     found: list[BinaryIO | TwinlensError | None] = [
         None if isinstance(item, ImageSource) and item.image_url is not None else source(item)
         for item in items
     ]
     remote = [item for item, image in zip(items, found, strict=True) if image is None]
-    fetched = iter(service.helpers.map(source, remote, still_wanted()) if remote else ())
+    fetched = iter(service.helpers.map(source, remote, cancellation_check()) if remote else ())
     return [next(fetched) if image is None else image for image in found]
 
 
@@ -95,26 +100,29 @@ def embed_images(
     normalize: bool = True,
     image_size: int | None = None,
 ) -> Embeddings:
-    """The vectors of ``images``, see ``EmbeddingTask``; told to the log."""
+    """The vectors of what ``open_images`` gave, recorded for headers and log."""
     result = runtime().embedding.images(
-        sources, spec, normalize=normalize, image_size=image_size, is_gone=client_is_gone()
+        sources, spec, normalize=normalize, image_size=image_size, is_gone=disconnect_check()
     )
-    note(spec, result)
+    record_result(spec, result)
     return result
 
 
-def texts(items: Sequence[Text]) -> list[str | TwinlensError]:
-    """Each text, or what is wrong with the item."""
+def check_texts(items: Sequence[Text]) -> list[str | TwinlensError]:
+    """Check each text; an item that cannot be embedded becomes its error."""
     return [_text(item) if isinstance(item, DetachedString) else item for item in items]
 
 
 def embed_texts(
     sources: Sequence[str | TwinlensError], spec: ModelSpec, *, normalize: bool = True
 ) -> TextEmbeddings:
-    """The vectors of ``texts``, see ``EmbeddingTask``; told to the log."""
+    """The vectors of what ``check_texts`` gave, recorded for headers and log.
+
+    Errors among the texts stay at their places among the vectors.
+    """
     good = [source for source in sources if isinstance(source, str)]
-    result = runtime().embedding.texts(good, spec, normalize=normalize, is_gone=client_is_gone())
-    note(spec, result)
+    result = runtime().embedding.texts(good, spec, normalize=normalize, is_gone=disconnect_check())
+    record_result(spec, result)
     outcomes = iter(zip(result.vectors, result.tokens, strict=True))
     merged = [
         (source, None) if isinstance(source, TwinlensError) else next(outcomes)
@@ -130,12 +138,12 @@ def batch_body(
     vectors: Iterable[FloatArray | TwinlensError],
     details: Iterable[dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """The body of a batch's answer.
+    """The JSON body that answers a batch.
 
     Args:
-        common: what stands in the body and in each result.
-        vectors: in the order of the items, or what was wrong with one.
-        details: more of each result that is a vector.
+        common: fields that stand both in the body and in each result.
+        vectors: the vector of each item, or its error, in the order of the items.
+        details: further fields for each item, used where the item has a vector.
     """
     results: list[dict[str, Any]] = []
     more = iter(details or ())
@@ -152,17 +160,17 @@ def batch_body(
     return {**common, **counts, "results": results}
 
 
-def marked(body: dict[str, Any], weights: str) -> Response:
-    """The answer; vectors of other than the published weights say so."""
+def answer_with_weights(body: dict[str, Any], weights: str) -> Response:
+    """A JSON response whose body names the weights, unless they are the published ones."""
     if weights != PUBLISHED:
         body["weights"] = weights
-    return answer(body, weights)
+    return json_response(body, weights)
 
 
-def answer(body: dict[str, Any], weights: str) -> Response:
-    """As JSON, in which vectors may stand."""
+def json_response(body: dict[str, Any], weights: str) -> Response:
+    """A JSON response; the body may contain vectors as NumPy arrays."""
     response = Response(orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY), mimetype=_JSON)
-    response.headers["X-Model-Weights"] = weights
+    response.headers[headers.MODEL_WEIGHTS] = weights
     return response
 
 
@@ -188,8 +196,8 @@ def _url(item: Text) -> str:
     return item
 
 
-class _Sources:
-    """Makes files of the images of one request."""
+class _ImageOpener:
+    """Opens the images of one request as files."""
 
     def __init__(
         self, service: Runtime, check_cancelled: Callable[[], None], body: BoundedBody
@@ -202,7 +210,7 @@ class _Sources:
         self._end = time.monotonic() + seconds
 
     def open(self, item: ImageSource | BinaryIO) -> BinaryIO | TwinlensError:
-        """The image as a file, or what is wrong with the item; from any thread."""
+        """The image as a file, or its error. Safe to call from any thread."""
         try:
             if isinstance(item, ImageSource):
                 return self._open(item)
@@ -219,7 +227,7 @@ class _Sources:
             return self._service.fetcher.fetch(
                 _url(item.image_url), check_cancelled=self._check_cancelled, hold=self._body.hold
             )
-        image, item.image_base64 = item.image_base64, None  # it may be long
+        image, item.image_base64 = item.image_base64, None  # frees a long string
         if isinstance(image, DetachedString):
             return image.image()
         assert image is not None

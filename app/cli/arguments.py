@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What can be said on the command line."""
+"""The arguments of the command line."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ exit status: 0 all done, 1 something failed or it could not go on, 2 wrong usage
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """The arguments; ends the process with status 2 where they are wrong."""
+    """Parse the arguments; exits with status 2 if they are wrong."""
     parser = argparse.ArgumentParser(
         prog="python -m app",
         description=_ABOUT,
@@ -101,7 +101,7 @@ def _add_download(commands: argparse._SubParsersAction[argparse.ArgumentParser])
 
 
 def depth_options(arguments: argparse.Namespace) -> DepthOptions:
-    """Those that were given. Raises BadRequest."""
+    """The depth options that were given. Raises BadRequest."""
     given = {name: getattr(arguments, name) for name in DepthOptions.model_fields}
     return DepthOptions.parse({name: each for name, each in given.items() if each})
 

@@ -1,36 +1,71 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""``python -m app download``: models on disk before they are needed, also for other machines."""
+"""``python -m app download``: downloads and verifies models, also to take them to other machines.
+
+``ensure_checkpoint`` takes a model from the first of three places that has it: the cache itself,
+another cache on disk (with ``--output``), the hub.
+"""
 
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import shlex
 import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, wait
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from app.cli.problems import Failed, Interrupted, UsageError
-from app.cli.provision import Brought, Plan, bring
 from app.cli.session import Stop, quiet
-from app.hub.downloads import ONLINE
-from app.hub.milestones import Milestones
-from app.lending.registry import Registry
+from app.hub import lockfile, store
+from app.hub.downloads import ONLINE, ProgressLog
+from app.hub.hub_problems import explain
+from app.hub.lockfile import LockFileError, Record
+from app.hub.verification import Damaged, Progress, verify
+from app.lending.registry import Registry, files_of
 from config.logging import configure_logging
 from config.models import ModelSpec
 from config.settings import Settings, load_settings
 
-_LOOK_SECONDS = 0.2
+log = logging.getLogger("twinlens.cli")
+
+_POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where the models come from and where they go."""
+
+    #: the cache to fill
+    cache: Path
+    #: another cache to copy models from
+    source: Path | None
+    offline: bool
+    #: take the commit that the hub has today instead of the recorded one
+    update: bool
+
+
+@dataclass(frozen=True)
+class Ensured:
+    """A checkpoint that is on disk now, and how it got there or was checked.
+
+    "recorded" means that it was on disk, but without recorded checksums to verify it against.
+    """
+
+    record: Record
+    how: Literal["downloaded", "copied", "recorded", "verified"]
 
 
 def download(arguments: argparse.Namespace, stop: Stop) -> int:
-    """Bring the models; the number of those that failed.
+    """Run the command; gives the number of models that failed.
 
     Raises:
         SettingsError, UsageError, Interrupted.
@@ -48,7 +83,7 @@ def download(arguments: argparse.Namespace, stop: Stop) -> int:
             continue
         try:
             with logging_redirect_tqdm():
-                brought = _watched(spec, plan, stop)
+                brought = _ensure_with_progress(spec, plan, stop)
         except Failed as error:
             _say(str(error))
             failed += 1
@@ -62,7 +97,11 @@ def download(arguments: argparse.Namespace, stop: Stop) -> int:
 
 
 def _chosen(names: Sequence[str], settings: Settings) -> list[ModelSpec]:
-    """Each once. Raises UsageError: unknown."""
+    """The named models, each once; the default models if none is named.
+
+    Raises:
+        UsageError: a model is unknown.
+    """
     if not names:
         return list(Registry(settings).defaults.values())
     known = {spec.key: spec for spec in settings.table().model}
@@ -73,7 +112,7 @@ def _chosen(names: Sequence[str], settings: Settings) -> list[ModelSpec]:
 
 
 def _plan(arguments: argparse.Namespace, settings: Settings) -> Plan:
-    """Raises UsageError."""
+    """The plan for these arguments and settings. Raises UsageError."""
     present = settings.hf_hub_cache.absolute()
     cache: Path = present if arguments.output is None else arguments.output.absolute()
     source = present if cache.resolve() != present.resolve() else None
@@ -88,11 +127,14 @@ def _plan(arguments: argparse.Namespace, settings: Settings) -> Plan:
     return Plan(cache, source, offline, arguments.update)
 
 
-def _watched(spec: ModelSpec, plan: Plan, stop: Stop) -> Brought:
-    """Bring one in a thread that nobody has to wait for. Raises Failed, Interrupted."""
-    result: Future[Brought] = Future()
+def _ensure_with_progress(spec: ModelSpec, plan: Plan, stop: Stop) -> Ensured:
+    """Ensure one checkpoint and show the progress. Raises Failed, Interrupted.
+
+    The work runs in a daemon thread, so that an interruption need not wait for it.
+    """
+    result: Future[Ensured] = Future()
     seen = (0, 0)
-    milestones = Milestones()
+    progress_log = ProgressLog()
 
     def progress(_name: str, done: int, total: int) -> None:
         nonlocal seen
@@ -100,23 +142,131 @@ def _watched(spec: ModelSpec, plan: Plan, stop: Stop) -> Brought:
 
     def work() -> None:
         try:
-            result.set_result(bring(spec, plan, progress))
+            result.set_result(ensure_checkpoint(spec, plan, progress))
         except BaseException as error:
             result.set_exception(error)
 
     threading.Thread(target=work, name=f"bring-{spec.key}", daemon=True).start()
     with tqdm(desc=spec.key, unit="B", unit_scale=True, disable=None) as bar:
         while True:
-            wait([result], _LOOK_SECONDS)
+            wait([result], _POLL_SECONDS)
             bar.n, bar.total = seen
             bar.refresh()
-            # Without a terminal there is no bar.
-            if bar.disable and (told := milestones.line(*seen)):
+            # Without a terminal tqdm shows no progress bar.
+            if bar.disable and (told := progress_log.line(*seen)):
                 _say(f"{spec.key}: {told}")
             if result.done():
                 return result.result()
-            if stop.is_asked():
+            if stop.is_requested():
                 raise Interrupted
+
+
+def ensure_checkpoint(spec: ModelSpec, plan: Plan, progress: Progress) -> Ensured:
+    """Make sure that a model is in the cache, verified.
+
+    Raises:
+        Failed: the message says why and what to do.
+    """
+    try:
+        return (
+            (None if plan.update else _verify_existing(spec, plan, progress))
+            or _copy_from_source(spec, plan, progress)
+            or _download_from_hub(spec, plan, progress)
+        )
+    except Damaged as error:
+        again = f"`python -m app download {spec.key}`"
+        if plan.offline:
+            again += " where there is internet"
+        raise Failed(
+            f"{spec.key}: {error}. Delete it (rm {shlex.quote(str(error.path))}) and run {again} "
+            "again"
+        ) from None
+    except LockFileError as error:
+        raise Failed(f"{spec.key}: {error}") from None
+    except OSError as error:
+        raise Failed(
+            f"{spec.key}: {error.filename or plan.cache}: {error.strerror or error}; both folders "
+            "must be readable, and the one to fill needs space and the right to write"
+        ) from None
+
+
+def _verify_existing(spec: ModelSpec, plan: Plan, progress: Progress) -> Ensured | None:
+    files = files_of(spec)
+    present = store.find_checkpoint(spec, files, plan.cache)
+    if present is None:
+        return None
+    known = lockfile.pinned(spec, plan.cache)
+    found = verify(spec, files, present, known, progress)
+    if known is not None and known.files.keys() >= set(files):
+        return Ensured(found, "verified")
+    lockfile.record(spec, found, plan.cache)
+    return Ensured(found, "recorded")
+
+
+def _copy_from_source(spec: ModelSpec, plan: Plan, progress: Progress) -> Ensured | None:
+    # An update needs the hub, unless this machine is offline.
+    if plan.source is None or (plan.update and not plan.offline):
+        return None
+    files = files_of(spec)
+    there = store.find_checkpoint(spec, files, plan.source)
+    if there is None:
+        return None
+    known = None if plan.update else lockfile.pinned(spec, plan.cache)
+    if known is not None and known.commit != there.revision:
+        if plan.offline:
+            raise Failed(
+                f"{spec.key}: {plan.cache} records commit {known.commit}, {plan.source} has "
+                f"{there.revision}: pass --update to take that one"
+            )
+        return None
+    known = known or lockfile.pinned(spec, plan.source)
+    found = verify(spec, files, there, known, progress)
+    store.copy_checkpoint(spec, there, found, plan.cache)
+    return Ensured(found, "copied")
+
+
+def _download_from_hub(spec: ModelSpec, plan: Plan, progress: Progress) -> Ensured:
+    files = files_of(spec)
+    known = lockfile.pinned(spec, plan.cache)
+    if known is None and plan.source is not None:
+        known = lockfile.pinned(spec, plan.source)
+    if plan.offline:
+        raise Failed(_missing_message(spec, files, plan, known))
+    before = store.find_checkpoint(spec, files, plan.cache)
+    # Imported only here: the hub client reads HF_HUB_OFFLINE at import, which ``download`` sets.
+    from app.hub.transfer import transfer
+
+    try:
+        made = transfer(spec, files, plan.cache, progress, known, plan.update)
+    except LockFileError:
+        raise
+    except Exception as error:
+        told = explain(error, spec, known if not plan.update else None)
+        log.debug("%s failed", spec.key, exc_info=error)
+        where = f"{spec.hub_id} to {plan.cache}"
+        raise Failed(f"{spec.key}: {told.reason} ({where}): {told.advice}") from None
+    was_there = before is not None and before.revision == made.commit
+    return Ensured(made, "verified" if was_there else "downloaded")
+
+
+def _missing_message(
+    spec: ModelSpec, files: tuple[str, ...], plan: Plan, known: Record | None
+) -> str:
+    folder = store.repository_folder(plan.cache, spec)
+    commit = known.commit if known else store.known_commit(spec, plan.cache)
+    snapshot = folder / "snapshots" / (commit or "COMMIT")
+    lines = [f"{spec.key}: {spec.hub_id} is not on disk, and HF_HUB_OFFLINE is set. Missing:"]
+    lines += [f"  {snapshot / name}" for name in files if not (snapshot / name).is_file()]
+    if commit is None:
+        lines.append(f"  {folder / 'refs' / spec.revision}, a file with the name of the commit")
+    lines += [
+        "On a machine with internet run",
+        f"  python -m app download {spec.key} --output DIR",
+        "bring DIR here and either use it (HF_HUB_CACHE=DIR) or add it to this cache:",
+        f"  HF_HUB_CACHE=DIR HF_HUB_OFFLINE=1 python -m app download {spec.key} --output "
+        f"{shlex.quote(str(plan.cache))}",
+    ]
+    return "\n".join(lines)
 
 
 def _what_to_copy(folder: Path, specs: Sequence[ModelSpec]) -> str:

@@ -1,40 +1,109 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The files that are to be worked on."""
+"""Finds the files to process: walks through folders, leaves out what is not a picture."""
 
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from app.cli.left_out import is_kept_by_system
-from app.cli.problems import UsageError, one_line
+from tqdm import tqdm
+
+from app.cli.problems import Interrupted, UsageError
+from app.cli.session import Stop
 from app.errors import BadRequest
 from app.pictures.kinds import HEAD, may_be_picture
 
-# Of the formats that are read.
+log = logging.getLogger("twinlens.cli")
+
+# Suffixes of the image formats that can be read.
 _SUFFIXES = re.compile(r"\.(jpe?g?|png|bmp|tiff?|webp|gif|avif|hei[cf])", re.IGNORECASE)
+# Reading from a NAS is slow, but many files can be read at the same time.
+_THREADS = 16
+_BATCH = 1024
+_QUIET_SECONDS = 2
+# Names of files and folders that hold thumbnails, trash, snapshots and the like. They are compared
+# without regard to case, because network shares often change it.
+_NAMES = frozenset(
+    name.casefold()
+    for name in (
+        # Synology
+        "@eaDir",
+        "#recycle",
+        "#snapshot",
+        "@sharesnap",
+        "@tmp",
+        "@SynoResource",
+        # QNAP
+        ".@__thumb",
+        "@__thumb",
+        "@Recycle",
+        "@Recently-Snapshot",
+        "@Transcode",
+        # Windows
+        "Thumbs.db",
+        "ehthumbs.db",
+        "desktop.ini",
+        "$RECYCLE.BIN",
+        "RECYCLER",
+        "System Volume Information",
+        # macOS, also on shares of other systems
+        ".DS_Store",
+        "__MACOSX",
+        ".AppleDouble",
+        ".AppleDB",
+        ".AppleDesktop",
+        ".Spotlight-V100",
+        ".fseventsd",
+        ".TemporaryItems",
+        "Network Trash Folder",
+        "Temporary Items",
+        # Linux and file servers
+        "lost+found",
+        ".recycle",
+        ".thumbnails",
+        ".snapshot",
+        ".snapshots",
+        "~snapshot",
+        ".zfs",
+        ".stfolder",
+        ".stversions",
+    )
+)
+_PATTERNS = re.compile(
+    r"\._.*"  # macOS: attributes of the file of the same name, on foreign file systems
+    r"|\.Trash.*"
+    r"|found\.\d{3}"  # Windows: fragments found by a check of the disk
+    r"|.*@Syno(EAStream|Resource)",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A file, which may turn out not to be a photo."""
+    """A file to process, which may turn out not to be a photo."""
 
-    #: as the user names it
+    #: the path as the user gave it, or below a folder that the user gave
     path: Path
-    #: below the folder that was given, for an output tree of the same shape
+    #: the path relative to that folder; the output gets the same tree of folders
     place: Path
     #: whether the user named the file itself, rather than a folder above it
     is_named: bool = False
 
     def open(self) -> BinaryIO:
-        """Raises BadRequest: it cannot be opened, or reading it could take for ever."""
+        """Open the file.
+
+        Raises:
+            BadRequest: it cannot be opened, or is no regular file: reading a pipe might never end.
+        """
         try:
             if not self.path.is_file():
                 raise BadRequest("It is not a file", title="Invalid image")
@@ -43,17 +112,20 @@ class Photo:
             raise BadRequest(f"It cannot be read ({error.strerror})", title="No image") from None
 
     def is_named_like_picture(self) -> bool:
-        """Whether its suffix is that of a format that is read."""
+        """Whether the suffix is that of a supported image format."""
         return _SUFFIXES.fullmatch(self.path.suffix) is not None
 
     def may_be_picture(self) -> bool:
-        """By its first bytes; also where it cannot be read, so that the attempt says why."""
+        """Whether the first bytes are those of a picture.
+
+        True for a file that cannot be read, too, so that processing it reports the error.
+        """
         try:
             with self.open() as file:
                 head = file.read(HEAD)
         except (BadRequest, OSError):
             return True
-        # Nothing tells what an empty file was meant to be but its name.
+        # An empty file is judged by its name.
         return may_be_picture(head) if head else self.is_named_like_picture()
 
 
@@ -70,23 +142,23 @@ class Failure:
 
 @dataclass
 class Found:
-    """What lies in the folders that were given."""
+    """What was found in the given folders."""
 
-    #: each file once, sorted within a folder
+    #: each file once; the files of one folder are sorted
     photos: list[Photo] = field(default_factory=list)
     #: folders that cannot be read
     failures: list[Failure] = field(default_factory=list)
-    #: names of what was left out because a NAS or system keeps it, and how often each was met
+    #: names left out because a NAS or system keeps them, and how often each occurred
     left_out: Counter[str] = field(default_factory=Counter)
 
 
-def find(given: Sequence[Path], own: Collection[Path], everything: bool = False) -> Found:
-    """Look for files; whether they are pictures is not asked here.
+def find_files(given: Sequence[Path], own: Collection[Path], everything: bool = False) -> Found:
+    """Find all files to process; ``only_pictures`` then leaves out those that are no pictures.
 
     Args:
         given: files and folders.
-        own: files and folders that this program writes, which are no input.
-        everything: take hidden names, and what a NAS or system keeps, too.
+        own: files and folders that this command writes, which must not become its input.
+        everything: include hidden names, and what a NAS or system keeps.
 
     Raises:
         UsageError: a path does not exist, or is a folder that this program writes to.
@@ -109,12 +181,12 @@ def find(given: Sequence[Path], own: Collection[Path], everything: bool = False)
 
 
 class _Walk:
-    """Through folders, each with all that is below it."""
+    """Walks through folders and all their subfolders."""
 
     def __init__(self, own: set[str], everything: bool) -> None:
         self.own = own
         self._everything = everything
-        #: by real path, so that a folder that is met twice is named once
+        #: by real path, so that a folder that is visited twice is reported once
         self.failures: dict[str, Failure] = {}
         self.left_out: Counter[str] = Counter()
         self._seen: set[str] = set()
@@ -122,7 +194,7 @@ class _Walk:
     def files(self, top: Path) -> Iterator[Photo]:
         for folder, folders, names in os.walk(top, onerror=self._fail):
             real = os.path.realpath(folder)
-            if not os.access(folder, os.X_OK):  # names without the files themselves
+            if not os.access(folder, os.X_OK):  # names can be listed, but files not opened
                 self._fail(PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder))
                 folders.clear()
                 continue
@@ -149,3 +221,50 @@ class _Walk:
     def _fail(self, error: OSError) -> None:
         failure = Failure(Path(error.filename), f"It cannot be read ({error.strerror})")
         self.failures.setdefault(os.path.realpath(error.filename), failure)
+
+
+def only_pictures(
+    photos: Sequence[Photo], is_done: Callable[[Photo], bool], stop: Stop
+) -> list[Photo]:
+    """Leave out files that are not pictures by their first bytes.
+
+    Keeps files that the user named, so that their errors are reported, and files for which
+    ``is_done`` is true, without reading them.
+
+    Raises:
+        Interrupted: the user asked to stop.
+    """
+
+    def stays(photo: Photo) -> bool:
+        return photo.is_named or is_done(photo) or photo.may_be_picture()
+
+    found = []
+    with (
+        ThreadPoolExecutor(_THREADS) as pool,
+        tqdm(
+            total=len(photos), desc="looking", unit="file", delay=_QUIET_SECONDS, disable=None
+        ) as bar,
+    ):
+        for start in range(0, len(photos), _BATCH):
+            if stop.is_requested():
+                raise Interrupted
+            batch = photos[start : start + _BATCH]
+            for photo, is_picture in zip(batch, pool.map(stays, batch), strict=True):
+                if is_picture:
+                    found.append(photo)
+                else:
+                    log.info("%s is no picture", one_line(photo.path))
+            bar.update(len(batch))
+    return found
+
+
+def is_kept_by_system(name: str) -> bool:
+    """Whether a NAS or an operating system uses this name for its own files."""
+    return name.casefold() in _NAMES or _PATTERNS.fullmatch(name) is not None
+
+
+def one_line(text: object) -> str:
+    """A path or message on one line: line breaks and the like in file names are escaped."""
+    return "".join(
+        each if each.isprintable() else each.encode("unicode_escape").decode() for each in str(text)
+    )

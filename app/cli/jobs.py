@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The two commands: what is done to each photo, and where it goes."""
+"""The commands ``depth`` and ``embed``: what is done with each photo, and where results go."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from app.cli import outputs
 from app.cli.files import Photo
-from app.cli.journal import Journal
+from app.cli.outputs import Journal
 from app.cli.problems import Failed, UsageError
 from app.errors import BadRequest, TwinlensError
 from app.hub.weights import PUBLISHED
@@ -26,12 +26,12 @@ from config.models import ModelSpec
 
 
 class Job(ABC):
-    """A command."""
+    """A command that processes photos."""
 
     task: Task
-    #: files and folders that it writes
+    #: files and folders that the command writes
     own: tuple[Path, ...]
-    #: where the files that failed are listed
+    #: the file that lists the photos that failed
     errors: Path
 
     @abstractmethod
@@ -39,35 +39,40 @@ class Job(ABC):
         """Prepare the outputs. Raises UsageError, OSError."""
 
     def check(self, photos: Sequence[Photo]) -> None:  # noqa: B027
-        """Look for files whose results would meet. Raises UsageError."""
+        """Raise UsageError if two photos would have the same output file."""
 
     @abstractmethod
     def is_done(self, photo: Photo) -> bool:
-        """Whether an earlier run has its result."""
+        """Whether an earlier run has written the result for this photo."""
 
     @abstractmethod
     def left(self, photos: Sequence[Photo]) -> list[Photo]:
-        """Those that are not done yet. Raises UsageError."""
+        """The photos that are not done yet. Raises UsageError."""
 
     @abstractmethod
     def work(self, photo: Photo, runtime: Runtime, spec: ModelSpec) -> Any:
-        """In one of several threads. Raises TwinlensError: the photo failed; Failed: all will."""
+        """Compute the result for a photo; called in several threads.
+
+        Raises:
+            TwinlensError: this photo failed.
+            Failed: all further photos would fail, too.
+        """
 
     @abstractmethod
     def keep(self, photo: Photo, result: Any) -> None:
-        """In the main thread: keep what ``work`` gave. Raises OSError."""
+        """Store what ``work`` returned; called in the main thread. Raises OSError."""
 
     @abstractmethod
     def close(self, complete: bool) -> None:
         """Finish the outputs. Raises OSError.
 
         Args:
-            complete: whether the run came to its end.
+            complete: whether all photos were processed.
         """
 
 
 class DepthJob(Job):
-    """A folder of maps."""
+    """Writes a folder of depth maps."""
 
     task: Task = "depth"
 
@@ -80,10 +85,11 @@ class DepthJob(Job):
     def open(self, spec: ModelSpec) -> None:  # noqa: ARG002
         """See the base class."""
         self._out.mkdir(parents=True, exist_ok=True)
-        outputs.lock(os.open(self._out, os.O_RDONLY), self._out)  # open until the process ends
+        # The descriptor is never closed, so that the folder is locked until the process ends.
+        outputs.lock(os.open(self._out, os.O_RDONLY), self._out)
 
     def is_done(self, photo: Photo) -> bool:
-        """See the base class: its map exists."""
+        """See the base class: a photo is done if its map exists."""
         return self._target(photo).exists()
 
     def check(self, photos: Sequence[Photo]) -> None:
@@ -103,7 +109,7 @@ class DepthJob(Job):
         return [photo for photo in photos if not self.is_done(photo)]
 
     def work(self, photo: Photo, runtime: Runtime, spec: ModelSpec) -> None:
-        """See the base class; writes the map."""
+        """See the base class; writes the map, too."""
         result = runtime.depth.run(photo.open(), spec, self._options)
         target = self._target(photo)
         try:
@@ -115,20 +121,20 @@ class DepthJob(Job):
             raise Failed(f"{target} cannot be written ({error.strerror})") from None
 
     def keep(self, photo: Photo, result: Any) -> None:
-        """See the base class; the file is there already."""
+        """See the base class; does nothing, because ``work`` has written the map."""
 
     def close(self, complete: bool) -> None:
         """See the base class."""
 
     def _target(self, photo: Photo) -> Path:
-        # The photo's own suffix stays in the name: a.jpg and a.png are two photos.
+        # The name keeps the photo's suffix, because a.jpg and a.png may lie in the same folder.
         mark = "_sbs" if self._options.is_pair else ""
         name = f"{photo.place.name}{mark}{KINDS[self._options.format].suffix}"
         return self._out / photo.place.with_name(name)
 
 
 class EmbedJob(Job):
-    """A file of vectors."""
+    """Writes a file of vectors."""
 
     task: Task = "embedding"
 
@@ -154,7 +160,7 @@ class EmbedJob(Job):
         self._journal = Journal(self._rows, made_with)
 
     def is_done(self, photo: Photo) -> bool:
-        """See the base class: it has its row."""
+        """See the base class: a photo is done if the file has its row."""
         return str(photo.path) in self._journal.done
 
     def left(self, photos: Sequence[Photo]) -> list[Photo]:

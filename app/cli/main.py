@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""From the arguments to the exit status."""
+"""Runs a command, from its arguments to its exit status."""
 
 from __future__ import annotations
 
@@ -16,10 +16,9 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from app.cli import outputs
 from app.cli.arguments import depth_options, parse
 from app.cli.download import download
-from app.cli.files import Failure, find
+from app.cli.files import Failure, find_files, one_line, only_pictures
 from app.cli.jobs import DepthJob, EmbedJob, Job
-from app.cli.pictures import pictures
-from app.cli.problems import Failed, Interrupted, UsageError, one_line
+from app.cli.problems import Failed, Interrupted, UsageError
 from app.cli.run import Outcome, run
 from app.cli.session import Stop, load, session, settings_for
 from app.errors import BadRequest
@@ -35,7 +34,7 @@ _GO_ON = "interrupted; run the same command again to go on"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; the exit status, see ``--help``."""
+    """Run a command; returns the exit status, which ``--help`` explains."""
     arguments = parse(argv)
     stop = Stop()
     stop.install()
@@ -66,15 +65,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _command(
     job: Job, spec: ModelSpec, settings: Settings, arguments: argparse.Namespace, stop: Stop
 ) -> int:
-    found = find(arguments.photos, job.own, arguments.everything)
+    found = find_files(arguments.photos, job.own, arguments.everything)
     failures = found.failures
     try:
         job.open(spec)
     except OSError as error:
         raise UsageError(f"-o {arguments.out}: cannot be written ({error.strerror})") from None
-    # Before any file is opened.
+    # Conflicting outputs are reported before any file is opened.
     job.check([photo for photo in found.photos if photo.is_named_like_picture()])
-    photos = pictures(found.photos, job, stop)
+    photos = only_pictures(found.photos, job.is_done, stop)
     others = len(found.photos) - len(photos)
     left = job.left(photos)
     outcome = Outcome(failures=failures)
@@ -85,7 +84,7 @@ def _command(
             with tqdm(total=len(photos), initial=before, unit="file", disable=None) as bar:
                 outcome = run(job, left, runtime, spec, stop, bar, arguments.jobs)
             outcome.failures[:0] = failures
-    complete = not stop.is_asked() and outcome.problem is None
+    complete = not stop.is_requested() and outcome.problem is None
     try:
         job.close(complete)
     except OSError as error:
@@ -110,7 +109,7 @@ def _report(failures: Sequence[Failure], done: int, of: int, left: int, job: Job
 
 
 def _report_others(others: int, left_out: Counter[str]) -> None:
-    """What was in the folders beside pictures."""
+    """Report what was left out because it is not a picture."""
     if others:
         _say(f"{others} files are no pictures" if others > 1 else "1 file is no picture")
     if left_out:
@@ -120,14 +119,14 @@ def _report_others(others: int, left_out: Counter[str]) -> None:
 
 
 def _job(arguments: argparse.Namespace) -> Job:
-    """Raises UsageError, BadRequest."""
+    """The job that the arguments describe. Raises UsageError, BadRequest."""
     if arguments.command == "depth":
         return DepthJob(arguments.out, depth_options(arguments))
     return EmbedJob(arguments.out, arguments.image_size, arguments.normalize)
 
 
 def _spec(arguments: argparse.Namespace, settings: Settings, job: Job) -> ModelSpec:
-    """Raises BadRequest: unknown."""
+    """The model to use. Raises BadRequest if it is unknown."""
     registry = Registry(settings)
     if arguments.model is None:
         return registry.default(job.task)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The run through all files: several at a time, until all are done or it has to stop."""
+"""Processes all photos, several at a time, until all are done or the command has to stop."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from config.models import ModelSpec
 
 log = logging.getLogger("twinlens.cli")
 
-_LOOK_SECONDS = 0.2
+_POLL_SECONDS = 0.2
 
 
 @dataclass
 class Outcome:
-    """What became of the files."""
+    """The results of a run."""
 
     done: int = 0
     failures: list[Failure] = field(default_factory=list)
-    #: why it stopped before its end
+    #: why the run ended early, if it did
     problem: Failed | None = None
 
     def count(self) -> int:
-        """Files that are through."""
+        """The number of files that are done or have failed."""
         return self.done + len(self.failures)
 
 
@@ -48,7 +48,7 @@ def run(
     bar: tqdm[None],
     jobs: int,
 ) -> Outcome:
-    """Work on all photos; a wish to stop is obeyed when those that are being computed are done."""
+    """Process all photos; a stop takes effect once the photos on the device are done."""
     outcome = Outcome()
     before, stopped = bar.n, False
     queue = iter(photos)
@@ -56,9 +56,10 @@ def run(
     with ThreadPoolExecutor(jobs) as pool:
         while True:
             if runtime.is_closing() and not stopped and outcome.problem is None:
-                # By itself, also with a SIGTERM of its own: the device is lost, or hangs.
+                # The runtime closes by itself (it may even send itself a SIGTERM) if its device is
+                # lost or hangs.
                 outcome.problem = Failed(runtime.refusal().message)
-            elif stop.is_asked() or outcome.problem:
+            elif stop.is_requested() or outcome.problem:
                 stopped = True
                 runtime.stop("It was interrupted")
             while len(running) < jobs and not runtime.is_closing():
@@ -68,15 +69,17 @@ def run(
                 running[pool.submit(job.work, photo, runtime, spec)] = photo
             if not running:
                 return outcome
-            finished, _ = wait(running, _LOOK_SECONDS, FIRST_COMPLETED)
+            finished, _ = wait(running, _POLL_SECONDS, FIRST_COMPLETED)
             for future in finished:
-                _take(future, running.pop(future), job, runtime, outcome)
+                _collect_result(future, running.pop(future), job, runtime, outcome)
             bar.set_postfix(failed=len(outcome.failures), refresh=False)
             bar.update(before + outcome.count() - bar.n)
 
 
-def _take(future: Future[Any], photo: Photo, job: Job, runtime: Runtime, outcome: Outcome) -> None:
-    """One that has come to its end, whichever."""
+def _collect_result(
+    future: Future[Any], photo: Photo, job: Job, runtime: Runtime, outcome: Outcome
+) -> None:
+    """Count a photo whose future is done, and store its result."""
     try:
         job.keep(photo, future.result())
         outcome.done += 1
@@ -85,7 +88,7 @@ def _take(future: Future[Any], photo: Photo, job: Job, runtime: Runtime, outcome
     except OSError as error:
         outcome.problem = Failed(f"the result cannot be written ({error.strerror})")
     except TwinlensError as error:
-        if not runtime.is_closing():  # else it is not the file's fault
+        if not runtime.is_closing():  # photos that a closing runtime refuses did not fail
             outcome.failures.append(Failure(photo.path, error.message))
     except Exception as error:
         log.error("%s failed", photo.path, exc_info=error)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""A runtime for this process alone, and its one model."""
+"""Starts the runtime for one command, loads its model, and handles Ctrl-C."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from config.families import Task
 from config.models import ModelSpec
 from config.settings import Settings, load_settings
 
-# The files here are the user's own: they may wait for each other for as long as they need to.
+# Photos of a command may wait in the queue for a day; no client is waiting for an answer.
 _LONGEST_WAIT_SECONDS = 86_400
-_LOOK_SECONDS = 0.5
+_POLL_SECONDS = 0.5
 
 
 def settings_for(task: Task, jobs: int) -> Settings:
-    """The service's settings, for one process and one task; raises SettingsError."""
+    """The service's settings, changed for one process and one task. Raises SettingsError."""
     ours = {
         "ENABLED_FAMILIES": task,
         "WEB_CONCURRENCY": "1",
-        "WARMUP_ON_STARTUP": "true",  # else the default model would be downloaded
+        "WARMUP_ON_STARTUP": "true",  # with "false" the default model would be downloaded
         "IMAGE_EMBEDDER_MAX_QUEUE": str(jobs),
         "IMAGE_EMBEDDER_MAX_WAIT_SECONDS": str(_LONGEST_WAIT_SECONDS),
     }
@@ -42,7 +42,7 @@ def settings_for(task: Task, jobs: int) -> Settings:
 
 
 def quiet(settings: Settings) -> Settings:
-    """A progress bar and a log of everything do not go together."""
+    """Log only warnings unless LOG_LEVEL is set: a full log would disturb the progress bar."""
     if "log_level" in settings.model_fields_set:
         return settings
     return settings.model_copy(update={"log_level": "WARNING"})
@@ -52,33 +52,34 @@ class Stop:
     """The first Ctrl-C or SIGTERM asks to stop; the second ends the process at once."""
 
     def __init__(self) -> None:
-        self._asked = threading.Event()
-        #: the signal, once there was one
+        self._requested = threading.Event()
+        #: number of the signal that asked to stop; None before that
         self.signal: int | None = None
 
     def install(self) -> None:
-        """In the main thread."""
+        """Install the signal handlers; only the main thread may call this."""
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._ask)
+            signal.signal(number, self._ask_hub)
 
-    def is_asked(self) -> bool:
-        """Whether to stop."""
-        return self._asked.is_set()
+    def is_requested(self) -> bool:
+        """Whether the user asked to stop."""
+        return self._requested.is_set()
 
-    def _ask(self, number: int, _: FrameType | None) -> None:
+    def _ask_hub(self, number: int, _: FrameType | None) -> None:
         self.signal = number
-        self._asked.set()
+        self._requested.set()
         for each in (signal.SIGINT, signal.SIGTERM):
             signal.signal(each, signal.SIG_DFL)
 
 
 @contextmanager
 def session(settings: Settings) -> Iterator[Runtime]:
-    """A runtime that works; nothing forks, so nothing has to be warm before."""
-    # As in create_app: only the download process asks the hub.
+    """A started runtime, which is closed at the end of the block."""
+    # Only the download process may contact the hub, as in ``create_app``.
     os.environ["HF_HUB_OFFLINE"] = "1"
     if sys.stderr.isatty():
-        # Lines of the processes that download and convert would break the progress bar.
+        # Quietens the processes that download and convert, too: their log lines would break the
+        # progress bar.
         os.environ["LOG_LEVEL"] = settings.log_level
     memory.share_one_arena()
     runtime = Runtime(settings)
@@ -90,16 +91,16 @@ def session(settings: Settings) -> Iterator[Runtime]:
 
 
 def load(runtime: Runtime, spec: ModelSpec, stop: Stop) -> None:
-    """Bring the model to disk if need be, and to its device.
+    """Load the model onto its device, after downloading it if need be.
 
     Raises:
         Failed: the message says why.
-        Interrupted: the user did not want to wait for it.
+        Interrupted: the user asked to stop.
     """
     if not runtime.manager.on_disk(spec):
         print(f"{spec.key} is not on disk: downloading {spec.hub_id}", file=sys.stderr)
     with ExitStack() as stack:
-        watch = _Watch(runtime, spec, stop, stack)
+        watch = _LoadWatch(runtime, spec, stop, stack)
         try:
             runtime.operations.load(spec, "auto", watch.check_cancelled)
         except OperationFailed as error:
@@ -112,8 +113,8 @@ def load(runtime: Runtime, spec: ModelSpec, stop: Stop) -> None:
         print(f"its weights are {network.weights}, not the published ones", file=sys.stderr)
 
 
-class _Watch:
-    """Looks after a load now and then: shows its download, ends it where it is not wanted."""
+class _LoadWatch:
+    """Shows the progress of the download during a load, and cancels the load on a stop."""
 
     def __init__(self, runtime: Runtime, spec: ModelSpec, stop: Stop, stack: ExitStack) -> None:
         self._runtime = runtime
@@ -124,10 +125,10 @@ class _Watch:
         self._looked_at = 0.0
 
     def check_cancelled(self) -> None:
-        """Called while it waits. Raises Interrupted."""
-        if self._stop.is_asked():
+        """Called repeatedly while the load waits. Raises Interrupted."""
+        if self._stop.is_requested():
             raise Interrupted
-        if time.monotonic() - self._looked_at < _LOOK_SECONDS:
+        if time.monotonic() - self._looked_at < _POLL_SECONDS:
             return
         self._looked_at = time.monotonic()
         status = self._runtime.manager.status(self._spec)

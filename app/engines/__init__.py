@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Engines: how a network runs. What goes in and what comes out means is the families' business."""
+"""Engines run networks on devices; the families (``app.models``) interpret inputs and outputs."""

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What an engine is: it takes a network of a checkpoint, brings it to a device and runs it there.
+"""The interface of engines: an engine loads a network of a checkpoint and runs it on a device.
 
-A new engine is a folder beside this file with one class for each of the two below, a value of
-ENGINE and a line in ``app/lending/loader.py``.
+To add an engine, make a folder beside this file with a subclass of ``Engine`` and one of
+``Network``, and add a value of the setting ENGINE and a line in ``app/lending/loader.py``.
 """
 
 from __future__ import annotations
@@ -22,116 +22,122 @@ from app.pictures.canvas import HostImages, ImageWork
 from config.values import EngineName, Precision
 
 FloatArray = NDArray[np.float32]
-#: Pictures, or the numbers of tokens.
+#: A batch of pictures, or of texts as token ids.
 InputArray = FloatArray | NDArray[np.int64]
 
 
 class LoadError(Exception):
-    """A checkpoint that cannot serve; the message says why, without paths of the host."""
+    """A checkpoint cannot be loaded; the message says why, without paths of the host."""
 
 
 class DoesNotFit(LoadError):
-    """Not enough free memory; the message names what is needed and what is free."""
+    """Not enough memory is free; the message names the needed and the free amount."""
 
 
 class Unsupported(LoadError):
-    """The checkpoint asks for what its family does not do; the message names it."""
+    """The checkpoint needs a feature that its family does not support; the message names it."""
 
 
 class EngineUnavailable(LoadError):
-    """The checkpoint may be fine, but this engine cannot run it here."""
+    """The engine cannot run the checkpoint on this machine; another engine may."""
 
 
 @dataclass(frozen=True)
 class NetworkSource:
-    """One network of a checkpoint, as an engine needs to know it."""
+    """What an engine needs to know to load one network of a checkpoint."""
 
-    #: for the log and for messages, such as "ViT-L-14 text"
+    #: name for log and messages, such as "ViT-L-14 text"
     label: str
-    #: all that the network's numbers depend on: the checkpoint's file, what the row says of it
+    #: text that changes whenever the network's outputs may change: it covers the checkpoint's files
+    #: and the model's row
     identity: str
-    #: tells it from the other networks of the checkpoint
+    #: name of the network, unique among those of its checkpoint
     name: str
-    #: where what is made from it may be kept
+    #: folder for files derived from the checkpoint, such as converted models
     repository: Path
-    #: of the checkpoint, which its module is made from
+    #: files of the checkpoint that ``module`` reads
     files: tuple[Path, ...]
-    #: bytes of its weights
+    #: bytes of the weights
     size: int
-    #: images, channels, rows, columns, or texts, tokens; None where any number will do
+    #: images, channels, rows, columns, or texts, tokens; None for a dimension of any size
     input_shape: tuple[int | None, ...]
     input_type: type[np.float32] | type[np.int64]
-    #: gives the torch module in evaluation mode, float32, see ``Family.module``
+    #: makes the torch module, float32 in evaluation mode, see ``Family.module``
     module: Callable[[], Any] = field(compare=False)
-    #: for another process: a function, as ``module:function``, that makes this source of a text,
-    #: and that text
+    #: how another process makes an equal source: a function, written ``module:function``, and the
+    #: text that it takes as its argument
     recipe: tuple[str, str]
 
 
 class Network(ABC):
-    """One network: first in host memory, where forked processes share it, then on one device."""
+    """A loaded network: first in host memory, which forked processes share, then on one device."""
 
-    #: which engine runs it
+    #: name of the engine that runs the network
     engine: ClassVar[EngineName]
 
     def __init__(self) -> None:
-        #: of the arithmetic; final once it is on its device
+        #: precision of the arithmetic; final after ``to_device``
         self.precision: Precision = "fp32"
-        #: where it is, a name as in ``devices.Device.type``
+        #: name of the present device, see ``devices.Device.type``
         self.device = "cpu"
-        #: does the image work before and after it, on the device where that is faster
+        #: does the image work before and after inference, on the device if that is faster
         self.images: ImageWork = HostImages()
-        #: those that it maps; its engine takes their fingerprint before it reads them
+        #: fingerprint of the memory-mapped files, taken before they were read
         self.files = Fingerprint(())
 
-    def suits(self, device: str) -> bool:  # noqa: ARG002 - for engines that prepare for one
-        """Whether this host copy is right for ``device``, which is one of its engine's."""
+    def suits(self, device: str) -> bool:  # noqa: ARG002 - subclasses may need it
+        """Whether the network in host memory may be moved to ``device``."""
         return True
 
     @abstractmethod
     def to_device(self, device: str) -> None:
-        """Make it ready to run on ``device``. Only after the fork.
+        """Move the network to ``device``, ready to run. Must be called after the fork.
 
         Raises:
-            RuntimeError, MemoryError: the device refuses it.
+            RuntimeError, MemoryError: the device cannot hold or run the network.
         """
 
-    def release_idle_memory(self) -> None:  # noqa: B027 - most have nothing to give back
-        """Give back what is not needed until it runs again; called when nothing runs."""
+    def release_idle_memory(self) -> None:  # noqa: B027 - optional for subclasses
+        """Free working memory that only a running inference needs; called while none runs."""
 
     @abstractmethod
     def infer(self, batch: InputArray) -> FloatArray:
-        """Run it: pictures [n, 3, h, w] float32, or texts [n, tokens] int64, to [n, ...] float32.
+        """Run the network on a batch. Safe to call from several threads.
 
-        Safe to call from several threads.
+        Args:
+            batch: pictures [n, 3, height, width] float32, or texts [n, tokens] int64.
+
+        Returns:
+            The outputs [n, ...] float32.
         """
 
     def warm_up(self, batch: InputArray) -> None:
-        """Run it until a batch of this shape is as fast as it gets."""
+        """Run the network as often as needed until batches of this shape run at full speed."""
         self.infer(batch)
 
 
 class Engine(ABC):
-    """Makes networks of one kind."""
+    """Loads networks that run with one inference library."""
 
     name: ClassVar[EngineName]
 
     @abstractmethod
     def import_libraries(self) -> None:
-        """Before the fork: import what all its networks need, so that workers share it."""
+        """Import the libraries of all networks before the fork, so that workers share them."""
 
     @abstractmethod
     def preload(self, source: NetworkSource) -> Network | None:
-        """Before the fork: the network in memory that workers share. None: not possible yet.
+        """Load the network before the fork, into memory that workers share.
 
-        Starts no thread and runs no multi-threaded kernel. Raises LoadError.
+        Must not start threads or run multi-threaded kernels, which would break forked processes.
+        Returns None if the network cannot be loaded yet. Raises LoadError.
         """
 
     @abstractmethod
     def load(self, source: NetworkSource, device: str) -> Network:
-        """The network in host memory, right for ``device``; may take long the first time.
+        """Load the network into host memory, prepared for ``device``; the first time may take long.
 
         Raises:
-            EngineUnavailable: this engine cannot run it here.
+            EngineUnavailable: this engine cannot run the network on this machine.
             LoadError: the checkpoint is at fault.
         """

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Which device DEVICE means on this machine."""
+"""Resolves the setting DEVICE to a device of this machine."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from pathlib import Path
 from app.engines.base import LoadError
 from app.engines.openvino import runner as openvino_engine
 
-# What drivers put there, by build of torch; to ask them would make a context, which no fork
-# survives. The nodes below /dev may come only with the first use, the module is there before.
+# Files that exist if a GPU driver is loaded, by build of torch. Before the fork only files may be
+# checked: asking the driver creates a context that does not survive a fork. Device nodes below
+# /dev may appear only at the first use of the GPU, hence the kernel module is checked, too.
 _CUDA_SIGNS = ("/dev/nvidiactl", "/dev/dxg", "/proc/driver/nvidia/version", "/sys/module/nvidia")
 _ROCM_SIGNS = ("/dev/kfd",)
 
 
 @dataclass(frozen=True)
 class Device:
-    """A device and its name for people.
+    """A device that runs networks.
 
-    ``type`` is "cpu", a device of torch such as "cuda:1", or one of OpenVINO: "openvino:GPU.0".
+    ``type`` is "cpu", a device of torch such as "cuda:1", or one of OpenVINO such as
+    "openvino:GPU.0"; ``name`` is the hardware's name for people.
     """
 
     type: str
@@ -30,7 +32,7 @@ class Device:
 
     @property
     def is_gpu(self) -> bool:
-        """Whether it is anything else than the CPU."""
+        """Whether this is any device but the CPU."""
         return self.type != "cpu"
 
 
@@ -38,19 +40,22 @@ _CPU = Device("cpu", "CPU")
 
 
 def is_surely_cpu(setting: str) -> bool:
-    """Whether a value of DEVICE can only mean the CPU; asks no driver and imports no engine."""
+    """Whether a value of DEVICE can only mean the CPU.
+
+    Safe before the fork: it calls no driver and imports no engine.
+    """
     if setting == "auto":
         return not _may_have_gpu()
     return setting in ("cpu", "openvino:CPU")
 
 
 def resolve(setting: str, worker: int = 0) -> Device:
-    """The device for a value of DEVICE; only after the fork, since it asks the drivers.
+    """The device for a value of DEVICE. Must be called after the fork, because it asks drivers.
 
-    Where it leaves the choice among several CUDA devices, workers are spread over them in turn.
+    If the value does not name one of several CUDA devices, workers are distributed over them.
 
     Raises:
-        LoadError: a device was named that this machine (or this torch) does not have.
+        LoadError: this machine (or this build of torch) does not have the device.
     """
     if is_surely_cpu(setting):
         return _CPU
@@ -66,7 +71,7 @@ def resolve(setting: str, worker: int = 0) -> Device:
         if torch.backends.mps.is_available():
             return Device("mps", "Apple GPU")
         return _CPU
-    # On ROCm builds of torch the devices answer to "cuda".
+    # ROCm builds of torch call their devices "cuda".
     wanted = torch.device("cuda" if setting == "rocm" else setting)
     available = {
         "cuda": torch.cuda.is_available() and (wanted.index or 0) < torch.cuda.device_count(),
@@ -83,7 +88,7 @@ def resolve(setting: str, worker: int = 0) -> Device:
 
 
 def _may_have_gpu() -> bool:
-    """Whether torch could find a GPU here."""
+    """Whether torch might find a GPU on this machine."""
     if sys.platform == "darwin":
         return True
     try:
@@ -101,7 +106,7 @@ def _resolve_openvino(setting: str) -> Device:
     wanted = setting.partition(":")[2] or "AUTO"
     gpus = openvino_engine.gpus()
     for name, full_name in gpus.items():
-        # With one GPU its name is "GPU", with several they are "GPU.0" and so on.
+        # OpenVINO calls a single GPU "GPU", and several GPUs "GPU.0", "GPU.1" and so on.
         if wanted in ("AUTO", "GPU", name) or (wanted == "GPU.0" and name == "GPU"):
             return Device(f"openvino:{name}", full_name)
     if wanted == "AUTO":

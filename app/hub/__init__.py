@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Checkpoints on disk and the hub that they come from."""
+"""Checkpoints on disk, and their download from the Hugging Face hub ("the hub")."""

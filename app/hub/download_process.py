@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The one process that downloads: ``python -m app.hub.download_process FOLDER PIPE``.
+"""The process that downloads models: ``python -m app.hub.download_process FOLDER PIPE``.
 
-It serves the requests in the folder (see ``app.hub.downloads``) until none is left, retrying
-with growing pauses, and ends early when the service that started it is gone.
+It handles the requests in FOLDER (see ``app.hub.downloads``) until none is left, and retries failed
+downloads after growing pauses. It exits early if all processes of the service have ended, which
+it sees by the closed PIPE.
 """
 
 from __future__ import annotations
@@ -20,9 +21,8 @@ from typing import TextIO
 from app.host import atomic
 from app.host.lifeline import end_with_the_service
 from app.hub import lockfile
-from app.hub.downloads import DownloadRequest, DownloadState, missing
+from app.hub.downloads import DownloadRequest, DownloadState, ProgressLog, missing_message
 from app.hub.hub_problems import Problem, explain
-from app.hub.milestones import Milestones
 from config.logging import configure_logging
 from config.settings import load_settings_or_exit
 
@@ -34,7 +34,7 @@ LONGEST_PAUSE_SECONDS = 300.0
 
 @dataclass
 class _Job:
-    """One request and what happened to it so far."""
+    """A request and its attempts so far."""
 
     requested_at: float
     attempt: int = 0
@@ -47,8 +47,8 @@ def main() -> None:
     folder, life = Path(sys.argv[1]), int(sys.argv[2])
     configure_logging(load_settings_or_exit())
     end_with_the_service(life)
-    # Between "no request is left" and "the lock is free" a new request may arrive whose own
-    # process found the lock taken: hence the look after the lock was given back.
+    # Looks for requests again after releasing the lock. A request may have arrived just before
+    # that, and the process started for it has exited because the lock was still taken.
     while any(folder.glob("*.request")):
         with (folder / "download.lock").open("w") as lock:
             if not _locked(lock):
@@ -57,7 +57,10 @@ def main() -> None:
 
 
 def _locked(lock: TextIO) -> bool:
-    """Whether this process is the one; workers that look in hold the lock for a moment, too."""
+    """Take the lock that only one download process may hold; False if another process holds it.
+
+    Tries for a second, because workers hold the lock for a moment when they test it.
+    """
     for _ in range(20):
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -77,9 +80,9 @@ def _serve(folder: Path) -> None:
             except FileNotFoundError:
                 continue
             job = jobs.setdefault(path, _Job(requested_at))
-            if job.requested_at != requested_at:  # asked for again: no need to wait any longer
+            if job.requested_at != requested_at:  # requested again: retry now
                 job.requested_at, job.due = requested_at, 0.0
-            # A large model does not hold up a small one, nor a stalled one all the others.
+            # Each download has its own thread, so that a slow one does not delay the others.
             if time.monotonic() >= job.due and not (job.thread and job.thread.is_alive()):
                 job.thread = threading.Thread(target=_attempt, args=(path, job), daemon=True)
                 job.thread.start()
@@ -89,17 +92,17 @@ def _serve(folder: Path) -> None:
 def _attempt(path: Path, job: _Job) -> None:
     try:
         request = DownloadRequest.model_validate_json(path.read_bytes())
-    except OSError:  # taken back, or done
+    except OSError:  # the request was withdrawn or completed meanwhile
         return
     state_path = path.with_suffix(".state")
     job.attempt += 1
     state = DownloadState(state="downloading", attempt=job.attempt)
     atomic.write_text(state_path, state.model_dump_json())
 
-    milestones = Milestones()
+    progress_log = ProgressLog()
 
     def progress(name: str, done: int, total: int) -> None:
-        if told := milestones.line(done, total):
+        if told := progress_log.line(done, total):
             log.info("downloading %s: %s", request.spec.key, told)
         state.file, state.downloaded_bytes, state.total_bytes = name, done, total
         atomic.write_text(state_path, state.model_dump_json())
@@ -111,7 +114,7 @@ def _attempt(path: Path, job: _Job) -> None:
 
         known = lockfile.pinned(request.spec, request.cache)
         transfer(request.spec, request.files, request.cache, progress, known)
-    except Exception as error:  # whatever it is, the service must learn of it and try again
+    except Exception as error:  # any failure is reported to the service and retried
         _failed(request, state, job, explain(error, request.spec, known), error)
         atomic.write_text(state_path, state.model_dump_json())
         return
@@ -128,9 +131,9 @@ def _failed(
     state.error = problem.reason
     state.failed_at = time.monotonic()
     state.retry_at = job.due = state.failed_at + pause
-    # The first failure says what to do; the later ones are the same story.
+    # Only the first failure is logged with advice, because later ones usually repeat it.
     if job.attempt == 1:
-        log.warning("%s", missing(request.spec, state.error, request.cache))
+        log.warning("%s", missing_message(request.spec, state.error, request.cache))
         log.warning("%s: %s", request.spec.key, problem.advice)
         log.debug("the first attempt failed", exc_info=error)
     else:

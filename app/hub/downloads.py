@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Downloads as the service's processes see them: ask for one, watch it, wait for it.
+"""Downloads for the service's processes: request a download, watch its state, wait for it.
 
-The work is done by one separate process for the whole service (``app.hub.download_process``).
-Workers and that process meet in a folder: a request is a file, and so is the state of a download.
+One separate process downloads for the whole service (``app.hub.download_process``). Workers
+communicate with it through files in a shared folder: a request is a file, and so is the state of a
+download.
 """
 
 from __future__ import annotations
@@ -23,17 +24,19 @@ from pydantic import BaseModel
 
 from app.engines.base import LoadError
 from app.host import atomic
-from app.hub.store import Checkpoint, delete, find
+from app.hub.store import Checkpoint, delete, find_checkpoint
 from app.hub.verification import check_sizes, verify_content
 from config.models import ModelSpec
 
 log = logging.getLogger("twinlens.downloads")
 
 _PROJECT = Path(__file__).resolve().parents[2]
+_LOG_SECONDS = 60.0
+_MB = 1e6
 
 
 class DownloadRequest(BaseModel):
-    """``<key>.request``: what to bring where."""
+    """``<key>.request``: the files to download and the cache to store them in."""
 
     spec: ModelSpec
     files: tuple[str, ...]
@@ -41,7 +44,7 @@ class DownloadRequest(BaseModel):
 
 
 class DownloadState(BaseModel):
-    """``<key>.state``: how it goes."""
+    """``<key>.state``: the state of a download."""
 
     state: Literal["downloading", "failed"]
     file: str | None = None
@@ -49,36 +52,35 @@ class DownloadState(BaseModel):
     total_bytes: int = 0
     attempt: int = 1
     error: str | None = None
-    #: monotonic seconds of the machine, since the clock may be set: when the failed attempt ended,
-    #: and when the next one starts
+    #: when the failed attempt ended and when the next one starts, in seconds of the monotonic
+    #: clock, which all processes of a machine share and nobody can set
     failed_at: float | None = None
     retry_at: float | None = None
 
 
 class DownloadFailed(Exception):
-    """The attempt that was waited for failed; the message says why."""
+    """The download attempt failed; the message says why."""
 
 
-def missing(spec: ModelSpec, reason: str, cache: Path) -> str:
-    """The line of the log that says what is missing and the two ways out."""
+def missing_message(spec: ModelSpec, reason: str, cache: Path) -> str:
+    """The log line that says that a model is missing, and what the operator can do."""
     if spec.path is not None:
         return f"{spec.key} is not on disk ({reason})"
     return (
         f"{spec.key} is not on disk and cannot be downloaded ({reason}): copy the checkpoint "
-        f"{spec.hub_id} into {cache} ({elsewhere(spec)}), or run `make demo` to see the service "
-        "on its built-in models"
+        f"{spec.hub_id} into {cache} ({download_elsewhere_hint(spec)}), or run `make demo` to see "
+        "the service on its built-in models"
     )
 
 
-def elsewhere(spec: ModelSpec) -> str:
-    """How to get a checkpoint to a machine that reaches no hub."""
+def download_elsewhere_hint(spec: ModelSpec) -> str:
+    """How to download a checkpoint on another machine, for one that cannot reach the hub."""
     command = f"python -m app download {spec.key} --output DIR"
     return f"`{command}` on another machine makes a folder to copy"
 
 
-#: For processes that ask the hub: the service's own are offline by their environment. Plain HTTP,
-#: unlike the hub's chunk store, can go on where it stopped. And nobody is told about the machine
-#: beyond what a download needs.
+#: Environment variables for processes that download; all others are offline. Xet, the hub's chunk
+#: store, is off because only plain HTTP can resume a download. Telemetry is off.
 ONLINE = {
     "HF_HUB_OFFLINE": "0",
     "HF_HUB_DISABLE_XET": "1",
@@ -86,24 +88,50 @@ ONLINE = {
 }
 
 
+class ProgressLog:
+    """Decides when the progress of a download is logged.
+
+    It is logged after each further tenth, and at least once a minute while bytes arrive.
+    """
+
+    def __init__(self) -> None:
+        self._tenth = 0
+        self._logged_at = time.monotonic()
+
+    def line(self, done: int, total: int) -> str | None:
+        """The text to log, such as "450 of 1710 MB (26 %)"; None if it is too early for another.
+
+        Args:
+            done: bytes downloaded so far.
+            total: bytes of the whole download; 0 while unknown.
+        """
+        if not total or done >= total:  # the caller logs the end itself
+            return None
+        now, tenth = time.monotonic(), 10 * done // total
+        if tenth <= self._tenth and now - self._logged_at < _LOG_SECONDS:
+            return None
+        self._tenth, self._logged_at = tenth, now
+        return f"{done / _MB:.0f} of {total / _MB:.0f} MB ({100 * done // total} %)"
+
+
 class Downloads:
-    """Made once before the fork; used in every worker."""
+    """Access to downloads; created before the fork and used in every worker."""
 
     def __init__(self, cache: Path, folder: Path, offline: bool, life: tuple[int, int]) -> None:
         self._cache = cache
         self._folder = folder
         self._offline = offline
-        # The download process reads from this pipe and ends when the last process of the service,
-        # each of which holds the other end, is gone, however it went.
+        # The reading end of a pipe whose writing end every process of the service holds open. The
+        # download process sees it close, and exits, when the last of them has ended for any reason.
         self._life_read = life[0]
         self._process: subprocess.Popen[bytes] | None = None
 
-    def find(self, spec: ModelSpec, files: tuple[str, ...]) -> Checkpoint | None:
+    def find_checkpoint(self, spec: ModelSpec, files: tuple[str, ...]) -> Checkpoint | None:
         """The checkpoint, if it is on disk."""
-        return find(spec, files, self._cache)
+        return find_checkpoint(spec, files, self._cache)
 
     def state(self, spec: ModelSpec) -> DownloadState | None:
-        """How the download of a model goes; None when none was asked for or it is complete."""
+        """The state of a model's download; None if it is complete or was never requested."""
         try:
             state = DownloadState.model_validate_json(self._path(spec, "state").read_bytes())
         except (OSError, ValueError):
@@ -113,27 +141,27 @@ class Downloads:
         return state
 
     def check(self, spec: ModelSpec, checkpoint: Checkpoint) -> None:
-        """Whether it is what was recorded, as far as sizes tell. Raises LoadError."""
+        """Compare the sizes of the files with the lock file. Raises LoadError."""
         check_sizes(spec, checkpoint, self._cache)
 
     def verify(self, spec: ModelSpec, files: tuple[str, ...], checkpoint: Checkpoint) -> None:
-        """Whether it is what was recorded, byte for byte; takes its time. Raises LoadError."""
+        """Compare every byte with the recorded checksums, which is slow. Raises LoadError."""
         verify_content(spec, files, checkpoint, self._cache)
 
-    def absent(self, spec: ModelSpec) -> LoadError:
-        """What to tell who asked for a model that is not on disk, after ``request``."""
+    def not_on_disk_error(self, spec: ModelSpec) -> LoadError:
+        """The error for a client that asks for a model which is still being downloaded."""
         state = self.state(spec)
         if state is not None and state.state == "failed":
             return LoadError(f"its weights are not on disk and cannot be downloaded: {state.error}")
         return LoadError("its weights are not on disk yet; downloading them")
 
     def request(self, spec: ModelSpec, files: tuple[str, ...], at_once: bool = False) -> None:
-        """Ask for a download. Cheap when that was done before.
+        """Request a download; cheap if it was requested before.
 
         Args:
             spec: the model.
-            files: what belongs to it.
-            at_once: start the next attempt now, where the last one failed and a later one is due.
+            files: the names of its files.
+            at_once: after a failed attempt, start the next one now instead of when it is due.
         """
         if not spec.is_downloadable or self._offline:
             reason = "HF_HUB_OFFLINE is set"
@@ -142,9 +170,9 @@ class Downloads:
             elif not spec.is_downloadable:
                 reason = "its path in the table of models lacks: " + ", ".join(files)
             if self.state(spec) is None:
-                log.warning("%s", missing(spec, reason, self._cache))
+                log.warning("%s", missing_message(spec, reason, self._cache))
             if spec.is_downloadable:
-                reason += f"; {elsewhere(spec)}"
+                reason += f"; {download_elsewhere_hint(spec)}"
             state = DownloadState(state="failed", error=reason, failed_at=time.monotonic())
             atomic.write_text(self._path(spec, "state"), state.model_dump_json())
             return
@@ -164,35 +192,39 @@ class Downloads:
         files: tuple[str, ...],
         check_cancelled: Callable[[], None] = lambda: None,
     ) -> Checkpoint:
-        """Ask for a download and wait until it is there.
+        """Request a download and wait until it is complete.
 
         Args:
             spec: the model.
-            files: what belongs to it.
-            look: called now and then; it may raise to end the wait, not the download.
+            files: the names of its files.
+            check_cancelled: called repeatedly; may raise to end the wait, but not the download.
 
         Raises:
-            DownloadFailed: the first attempt since then failed (further ones go on by themselves).
+            DownloadFailed: the first attempt failed; the download process goes on trying.
         """
         asked_at = time.monotonic()
         self.request(spec, files, at_once=True)
         while True:
-            checkpoint = self.find(spec, files)
+            checkpoint = self.find_checkpoint(spec, files)
             if checkpoint is not None:
                 return checkpoint
             state = self.state(spec)
             if state is not None and (state.failed_at or 0) >= asked_at:
                 raise DownloadFailed(state.error)
-            if not self._path(spec, "request").exists() and self.find(spec, files) is None:
+            if (
+                not self._path(spec, "request").exists()
+                and self.find_checkpoint(spec, files) is None
+            ):
                 raise DownloadFailed("it was deleted meanwhile")
-            # It may have been about to end when we asked, or be killed at any time.
+            # The download process may have been exiting when the request was written, or may have
+            # been killed.
             if not self._offline and not self._process_is_alive():
                 self._start_process()
             check_cancelled()
             time.sleep(0.1)
 
     def cancel(self, spec: ModelSpec) -> bool:
-        """Forget a download that is not running at this moment; False if it is running."""
+        """Withdraw the request for a download; False if the download is running just now."""
         state = self.state(spec)
         if state is not None and state.state == "downloading":
             return False
@@ -201,14 +233,14 @@ class Downloads:
         return True
 
     def delete(self, spec: ModelSpec) -> None:
-        """Delete a model's folder in the cache; what is not there is no error. Raises OSError."""
+        """Delete a model's folder in the cache, if there is one. Raises OSError."""
         delete(spec, self._cache)
 
     def _path(self, spec: ModelSpec, suffix: str) -> Path:
         return self._folder / f"{spec.key}.{suffix}"
 
     def _process_is_alive(self) -> bool:
-        """Whether some worker's process is at work, or this one's is about to be."""
+        """Whether a download process runs or was just started, by this worker or another."""
         if self._process is not None and self._process.poll() is None:
             return True
         with (self._folder / "download.lock").open("w") as lock:
@@ -219,7 +251,7 @@ class Downloads:
         return False
 
     def _start_process(self) -> None:
-        """Start a process; it ends at once if another one is at work."""
+        """Start a download process, which exits at once if another one is running."""
         self._process = process = subprocess.Popen(
             [
                 sys.executable,

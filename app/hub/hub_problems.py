@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What went wrong with a download, in words that help."""
+"""Explains a failed download: the reason, and what the operator can do."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from config.models import ModelSpec
 
 @dataclass(frozen=True)
 class Problem:
-    """Why it failed and what to do."""
+    """Why a download failed and what to do."""
 
-    #: for everybody: no URL, no path of the host
+    #: may be shown to clients: contains no URL and no path of the host
     reason: str
-    #: for those who run it
+    #: for the operator
     advice: str
 
 
 def explain(error: Exception, spec: ModelSpec, known: Record | None = None) -> Problem:
-    """What an error of ``transfer`` means.
+    """Explain an error of ``transfer``.
 
     Args:
-        error: any.
+        error: any exception.
         spec: the model.
-        known: the recorded commit, if it was asked for.
+        known: the record of the commit, if a recorded commit was requested.
     """
-    # They ask the environment when they are imported, hence not before they are needed.
+    # Imported only here, because these libraries read the environment when they are imported.
     from httpx2 import HTTPError, InvalidURL
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -44,7 +44,7 @@ def explain(error: Exception, spec: ModelSpec, known: Record | None = None) -> P
         return _unreachable(error)
     if isinstance(error, OSError) and error.errno is not None and error.strerror:
         return Problem(f"the checkpoint could not be written ({error.strerror})", _DISK)
-    if type(error) is OSError:  # our own and the hub client's: an answer that makes no sense
+    if type(error) is OSError:  # ``transfer`` or the hub client could not use the answer
         return Problem("the hub's answer cannot be used", f"{error}; {_TRY_AGAIN}")
     return Problem("the hub cannot be reached", _NETWORK)
 
@@ -66,7 +66,7 @@ _LOGIN = "set HF_TOKEN to a token (hub: Settings, Access Tokens) of an account t
 
 
 def _refused(error: Exception, status: int, spec: ModelSpec, known: Record | None) -> Problem:
-    """The hub has answered."""
+    """Explain an error status of the hub."""
     from huggingface_hub.errors import (
         EntryNotFoundError,
         GatedRepoError,
@@ -104,7 +104,7 @@ def _refused(error: Exception, status: int, spec: ModelSpec, known: Record | Non
 
 
 def _unreachable(error: Exception) -> Problem:
-    """No answer, or not to its end."""
+    """Explain an answer that did not come, or not completely."""
     from httpx2 import InvalidURL, ProxyError, TimeoutException, UnsupportedProtocol
 
     if isinstance(error, ProxyError):

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 """``twinlens.lock.json``: which commit of each repository is in use, and its files' checksums.
 
-It lies in the cache itself: what is copied to another machine brings it along, it is as writable as
-the checkpoints are, and deleting a model does not delete what is known of it. It is written by
-``app.hub.transfer`` and by the command line; whoever reads it holds to it.
+The lock file lies in the cache itself, so that it is copied along with the checkpoints and is
+writable where they are. It outlives a deleted model: a new download gets the same commit. Downloads
+and the command line write it; a recorded commit is used until an update is asked for.
 """
 
 from __future__ import annotations
@@ -20,12 +20,15 @@ from app.host import atomic
 from config.models import ModelSpec
 
 NAME = "twinlens.lock.json"
-# Ours is about 500 bytes a model; whatever is larger is something else.
+# A lock file has about 500 bytes per model, so that a larger file cannot be one.
 _LARGEST_BYTES = 2**20
 
 
 class LockFileError(Exception):
-    """It cannot be read or written, or is not ours. The message has paths: not for clients."""
+    """The lock file cannot be read or written, or is damaged.
+
+    The message contains paths of the host and must not reach clients.
+    """
 
 
 class FileRecord(BaseModel):
@@ -38,27 +41,28 @@ class FileRecord(BaseModel):
 
 
 class Record(BaseModel):
-    """One commit; of its files those that Twinlens uses."""
+    """One commit, with those of its files that Twinlens uses."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    # It becomes a part of paths. Made by hand, a snapshot may also have the name of a branch.
+    # Restricted, because it becomes a part of paths. A snapshot folder that was made by hand may
+    # have the name of a branch instead of a commit.
     commit: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")
     files: dict[str, FileRecord]
 
 
 class LockFile(BaseModel):
-    """The whole file."""
+    """The content of the lock file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     version: Literal[1]
-    #: hub id, then revision as the table of models names it ("main")
+    #: records by hub id and by revision, as the table of models names it (such as "main")
     repositories: dict[str, dict[str, Record]]
 
 
 def pinned(spec: ModelSpec, cache: Path) -> Record | None:
-    """What is recorded of a model; None: nothing yet. Raises LockFileError."""
+    """The record of a model, or None if there is none yet. Raises LockFileError."""
     path = cache / NAME
     try:
         status = path.stat()
@@ -66,24 +70,24 @@ def pinned(spec: ModelSpec, cache: Path) -> Record | None:
         return None
     except OSError as error:
         raise _unreadable(path, error.strerror) from None
-    # Asked for at each look at the disk, hence remembered as long as it is the same file.
+    # The parsed file is cached until the file changes, because this is called very often.
     content = _parsed(path, (status.st_ino, status.st_mtime_ns, status.st_size))
     return content.repositories.get(spec.hub_id or "", {}).get(spec.revision)
 
 
 def record(spec: ModelSpec, fresh: Record, cache: Path) -> None:
-    """Record a commit in the place of another one, or more files of the same one.
+    """Record a commit; further files of the commit that is recorded already are added to it.
 
     Raises:
-        LockFileError: there is another kind of file, which stays; or it cannot be written.
+        LockFileError: the present lock file is damaged, and stays; or it cannot be written.
     """
-    assert spec.hub_id is not None  # what is built in is no download
+    assert spec.hub_id is not None  # models without a hub id are never downloaded
     path = cache / NAME
     try:
         guard = cache / ".locks" / NAME
         guard.parent.mkdir(parents=True, exist_ok=True)
-        # Services and commands may share the cache: nobody's record is lost. The lock is on another
-        # file, since this one is replaced.
+        # Several processes may write at the same time. They lock a separate file, because the lock
+        # file itself is replaced by each write.
         with guard.open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             text = _text(path) if path.exists() else '{"version": 1, "repositories": {}}'

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Checkpoints on disk: in the hub's cache, in folders of the user's, in the program."""
+"""Checkpoints on disk: in the hub's cache, in the user's own folders, in the program itself."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from pathlib import Path
 from app.engines.openvino import cache as converted
 from app.host import atomic
 from app.hub import lockfile
-from app.hub.lockfile import LockFileError
+from app.hub.lockfile import LockFileError, Record
 from config.models import ModelSpec
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A complete snapshot: a folder with the files of one commit."""
+    """A complete checkpoint: a folder with all files that the model needs, of one commit."""
 
     path: Path
     revision: str
-    #: where what is made from it may be kept
+    #: folder for files derived from the checkpoint, such as converted models
     repository: Path
 
 
-#: Checkpoints that are a part of the program, a folder for each key.
+#: Checkpoints that are shipped with the program, one folder per model key.
 BUILTIN = Path(__file__).resolve().parents[1] / "models" / "builtin"
 
 
@@ -38,24 +38,25 @@ def repository_folder(cache: Path, spec: ModelSpec) -> Path:
     return cache / f"models--{spec.hub_id.replace('/', '--')}"
 
 
-def find(spec: ModelSpec, files: tuple[str, ...], cache: Path) -> Checkpoint | None:
-    """The snapshot of ``spec.revision`` if every one of ``files`` is there, else None.
+def find_checkpoint(spec: ModelSpec, files: tuple[str, ...], cache: Path) -> Checkpoint | None:
+    """The snapshot of ``spec.revision`` if all of ``files`` are there, else None.
 
-    The recorded commit counts, wherever a branch has gone since.
+    If the lock file records a commit for the revision, that commit is taken, even if the branch
+    has moved on the hub since.
     """
     folder = repository_folder(cache, spec)
     if spec.is_built_in:
         return _complete(BUILTIN / spec.key, files, spec.revision, folder)
     if spec.path is not None:
         return _complete(spec.path, files, "local", folder)
-    revision = known_commit(spec, cache) or spec.revision  # a commit is its own snapshot
+    revision = known_commit(spec, cache) or spec.revision  # a row may name a commit
     return _complete(folder / "snapshots" / revision, files, revision, folder)
 
 
 def known_commit(spec: ModelSpec, cache: Path) -> str | None:
-    """The commit that ``spec.revision`` means in this cache; None where nothing says it."""
-    # Without a good record the cache is taken as any client of the hub takes it; those who write
-    # the record, and the check before each load, tell what is wrong with it.
+    """The commit that ``spec.revision`` means in this cache; None if it is not known."""
+    # A damaged lock file is ignored here, and refs/ decides as for any client of the hub. The
+    # damage is reported before each load and when the lock file is written.
     with suppress(LockFileError):
         if known := lockfile.pinned(spec, cache):
             return known.commit
@@ -69,19 +70,20 @@ def known_commit(spec: ModelSpec, cache: Path) -> str | None:
 def _complete(
     path: Path, files: tuple[str, ...], revision: str, repository: Path
 ) -> Checkpoint | None:
-    # is_file() follows the links into blobs/: a broken one counts as absent.
+    # is_file() follows the links into blobs/, so that a broken link counts as an absent file.
     if all((path / name).is_file() for name in files):
         return Checkpoint(path, revision, repository)
     return None
 
 
-def place(blob: Path, name: Path) -> None:
-    """Let a file of a snapshot be a blob: by a link, where the file system has links.
+def link_blob(blob: Path, name: Path) -> None:
+    """Make ``name``, a file of a snapshot, a symbolic link to ``blob``.
 
-    FAT and exFAT have none: there the blob itself moves to that name, as with the hub's own client.
+    On file systems without links (FAT, exFAT) the blob is moved to ``name`` instead, as the hub's
+    own client does.
 
     Raises:
-        OSError: neither can be done.
+        OSError: the file can be neither linked nor moved.
     """
     name.parent.mkdir(parents=True, exist_ok=True)
     fresh = atomic.scratch(name)
@@ -94,8 +96,11 @@ def place(blob: Path, name: Path) -> None:
         os.replace(fresh, name)
 
 
-def point(spec: ModelSpec, commit: str, cache: Path) -> None:
-    """Let refs/<branch> name a commit, last: only then does a checkpoint count as there."""
+def set_reference(spec: ModelSpec, commit: str, cache: Path) -> None:
+    """Write the commit to refs/<branch>.
+
+    Called last, because the checkpoint counts as present from then on.
+    """
     if spec.revision == commit:
         return
     reference = repository_folder(cache, spec) / "refs" / spec.revision
@@ -103,21 +108,65 @@ def point(spec: ModelSpec, commit: str, cache: Path) -> None:
     atomic.write_text(reference, commit)
 
 
-def delete(spec: ModelSpec, cache: Path) -> None:
-    """Delete the repository's folder in the cache, and nothing outside it.
+def copy_checkpoint(spec: ModelSpec, checkpoint: Checkpoint, verified: Record, cache: Path) -> None:
+    """Copy a checkpoint into another cache, by hard links if both are on the same disk.
 
-    Of a model that is a part of the program, or lies in a folder of the user's, only what was made
-    from it.
+    Args:
+        spec: the model.
+        checkpoint: the checkpoint in its present cache.
+        verified: sizes and checksums of its files, which have just been verified.
+        cache: the cache to copy to; its lock file will record the files.
 
     Raises:
-        OSError: it cannot be deleted.
+        OSError: the disk failed or is full.
+        LockFileError: the lock file of ``cache`` cannot be used.
+    """
+    lockfile.pinned(spec, cache)  # a damaged lock file fails before anything is copied
+    folder = repository_folder(cache, spec)
+    for name, file in verified.files.items():
+        origin = (checkpoint.path / name).resolve()
+        # Blobs keep the name that the hub's client looks for.
+        blob_name = origin.name if origin.parent.name == "blobs" else file.sha256
+        blob = folder / "blobs" / blob_name
+        blob.parent.mkdir(parents=True, exist_ok=True)
+        _link_or_copy(origin, blob)
+        link_blob(blob, folder / "snapshots" / verified.commit / name)
+    lockfile.record(spec, verified, cache)
+    set_reference(spec, verified.commit, cache)
+
+
+def _link_or_copy(origin: Path, blob: Path) -> None:
+    fresh = atomic.scratch(blob)
+    try:
+        fresh.unlink(missing_ok=True)
+        try:
+            os.link(origin, fresh)
+        except OSError:  # another disk, or a file system without hard links
+            with origin.open("rb") as source, fresh.open("wb") as file:
+                shutil.copyfileobj(source, file, 2**22)
+                file.flush()
+                os.fsync(file.fileno())  # a removable disk may be unplugged right afterwards
+        os.replace(fresh, blob)
+    finally:
+        # os.replace() does nothing if both names are links to the same file: ``fresh`` is left.
+        fresh.unlink(missing_ok=True)
+
+
+def delete(spec: ModelSpec, cache: Path) -> None:
+    """Delete the model's folder in the cache, and what was converted from the model.
+
+    The files of a built-in model, or of a model in the user's own folder, stay.
+
+    Raises:
+        OSError: the folder cannot be deleted.
     """
     folder = repository_folder(cache, spec)
-    if folder.is_symlink():  # its target lies elsewhere and is not ours
+    if folder.is_symlink():  # only the link is deleted: its target is the user's own
         folder.unlink()
     elif folder.exists():
-        shutil.rmtree(folder)  # removes links, never what they point to
-    for place in converted.places(folder):  # also one that does not lie in the folder
+        shutil.rmtree(folder)  # removes links, but not their targets
+    # Converted models may lie outside of the folder.
+    for place in converted.candidate_folders(folder):
         shutil.rmtree(place, ignore_errors=True)
-    # The hub client's lock files, one folder a repository.
+    # The hub client keeps lock files in a folder per repository.
     shutil.rmtree(cache / ".locks" / folder.name, ignore_errors=True)

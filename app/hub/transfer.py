@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Bring one checkpoint from the hub into the cache, resuming what an earlier try left."""
+"""Downloads one checkpoint from the hub into the cache, and resumes interrupted downloads."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ from config.models import ModelSpec
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
-# Both come from the hub and become a part of paths.
+# Entity tags and commits are checked, because they come from the hub and become parts of paths.
 _NAME = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
-_LOOK_SECONDS = 0.5
+_POLL_SECONDS = 0.5
 
 
 class ChecksumError(Exception):
-    """Bytes are not those that were promised; those that arrived so have been deleted."""
+    """A file does not have the expected checksum; a wrong download has been deleted."""
 
 
 @dataclass(frozen=True)
 class _File:
-    """One file as the hub has it, and its places here."""
+    """One file on the hub, and where it belongs on disk."""
 
     name: str
     url: str
     size: int
-    #: None: nobody says it
+    #: the expected checksum; None if neither the hub nor a record states one
     sha256: str | None
-    #: headers with which it is asked for
+    #: headers of the download request
     headers: dict[str, str]
     blob: Path
     target: Path
@@ -63,27 +63,28 @@ def transfer(
 ) -> Record:
     """Download ``files`` of one commit into the cache, and record them in its lock file.
 
-    The hub's own client would start from zero after a restart: since huggingface_hub 2 each try
-    writes to a temporary name of its own. Here a blob is fetched to a name that survives.
+    Partial downloads keep their names, so that they are resumed after a restart. The hub's own
+    client would start again: since huggingface_hub 2 each attempt writes to a new temporary name.
 
     Args:
         spec: the model.
-        files: what belongs to it; the last one holds the weights.
+        files: the names of its files; the last one holds the weights.
         cache: the folder.
-        progress: told after each 10 MiB.
-        known: the commit to take, and what is known of its files; None: whichever
-            ``spec.revision`` means today.
-        update: take the latter anyway.
+        progress: called after each 10 MiB.
+        known: the record of the commit to download; None: the commit that ``spec.revision`` means
+            on the hub today.
+        update: download today's commit even if there is a record.
 
     Raises:
         OSError, huggingface_hub.errors.HfHubHTTPError, httpx errors: the hub or the disk failed.
         ChecksumError: the content differs from the hub's, the table's or the recorded checksum.
-        LockFileError: it cannot be recorded.
+        LockFileError: the lock file cannot be used.
     """
     disable_progress_bars()
-    set_verbosity_error()  # type: ignore[no-untyped-call] # its warnings come as an error at the end, too
-    lockfile.pinned(spec, cache)  # raises now rather than after the download
-    wanted, commit = _ask(spec, files, cache, known, update)
+    # What the hub client warns of is also raised as an error in the end.
+    set_verbosity_error()  # type: ignore[no-untyped-call]
+    lockfile.pinned(spec, cache)  # a damaged lock file fails before anything is downloaded
+    wanted, commit = _ask_hub(spec, files, cache, known, update)
     total, before = sum(file.size for file in wanted), 0
     found = {}
     for file in wanted:
@@ -91,19 +92,19 @@ def transfer(
         def report(done: int, name: str = file.name, before: int = before) -> None:
             progress(name, before + done, total)
 
-        found[file.name] = FileRecord(size=file.size, sha256=_bring(file, report))
+        found[file.name] = FileRecord(size=file.size, sha256=_ensure_file(file, report))
         before += file.size
     fresh = Record(commit=commit, files=found)
     lockfile.record(spec, fresh, cache)
-    store.point(spec, commit, cache)
+    store.set_reference(spec, commit, cache)
     return fresh
 
 
-def _ask(
+def _ask_hub(
     spec: ModelSpec, files: tuple[str, ...], cache: Path, known: Record | None, update: bool
 ) -> tuple[list[_File], str]:
-    """Ask the hub about each file; gives the commit, too."""
-    assert spec.hub_id is not None  # nobody downloads what is built in
+    """Ask the hub for the metadata of each file; gives the files and their commit."""
+    assert spec.hub_id is not None  # models without a hub id are never downloaded
     folder = store.repository_folder(cache, spec)
     revision = known.commit if known is not None and not update else spec.revision
     found = []
@@ -115,13 +116,13 @@ def _ask(
             raise OSError(f"the hub says too little about {name}")
         if not _NAME.fullmatch(etag) or not _NAME.fullmatch(commit):
             raise OSError(f"the hub gives {name} an impossible name")
-        # All files come from the commit of the first, whatever happens to the branch meanwhile.
+        # All files come from the first one's commit, even if the branch moves meanwhile.
         revision = commit
         recorded = known.files.get(name) if known is not None and known.commit == commit else None
-        sha256 = _promised(name, about, spec.sha256 if name == files[-1] else None, recorded)
+        sha256 = _expected_sha256(name, about, spec.sha256 if name == files[-1] else None, recorded)
         target = folder / "snapshots" / commit / name
         headers = build_hf_headers()
-        # A token is for the hub, not for the host that keeps its large files.
+        # HF_TOKEN must reach only the hub, not the host that stores the hub's large files.
         if urlsplit(about.location).netloc != urlsplit(url).netloc:
             headers.pop("authorization", None)
         blob = folder / "blobs" / etag
@@ -129,45 +130,49 @@ def _ask(
     return found, revision
 
 
-def _promised(
+def _expected_sha256(
     name: str, about: HfFileMetadata, pinned: str | None, recorded: FileRecord | None
 ) -> str | None:
-    """The sha256 that a file must have. Raises ChecksumError: the hub has another file."""
+    """The sha256 that a file must have, if it is known.
+
+    Raises:
+        ChecksumError: the hub offers a file with another checksum than the pinned or recorded one.
+    """
     assert about.etag is not None
-    # The hub's large files have their sha256 as entity tag.
-    promised = about.etag if len(about.etag) == SHA256_LENGTH else None
-    for sha256, by_whom in (
+    # The entity tag of a large file on the hub is its sha256.
+    expected = about.etag if len(about.etag) == SHA256_LENGTH else None
+    for sha256, source in (
         (pinned, "that the table of models pins"),
         (recorded.sha256 if recorded else None, "that was recorded for this commit"),
     ):
         if sha256 is not None:
-            if promised not in (None, sha256):
-                raise ChecksumError(f"{name} on the hub is not the one {by_whom}")
-            promised = sha256
-    return promised
+            if expected not in (None, sha256):
+                raise ChecksumError(f"{name} on the hub is not the one {source}")
+            expected = sha256
+    return expected
 
 
-def _bring(file: _File, report: Callable[[int], None]) -> str:
-    """Let the file be in its place; gives its sha256."""
+def _ensure_file(file: _File, report: Callable[[int], None]) -> str:
+    """Download a file unless it is on disk already; gives its sha256."""
     if file.target.is_file():
-        return _on_disk(file, file.target, report)
+        return _verified_sha256(file, file.target, report)
     file.blob.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.blob.with_name(f"{file.blob.name}.twinlens-partial")
-    with _alone(unfinished, report) as partial:
-        # Another process may have brought it meanwhile.
+    with _open_exclusively(unfinished, report) as partial:
+        # Another process may have completed the file meanwhile.
         if file.target.is_file():
-            sha256 = _on_disk(file, file.target, report)
+            sha256 = _verified_sha256(file, file.target, report)
         else:
             if file.blob.is_file():
-                sha256 = _on_disk(file, file.blob, report)
+                sha256 = _verified_sha256(file, file.blob, report)
             else:
-                sha256 = _fetch(file, partial, unfinished)
-            store.place(file.blob, file.target)
+                sha256 = _fetch_blob(file, partial, unfinished)
+            store.link_blob(file.blob, file.target)
         unfinished.unlink(missing_ok=True)
     return sha256
 
 
-def _on_disk(file: _File, path: Path, report: Callable[[int], None]) -> str:
+def _verified_sha256(file: _File, path: Path, report: Callable[[int], None]) -> str:
     sha256 = digest(path, report)
     if path.stat().st_size != file.size or file.sha256 not in (None, sha256):
         raise ChecksumError(
@@ -176,7 +181,7 @@ def _on_disk(file: _File, path: Path, report: Callable[[int], None]) -> str:
     return sha256
 
 
-def _fetch(file: _File, partial: _Counted, unfinished: Path) -> str:
+def _fetch_blob(file: _File, partial: _ReportingFile, unfinished: Path) -> str:
     start = partial.seek(0, os.SEEK_END)
     if start > file.size:
         start = partial.truncate(partial.seek(0))
@@ -196,8 +201,8 @@ def _fetch(file: _File, partial: _Counted, unfinished: Path) -> str:
     return sha256
 
 
-class _Counted(FileIO):
-    """A file, open for appending and reading, that reports how long it is after each write."""
+class _ReportingFile(FileIO):
+    """A file for appending and reading that reports its length after each write."""
 
     def __init__(self, path: Path, report: Callable[[int], None]) -> None:
         super().__init__(os.open(path, os.O_RDWR | os.O_CREAT, 0o644), "r+")
@@ -206,30 +211,30 @@ class _Counted(FileIO):
     def write(self, data: ReadableBuffer, /) -> int:
         view = memoryview(data)
         written = 0
-        while written < len(view):  # a raw file may take less than it is given
+        while written < len(view):  # a single write may be incomplete
             written += super().write(view[written:])
         self._report(self.tell())
         return written
 
 
-def _alone(path: Path, report: Callable[[int], None]) -> _Counted:
-    """Open a partial file for this process alone; wait while another one downloads it."""
+def _open_exclusively(path: Path, report: Callable[[int], None]) -> _ReportingFile:
+    """Open and lock a partial file; waits while another process downloads it."""
     while True:
-        file = _Counted(path, report)
+        file = _ReportingFile(path, report)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_at(path, file):
+            if _is_file_at(path, file):
                 return file
         except BlockingIOError:
             report(os.fstat(file.fileno()).st_size)
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_POLL_SECONDS)
         except BaseException:
             file.close()
             raise
-        file.close()  # it was finished or thrown away meanwhile
+        file.close()  # another process has completed or deleted this file: open the path again
 
 
-def _is_at(path: Path, file: _Counted) -> bool:
+def _is_file_at(path: Path, file: _ReportingFile) -> bool:
     try:
         return os.path.samestat(path.stat(), os.fstat(file.fileno()))
     except FileNotFoundError:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Whether a checkpoint on disk is the one that was downloaded."""
+"""Verifies that a checkpoint on disk is the one that was downloaded, by sizes and checksums."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from config.models import ModelSpec
 log = logging.getLogger("twinlens.models")
 
 Progress = Callable[[str, int, int], None]
-"""Called now and then with a file's name, bytes of all files so far and in total."""
+"""Receives a file's name, the bytes of all files so far, and the bytes of all files in total."""
 
-# Blobs whose name is of this length are named by the sha256 of their content.
+# A blob whose name has this length is named by the sha256 of its content.
 SHA256_LENGTH = 64
 _CHUNK = 2**22
 
 
 class Damaged(Exception):
-    """A file is not what was recorded; ``path`` is what has to go."""
+    """A file differs from what was recorded; ``path`` is the file to delete."""
 
     def __init__(self, path: Path, found: str, expected: str) -> None:
         super().__init__(f"{path} is damaged or was changed: {found}, expected {expected}")
@@ -40,14 +40,14 @@ def verify(
     known: Record | None,
     progress: Progress,
 ) -> Record:
-    """Read every byte of a checkpoint and say what it is.
+    """Read every byte of a checkpoint; gives the sizes and checksums that were found.
 
-    A file without a record is compared with what its name in the cache and the table of models
-    say, where they say something.
+    Each file is compared with every checksum that is known: the recorded one, the name of its blob
+    if that is a checksum, and for the weights the checksum in the table of models.
 
     Raises:
         Damaged: a file differs.
-        OSError: one cannot be read.
+        OSError: a file cannot be read.
     """
     paths = {name: (checkpoint.path / name).resolve() for name in files}
     sizes = {name: path.stat().st_size for name, path in paths.items()}
@@ -62,21 +62,21 @@ def verify(
             progress(name, before + done, total)
 
         sha256 = digest(path, report)
-        promises = [recorded.sha256 if recorded is not None else None]
+        expected = [recorded.sha256 if recorded is not None else None]
         if path.parent.name == "blobs" and len(path.name) == SHA256_LENGTH:
-            promises.append(path.name)
+            expected.append(path.name)
         if name == files[-1]:
-            promises.append(spec.sha256)
-        for promise in promises:
-            if promise not in (None, sha256):
-                raise Damaged(path, f"its sha256 is {sha256}", f"{promise}")
+            expected.append(spec.sha256)
+        for checksum in expected:
+            if checksum not in (None, sha256):
+                raise Damaged(path, f"its sha256 is {sha256}", f"{checksum}")
         found[name] = FileRecord(size=sizes[name], sha256=sha256)
         before += sizes[name]
     return Record(commit=checkpoint.revision, files=found)
 
 
 def digest(path: Path, report: Callable[[int], None] = lambda _: None) -> str:
-    """The sha256 of a file; ``report`` is told how far it got. Raises OSError."""
+    """The sha256 of a file; ``report`` receives the number of bytes read so far. Raises OSError."""
     made, done = hashlib.sha256(), 0
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
@@ -87,18 +87,22 @@ def digest(path: Path, report: Callable[[int], None] = lambda _: None) -> str:
 
 
 def check_sizes(spec: ModelSpec, checkpoint: Checkpoint, cache: Path) -> None:
-    """What can be checked at each load without reading gigabytes. Raises LoadError."""
+    """Compare the sizes of the files with the recorded ones: fast enough for every load.
+
+    Raises:
+        LoadError: a size differs.
+    """
     if not spec.is_downloadable:
         return
     try:
         known = lockfile.pinned(spec, cache)
-    except LockFileError as error:  # the model may well be all right
+    except LockFileError as error:  # a damaged lock file does not mean a damaged model
         log.warning("%s: its files are not checked: %s", spec.key, error)
         return
     for name, recorded in known.files.items() if known is not None else ():
         try:
             size = (checkpoint.path / name).stat().st_size
-        except OSError:  # of an older version, which needed another file
+        except OSError:  # an older version of Twinlens recorded a file that is not needed any more
             continue
         if size != recorded.size:
             raise LoadError(
@@ -110,7 +114,11 @@ def check_sizes(spec: ModelSpec, checkpoint: Checkpoint, cache: Path) -> None:
 def verify_content(
     spec: ModelSpec, files: tuple[str, ...], checkpoint: Checkpoint, cache: Path
 ) -> None:
-    """For a checkpoint that was written to while it was in use. Raises LoadError."""
+    """Verify every byte of a checkpoint whose files were written to while it was in use.
+
+    Raises:
+        LoadError: a file differs or cannot be read.
+    """
     try:
         known = lockfile.pinned(spec, cache) if not spec.is_built_in else None
         verify(spec, files, checkpoint, known, lambda *_: None)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What a weights file says of itself."""
+"""What the header of a weights file (safetensors) says about its content."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ _LARGEST_HEADER = 100_000_000  # bytes; the format's own limit
 
 
 def size(path: Path, prefix: str | tuple[str, ...]) -> int:
-    """Bytes of all tensors whose names begin with a prefix, from the file's header.
+    """Bytes of all tensors whose names begin with a prefix, read from the file's header.
 
-    Source: the safetensors format. Raises OSError, ValueError, KeyError: not a safetensors file.
+    Raises:
+        OSError, ValueError, KeyError: it is not a safetensors file.
     """
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -30,13 +31,13 @@ def size(path: Path, prefix: str | tuple[str, ...]) -> int:
 
 
 def origin(path: Path) -> str:
-    """Where the numbers come from: "published" unless the file's metadata says otherwise.
+    """The origin of the weights: "published", or what ``weights`` in the file's metadata says.
 
-    The checkpoints that the benchmarks and the tests make carry ``weights = random`` and the small
-    ones of our own ``weights = built-in``, so that nobody takes their answers for real ones.
+    Checkpoints that benchmarks and tests generate are marked "random", the small models shipped
+    with Twinlens "built-in", so that their answers are not mistaken for those of published models.
 
     Raises:
-        SafetensorError, OSError: not a safetensors file.
+        SafetensorError, OSError: it is not a safetensors file.
     """
     with safe_open(path, framework="numpy") as file:
         return str((file.metadata() or {}).get("weights", PUBLISHED))

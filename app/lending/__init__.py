@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Models that are loaded once and lent to requests."""
+"""Networks are loaded once in each process and lent to its requests."""

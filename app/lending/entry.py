@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""One network of a process, and what is known of it."""
+"""The state of one network in one process, and the status types made from it."""
 
 from __future__ import annotations
 
@@ -46,36 +46,36 @@ class NetworkStatus(BaseModel):
     revision: str | None = None
     preprocess_version: int | None = None
     in_use: bool = False
-    #: seconds of the machine's monotonic clock
+    #: when a request last began or ended to use it (monotonic seconds)
     used_at: float = 0.0
 
 
 @dataclass(frozen=True)
 class ModelStatus:
-    """What is known of one model: its first network stands for it."""
+    """The status of one model. It counts as loaded when its first network is."""
 
     spec: ModelSpec
     on_disk: bool
     network: NetworkStatus
-    #: states of its other networks, which are loaded when they are first needed
+    #: states of its other networks by name; each is loaded when a request first needs it
     others: dict[str, State] = field(default_factory=dict)
-    #: of a download that is under way, once its size is known
+    #: progress of the running download; None without one, or until its size is known
     downloaded_bytes: int | None = None
     total_bytes: int | None = None
 
     @property
     def state(self) -> State:
-        """Of its first network."""
+        """The state of its first network."""
         return self.network.state
 
     @property
     def reason(self) -> str | None:
-        """Why it is unavailable."""
+        """Why the model is unavailable; None if it is not."""
         return self.network.reason
 
     @property
     def progress(self) -> float | None:
-        """How much of the download is done, 0 to 1; None while that is not known."""
+        """The completed part of the download, 0 to 1; None if there is none or it is not known."""
         if self.downloaded_bytes is None or not self.total_bytes:
             return None
         return min(1.0, self.downloaded_bytes / self.total_bytes)
@@ -83,7 +83,7 @@ class ModelStatus:
 
 @dataclass
 class Entry:
-    """One network of this process. ``lock`` is held while it is loaded, so that others wait."""
+    """One network of this process. ``lock`` is held while the network is loaded or unloaded."""
 
     id: NetworkId
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -91,28 +91,30 @@ class Entry:
     #: None while the weights are only mapped in host memory, as in the master
     device: Device | None = None
     loading: bool = False
-    #: a load that requests wait for
-    under_way: Future[LoadedNetwork] | None = None
+    #: the running load that requests wait for
+    pending_load: Future[LoadedNetwork] | None = None
     failure: LoadError | None = None
     failed_at: float = 0.0
-    #: requests that hold the network, and when the last one began or ended (monotonic seconds)
+    #: number of requests that use the network, and when the last one began or ended (monotonic
+    #: seconds)
     leases: int = 0
     used_at: float = 0.0
 
     @contextmanager
-    def remembering(self) -> Iterator[None]:
-        """Keep the reason of a failed load, so that everybody who asks is told."""
+    def recording_failure(self) -> Iterator[None]:
+        """Store the LoadError of the ``with`` block, so that later requests get its reason."""
         try:
             yield
         except LoadError as error:
             log.error("%s is unavailable: %s", self.id.label, error, exc_info=error.__cause__)
-            # Not the error itself: its traceback holds what the failed load had in memory.
+            # A copy of the error: the traceback of the original keeps the tensors of the failed
+            # load in memory.
             self.failure, self.failed_at = type(error)(str(error)), time.monotonic()
             raise type(error)(str(error)) from None
         self.failure = None
 
     def status(self) -> NetworkStatus:
-        """What is known of it; never waits for a load."""
+        """The present status; never waits for a load."""
         loaded, device = self.loaded, self.device
         use: Any = {"in_use": self.leases > 0, "used_at": self.used_at}
         if loaded is not None and device is not None:
@@ -128,7 +130,7 @@ class Entry:
 
 
 def with_download(status: NetworkStatus, download: DownloadState | None) -> NetworkStatus:
-    """The status of a network whose checkpoint is not on disk."""
+    """The status of a network, changed by the state of its download where there is one."""
     if download is None or status.state != "not_loaded":
         return status
     if download.state == "downloading":
@@ -138,8 +140,8 @@ def with_download(status: NetworkStatus, download: DownloadState | None) -> Netw
 
 
 def not_available(spec: ModelSpec, reason: LoadError) -> NotAvailable:
-    """The error that a client gets whose model cannot answer now."""
-    if spec.task == "depth":  # begins with the words of the replaced service
+    """The error for clients of a model that cannot be used now."""
+    if spec.task == "depth":  # clients of the replaced service know this beginning
         message = "Depth estimation model is not available"
         if isinstance(reason, DoesNotFit | Unsupported):
             message += f": {reason}"

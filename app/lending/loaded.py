@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""A network in memory, with the family that knows what to do around it."""
+"""A network in memory, with the family that prepares its inputs and reads its outputs."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from app.models.base import NetworkId, Provenance
 
 @dataclass(frozen=True, eq=False)
 class LoadedNetwork:
-    """What is lent to requests."""
+    """What the manager lends to requests."""
 
-    #: of one task, which the borrower knows from the row: see ``app.models.base``
+    #: a DepthFamily or an EmbeddingFamily (``app.models.base``), by the task of the model's row
     family: Any
     id: NetworkId
     network: Network
-    #: "published", or what the checkpoint says of itself, such as "random"
+    #: kind of weights: "published", or what the checkpoint's files say, such as "random"
     weights: str
 
     def warm_up(self) -> None:
-        """Run it on a blank input: page faults and allocations happen here."""
+        """Run it on a blank input, so that no request pays for page faults and allocations."""
         if self.id.name == "text":
             self.family.load_tokenizer()
         self.network.warm_up(self.family.blank(self.id.name))
 
     def max_batch(self) -> int:
-        """How many inputs of one shape are worth running as one batch on its device."""
+        """The largest number of inputs that are worth running as one batch on its device."""
         return int(self.family.max_batch(self.id.name, self.network.device))
 
     def infer(self, batch: InputArray) -> FloatArray:
-        """Run it, see ``Network.infer``."""
+        """Run the network on a batch, see ``Network.infer``."""
         return self.network.infer(batch)
 
     def provenance(self) -> Provenance:
-        """What its answers are made with; final once it is on its device."""
+        """Checkpoint, engine and precision of its answers; final once it is on its device."""
         return Provenance(
             self.family.checkpoint.revision,
             self.network.engine,

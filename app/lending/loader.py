@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Makes networks: which engine runs them, and bringing them to host memory."""
+"""Loads networks into host memory, and chooses the engine that runs them."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ log = logging.getLogger("twinlens.models")
 
 @dataclass(frozen=True)
 class Loader:
-    """What the settings say about engines; one for all models."""
+    """The engines, configured by the settings; all models share one loader."""
 
+    #: the setting ENGINE
     engine: EngineSetting
-    #: DEVICE
+    #: the setting DEVICE
     device: str
     openvino: OpenVinoEngine
     torch: TorchEngine
@@ -46,22 +47,22 @@ class Loader:
         streams: int = 1,
         exact_images: bool = False,
     ) -> Self:
-        """With its engines.
+        """Make a loader with its engines.
 
         Args:
-            engine: ENGINE.
-            precision: PRECISION.
-            device: DEVICE.
-            threads: cores that this process may use.
+            engine: the setting ENGINE.
+            precision: the setting PRECISION.
+            device: the setting DEVICE.
+            threads: number of cores that this process may use.
             life: see ``Conversions``.
-            streams: inferences at a time that share those cores.
-            exact_images: whether image work stays on the CPU also where a GPU could do it.
+            streams: number of simultaneous inferences that share those cores.
+            exact_images: whether image work stays on the CPU even where a GPU could do it.
         """
         if device.startswith("openvino"):
             engine = "openvino"
         elif engine == "openvino" and device == "auto":
-            device = "cpu"  # its GPUs are taken by name only
-        # Exact weights only where exact arithmetic was asked for.
+            device = "cpu"  # OpenVINO uses a GPU only where DEVICE names it
+        # Converted weights are stored in half precision unless PRECISION asks for exact results.
         conversions = Conversions(half=precision != "fp32", life=life)
         return cls(
             engine,
@@ -72,7 +73,7 @@ class Loader:
 
     @classmethod
     def from_settings(cls, settings: Settings, threads: int, life: int) -> Self:
-        """As the settings want it; for ``threads`` and ``life`` see ``make``."""
+        """Make a loader from the settings; for ``threads`` and ``life`` see ``make``."""
         return cls.make(
             settings.engine,
             settings.precision,
@@ -84,21 +85,24 @@ class Loader:
         )
 
     def suits(self, network: Network, device: str) -> bool:
-        """Whether a network in host memory is the right one to bring to a device."""
+        """Whether a network in host memory has the right engine and format for a device."""
         return network.engine == self.engine_on(device) and network.suits(device)
 
     def gpu_setting(self) -> str:
-        """The value of DEVICE that looks for a GPU, for a client that wants one."""
+        """The value of DEVICE that selects a GPU, for a client that asks for one."""
         return "openvino:AUTO" if self.engine == "openvino" else "auto"
 
     def expected_engine(self) -> EngineName:
-        """Before the fork, when no driver may be asked: the engine that will most likely run."""
+        """The engine that will probably run, found without asking a GPU driver.
+
+        It is for use before the fork, when drivers must not be touched.
+        """
         if self.device.startswith("openvino"):
             return "openvino"
         return self.engine_on("cpu" if devices.is_surely_cpu(self.device) else "gpu")
 
     def engine_on(self, device: str) -> EngineName:
-        """The engine for a device, a name as in ``Device.type``."""
+        """The engine for a device, which is named as in ``Device.type``."""
         if device.startswith("openvino"):
             return "openvino"
         if device != "cpu" or self.engine == "torch":
@@ -106,22 +110,30 @@ class Loader:
         return "openvino" if is_installed() else "torch"
 
     def import_libraries(self, families: list[str]) -> None:
-        """Before the fork: what the engine and these families need, so that workers share it."""
+        """Before the fork: import the libraries of the engine and these families.
+
+        The workers then share their memory.
+        """
         engine = self._engine(self.expected_engine())
         engine.import_libraries()
         for family in families if engine is self.torch else ():
             family_class(family).import_libraries()
 
     def preload(self, id: NetworkId, checkpoint: Checkpoint) -> LoadedNetwork | None:
-        """Before the fork: a network in memory that workers share; None: that is not possible yet,
-        because it has to be converted first. Raises LoadError.
+        """Before the fork: load a network into memory that the workers will share.
+
+        Returns:
+            None if the network has to be converted first, which cannot be done before the fork.
+
+        Raises:
+            LoadError: it cannot be loaded; the message gives the reason.
         """
         family = describe_checkpoint(id.spec, checkpoint)
         source = family.source(id.name)
         network: Network | None
         if self.expected_engine() == "openvino":
             network = self.openvino.preload(source)
-            # Where it can never be converted torch will run it, see ``load``.
+            # If it cannot be converted at all, torch will run it (see ``load``): preload it there.
             if network is None and (
                 self.engine != "auto" or self.openvino.conversions.can_store(source)
             ):
@@ -131,10 +143,10 @@ class Loader:
         return self._loaded(family, id, network or self.torch.preload(source))
 
     def load(self, id: NetworkId, checkpoint: Checkpoint, device: str) -> LoadedNetwork:
-        """In host memory, right for ``device``; converted first where that needs to be.
+        """Load a network into host memory, in the format for a device; converts it if necessary.
 
         Raises:
-            LoadError: the message says why.
+            LoadError: it cannot be loaded; the message gives the reason.
         """
         family = describe_checkpoint(id.spec, checkpoint)
         source = family.source(id.name)
@@ -144,12 +156,12 @@ class Loader:
         except EngineUnavailable as error:
             if engine is self.torch or self.engine != "auto" or device != "cpu":
                 raise
-            log.warning("%s: OpenVINO cannot run it here (%s); torch takes it", id.label, error)
+            log.warning("%s: OpenVINO cannot run it here (%s); torch runs it", id.label, error)
             network = self.torch.load(source, device)
         return self._loaded(family, id, network)
 
     def size(self, id: NetworkId, checkpoint: Checkpoint) -> int:
-        """Bytes of the weights that loading brings into memory. Raises LoadError."""
+        """Bytes of memory that the weights of a network need. Raises LoadError."""
         family = describe_checkpoint(id.spec, checkpoint)
         return int(family.source(id.name).size)
 

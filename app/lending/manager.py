@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The model manager: each network of a model is loaded once and lent to requests."""
+"""The model manager: loads each network once in this process and lends it to requests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
-from app.engines.base import LoadError
+from app.engines.base import DoesNotFit, LoadError
 from app.engines.devices import Device, resolve
 from app.host import memory
 from app.host.faults import fault
@@ -25,7 +25,6 @@ from app.lending.entry import (
     not_available,
     with_download,
 )
-from app.lending.eviction import make_room
 from app.lending.loaded import LoadedNetwork
 from app.lending.loader import Loader
 from app.lending.registry import files_of, networks_of
@@ -34,16 +33,21 @@ from config.models import ModelSpec
 
 log = logging.getLogger("twinlens.models")
 
-# After a failed load, requests get the reason at once for this long instead of trying again.
+# For this long after a failed load, requests get its reason at once instead of a new attempt.
 _REMEMBER_FAILURE_SECONDS = 30.0
-_LOOK_SECONDS = 1.0
+# How often a request that waits for a load checks whether it was cancelled.
+_POLL_SECONDS = 1.0
+# Memory that inference needs in addition to the weights; measured by benchmarks/peak.py.
+_WORKING_BYTES = 256 * 2**20
+# How long to wait until other workers have freed their memory of a shared GPU.
+_EVICTION_SECONDS = 3.0
 
 
 class Manager:
     """The networks of one process.
 
-    In the master ``preload`` maps checkpoints into host memory; after the fork the workers share
-    those pages and move them to their device on first use.
+    In the master, ``preload`` maps checkpoints into host memory. After the fork the workers share
+    these memory pages, and each moves a network to its device when it is first used.
     """
 
     def __init__(self, networks: Iterable[NetworkId], downloads: Downloads, loader: Loader) -> None:
@@ -51,46 +55,52 @@ class Manager:
         self._downloads = downloads
         self._loader = loader
         self._device: Device | None = None
-        self._counting = threading.Lock()
-        #: which of the workers this is: they are spread over several devices
+        self._lock = threading.Lock()
+        #: number of this worker, from 0; with several GPUs it decides which one is used
         self.worker = 0
-        #: told when the state of a network has changed
+        #: called when the state of a network has changed
         self.on_change: Callable[[], None] = lambda: None
-        #: told that the device is lost for this process; which network had to go for another one
+        #: called when the device is lost for this process
         self.on_lost: Callable[[], None] = lambda: None
+        #: called with each network that was unloaded to free memory for another one
         self.on_evict: Callable[[NetworkId], object] = lambda _: None
-        #: around each load, which may end the process; it may raise LoadError
+        #: makes a context around each load, to notice loads that crash the process; the context may
+        #: raise LoadError instead of permitting the load
         self.guard: Callable[[NetworkId], AbstractContextManager[None]] = lambda _: nullcontext()
 
     # -- use -----------------------------------------------------------------------------------
 
     def preload(self, id: NetworkId) -> None:
-        """Before the fork: load to host memory what is on disk; failures are remembered."""
+        """Before the fork: load a network into host memory if its checkpoint is on disk.
+
+        A failure is stored for later requests, not raised.
+        """
         entry = self._entries[id]
-        checkpoint = self._find(id.spec)
+        checkpoint = self._checkpoint(id.spec)
         if checkpoint is not None and entry.loaded is None:
-            # A failure is logged, and shown by the status.
-            with entry.lock, suppress(LoadError), entry.remembering():
+            # ``recording_failure`` logs a LoadError, and the status shows it.
+            with entry.lock, suppress(LoadError), entry.recording_failure():
                 self._downloads.check(id.spec, checkpoint)
                 entry.loaded = self._loader.preload(id, checkpoint)
 
     def adopt(self, other: Manager) -> None:
-        """Before the fork, at a reload: take over what the one before has mapped already."""
+        """Before the fork, at a reload: take over the networks that the old manager has mapped."""
         if self._loader != other._loader:
             return
         for id, entry in self._entries.items():
             before = other._entries.get(id)
             if before is None or before.loaded is None:
                 continue
-            same = before.loaded.family.checkpoint == self._find(id.spec)
+            same = before.loaded.family.checkpoint == self._checkpoint(id.spec)
             if same and before.loaded.network.files.holds():
                 entry.loaded = before.loaded
 
     def check(self, id: NetworkId) -> None:
-        """Whether a lease can be had, without waiting: an answer that is no is given at once.
+        """Refuse a request at once, before it waits, if its network cannot be used now.
 
         Raises:
-            NotAvailable: it is not on disk (its download has been started) or failed to load.
+            NotAvailable: it is not on disk (this starts its download), or it failed to load a short
+                while ago.
         """
         entry, spec = self._entries[id], id.spec
         if entry.device is not None:
@@ -103,54 +113,63 @@ class Manager:
             except OSError as error:
                 reason = f"its download cannot be asked for ({error.strerror} in shared memory)"
                 raise not_available(spec, LoadError(reason)) from error
-            raise not_available(spec, self._downloads.absent(spec))
+            raise not_available(spec, self._downloads.not_on_disk_error(spec))
 
     @contextmanager
     def lease(
         self, id: NetworkId, check_cancelled: Callable[[], None] = lambda: None
     ) -> Iterator[LoadedNetwork]:
-        """Lend a network, loading it first if need be. Callers that come meanwhile wait for it.
+        """Lend a network for the ``with`` block, loading it first if necessary.
+
+        All callers that come during the load wait for that same load.
 
         Args:
-            id: of which model, and which one.
-            look: called now and then while it is being loaded; it may raise to end the wait.
+            id: the network.
+            check_cancelled: called about once a second during the load; it may raise to end the
+                wait.
 
         Raises:
-            NotAvailable: it is not on disk (its download has been started) or cannot be loaded.
+            NotAvailable: it is not on disk (this starts its download), or it cannot be loaded.
         """
         entry = self._entries[id]
         loaded = entry.loaded if entry.device is not None else None
         while loaded is None:
             loading = self._load_in_background(entry)
             with suppress(TimeoutError):
-                loaded = loading.result(_LOOK_SECONDS)
+                loaded = loading.result(_POLL_SECONDS)
             check_cancelled()
         self._count(entry, 1)
         try:
-            yield loaded  # an unload meanwhile takes nothing from under its user
+            yield loaded  # the borrower's reference keeps it alive even if it is unloaded meanwhile
         finally:
             self._count(entry, -1)
 
     # -- management ----------------------------------------------------------------------------
 
     def load(self, id: NetworkId, wanted: Wanted = "auto") -> Device:
-        """Load a network whose model is on disk, and say on which device; cheap when it is loaded.
+        """Load a network whose model is on disk; this is cheap if it is already loaded.
 
-        "auto" leaves a loaded network where it is; "gpu" means the CPU where there is no other.
+        Args:
+            id: the network.
+            wanted: "auto" leaves a loaded network on its device; "gpu" means the CPU on a machine
+                without a GPU.
+
+        Returns:
+            The device that it is loaded on.
 
         Raises:
-            LoadError: the message says why.
+            LoadError: it cannot be loaded; the message gives the reason.
         """
         entry = self._entries[id]
         with entry.lock:
-            with entry.remembering():
+            with entry.recording_failure():
                 target = entry.device or self.device() if wanted == "auto" else self._target(wanted)
             if entry.loaded is None or entry.device != target:
                 self._load_on(entry, target)
         return target
 
     def release_idle_memory(self) -> None:
-        """When this process has nothing to do: give back what networks need only while they run."""
+        """Free memory that networks need only while they run. Call it when this process is idle."""
         for entry in self._entries.values():
             loaded = entry.loaded if entry.device is not None else None
             if loaded is not None:
@@ -158,7 +177,7 @@ class Manager:
         memory.trim()
 
     def unload(self, id: NetworkId) -> None:
-        """Give its memory back; requests that hold a lease finish with it. Never fails."""
+        """Unload a network; requests that hold a lease can still finish with it. Never raises."""
         entry = self._entries[id]
         with entry.lock:
             entry.loaded, entry.device, entry.failure = None, None, None
@@ -168,12 +187,12 @@ class Manager:
     # -- state ---------------------------------------------------------------------------------
 
     def network_status(self, id: NetworkId) -> NetworkStatus:
-        """What is known of a network in this process; never waits for a load, nor asks the disk."""
+        """The status of a network in this process, without waiting for a load or reading files."""
         return self._entries[id].status()
 
     def describe(self, spec: ModelSpec, networks: dict[str, NetworkStatus]) -> ModelStatus:
-        """What is known of a model, given the states of its networks; also of its download."""
-        on_disk = self._find(spec) is not None
+        """The status of a model, made from the given statuses of its networks and its download."""
+        on_disk = self._checkpoint(spec) is not None
         download = None if on_disk else self._downloads.state(spec)
         first, *others = networks_of(spec)
         status = with_download(networks[first.name], download)
@@ -184,13 +203,13 @@ class Manager:
         return ModelStatus(spec, on_disk, status, rest)
 
     def status(self, spec: ModelSpec) -> ModelStatus:
-        """What is known of a model in this process; never waits for a load."""
+        """The status of a model in this process; never waits for a load."""
         networks = {id.name: self.network_status(id) for id in networks_of(spec)}
         return self.describe(spec, networks)
 
     def family(self, spec: ModelSpec) -> Family | None:
-        """What the checkpoint says of itself; None where it is not on disk or cannot serve."""
-        checkpoint = self._find(spec)
+        """The model's family with its checkpoint; None if that is not on disk or not supported."""
+        checkpoint = self._checkpoint(spec)
         if checkpoint is None:
             return None
         with suppress(LoadError):
@@ -198,48 +217,48 @@ class Manager:
         return None
 
     def is_loaded(self, id: NetworkId) -> bool:
-        """Whether it is on a device of this process."""
+        """Whether the network is on a device of this process."""
         return self._entries[id].device is not None
 
     def has_gpu(self) -> bool:
-        """Whether "gpu" means anything else than the CPU here. Raises LoadError."""
+        """Whether this process can use a GPU. Raises LoadError."""
         return self._target("gpu").is_gpu
 
     def on_disk(self, spec: ModelSpec) -> bool:
         """Whether the checkpoint is complete on disk."""
-        return self._find(spec) is not None
+        return self._checkpoint(spec) is not None
 
     def known_device(self) -> Device | None:
-        """The device, if this process has used it already; asking creates no context."""
+        """The device if this process has already chosen it, else None; creates no CUDA context."""
         return self._device
 
     def device(self) -> Device:
-        """The device of this process; only after the fork. Raises LoadError."""
+        """The device of this process. Call it only after the fork. Raises LoadError."""
         if self._device is None:
             self._device = resolve(self._loader.device, self.worker)
             log.info("using device %s (%s)", self._device.type, self._device.name)
         return self._device
 
-    # -- inside; the caller holds the entry's lock ---------------------------------------------
+    # -- internal ------------------------------------------------------------------------------
 
-    def _find(self, spec: ModelSpec) -> Checkpoint | None:
-        return self._downloads.find(spec, files_of(spec))
+    def _checkpoint(self, spec: ModelSpec) -> Checkpoint | None:
+        return self._downloads.find_checkpoint(spec, files_of(spec))
 
     def _load_in_background(self, entry: Entry) -> Future[LoadedNetwork]:
-        """The load that is under way, or a new one, in a thread that nobody has to wait for."""
-        with self._counting:
-            if entry.under_way is None:
-                entry.under_way = Future()
-                threading.Thread(None, self._ready, "load", (entry,), daemon=True).start()
-            return entry.under_way
+        """The running load of a network, or a new one in a thread of its own."""
+        with self._lock:
+            if entry.pending_load is None:
+                entry.pending_load = Future()
+                threading.Thread(None, self._run_load, "load", (entry,), daemon=True).start()
+            return entry.pending_load
 
-    def _ready(self, entry: Entry) -> None:
-        """Set the network, on some device, as the result of the load under way."""
+    def _run_load(self, entry: Entry) -> None:
+        """Load a network if necessary, and give it, or the error, to the requests that wait."""
         try:
             with entry.lock:
                 if entry.loaded is None or entry.device is None:
                     self.check(entry.id)
-                    with entry.remembering():
+                    with entry.recording_failure():
                         device = self.device()
                     self._load_on(entry, device)
                 assert entry.loaded is not None
@@ -249,9 +268,13 @@ class Manager:
             self._end_load(entry).set_exception(told)
 
     def _end_load(self, entry: Entry) -> Future[LoadedNetwork]:
-        """The load that ends now: who comes later must not find it, nor may it keep the network."""
-        with self._counting:
-            result, entry.under_way = entry.under_way, None
+        """Remove the ended load from the entry, and return its future to set the outcome.
+
+        Later requests must not wait for an ended load, and its future must not keep the network in
+        memory.
+        """
+        with self._lock:
+            result, entry.pending_load = entry.pending_load, None
         assert result is not None
         return result
 
@@ -264,19 +287,20 @@ class Manager:
         return resolve(self._loader.gpu_setting(), self.worker)
 
     def _load_on(self, entry: Entry, target: Device) -> None:
-        """Load and warm the network on a device. Raises LoadError."""
+        """Load and warm a network on a device; the caller holds its lock. Raises LoadError."""
         started = time.monotonic()
         id, spec = entry.id, entry.id.spec
         entry.loading = True
         self.on_change()
         try:
-            with entry.remembering():
-                checkpoint = self._find(spec)
+            with entry.recording_failure():
+                checkpoint = self._checkpoint(spec)
                 if checkpoint is None:
                     raise LoadError("its weights are not on disk")
                 self._downloads.check(spec, checkpoint)
-                # A host copy can be moved as it is; one that is in use on a device cannot, nor
-                # one whose file was replaced or changed since it was mapped, in the master perhaps.
+                # A network that is only mapped in host memory, perhaps by the master, is moved to
+                # the device. It is loaded anew if it is in use on another device, or if its files
+                # have changed since they were mapped.
                 loaded = entry.loaded if entry.device is None else None
                 if loaded is not None and not loaded.network.files.holds():
                     log.warning("%s: its files have changed; checking them", id.label)
@@ -288,8 +312,7 @@ class Manager:
                 ):
                     loaded = None
                 need = self._loader.size(id, checkpoint)
-                others = [each for each in self._entries.values() if each is not entry]
-                make_room(need, target, others, self.on_evict)
+                self._make_room(need, target, entry)
                 with self.guard(id):
                     if loaded is None:
                         loaded = self._loader.load(id, checkpoint, target.type)
@@ -298,7 +321,7 @@ class Manager:
                         loaded.warm_up()
                         loaded.network.release_idle_memory()
                     except (RuntimeError, MemoryError) as error:
-                        entry.loaded = loaded = None  # part of it may be on the device
+                        entry.loaded = loaded = None  # it may be partly on the device
                         if fault(error) == "lost":
                             self.on_lost()
                         raise LoadError("the device refused the model") from error
@@ -313,6 +336,40 @@ class Manager:
         log.info("%s is warm on %s (%s) after %.2f s", id.label, target.type, how, elapsed)
 
     def _count(self, entry: Entry, leases: int) -> None:
-        with self._counting:
+        with self._lock:
             entry.leases += leases
             entry.used_at = time.monotonic()
+
+    def _make_room(self, weights: int, device: Device, requested: Entry) -> None:
+        """Unload idle networks from a device, the least recently used first, until another fits.
+
+        Args:
+            weights: bytes of the network that is to be loaded.
+            device: where it is to be loaded.
+            requested: the entry of that network, which stays as it is.
+
+        Raises:
+            DoesNotFit: it does not fit even without the idle networks.
+        """
+        need = weights + _WORKING_BYTES
+        evicted = False
+        others = [each for each in self._entries.values() if each is not requested]
+        here = [entry for entry in others if entry.device == device]
+        for entry in sorted(here, key=lambda entry: entry.used_at):
+            if memory.free(device.type) >= need:
+                return
+            # A network whose lock is held is being loaded or unloaded: skip it.
+            if entry.leases == 0 and entry.lock.acquire(blocking=False):
+                entry.loaded, entry.device = None, None
+                entry.lock.release()
+                log.warning("%s is unloaded: another model needs its memory", entry.id.label)
+                memory.clean_up()
+                self.on_evict(entry.id)
+                evicted = True
+        # Other workers that share this GPU unload the same networks a moment later: wait for that.
+        end = time.monotonic() + (_EVICTION_SECONDS if evicted and device.is_gpu else 0)
+        while (free := memory.free(device.type)) < need and time.monotonic() < end:
+            time.sleep(0.05)
+        if free < need:
+            message = f"it needs {need // 2**20} MB of memory and {free // 2**20} MB are free"
+            raise DoesNotFit(message)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The rows of the table of models that are in use."""
+"""The models that this service offers: rows of the table of models whose tasks are enabled."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def files_of(spec: ModelSpec) -> tuple[str, ...]:
 
 
 def networks_of(spec: ModelSpec) -> tuple[NetworkId, ...]:
-    """All networks of a model; it counts as loaded when the first one is."""
+    """All networks of a model. The model counts as loaded when the first one is."""
     return tuple(NetworkId(spec, name) for name in family_class(spec.family).NETWORKS)
 
 
 class Registry:
-    """The rows of the enabled tasks, by key."""
+    """The models of the enabled tasks, by key."""
 
     def __init__(self, settings: Settings) -> None:
         self._tasks = settings.enabled_families
@@ -34,26 +34,26 @@ class Registry:
             "depth": settings.depth_model,
             "embedding": settings.default_model,
         }
-        #: the default model of each enabled task
+        #: the default model for each enabled task
         self.defaults = {task: self._specs[wanted[task]] for task in self._tasks}
 
     def specs(self, task: Task | None = None) -> list[ModelSpec]:
-        """Rows in the order of the table, of one task or of all."""
+        """The models of one task, or of all tasks, in the order of the table."""
         return [spec for spec in self._specs.values() if task in (None, spec.task)]
 
     def networks(self) -> list[NetworkId]:
-        """The networks of all rows."""
+        """The networks of all models."""
         return [network for spec in self.specs() for network in networks_of(spec)]
 
     def find(self, key: str) -> ModelSpec | None:
-        """The row of a key, if there is one."""
+        """The model with a key; None if there is none."""
         return self._specs.get(key)
 
     def get(self, key: str, task: Task | None = None) -> ModelSpec:
-        """The row of a key.
+        """The model with a key.
 
         Raises:
-            BadRequest: no such model (for that task); the message names the known ones.
+            BadRequest: there is no such model (for that task); the message names the known ones.
         """
         spec = self._specs.get(key)
         if spec is None or task not in (None, spec.task):
@@ -62,5 +62,5 @@ class Registry:
         return spec
 
     def default(self, task: Task) -> ModelSpec:
-        """The model that answers when a request names none."""
+        """The model for requests of a task that name no model."""
         return self.defaults[task]

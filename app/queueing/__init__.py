@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""How requests wait for the device and run on it."""
+"""The waiting room for requests, and the threads that run their inferences on the device."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The device's side of the waiting room: threads that run one batch at a time, and their faults."""
+"""The threads that run inferences: each takes one batch at a time from the waiting room."""
 
 from __future__ import annotations
 
@@ -24,19 +24,21 @@ log = logging.getLogger("twinlens.inference")
 
 _RETRY_AFTER_SECONDS = 10
 
-#: Rows [images, ...] of one ticket, or why there are none.
+#: Outputs [images, ...] of one ticket, or the error in their place.
 Outcome = FloatArray | Exception
 
 
 class DeviceThreads:
-    """Inference stays on these threads: every other thread that ran it would keep an OpenMP pool
-    and scratch memory of its own.
+    """Runs all inferences of this worker.
+
+    Request threads run none, because each thread that ran one would keep an OpenMP pool and scratch
+    memory of its own.
     """
 
     def __init__(self, room: WaitingRoom, count: int, on_lost: Callable[[], None]) -> None:
         self._room = room
         self._on_lost = on_lost
-        #: told how many inputs a pass of a network had
+        #: called after each pass of a network, with its number of inputs
         self.on_run: Callable[[LoadedNetwork, int], None] = lambda *_: None
         self._threads = [
             threading.Thread(target=self._work, name=f"device-{number}", daemon=True)
@@ -44,19 +46,26 @@ class DeviceThreads:
         ]
 
     def start(self) -> None:
-        """In the process that serves; threads from before a fork do not exist after it."""
+        """Start the threads. Call it after the fork: threads do not survive a fork."""
         for thread in self._threads:
             thread.start()
 
     def stop(self, seconds: float) -> bool:
-        """After the room was closed: whether all came to their end in time."""
+        """Wait for the threads to end, after the waiting room was closed.
+
+        Args:
+            seconds: how long to wait for each thread.
+
+        Returns:
+            Whether all of them have ended.
+        """
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join(seconds)
         return not any(thread.is_alive() for thread in self._threads)
 
     def stacks(self) -> str:
-        """Where each thread is at this moment, for the log."""
+        """The present call stack of each thread, as text for the log."""
         frames = sys._current_frames()
         texts = [
             f"{thread.name}:\n{''.join(traceback.format_stack(frames[thread.ident]))}"
@@ -70,7 +79,11 @@ class DeviceThreads:
             pass
 
     def _next(self) -> bool:
-        """One batch; a function of its own, so that nothing of it is kept while waiting."""
+        """Run one batch; False once the room is closed.
+
+        It is a function of its own so that its local variables do not keep the batch in memory
+        while the thread waits for the next one.
+        """
         batch = self._room.take()
         if not batch:
             return False
@@ -78,24 +91,21 @@ class DeviceThreads:
         outcomes: list[Outcome]
         try:
             outcomes = self._infer(batch)
-        except Exception as error:  # freeing memory failed, too
+        except Exception as error:  # such as a failure to free memory after a failed batch
             outcomes = [self._failure(error)] * len(batch)
-        # First the place, then the answer: who asks again at once finds it free.
-        self._room.done(batch, began)
-        for ticket, outcome in zip(batch, outcomes, strict=True):
-            ticket.finish(outcome)
+        self._room.finish(batch, began, outcomes)
         return True
 
     def _infer(self, batch: list[Ticket]) -> list[Outcome]:
-        """Outputs or an error for each ticket; one that fails does not fail the others."""
+        """Outputs or an error for each ticket. If a batch fails, each ticket is tried alone."""
         result = self._attempt(batch, batch)
         if isinstance(result, list):
             return result
         fault = faults.fault(result)
         if fault == "lost" or (fault is None and len(batch) == 1):
             return [self._failure(result)] * len(batch)
-        log.warning("a batch of %d failed; trying each alone", len(batch), exc_info=result)
-        del result  # its traceback holds what the failed pass had in memory
+        log.warning("a batch of %d requests failed; trying each alone", len(batch), exc_info=result)
+        del result  # its traceback keeps the tensors of the failed pass in memory
         if fault == "memory":
             memory.clean_up()
         alone: list[Outcome] = []
@@ -105,18 +115,21 @@ class DeviceThreads:
         return alone
 
     def _attempt(self, tickets: list[Ticket], batch: list[Ticket]) -> list[Outcome] | Exception:
-        """One try; the clock of the whole batch begins anew with each pass of the network."""
+        """Try to run some tickets of a batch together.
+
+        The time limit applies to each pass of the network. The clock of all tickets of the batch
+        restarts with each pass, since the others wait for it too.
+        """
         try:
             network: LoadedNetwork = tickets[0].network
             inputs = [ticket.inputs for ticket in tickets if ticket.inputs is not None]
             images: Any = np.concatenate(inputs)
-            most = tickets[0].max_batch
+            max_batch = tickets[0].max_batch
             outputs = []
-            # Only a batch of one request may be larger than what runs together.
-            for first in range(0, len(images), most):
-                for ticket in batch:
-                    ticket.started = time.monotonic()
-                outputs.append(network.infer(images[first : first + most]))
+            # A single request may have more inputs than fit into one pass: it takes several.
+            for first in range(0, len(images), max_batch):
+                self._room.restart_clock(batch)
+                outputs.append(network.infer(images[first : first + max_batch]))
                 self.on_run(network, len(outputs[-1]))
             rows = np.concatenate(outputs)
             ends = np.cumsum([len(each) for each in inputs])
@@ -125,22 +138,29 @@ class DeviceThreads:
             return error
 
     def _failure(self, error: Exception) -> Exception:
-        """What the caller is told."""
+        """The error that the caller gets in place of outputs."""
         fault = faults.fault(error)
         if fault == "memory":
-            log.error("out of memory also alone, after freeing caches", exc_info=error)
-            return _not_now("There is not enough memory for this request now")
+            log.error(
+                "a request ran out of memory, also alone and after freeing caches", exc_info=error
+            )
+            return _not_available("There is not enough memory for this request now")
         if fault == "lost":
-            return lost(error, self._on_lost)
+            return report_lost_device(error, self._on_lost)
         return error
 
 
-def lost(error: Exception, on_lost: Callable[[], None]) -> NotAvailable:
-    """A thread has found the device lost: have this worker replaced; what its caller is told."""
+def report_lost_device(error: Exception, on_lost: Callable[[], None]) -> NotAvailable:
+    """Have this worker replaced because its device is lost, and return the error for the client.
+
+    Args:
+        error: how a thread noticed it.
+        on_lost: starts the replacement of the worker.
+    """
     log.critical("the device is lost", exc_info=error)
     on_lost()
-    return _not_now("The device is lost, and this worker is being replaced")
+    return _not_available("The device is lost, and this worker is being replaced")
 
 
-def _not_now(message: str) -> NotAvailable:
+def _not_available(message: str) -> NotAvailable:
     return NotAvailable(message, title="Not available", retry_after=_RETRY_AFTER_SECONDS)

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""A request on its way through the waiting room, and how many there are."""
+"""The ticket of one request in the waiting room, and which requests may prepare their input next.
+
+All fields of a ticket are written while the lock of its waiting room is held.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# So many that fit into the next batch may go before one that does not.
-_MOST_OVERTAKEN = 8
+# A request whose images do not fit into the next batch is overtaken by at most this many later
+# requests that do fit.
+_MAX_OVERTAKEN = 8
 
 FloatArray = NDArray[np.float32]
 InputArray = FloatArray | NDArray[np.int64]
@@ -22,7 +26,7 @@ InputArray = FloatArray | NDArray[np.int64]
 
 @dataclass(frozen=True)
 class QueueFigures:
-    """What ``/health`` and the ``X-Queue-*`` headers show: requests, summed over all workers."""
+    """Requests in all workers together, for ``/health`` and the ``X-Queue-*`` headers."""
 
     concurrency: int
     in_flight: int
@@ -35,33 +39,37 @@ class QueueFigures:
 class Ticket:
     """One request on its way to the device."""
 
+    #: identifies the network
     key: str
+    #: number of inputs, images or texts
     images: int
+    #: tells whether the client has hung up
     is_gone: Callable[[], bool]
-    #: images that may run together; 0 as long as it does not ask for its turn
+    #: number of inputs that may run as one batch; 0 until the network is loaded
     max_batch: int = 0
-    #: monotonic seconds at which it gives up its wait for a turn
+    #: when it gives up its wait for a turn (monotonic seconds)
     deadline: float = math.inf
-    #: whether it found a free device when it came
-    is_next: bool = False
+    #: whether the device was idle when the request came
+    found_idle_device: bool = False
+    #: set when it may prepare its input, and when it is finished
     may_prepare: threading.Event = field(default_factory=threading.Event)
-    #: what the device needs: the loaded network, and [images, 3, h, w] float32 or, of texts,
-    #: [texts, tokens] int64
+    #: what the device needs: the loaded network, and its inputs: images as float32 [n, 3, h, w],
+    #: texts as int64 [n, tokens]
     network: Any = None
     inputs: InputArray | None = None
-    #: when the pass of the network that it is in began
+    #: start of its current pass through the network (monotonic seconds); None while it waits
     started: float | None = None
-    #: called, but it takes long to prepare: others are called in its place
-    is_aside: bool = False
-    #: how many that came later were called before it
+    #: its input takes long to prepare, so other requests may prepare theirs in its place
+    is_slow: bool = False
+    #: number of later requests that were allowed to prepare before this one
     overtaken: int = 0
     done: threading.Event = field(default_factory=threading.Event)
     outputs: FloatArray | None = None
     error: BaseException | None = None
 
     def finish(self, outcome: FloatArray | BaseException) -> None:
-        """Give the waiting caller its outputs, or what went wrong."""
-        # The model may be unloaded while the caller still has its ticket.
+        """Wake the waiting caller with its outputs or its error."""
+        # The caller may keep the ticket after the model is unloaded: drop the references to it.
         self.network = self.inputs = None
         if isinstance(outcome, BaseException):
             self.error = outcome
@@ -71,7 +79,7 @@ class Ticket:
         self.done.set()
 
     def fits_into(self, batch: list[Ticket]) -> bool:
-        """Whether it can run with these: same model, same shape of input, not too many."""
+        """Whether it can join the batch: same network, same input shape, and the batch not full."""
         first = batch[0]
         if self.network is not first.network or self.inputs is None or first.inputs is None:
             return False
@@ -79,16 +87,17 @@ class Ticket:
         return self.inputs.shape[1:] == first.inputs.shape[1:] and images <= first.max_batch
 
 
-def call(queue: Sequence[Ticket], concurrency: int) -> None:
-    """Call as many to prepare as the device takes next, in the order of arrival.
+def allow_preparing(queue: Sequence[Ticket], concurrency: int) -> None:
+    """Allow the oldest requests to prepare their input: only as many as the device runs next.
 
     Args:
-        queue: tickets that wait, the oldest first.
-        concurrency: batches that the device runs at a time.
+        queue: waiting tickets, the oldest first.
+        concurrency: number of batches that the device runs at the same time.
     """
+    # Images that may be prepared already, by network.
     ahead: dict[str, int] = {}
     for ticket in queue:
-        if ticket.may_prepare.is_set() and not ticket.is_aside:
+        if ticket.may_prepare.is_set() and not ticket.is_slow:
             ahead[ticket.key] = ahead.get(ticket.key, 0) + ticket.images
     passed: list[Ticket] = []
     for ticket in queue:
@@ -104,7 +113,7 @@ def call(queue: Sequence[Ticket], concurrency: int) -> None:
             ticket.may_prepare.set()
             for other in passed:
                 other.overtaken += 1
-        elif ticket.overtaken >= _MOST_OVERTAKEN:
-            return  # it is next
+        elif ticket.overtaken >= _MAX_OVERTAKEN:
+            return  # nobody may overtake it any more
         else:
             passed.append(ticket)

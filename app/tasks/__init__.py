@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What clients want: one request, from top to bottom."""
+"""The tasks that clients request: each file shows the path of one request from top to bottom."""

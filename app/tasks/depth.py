@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Depth: a photo to a map, from its bytes to the file that the client gets."""
+"""The depth task: from the bytes of a photo to the file of its depth map.
+
+Path of a request: wait for a turn, decode, prepare, infer, render, encode.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +23,10 @@ from config.models import ModelSpec
 
 
 class DepthTask:
-    """Runs in the caller's thread; files are decoded by processes of their own, and the inference
-    runs on a device thread.
+    """Computes depth maps.
+
+    It runs in the thread of the request, which waits while other processes decode the photo and a
+    device thread runs the inference.
     """
 
     def __init__(self, turns: Turns, max_pixels: int) -> None:
@@ -35,35 +40,33 @@ class DepthTask:
         options: DepthOptions = DepthOptions(),  # noqa: B008 - it is frozen
         is_gone: IsGone = lambda: False,
     ) -> DepthMap:
-        """The depth map of a photo.
+        """Compute the depth map of a photo.
 
         Args:
-            photo: a file in one of ``decode.FORMATS``; it is closed in the end.
+            photo: a file in one of ``decode.FORMATS``; it is closed before this returns.
             spec: a depth model.
-            options: what the answer is to be.
+            options: size, format and look of the answer.
             is_gone: tells whether the client has hung up.
 
         Raises:
-            TwinlensError: whatever is wrong with the photo or the service.
+            TwinlensError: the photo is unusable, or the service cannot answer now.
         """
         timings, turns = Timings(), self._turns
         with photo:
+            # The turn ends with the inference, so that the next request can use the device.
             with turns.wait(networks_of(spec)[0], 1, is_gone, timings) as turn:
                 inputs, size = self._prepare(turn, photo, options)
                 loaded, output = turn.loaded, turn.infer(inputs[None])[0]
             disparity = loaded.family.disparity(output)
-            check_cancelled = turns.patience(is_gone)
+            check_cancelled = turns.deadline_check(is_gone)
             view: Pixels | None = None
-            pixels: formats.Pixels
             if options.is_pair:
+                # A stereo pair shows the photo itself, which was dropped before the inference.
                 view = turns.decode_again(photo, size, check_cancelled, timings)
             with turns.core(check_cancelled):
                 with timings.stage("finish"), turns.device_faults():
-                    if view is not None:
-                        pixels = stereo.pair(view.image, disparity, options.divergence)
-                    else:
-                        pixels = _draw(loaded, disparity, size, options)
-                del view  # it may be large
+                    pixels = _render(loaded, disparity, view, size, options)
+                del view  # frees a large picture before the file is encoded
                 with timings.stage("encode"):
                     file = formats.encode(pixels, options)
         low, high = float(disparity.min()), float(disparity.max())
@@ -74,7 +77,8 @@ class DepthTask:
     ) -> tuple[FloatArray, Size]:
         """The network's input for a photo, and the size of the answer.
 
-        The photo itself is dropped here: it is large, and the device may be busy for long.
+        The decoded photo is freed when this returns: it is large, and the request may wait long for
+        the device.
         """
         family: DepthFamily = turn.loaded.family
         picture = turn.decode(photo, family.decode_size, family.steps)
@@ -84,10 +88,16 @@ class DepthTask:
             return family.prepare(picture, turn.loaded.network.images), size
 
 
-def _draw(
-    loaded: LoadedNetwork, disparity: FloatArray, size: Size, options: DepthOptions
+def _render(
+    loaded: LoadedNetwork,
+    disparity: FloatArray,
+    view: Pixels | None,
+    size: Size,
+    options: DepthOptions,
 ) -> formats.Pixels:
-    """The map as it was asked for, see ``formats.encode``."""
+    """Pixels of the answer for ``formats.encode``: a map, or a stereo pair of the view."""
+    if view is not None:
+        return stereo.pair(view.image, disparity, options.divergence)
     if isinstance(options.size, int):
         disparity = maps.shrunk(disparity, size)
     if options.format in EXACT:

@@ -1,6 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Embedding: images and texts to vectors, from their bytes to what the client gets."""
+"""The embedding task: from the bytes of images, or from texts, to their vectors.
+
+Path of a request: wait for a turn, prepare each input (an image is decoded first), infer all of
+them as one batch, check and normalise the vectors.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +28,11 @@ log = logging.getLogger("twinlens.tasks")
 
 
 class EmbeddingTask:
-    """Runs in the caller's thread; files are decoded by processes of their own, and the inference
-    runs on a device thread.
+    """Computes vectors of images and texts.
 
-    An image or text that could not be had, or that is none, gives its error and spoils nothing for
-    the others of its request.
+    It runs in the thread of the request, which waits while other processes decode the images and a
+    device thread runs the inference. An unusable image or text gets an error in place of its
+    vector; the others of the request still get theirs.
     """
 
     def __init__(self, turns: Turns) -> None:
@@ -43,10 +47,17 @@ class EmbeddingTask:
         image_size: int | None,
         is_gone: IsGone = lambda: False,
     ) -> Embeddings:
-        """The vectors of images, computed as one batch.
+        """Compute the vectors of images as one batch.
+
+        Args:
+            sources: image files, or the errors of those that could not be fetched.
+            spec: an embedding model.
+            normalize: whether to scale each vector to length 1.
+            image_size: edge in pixels of the network's input; None for the model's own.
+            is_gone: tells whether the client has hung up.
 
         Raises:
-            TwinlensError: nothing at all can be computed.
+            TwinlensError: the whole request fails, not only some of its images.
         """
         timings = Timings()
         results: list[FloatArray | TwinlensError] = []
@@ -54,9 +65,9 @@ class EmbeddingTask:
             family: EmbeddingFamily = turn.loaded.family
             for source in sources:
                 try:
-                    results.append(_prepared(turn, source, image_size))
+                    results.append(_prepare_image(turn, source, image_size))
                 except TwinlensError as error:
-                    turn.check_cancelled()  # raises what is wrong with the whole request
+                    turn.check_cancelled()  # raises an error of the whole request, if there is one
                     results.append(error)
             inputs = [each for each in results if not isinstance(each, TwinlensError)]
             outputs = turn.infer(np.stack(inputs)) if inputs else ()
@@ -74,10 +85,17 @@ class EmbeddingTask:
         normalize: bool,
         is_gone: IsGone = lambda: False,
     ) -> TextEmbeddings:
-        """The vectors of texts, computed as one batch.
+        """Compute the vectors of texts as one batch.
+
+        Args:
+            texts: the texts.
+            spec: an embedding model.
+            normalize: whether to scale each vector to length 1.
+            is_gone: tells whether the client has hung up.
 
         Raises:
-            TwinlensError: nothing at all can be computed.
+            BadRequest: the model has no text network.
+            TwinlensError: the whole request fails, not only some of its texts.
         """
         network = NetworkId(spec, "text")
         if network not in networks_of(spec):
@@ -94,7 +112,7 @@ class EmbeddingTask:
                     with turn.preparing():
                         results.append(family.prepare_text(text))
                 except TwinlensError as error:
-                    turn.check_cancelled()  # raises what is wrong with the whole request
+                    turn.check_cancelled()  # raises an error of the whole request, if there is one
                     results.append(error)
             inputs = [each.ids for each in results if isinstance(each, Tokens)]
             outputs = turn.infer(np.stack(inputs)) if inputs else ()
@@ -105,42 +123,31 @@ class EmbeddingTask:
         return TextEmbeddings(loaded.weights, loaded.provenance(), timings, vectors, tokens)
 
 
-def _prepared(turn: Turn, source: BinaryIO | TwinlensError, image_size: int | None) -> FloatArray:
-    """The network's input for one image; the image itself is dropped here."""
+def _prepare_image(
+    turn: Turn, source: BinaryIO | TwinlensError, image_size: int | None
+) -> FloatArray:
+    """The network's input for one image. The decoded image is freed when this returns."""
     if isinstance(source, TwinlensError):
         raise source
     family: EmbeddingFamily = turn.loaded.family
+    decode_size = partial(family.decode_size, image_size)
+    steps = partial(family.steps, image_size)
     with source:
-        decode_size, steps = (
-            partial(family.decode_size, image_size),
-            partial(family.steps, image_size),
-        )
         picture = turn.decode(source, decode_size, steps)
     with turn.preparing():
         return family.prepare_image(picture, image_size, turn.loaded.network.images)
 
 
-def unit_vector(vector: FloatArray) -> FloatArray:
-    """A vector [dims] brought to L2 norm 1.
-
-    Raises:
-        ArithmeticError: it has infinite or undefined numbers, or is all zeros.
-    """
-    return checked(vector) / np.float32(np.linalg.norm(vector))
-
-
-def checked(vector: FloatArray) -> FloatArray:
-    """The same vector [dims]; raises ArithmeticError as ``unit_vector`` does."""
-    norm = float(np.linalg.norm(vector))
-    if not np.isfinite(norm) or norm == 0:
-        raise ArithmeticError("the embedding is not a finite, non-zero vector")
-    return vector
-
-
 def _vectors(
     results: Sequence[object], outputs: Iterable[FloatArray], normalize: bool
 ) -> list[FloatArray | TwinlensError]:
-    """For each input its vector, or the error that stands in its place."""
+    """The vector or the error of each input, in the order of the request.
+
+    Args:
+        results: for each input of the request, its prepared input or its error.
+        outputs: of the network, for the prepared inputs only.
+        normalize: whether to scale each vector to length 1.
+    """
     rows = iter(outputs)
     return [
         each if isinstance(each, TwinlensError) else _vector(next(rows), normalize)
@@ -152,5 +159,22 @@ def _vector(output: FloatArray, normalize: bool) -> FloatArray | TwinlensError:
     try:
         return unit_vector(output) if normalize else checked(output)
     except ArithmeticError:
-        log.exception("a vector is unusable")
+        log.exception("the network returned an unusable vector")
         return ProcessingFailed()
+
+
+def unit_vector(vector: FloatArray) -> FloatArray:
+    """A vector [dims] scaled to L2 norm 1.
+
+    Raises:
+        ArithmeticError: it contains infinities or NaN, or is all zeros.
+    """
+    return checked(vector) / np.float32(np.linalg.norm(vector))
+
+
+def checked(vector: FloatArray) -> FloatArray:
+    """Return the vector [dims] unchanged; raises ArithmeticError as ``unit_vector`` does."""
+    norm = float(np.linalg.norm(vector))
+    if not np.isfinite(norm) or norm == 0:
+        raise ArithmeticError("the embedding is not a finite, non-zero vector")
+    return vector

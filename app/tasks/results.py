@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What the tasks give: maps and vectors, what they were made with, and how long that took."""
+"""Results of the tasks: depth maps and vectors, their provenance, and the time of each stage."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from app.models.tokens import Tokens
 
 @dataclass
 class Timings:
-    """Seconds that a request spent in each stage; of several images, all together."""
+    """Seconds that a request spent in each stage, summed over all its images."""
 
-    #: of the file, to pixels
+    #: from the file to pixels
     decode: float = 0.0
-    #: of the picture, to the network's input
+    #: from pixels to the network's input
     prepare: float = 0.0
-    #: for its turn, and for the device
+    #: waiting for a turn, and then for the device
     wait: float = 0.0
     infer: float = 0.0
-    #: the network's output to a map or a vector
+    #: from the network's output to a map or a vector
     finish: float = 0.0
-    #: the map to a file
+    #: from the map to a file
     encode: float = 0.0
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Add the time of a block to a stage."""
+        """Add the duration of the ``with`` block to a stage."""
         began = time.monotonic()
         try:
             yield
@@ -43,9 +43,9 @@ class Timings:
 
 @dataclass(frozen=True)
 class Result:
-    """What is told with each answer."""
+    """The part that results of all tasks have in common."""
 
-    #: "published", or what the checkpoint says of itself
+    #: kind of weights: "published", or what the checkpoint's files say, such as "random"
     weights: str
     provenance: Provenance
     timings: Timings
@@ -53,27 +53,27 @@ class Result:
 
 @dataclass(frozen=True)
 class DepthMap(Result):
-    """A map, or what was asked for instead of it, as a file of the format that was asked for."""
+    """A depth map, or a stereo pair made from it, as a file."""
 
     file: bytes
-    #: range of what the network gave, larger is nearer
+    #: range of the disparity that the network computed; larger is nearer
     low: float
     high: float
 
 
 @dataclass(frozen=True)
 class Embeddings(Result):
-    """For each image in order a vector [dims] float32, or what was wrong with it."""
+    """For each image, in order, its vector (float32 [dims]) or its error."""
 
     vectors: list[FloatArray | TwinlensError]
-    #: shortest edge that the sources were brought to, pixels
+    #: pixels of the shortest edge to which each image was resized
     image_size: int
 
 
 @dataclass(frozen=True)
 class TextEmbeddings(Result):
-    """For each text in order a vector [dims] float32, or what was wrong with it."""
+    """For each text, in order, its vector (float32 [dims]) or its error."""
 
     vectors: list[FloatArray | TwinlensError]
-    #: of each text, None where something was wrong with it
+    #: the tokens of each text; None where the text has an error
     tokens: list[Tokens | None]

@@ -1,6 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""A request's turn: a place in the waiting room, a loaded network, and its time on the device."""
+"""What every task does around its own steps: wait for a turn, decode, hold a core, infer.
+
+A request has its *turn* from the moment it may prepare its input until its inference is done. It
+holds a ticket of the waiting room and a loaded network meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +28,7 @@ from app.models.base import NetworkId
 from app.pictures.canvas import Steps
 from app.pictures.decode import DecodeSize, in_full
 from app.pictures.steps import Outline, Step
-from app.queueing.device_threads import lost
+from app.queueing.device_threads import report_lost_device
 from app.queueing.tickets import Ticket
 from app.queueing.waiting_room import WaitingRoom
 from app.rendering.options import Size
@@ -34,13 +38,13 @@ from app.workers.orders import Workers
 #: Tells whether the client has hung up.
 IsGone = Callable[[], bool]
 
-# How often a wait for a core asks whether it should go on.
-_LOOK_SECONDS = 0.5
+# How often a request that waits for a core checks whether it was cancelled.
+_POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
 class Turn:
-    """What a request holds while it has its turn."""
+    """The ticket and the loaded network of a request that has its turn."""
 
     turns: Turns
     ticket: Ticket
@@ -48,24 +52,24 @@ class Turn:
     timings: Timings
 
     def check_cancelled(self) -> None:
-        """Raises a TwinlensError where the answer is not wanted any more, or comes too late."""
+        """Raise a TwinlensError if the client has hung up or the request has waited too long."""
         self.turns.room.check_cancelled(self.ticket)
 
     def decode(
         self, file: BinaryIO, decode_size: DecodeSize, steps: Callable[[Size], Steps]
     ) -> Pixels:
-        """A client's file as an upright picture, decoded by another process.
+        """Have another process decode a client's file to an upright picture.
 
-        That process also does the steps, unless the device is faster.
+        That process also does the family's first image steps, unless the device does them faster.
 
         Args:
             file: see ``app.decoding.pool``.
-            enough: how large it must be decoded, see ``app.pictures.decode.decode``.
-            steps: what the family does first with a photo of some size.
+            decode_size: the size to decode at, see ``app.pictures.decode.decode``.
+            steps: the family's first image steps for a photo of a given size.
         """
 
         def plan(decoded: Size, full: Size) -> Sequence[Step] | None:
-            todo = steps(full)  # raises where the family cannot take this photo
+            todo = steps(full)  # raises if the family does not support a photo of this size
             if self.loaded.network.images.works_on(decoded[0] * decoded[1]):
                 return None
             done = todo(Outline(decoded))
@@ -73,17 +77,17 @@ class Turn:
             return done.steps
 
         decode_size = in_full if self.turns.exact_decode else decode_size
-        set_aside = partial(self.turns.room.set_aside, self.ticket)
+        on_slow = partial(self.turns.room.mark_slow, self.ticket)
         return self.turns.decode(
-            file, Job(decode_size, plan, self.check_cancelled, set_aside), self.timings
+            file, Job(decode_size, plan, self.check_cancelled, on_slow), self.timings
         )
 
     @contextmanager
     def preparing(self) -> Iterator[None]:
-        """Around image work before the inference, which a GPU may do: it takes a core.
+        """Hold a core for image work before the inference.
 
         Raises:
-            NotAvailable: the device is lost.
+            NotAvailable: a GPU did the image work, and it is lost.
         """
         with (
             self.turns.core(self.check_cancelled),
@@ -93,13 +97,12 @@ class Turn:
             yield
 
     def infer(self, inputs: InputArray) -> FloatArray:
-        """Run the network on inputs [n, ...], perhaps with those of other requests.
+        """Run the network on inputs [n, ...], possibly in one batch with other requests.
 
         Raises:
             TwinlensError: the wait or the inference took too long, or the device failed.
         """
         prepared = time.monotonic()
-        self.ticket.images = len(inputs)
         outputs = self.turns.room.run(self.ticket, self.loaded, inputs)
         assert self.ticket.started is not None
         self.timings.wait += self.ticket.started - prepared
@@ -108,7 +111,7 @@ class Turn:
 
 
 class Turns:
-    """What all tasks need of the service around them."""
+    """The parts of the service that all tasks use."""
 
     def __init__(
         self,
@@ -120,30 +123,32 @@ class Turns:
         exact_decode: bool,
     ) -> None:
         self.room = room
-        #: photos are never decoded smaller than they are
+        #: whether to decode photos in full size even where the network needs fewer pixels
         self.exact_decode = exact_decode
         self._manager = manager
         self._workers = workers
         self._decoders = decoders
-        # Preparing and encoding take a core each and, for a large photo, much memory.
+        # Limits how many requests prepare or encode at the same time: each keeps one core busy
+        # and, for a large photo, takes much memory.
         self._cores = threading.BoundedSemaphore(cores)
-        #: told that the device is lost for this process
+        #: called when the device is lost for this process
         self.on_lost: Callable[[], None] = lambda: None
-        #: set when memory was used that may be given back later
+        #: set by each request: housekeeping frees idle memory afterwards, then clears it
         self.worked = threading.Event()
 
     @contextmanager
     def wait(self, id: NetworkId, count: int, is_gone: IsGone, timings: Timings) -> Iterator[Turn]:
-        """Wait for a turn with a network, which is loaded meanwhile if need be.
+        """Wait for a turn with a network, which is loaded first if necessary.
 
         Args:
-            id: of the network.
-            count: inputs that the request brings.
+            id: the network.
+            count: number of inputs in the request.
             is_gone: tells whether the client has hung up.
-            timings: where the wait is noted.
+            timings: gets the duration of the wait, without loading.
 
         Raises:
-            TwinlensError: there is no place, no network or no turn in time.
+            TwinlensError: the waiting room is full, the network cannot be loaded, or no turn came
+                in time.
         """
         self._manager.check(id)
         entered = self.room.enter(str(id), count, is_gone)
@@ -158,23 +163,29 @@ class Turns:
             yield Turn(self, ticket, loaded, timings)
 
     def decode(self, file: BinaryIO, job: Job, timings: Timings) -> Pixels:
-        """See ``Decoders.decode``; the wait for a decoder is not counted."""
+        """Decode a file, see ``Decoders.decode``; timings exclude the wait for a decoder."""
         pixels = self._decoders.decode(file, job)
-        self.room.moved()
+        self.room.note_progress()
         timings.decode += pixels.seconds
         return pixels
 
     def decode_again(
         self, file: BinaryIO, size: Size, check_cancelled: Callable[[], None], timings: Timings
     ) -> Pixels:
-        """After the inference: a photo once more, in this size. Nobody held it meanwhile."""
+        """Decode a photo once more, in this size.
+
+        It is for work after the inference: the decoded photo is too large to keep until then.
+        """
         plan: Plan = lambda *_: Outline(size).resize(size).steps  # noqa: E731
         return self.decode(file, Job(lambda *_: size, plan, check_cancelled), timings)
 
-    def patience(self, is_gone: IsGone) -> Callable[[], None]:
-        """For waits after the inference: raises where the client is gone or waits for too long."""
+    def deadline_check(self, is_gone: IsGone) -> Callable[[], None]:
+        """A function that raises if the client has hung up or waits too long after the inference.
+
+        The longest wait begins anew now: it is IMAGE_EMBEDDER_MAX_WAIT_SECONDS.
+        """
         seconds = self.room.max_wait_seconds
-        # Where nobody may wait for a device, this is no such wait, and all else has its own limit.
+        # 0 means that no request may wait for the device; it does not limit waits for a core.
         end = time.monotonic() + (seconds or math.inf)
 
         def check_cancelled() -> None:
@@ -190,8 +201,8 @@ class Turns:
 
     @contextmanager
     def core(self, check_cancelled: Callable[[], None]) -> Iterator[None]:
-        """Hold one of the worker's cores; ``check_cancelled`` may raise to end the wait for it."""
-        while not self._cores.acquire(timeout=_LOOK_SECONDS):
+        """Hold one of the worker's cores; ``check_cancelled`` may raise while it waits for one."""
+        while not self._cores.acquire(timeout=_POLL_SECONDS):
             check_cancelled()
         try:
             yield
@@ -200,10 +211,10 @@ class Turns:
 
     @contextmanager
     def device_faults(self) -> Iterator[None]:
-        """Around image work, which a GPU may do. Raises NotAvailable where the device is lost."""
+        """Turn the error of a lost GPU into NotAvailable; it is for image work on a device."""
         try:
             yield
         except RuntimeError as error:
             if fault(error) != "lost":
                 raise
-            raise lost(error, self.on_lost) from None
+            raise report_lost_device(error, self.on_lost) from None

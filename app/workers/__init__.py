@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What the worker processes share and do together."""
+"""What the worker processes share: orders to load models, status reports, crashes, metrics."""

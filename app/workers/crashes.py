@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Workers that died while they loaded a network, remembered for those that come after them.
+"""Records which networks crashed their workers while loading, so that new workers try less often.
 
-Small files in the service's shared folder: one for each load under way, named by the worker's slot,
-and one for each network whose loads ended with their workers.
+The records are small files in the service's shared folder: one for each running load, named by the
+worker's slot, and one for each network whose loads have crashed workers.
 """
 
 from __future__ import annotations
@@ -14,54 +14,55 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-# Before the next try; the first follows at once, since a damaged file is found and made anew.
+# Pause before the next attempt, doubled after each further crash. After the first crash the next
+# attempt follows at once, because it detects and replaces a damaged file.
 _PAUSE_SECONDS = 10.0
 _LONGEST_PAUSE_SECONDS = 600.0
 
 
 class Crash(BaseModel):
-    """What is known of one network."""
+    """The crashes of one network."""
 
-    #: its label
+    #: label of the network
     key: str
-    #: workers in a row that died
+    #: number of workers in a row that died while loading it
     count: int
-    #: when the last one did, monotonic seconds
+    #: when the last one died (monotonic seconds)
     at: float
 
     def pause(self) -> float:
-        """Seconds until somebody may try again; 0 or less: now."""
+        """Seconds until the next attempt is permitted; 0 or less means now."""
         if self.count < 2:
             return 0.0
         pause = min(_LONGEST_PAUSE_SECONDS, _PAUSE_SECONDS * 2.0 ** min(20, self.count - 2))
         return self.at + pause - time.monotonic()
 
     def reason(self) -> str:
-        """For /health."""
+        """The reason for ``/health`` and for clients."""
         return f"{self.count} workers in a row died while they loaded {self.key}"
 
 
 class Crashes:
-    """A full /dev/shm loses what would be remembered, nothing else."""
+    """Reads and writes the records. With a full /dev/shm crashes go unrecorded; nothing fails."""
 
     def __init__(self, folder: Path) -> None:
         """Use a folder that all processes of the service share."""
         self._folder = folder
 
     def begin(self, slot: int, key: str) -> None:
-        """A worker begins to load a network, which ``key`` tells from others."""
+        """Record that a worker begins to load a network; ``key`` is the network's label."""
         with suppress(OSError):
             self._loading(slot, key).touch()
 
     def end(self, slot: int, key: str, succeeded: bool) -> None:
-        """It lives."""
+        """Record that the worker has survived the load, whether or not the load succeeded."""
         with suppress(OSError):
             self._loading(slot, key).unlink(missing_ok=True)
             if succeeded:
                 self._path(key).unlink(missing_ok=True)
 
     def died(self, slot: int) -> None:
-        """In the master: a worker has ended that nobody told to."""
+        """In the master: record that a worker died although it was not told to end."""
         with suppress(OSError):
             for path in self._folder.glob(f"loading-{slot}-*"):
                 key = path.name.split("-", 2)[2]
@@ -70,20 +71,20 @@ class Crashes:
                 self._path(key).write_text(crash.model_dump_json(), encoding="utf-8")
 
     def forget(self, slot: int) -> None:
-        """In the master: a slot is free again."""
+        """In the master: remove the running loads of a slot, which is free again."""
         with suppress(OSError):
             for path in self._folder.glob(f"loading-{slot}-*"):
                 path.unlink(missing_ok=True)
 
     def of(self, key: str) -> Crash | None:
-        """What is known of a network."""
+        """The crashes of a network; None if there were none since its last successful load."""
         try:
             return Crash.model_validate_json(self._path(key).read_bytes())
         except (OSError, ValidationError):
             return None
 
     def repeated(self) -> list[Crash]:
-        """Networks whose loads ended more than one worker in a row."""
+        """The networks that have crashed more than one worker in a row."""
         keys = [path.name.removeprefix("crash-") for path in sorted(self._folder.glob("crash-*"))]
         found = [self.of(key) for key in keys]
         return [crash for crash in found if crash is not None and crash.count > 1]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What a worker does once a second beside its requests: memory, limits, idle models."""
+"""What each worker does once a second in the background: memory limits, unloading idle models."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ from config.settings import Settings
 log = logging.getLogger("twinlens.housekeeping")
 
 _SECONDS = 1.0
-# Above a limit, where one clean-up did not help the next one hardly will.
+# Least time between two clean-ups above a memory limit: if one did not help, one right after it
+# would not either.
 _CLEAN_UP_SECONDS = 10.0
 
 
 class Housekeeping:
-    """The work of one thread of a worker."""
+    """The housekeeping of one worker; ``work`` runs in a thread of its own."""
 
     def __init__(
         self,
@@ -41,16 +42,16 @@ class Housekeeping:
         self._cleaned_at = 0.0
 
     def work(self, closing: threading.Event) -> None:
-        """Until ``closing`` is set."""
+        """Do the housekeeping until ``closing`` is set."""
         interval = self._settings.memory_cleanup_interval_seconds
         idle = self._settings.model_idle_seconds
-        self._look_at_limits()
+        self._check_limits()
         self._cleaned_at = time.monotonic()
         self._workers.reports.write()
         while not closing.wait(_SECONDS):
             try:
                 self._once(interval, idle)
-            except Exception:  # it must not be the end of housekeeping
+            except Exception:  # one failure must not stop housekeeping for good
                 log.exception("housekeeping failed; trying again")
 
     def _once(self, interval: float, idle: float) -> None:
@@ -58,24 +59,24 @@ class Housekeeping:
             if self._room.is_empty():
                 self._worked.clear()
                 self._workers.release_idle_memory()
-            self._workers.reports.write()  # says when models were used
+            self._workers.reports.write()  # includes when each model was last used
         if interval and time.monotonic() - self._cleaned_at >= interval:
             self._cleaned_at = time.monotonic()
             log.debug("cleaned up: %s", memory.clean_up())
-        self._look_at_limits()
-        # One worker is enough to see that no worker uses a model.
+        self._check_limits()
+        # Reports show the use of models in all workers, so one worker unloads idle models for all.
         if idle and self._shared.slot == min(self._shared.workers()):
             self._workers.unload_idle(idle)
 
-    def _look_at_limits(self) -> None:
-        """Clean up above a limit; if that does not help, /health says so."""
+    def _check_limits(self) -> None:
+        """Clean up above a memory limit; if that does not help, ``/health`` shows the reason."""
         if self._exceeded() and time.monotonic() - self._cleaned_at >= _CLEAN_UP_SECONDS:
             self._cleaned_at = time.monotonic()
             memory.clean_up()
         self._workers.reports.set_trouble(self._exceeded() or self._room.stall())
 
     def _exceeded(self) -> str | None:
-        """A limit of memory that is exceeded."""
+        """Describe a memory limit that is exceeded; None if there is none."""
         limit = self._settings.max_process_memory_mb
         used = memory.resident_mb(os.getpid()) if limit else 0
         if used > limit:

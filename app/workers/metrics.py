@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What is counted while requests are answered, over all workers.
+"""Prometheus metrics of requests and inferences, summed over all workers.
 
-prometheus_client keeps the numbers of each process in files, and whoever is asked adds them up.
-Here the files belong to a worker's slot instead of a process: the worker that gets the slot of
-one that ended goes on where that one stopped. So no counter falls when a worker ends, however it
-ended, and there are never more files than workers that ran at the same time. They lie in the
-folder of the shared state, which is new at each start and goes with the service.
+prometheus_client keeps the numbers of each process in files, and the worker that answers
+``/metrics`` adds them up. Here a set of files belongs to a worker's slot instead of a process: a
+new worker continues the files of the ended worker whose slot it takes. So no counter falls when a
+worker ends, even by a crash, and the number of files does not grow. The files are in the folder of
+the shared state, which is created at each start of the service and removed at its end.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ from app.lending.loaded import LoadedNetwork
 
 log = logging.getLogger("twinlens.metrics")
 
-#: Stands for whatever a client made up, so that no client can make new series.
+#: Label in place of unknown routes and methods, so that clients cannot create new series.
 OTHER = "other"
-#: Those that some route has.
+#: HTTP methods that at least one route accepts.
 METHODS = {"GET", "HEAD", "POST", "DELETE", "OPTIONS"}
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _IMAGES = (1, 2, 4, 8, 16, 32)
-# More than all series of a worker take, held by tests/unit/test_metrics.py.
+# Sizes of the files of one worker, larger than all its series (tests/unit/test_metrics.py).
 COUNTER_BYTES = 256 * 2**10
 HISTOGRAM_BYTES = 128 * 2**10
 HISTOGRAM_BYTES_PER_MODEL = 32 * 2**10
 
 
 class Metrics:
-    """Made once in the master, after the shared state; a process counts from ``start`` on."""
+    """The metrics. The master creates them once; each worker counts after it calls ``start``."""
 
     def __init__(self, shared: SharedState) -> None:
         self._shared = shared
         self._folder = shared.folder / "metrics"
         self._counts = False
-        # prometheus_client looks for both whenever it meets new labels.
+        # prometheus_client reads both whenever it creates a series for new labels.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(self._folder)
         values.ValueClass = values.MultiProcessValue(lambda: shared.slot)  # type: ignore[no-untyped-call]
-        # Each text stands in the files once for each series.
+        # Keep the help texts short: the files repeat them for each series.
         self._requests = Counter(
             "twinlens_http_requests_total",
             "Requests that were answered.",
@@ -76,12 +76,12 @@ class Metrics:
         )
 
     def start(self, models: int) -> None:
-        """In a process that serves, before it does: reserve what its files can come to need.
+        """In a worker, before its first request: reserve disk space for its files.
 
-        They are mapped: without room behind them a write would not fail but end the process.
+        The files are memory-mapped: a write for which there is no space would kill the process.
 
         Args:
-            models: rows of the table of models.
+            models: number of rows in the table of models.
         """
         sizes = {
             "counter": COUNTER_BYTES,
@@ -97,28 +97,33 @@ class Metrics:
             log.warning("this worker counts nothing for /metrics: %s", error.strerror)
 
     def answered(self, route: str | None, method: str, status: int, seconds: float) -> None:
-        """A request got its answer.
+        """Count an answered request.
 
         Args:
-            route: its rule, such as ``/api/models/<key>``; None where there is none.
-            method: as the client sent it.
-            status: of the answer.
-            seconds: from its head to its answer.
+            route: the rule, such as ``/api/models/<key>``; None if no route matched.
+            method: the HTTP method as the client sent it.
+            status: the HTTP status of the answer.
+            seconds: from the head of the request to the answer.
         """
         if self._counts:
-            with suppress(OSError):  # the answer matters more
+            with suppress(OSError):  # a failure to count must not spoil the answer
                 method = method if method in METHODS else OTHER
                 self._requests.labels(route or OTHER, method, status).inc()
                 self._durations.labels(route or OTHER).observe(seconds)
 
     def malformed(self, status: int) -> None:
-        """A request was refused by the server that nobody could make sense of."""
+        """Count a request that the HTTP server refused because it could not be parsed."""
         if self._counts:
             with suppress(OSError):
                 self._requests.labels(OTHER, OTHER, status).inc()
 
     def worked(self, model: str, stages: Mapping[str, float]) -> None:
-        """A model, a key of the table, worked for an answer; seconds of each stage, 0 for none."""
+        """Record the stages of an answered request.
+
+        Args:
+            model: key of the model.
+            stages: seconds of each stage; those of 0 seconds did not take place and are left out.
+        """
         if self._counts:
             with suppress(OSError):
                 for stage, seconds in stages.items():
@@ -126,14 +131,14 @@ class Metrics:
                         self._stages.labels(model, stage).observe(seconds)
 
     def ran(self, loaded: LoadedNetwork, inputs: int) -> None:
-        """The network of a model ran so many inputs as one batch."""
+        """Record that a network ran ``inputs`` inputs as one batch."""
         if self._counts:
             with suppress(OSError):
                 self._batches.labels(loaded.id.spec.key).observe(inputs)
 
     def collect(self) -> Iterable[Metric]:
-        """The sums over all workers, also those that ended; see prometheus_client's Collector."""
-        # One that could not be reserved is empty.
+        """The sums over all workers, ended ones included; see prometheus_client's Collector."""
+        # A file for which no space could be reserved is empty and cannot be read.
         files = [str(path) for path in sorted(self._folder.glob("*.db")) if path.stat().st_size]
         merged: Iterable[Metric] = MultiProcessCollector.merge(files)  # type: ignore[no-untyped-call]
         return merged

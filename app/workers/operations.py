@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What a user does with models: load, unload, download, delete, and which one is current.
+"""Operations on models for the API: load, unload, download, delete, and the current depth model.
 
-All of it acts on the whole service, whichever worker is asked.
+Each acts on all workers of the service, whichever worker gets the request.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from app.lending.manager import Manager
 from app.lending.registry import Registry, files_of, networks_of
 from app.workers.orders import CheckCancelled, Workers
 from config.models import ModelSpec
+from config.threads import MAX_DOWNLOAD_WAITS
 
-MAX_WAITING = 4
 _FULL_RETRY_SECONDS = 30
 
 
 @contextmanager
 def _shared_memory() -> Iterator[None]:
-    """Raises NotAvailable where /dev/shm, through which the processes meet, is full."""
+    """Raise NotAvailable if /dev/shm, where the processes share files, is full."""
     try:
         yield
     except OSError as error:
@@ -39,7 +39,12 @@ def _shared_memory() -> Iterator[None]:
 
 
 class Operations:
-    """Each raises OperationFailed with the reason, or Busy; doing again what is done succeeds."""
+    """The operations; repeating one that is already done succeeds.
+
+    Each raises OperationFailed with the reason if it fails, or Busy.
+
+    They call ``check_cancelled`` repeatedly while they wait; it may raise to end the wait.
+    """
 
     def __init__(
         self,
@@ -54,23 +59,24 @@ class Operations:
         self._workers = workers
         self._downloads = downloads
         self._default_depth = default_depth
-        self._waiting = threading.Semaphore(MAX_WAITING)
+        self._download_waits = threading.Semaphore(MAX_DOWNLOAD_WAITS)
 
     def current_depth_model(self) -> ModelSpec:
-        """The depth model of requests that name none: the one that was loaded last."""
+        """The depth model for requests that name none: the one that was loaded last."""
         key = self._workers.chosen() or self._default_depth
         known = {spec.key: spec for spec in self._registry.specs("depth")}
-        # A reload may have taken the chosen one out of the table.
+        # The model that was loaded last may be missing from the table after a reload.
         return known.get(key) or self._registry.default("depth")
 
     def load(self, spec: ModelSpec, wanted: Wanted, check_cancelled: CheckCancelled) -> Device:
-        """Download if need be, load, and make a depth model the current one; says on which device.
+        """Load a model in every worker, after downloading it if necessary.
 
-        The depth model that an earlier load had made current is unloaded in every worker.
+        A depth model becomes the current one; the depth model that an earlier load had made current
+        is unloaded in every worker. This is called before each depth request, so it is cheap if the
+        model is already loaded.
 
-        It is called before each depth request, so it is cheap when the model is loaded.
-        ``check_cancelled``, here and below, is called now and then while it waits; it may raise to
-        end the wait.
+        Returns:
+            The device that it is loaded on.
         """
         self.download(spec, check_cancelled)
         try:
@@ -82,28 +88,27 @@ class Operations:
         return device
 
     def unload(self, spec: ModelSpec, check_cancelled: CheckCancelled) -> None:
-        """Unload a model; if it was the current one, DEPTH_MODEL is current again."""
+        """Unload a model in every worker. If it was current, DEPTH_MODEL becomes current again."""
         for network in networks_of(spec):
             self._workers.unload(network, check_cancelled)
         self._workers.forget_choice(spec.key)
 
     def download(self, spec: ModelSpec, check_cancelled: CheckCancelled) -> None:
-        """Wait until it is on disk."""
+        """Download a model if it is not on disk, and wait until it is."""
         if self._manager.on_disk(spec):
             return
-        # Each one that waits holds a thread, for hours perhaps, and the probes need some.
-        if not self._waiting.acquire(blocking=False):
-            raise Busy(f"{MAX_WAITING} requests wait for downloads already", retry_after=30)
+        if not self._download_waits.acquire(blocking=False):
+            raise Busy(f"{MAX_DOWNLOAD_WAITS} requests wait for downloads already", retry_after=30)
         try:
             with _shared_memory():
                 self._downloads.wait(spec, files_of(spec), check_cancelled)
         except DownloadFailed as error:
             raise OperationFailed(f"{spec.key}: {error}", title="Download failed") from error
         finally:
-            self._waiting.release()
+            self._download_waits.release()
 
     def delete(self, spec: ModelSpec, check_cancelled: CheckCancelled) -> None:
-        """Unload it and delete its files."""
+        """Unload a model in every worker and delete its files."""
         if not spec.is_downloadable:
             where = "a part of the program" if spec.is_built_in else "in a folder of its own"
             raise BadRequest(f"{spec.key} is {where} and cannot be deleted here; unload it instead")

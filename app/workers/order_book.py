@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What all workers are told to hold and to do: a document that any worker may replace.
+"""The orders to all workers: one document, of which any worker may write a new version.
 
-Each version is a file of its own, and a version is made by a link that fails where another worker
-was faster: then the change is made again, to what that one wrote. So there is no lock that a
-stopped process could hold.
+Each version is a numbered file. A worker publishes its version with a hard link, which fails if
+another worker has already published that number; then it applies its change again, to that newer
+version. This needs no lock, so a stopped process cannot block the others.
 """
 
 from __future__ import annotations
@@ -19,34 +19,36 @@ from pydantic import BaseModel, Field
 
 from app.host.atomic import scratch
 
-# Old versions that stay, for readers that have just read the names.
+# Number of versions kept on disk, so that a reader can still open a file that it has just listed.
 _KEPT = 8
 _PREFIX = "orders-"
 
 
 class Order(BaseModel):
-    """Load a network, or unload it where no device is wanted."""
+    """An order to load a network on a kind of device, or to unload it (``wanted`` is None)."""
 
+    #: number of the version that gave the order
     number: int
     wanted: Literal["auto", "cpu", "gpu"] | None
 
 
 class Orders(BaseModel):
-    """One version of the document; numbers grow."""
+    """One version of the document; each new version has a higher number."""
 
     number: int = 0
+    #: number of the version that last ordered all workers to free memory
     clean_up: int = 0
-    #: key of the depth model that was made current last
+    #: key of the current depth model; None if nobody has chosen one
     chosen: str | None = None
-    #: by ``str(NetworkId)``
+    #: the last order for each network, by ``str(NetworkId)``
     networks: dict[str, Order] = Field(default_factory=dict)
 
 
 class OrderBook:
-    """Its versions, in a folder that all workers share."""
+    """Reads and writes the versions of the document."""
 
     def __init__(self, folder: Path) -> None:
-        """Use a folder."""
+        """Use a folder that all workers share."""
         self._folder = folder
 
     def read(self) -> Orders:
@@ -55,15 +57,16 @@ class OrderBook:
             versions = self._versions()
             if not versions:
                 return Orders()
-            # One that is gone was replaced by newer ones meanwhile.
+            # If the file is gone, newer versions have replaced it: list the files again.
             with suppress(FileNotFoundError):
                 return Orders.model_validate_json(self._path(versions[-1]).read_bytes())
 
     def change(self, change: Callable[[Orders], None]) -> Orders:
-        """Change the newest version; gives what is in force then.
+        """Publish a changed copy of the newest version, and return it.
 
         Args:
-            change: of the document, in place; it may be called several times. Its number is new.
+            change: changes the document in place; the document already has its new number. It is
+                called again, with a newer version, if another worker was faster.
 
         Raises:
             OSError: it cannot be written.
@@ -87,7 +90,8 @@ class OrderBook:
         versions = self._versions()
         for old in versions[:-_KEPT]:
             self._path(old).unlink(missing_ok=True)
-        # Who was stopped for long may have taken the number of a version that is gone.
+        # A process that was suspended for long may have published an old number anew, whose file
+        # was already deleted. Such a version is not in force: the caller has to try again.
         return versions[-1] < orders.number + _KEPT
 
     def _versions(self) -> list[int]:

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""All workers as one: what they are told to hold and to do.
+"""Orders to all workers, such as to load or unload a network, and how each worker follows them.
 
-Orders are one document that any worker writes (order_book.py). Each follows them in its own time
-and writes a report; an answer of any worker is made of the reports of all. A worker that is forked
-later, also in the place of one that crashed, follows the same orders.
+The orders are one document that any worker may change (order_book.py). Each worker follows them in
+a background thread and writes a report of what it has done (reports.py). Workers that start
+later, for example in place of one that crashed, follow the same orders.
 """
 
 from __future__ import annotations
@@ -32,20 +32,24 @@ from config.models import ModelSpec
 
 log = logging.getLogger("twinlens.workers")
 
-# How long the answer to an order waits for the workers that did not take it.
-_LOAD_SECONDS = 10.0
+# How long the worker that gave an order waits for the others, once it has followed it itself.
+_OTHERS_SECONDS = 10.0
 _CLEAN_UP_SECONDS = 5.0
-_LOOK_SECONDS = 0.02
+_POLL_SECONDS = 0.02
 _FULL_RETRY_SECONDS = 30
-# Followed as a network's orders are, under this name, which no network can have.
+# Key of clean-ups among the followed orders of the networks; no network can have this name.
 _CLEAN_UP = "*"
 
-#: Raises where the answer that is waited for has become useless.
+#: Raises if the client has hung up or the service is shutting down, to end a wait.
 CheckCancelled = Callable[[], None]
 
 
 class Workers:
-    """The part of this worker in the whole."""
+    """Gives orders to all workers, waits until they are followed, and follows them in this one.
+
+    Methods that take ``check_cancelled`` call it repeatedly while they wait; it may raise to end
+    the wait. They raise NotAvailable if an order cannot be written because /dev/shm is full.
+    """
 
     def __init__(
         self, shared: SharedState, manager: Manager, networks: Iterable[NetworkId]
@@ -59,40 +63,44 @@ class Workers:
         self._crashes = Crashes(shared.folder)
         self._following = threading.Lock()
         manager.on_change = self.reports.write
-        manager.on_evict = self.want_no_more
+        manager.on_evict = self.order_unload
         manager.guard = self._guarded
 
     # -- orders --------------------------------------------------------------------------------
 
-    def want(self, id: NetworkId, wanted: Wanted) -> int:
-        """Have every worker load a network; gives the number of the order."""
+    def order_load(self, id: NetworkId, wanted: Wanted) -> int:
+        """Order every worker to load a network; returns the number of the order."""
         return self._order(id, wanted)
 
-    def want_no_more(self, id: NetworkId) -> int:
-        """Have every worker unload it."""
+    def order_unload(self, id: NetworkId) -> int:
+        """Order every worker to unload a network; returns the number of the order."""
         return self._order(id, None)
 
     def load(self, id: NetworkId, wanted: Wanted, check_cancelled: CheckCancelled) -> Device:
-        """Load a network, whose model is on disk, in every worker; cheap when that is done already.
+        """Load a network in every worker; this is cheap if all of them have loaded it already.
 
         Args:
-            id: the network.
-            wanted: where to.
-            look: called now and then while it waits; it may raise to end the wait.
+            id: a network whose model is on disk.
+            wanted: the kind of device.
+            check_cancelled: see the class.
+
+        Returns:
+            The device of a worker that has loaded it.
 
         Raises:
-            LoadError: it failed in some worker; the message says why.
+            LoadError: a worker could not load it; the message gives the reason.
         """
         found = [report.networks.get(str(id)) for report in self.reports.all()]
         devices = [each.device if each and each.state == "loaded" else None for each in found]
         before = self._book.read().networks.get(str(id))
-        is_leaving = before is not None and before.wanted is None  # not all have followed yet
+        # Workers that still have it may be about to follow an order to unload it.
+        is_being_unloaded = before is not None and before.wanted is None
         serve = all(device is not None and self._serves(device, wanted) for device in devices)
-        if serve and not is_leaving:
+        if serve and not is_being_unloaded:
             assert devices[0] is not None
             return devices[0]
-        number = self.want(id, wanted)
-        self._wait(str(id), number, _LOAD_SECONDS, check_cancelled)
+        number = self.order_load(id, wanted)
+        self._wait(str(id), number, _OTHERS_SECONDS, check_cancelled)
         reports = [each for each in self.reports.all() if each.followed.get(str(id), 0) >= number]
         for report in reports:
             if str(id) in report.failed:
@@ -105,25 +113,22 @@ class Workers:
         return device
 
     def unload(self, id: NetworkId, check_cancelled: CheckCancelled) -> None:
-        """Unload a network in every worker; requests that hold it finish with it."""
-        self._wait(str(id), self.want_no_more(id), _LOAD_SECONDS, check_cancelled)
+        """Unload a network in every worker; requests that use it can still finish."""
+        self._wait(str(id), self.order_unload(id), _OTHERS_SECONDS, check_cancelled)
 
     def chosen(self) -> str | None:
-        """The key of the depth model that was made current last; None: nobody chose one."""
+        """The key of the current depth model; None if nobody has chosen one."""
         with suppress(OSError, ValueError):
             return self._book.read().chosen
         return None
 
     def choose(self, spec: ModelSpec, wanted: Wanted, check_cancelled: CheckCancelled) -> None:
-        """After a load: make a model the current one; the one before is unloaded in every worker.
+        """Make a loaded depth model the current one, and unload its predecessor in every worker.
 
         Args:
             spec: the model that was loaded.
-            wanted: where to.
-            look: called now and then while it waits; it may raise to end the wait.
-
-        Raises:
-            NotAvailable: the workers cannot be told.
+            wanted: the kind of device that it was loaded on.
+            check_cancelled: see the class.
         """
         chosen = networks_of(spec)[0]
         replaced: NetworkId | None = None
@@ -137,45 +142,47 @@ class Workers:
                 return
             orders.networks[str(replaced)] = Order(number=orders.number, wanted=None)
             standing = orders.networks.get(str(chosen))
-            if standing is None or standing.wanted is None:  # replaced by another load meanwhile
+            # Another load may have replaced this model meanwhile and ordered to unload it.
+            if standing is None or standing.wanted is None:
                 orders.networks[str(chosen)] = Order(number=orders.number, wanted=wanted)
 
-        number = self._changed(choose).number
+        number = self._change_orders(choose).number
         if replaced is not None:
-            self._wait(str(replaced), number, _LOAD_SECONDS, check_cancelled)
+            self._wait(str(replaced), number, _OTHERS_SECONDS, check_cancelled)
 
     def forget_choice(self, key: str) -> None:
-        """No model is chosen any more, if ``key`` was. Raises NotAvailable."""
+        """If ``key`` is the current depth model, make it no longer current."""
 
         def forget(orders: Orders) -> None:
             if orders.chosen == key:
                 orders.chosen = None
 
         if self.chosen() == key:
-            self._changed(forget)
+            self._change_orders(forget)
 
     @contextmanager
     def lease(self, id: NetworkId, check_cancelled: CheckCancelled) -> Iterator[LoadedNetwork]:
-        """Lend a network, see Manager; where it had to be loaded the other workers load it, too."""
+        """Lend a network, see ``Manager.lease``. If it had to be loaded, all workers load it."""
         was_loaded = self._manager.is_loaded(id)
         with self._manager.lease(id, check_cancelled) as loaded:
-            # What a worker that is being replaced still needs is nobody else's business.
+            # A worker that is being replaced loads networks only for itself: it must not make the
+            # others load what they will not need.
             if not was_loaded and not self._shared.get("leaving"):
                 order = self._book.read().networks.get(str(id))
                 if order is None or order.wanted is None:
-                    with suppress(NotAvailable):  # a full /dev/shm: then only this worker has it
-                        self.want(id, "auto")
+                    with suppress(NotAvailable):  # if /dev/shm is full, only this worker loads it
+                        self.order_load(id, "auto")
             yield loaded
 
     def clean_up(self, check_cancelled: CheckCancelled) -> memory.CleanUp:
-        """Clean up in every worker; the sum of what they say, memory of the largest."""
+        """Free memory in every worker; sums their figures, but shows the largest resident one."""
 
         def order(orders: Orders) -> None:
             orders.clean_up = orders.number
 
-        number = self._changed(order).number
+        number = self._change_orders(order).number
         self._wait(_CLEAN_UP, number, _CLEAN_UP_SECONDS, check_cancelled)
-        # A worker that is stuck in something long does not count.
+        # A worker that did not clean up in time, for example during a long load, is left out.
         cleaned = [report.cleaned for report in self.reports.all()]
         done = [each for each in cleaned if each is not None] or [memory.clean_up()]
         return memory.CleanUp(
@@ -187,23 +194,23 @@ class Workers:
         )
 
     def follow(self) -> None:
-        """Do what the orders say and this worker has not done yet, and report."""
+        """Follow the orders that this worker has not followed yet, and write its report."""
         with self._following:
             orders = self._book.read()
             for key, order in orders.networks.items():
-                if key in self._networks:  # the table may have changed at a reload
-                    self._obey(self._networks[key], order)
+                if key in self._networks:  # else a reload has removed it from the table
+                    self._follow_order(self._networks[key], order)
             if orders.clean_up > self.reports.followed.get(_CLEAN_UP, 0):
                 self.reports.cleaned = memory.clean_up()
                 self.reports.followed[_CLEAN_UP] = orders.clean_up
         self.reports.write()
 
     def release_idle_memory(self) -> None:
-        """In this worker, when it is idle: give back what it needs only while it works."""
+        """Free memory that this worker needs only while networks run; call it when it is idle."""
         self._manager.release_idle_memory()
 
     def unload_idle(self, seconds: float) -> None:
-        """Have networks unloaded that no worker used for so long."""
+        """Order every worker to unload the networks that none of them has used for some seconds."""
         reports = self.reports.all()
         for key, id in self._networks.items():
             found = [report.networks[key] for report in reports if key in report.networks]
@@ -212,11 +219,15 @@ class Workers:
             if loaded and idle:
                 used_at = max(each.used_at for each in loaded)
                 if time.monotonic() - used_at >= seconds:
-                    self.want_no_more(id)
+                    self.order_unload(id)
 
     @contextmanager
     def _guarded(self, id: NetworkId) -> Iterator[None]:
-        """Around a load. Raises LoadError where it has ended several workers a short while ago."""
+        """Record a load, so that a crash of this worker during it is noticed.
+
+        Raises:
+            LoadError: loading this network has just crashed several workers in a row.
+        """
         crash = self._crashes.of(id.label)
         if crash is not None and crash.pause() > 0:
             raise LoadError(f"{crash.reason()}; the next try is in {crash.pause():.0f} s")
@@ -229,16 +240,16 @@ class Workers:
         finally:
             self._crashes.end(slot, id.label, succeeded)
 
-    # -- inside --------------------------------------------------------------------------------
+    # -- internal ------------------------------------------------------------------------------
 
     def _order(self, id: NetworkId, wanted: Wanted | None) -> int:
         def order(orders: Orders) -> None:
             orders.networks[str(id)] = Order(number=orders.number, wanted=wanted)
 
-        return self._changed(order).number
+        return self._change_orders(order).number
 
     def _restore(self, id: NetworkId, number: int, before: Order | None) -> None:
-        """After an order that failed: the one that stood before it, unless there is a newer one."""
+        """Replace a failed order by the previous one, unless there is already a newer order."""
 
         def restore(orders: Orders) -> None:
             if str(id) in orders.networks and orders.networks[str(id)].number == number:
@@ -246,9 +257,9 @@ class Workers:
                 if before is not None:
                     orders.networks[str(id)] = before
 
-        self._changed(restore)
+        self._change_orders(restore)
 
-    def _changed(self, change: Callable[[Orders], None]) -> Orders:
+    def _change_orders(self, change: Callable[[Orders], None]) -> Orders:
         try:
             orders = self._book.change(change)
         except OSError as error:
@@ -262,7 +273,7 @@ class Workers:
         self._shared.ring()
         return orders
 
-    def _obey(self, id: NetworkId, order: Order) -> None:
+    def _follow_order(self, id: NetworkId, order: Order) -> None:
         is_new = self.reports.followed.get(str(id)) != order.number
         if is_new:
             self.reports.failed.pop(str(id), None)
@@ -272,20 +283,21 @@ class Workers:
         elif is_new or not self._manager.is_loaded(id):
             try:
                 if not is_new or not self._manager.on_disk(id.spec):
-                    # Asks for its download, again if that process died; and after a failure
-                    # says no for a while.
+                    # Requests the download, also after the download process crashed. Raises
+                    # NotAvailable until the download is done, and for a while after a failed load.
                     self._manager.check(id)
                 self._manager.load(id, order.wanted)
-            except LoadError as error:  # the manager has logged it
+            except LoadError as error:  # the manager has already logged it
                 self.reports.failed[str(id)] = str(error)
             except NotAvailable:
-                pass  # its status says why
+                pass  # the status of the model shows the reason
         self.reports.followed[str(id)] = order.number
 
     def _wait(self, key: str, number: int, seconds: float, check_cancelled: CheckCancelled) -> None:
-        """Until all workers have followed; not for ever for one that seems to be stuck.
+        """Wait until all workers have followed an order.
 
-        A load has no limit: the worker that is asked waits for its own.
+        The wait for the other workers ends after ``seconds``, since one of them may be stuck. They
+        count from the moment when this worker has followed the order; its own load may take longer.
         """
         end = None
         while True:
@@ -298,9 +310,10 @@ class Workers:
                 log.warning("not all workers followed an order within %g s", seconds)
                 return
             check_cancelled()
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_POLL_SECONDS)
 
     def _serves(self, device: Device, wanted: Wanted) -> bool:
+        """Whether a network that is loaded on a device is loaded where it is wanted."""
         if wanted == "auto":
             return True
         return device.is_gpu == (wanted == "gpu" and self._manager.has_gpu())

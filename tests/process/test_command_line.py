@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.cli.files import Found, find
+from app.cli.files import Found, find_files
 from app.pictures.kinds import may_be_picture
 from benchmarks.service import PROJECT, Service
 from tests.contract import check
@@ -221,15 +221,15 @@ def names_found(found: Found, top: Path) -> set[str]:
 
 def test_what_a_nas_keeps_is_left_out(tmp_path: Path) -> None:
     lay(tmp_path, [*NAS, "a.jpg", "#summer/b.jpg", "@home/c.jpg", "below/d.jpg"], b"x")
-    found = find([tmp_path], own=())
+    found = find_files([tmp_path], own=())
     assert names_found(found, tmp_path) == {"a.jpg", "#summer/b.jpg", "@home/c.jpg", "below/d.jpg"}
     assert found.left_out["@eaDir"] == found.left_out["Thumbs.db"] == 1
-    everything = find([tmp_path], own=(), everything=True)
+    everything = find_files([tmp_path], own=(), everything=True)
     assert set(NAS) < names_found(everything, tmp_path)
     assert not everything.left_out
     # What the user names is taken.
-    assert len(find([tmp_path / "#recycle"], own=()).photos) == 1
-    (named,) = find([tmp_path / "below" / "Thumbs.db"], own=()).photos
+    assert len(find_files([tmp_path / "#recycle"], own=()).photos) == 1
+    (named,) = find_files([tmp_path / "below" / "Thumbs.db"], own=()).photos
     assert named.is_named
 
 
@@ -248,7 +248,7 @@ def test_a_folder_that_cannot_be_read_is_named_once(
     monkeypatch.setattr(
         os, "access", lambda path, mode: "names only" not in str(path) and access(path, mode)
     )
-    found = find([tmp_path, tmp_path / "closed", tmp_path], own=())
+    found = find_files([tmp_path, tmp_path / "closed", tmp_path], own=())
     assert names_found(found, tmp_path) == {"c.jpg"}
     assert [str(failure) for failure in found.failures] == [
         f"{tmp_path}/closed: It cannot be read (Permission denied)",

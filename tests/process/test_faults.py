@@ -11,6 +11,7 @@ from contextlib import ExitStack
 import pytest
 
 from benchmarks.service import Service
+from config.threads import request_threads
 from tests.contract import check
 from tests.process.conftest import SMALL, Faulty
 
@@ -154,7 +155,7 @@ def test_the_successor_answers_who_connects_while_a_worker_is_replaced(faulty: F
 
 def test_clients_that_do_not_close_hold_up_nobody(faulty: Faulty) -> None:
     """More of them than there are threads: the main loop waits until they close."""
-    threads = 1 + 20 + 16
+    threads = request_threads(concurrency=1, max_queue=20)
     head = b"GET /models HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     with ExitStack() as stack:
         for _ in range(3 * threads):

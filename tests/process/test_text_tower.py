@@ -64,7 +64,7 @@ def test_it_is_converted_once_and_unloaded_when_idle(hub: Path, tmp_path: Path) 
     made = {path.parent for path in cache.glob("*large*/twinlens/*/model.bin")}
     spec = Settings().table().model[3]
     tower = source(spec, checkpoint_of(spec, cache), "text")
-    folder = Conversions(half=True, life=0).find(tower)
+    folder = Conversions(half=True, life=0).find_converted(tower)
     assert folder in made
     shutil.rmtree(folder)
     log = tmp_path / "log"

@@ -253,14 +253,14 @@ def test_requests_that_get_no_further_are_a_stall(place: Place) -> None:
     with room.enter("a", 1, lambda: False) as ticket:
         room.wait_for_turn(ticket, 4)
         assert room.stall() is None
-        room._moved_at -= 2 * room.max_wait_seconds + 1
+        room._progress_at -= 2 * room.max_wait_seconds + 1
         stall = room.stall()
         assert stall is not None
         assert stall.startswith("1 requests wait, and none got any further for ")
-        room.moved()
+        room.note_progress()
         assert room.stall() is None, "a file of it was decoded"
     assert room.stall() is None, "nobody waits any more"
     with room.enter("a", 1, lambda: False) as ticket:
-        room._moved_at -= 10**6  # the last request was long ago
+        room._progress_at -= 10**6  # the last request was long ago
         room.wait_for_turn(ticket, 4)
         assert room.stall() is None

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from app.hub import lockfile, store
-from app.hub.carry import carry
 from app.hub.lockfile import Record
+from app.hub.store import copy_checkpoint
 from app.hub.verification import verify
 from app.models.depth_anything import DepthAnything
 from config.models import ModelSpec
@@ -36,14 +36,14 @@ def test_a_disk_without_links(
 ) -> None:
     """As FAT and exFAT answer."""
     publish(tmp_path / "cache", b"weights")
-    checkpoint = store.find(spec, FILES, tmp_path / "cache")
+    checkpoint = store.find_checkpoint(spec, FILES, tmp_path / "cache")
     assert checkpoint is not None
     verified = verify(spec, FILES, checkpoint, None, lambda *_: None)
     monkeypatch.setattr(Path, "symlink_to", no_links)
     monkeypatch.setattr(os, "link", no_links)
     for _ in range(2):
-        carry(spec, checkpoint, verified, tmp_path / "disk")
-    copied = store.find(spec, FILES, tmp_path / "disk")
+        copy_checkpoint(spec, checkpoint, verified, tmp_path / "disk")
+    copied = store.find_checkpoint(spec, FILES, tmp_path / "disk")
     assert copied is not None
     assert verify(spec, FILES, copied, verified, lambda *_: None) == verified
     files = [path for path in (tmp_path / "disk").rglob("*") if path.is_file()]

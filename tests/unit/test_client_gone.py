@@ -12,7 +12,7 @@ from contextlib import suppress
 import pytest
 from flask import Flask
 
-from app.blueprints.exchange import client_is_gone
+from app.blueprints.exchange import disconnect_check
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def connection() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 def question(accepted: socket.socket) -> Callable[[], bool]:
     with Flask("here").test_request_context(environ_base={"gunicorn.socket": accepted}):
-        return client_is_gone()
+        return disconnect_check()
 
 
 def becomes_true(ask: Callable[[], bool]) -> bool:

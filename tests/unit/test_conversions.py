@@ -14,7 +14,7 @@ import pytest
 from app.engines.base import EngineUnavailable, LoadError
 from app.engines.openvino.conversions import Conversions
 from app.host import memory
-from app.hub.store import Checkpoint, find, repository_folder
+from app.hub.store import Checkpoint, find_checkpoint, repository_folder
 from app.lending.loader import Loader
 from app.lending.registry import networks_of
 from app.models.depth_anything import DepthAnything
@@ -36,24 +36,24 @@ def copy(hub: Path, tmp_path: Path) -> tuple[Checkpoint, Conversions]:
     """A checkpoint of our own, with its converted model."""
     folder = repository_folder(hub, SPEC).name
     shutil.copytree(hub / folder, tmp_path / folder, symlinks=True)
-    checkpoint = find(SPEC, DepthAnything.FILES, tmp_path)
+    checkpoint = find_checkpoint(SPEC, DepthAnything.FILES, tmp_path)
     assert checkpoint is not None
     return checkpoint, Conversions(half=True, life=LIFE)
 
 
 def test_what_was_converted_is_found(copy: tuple[Checkpoint, Conversions]) -> None:
     checkpoint, conversions = copy
-    folder = conversions.find(source(SPEC, checkpoint))
+    folder = conversions.find_converted(source(SPEC, checkpoint))
     assert folder is not None
     assert folder.is_relative_to(checkpoint.path.parents[1])
     assert conversions.ensure(source(SPEC, checkpoint)) == folder
-    assert Conversions(half=False, life=LIFE).find(source(SPEC, checkpoint)) != folder
+    assert Conversions(half=False, life=LIFE).find_converted(source(SPEC, checkpoint)) != folder
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "gone", "no manifest", "empty"])
 def test_damage_is_seen(copy: tuple[Checkpoint, Conversions], damage: str) -> None:
     checkpoint, conversions = copy
-    folder = conversions.find(source(SPEC, checkpoint))
+    folder = conversions.find_converted(source(SPEC, checkpoint))
     assert folder is not None
     weights = folder / "model.bin"
     data = bytearray(weights.read_bytes())
@@ -69,7 +69,7 @@ def test_damage_is_seen(copy: tuple[Checkpoint, Conversions], damage: str) -> No
             (folder / "manifest.json").unlink()
         case "empty":
             (folder / "manifest.json").write_bytes(b"")
-    assert conversions.find(source(SPEC, checkpoint)) is None
+    assert conversions.find_converted(source(SPEC, checkpoint)) is None
 
 
 def test_another_checkpoint_needs_another_conversion(
@@ -77,19 +77,19 @@ def test_another_checkpoint_needs_another_conversion(
 ) -> None:
     checkpoint, conversions = copy
     other = replace(checkpoint, revision="another revision")
-    assert conversions.find(source(SPEC, other)) is None
+    assert conversions.find_converted(source(SPEC, other)) is None
     weights = checkpoint.path / DepthAnything.FILES[-1]
     content = weights.read_bytes()
     weights.unlink()
     weights.write_bytes(content)  # put there by hand, not by the hub's client
-    assert conversions.find(source(SPEC, checkpoint)) is None
+    assert conversions.find_converted(source(SPEC, checkpoint)) is None
 
 
 def test_it_is_made_anew_and_what_is_out_of_date_goes(
     copy: tuple[Checkpoint, Conversions],
 ) -> None:
     checkpoint, conversions = copy
-    folder = conversions.find(source(SPEC, checkpoint))
+    folder = conversions.find_converted(source(SPEC, checkpoint))
     assert folder is not None
     (folder / "model.bin").write_bytes(b"damaged")
     old = folder.with_name("openvino-0123456789abcdef")
@@ -98,7 +98,7 @@ def test_it_is_made_anew_and_what_is_out_of_date_goes(
     (old / "manifest.json").write_text(manifest.replace("openvino 20", "openvino 19"))
     (folder.parent / "tmpleft").mkdir()
     assert conversions.ensure(source(SPEC, checkpoint)) == folder
-    assert conversions.find(source(SPEC, checkpoint)) == folder
+    assert conversions.find_converted(source(SPEC, checkpoint)) == folder
     left = {each.name for each in folder.parent.iterdir()}
     assert folder.name in left
     assert not {old.name, "tmpleft"} & left
@@ -134,9 +134,9 @@ def test_a_copy_takes_its_conversion_along(
     repository = checkpoint.path.parents[1]
     other = tmp_path / "elsewhere" / repository.name
     shutil.copytree(repository, other, symlinks=True, copy_function=shutil.copyfile)
-    moved = find(SPEC, DepthAnything.FILES, other.parent)
+    moved = find_checkpoint(SPEC, DepthAnything.FILES, other.parent)
     assert moved is not None
-    folder = conversions.find(source(SPEC, moved))
+    folder = conversions.find_converted(source(SPEC, moved))
     assert folder is not None
     assert folder.is_relative_to(other)
 
@@ -151,7 +151,7 @@ def test_a_cache_that_cannot_be_written(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
     folder = conversions.ensure(source(SPEC, checkpoint))
     assert folder.is_relative_to(tmp_path / "home")
-    assert conversions.find(source(SPEC, checkpoint)) == folder
+    assert conversions.find_converted(source(SPEC, checkpoint)) == folder
 
 
 def test_torch_where_nothing_can_be_stored(
@@ -175,6 +175,6 @@ def test_every_network_of_every_model_has_a_conversion_of_its_own(hub: Path) -> 
         for id in networks_of(spec):
             network = source(spec, checkpoint, id.name)
             assert network.input_shape[0] is None
-            found.append(conversions.find(network))
+            found.append(conversions.find_converted(network))
     assert None not in found
     assert len(set(found)) == len(found)

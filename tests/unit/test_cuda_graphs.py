@@ -48,7 +48,7 @@ class Recorder:
 
 def test_a_shape_is_captured_when_it_comes_again() -> None:
     graphs, capture = Graphs[Shape](), Recorder()
-    found = [graphs.find("stream", shape, capture) for shape in (ONE, OTHER, ONE, ONE, OTHER)]
+    found = [graphs.graph_for("stream", shape, capture) for shape in (ONE, OTHER, ONE, ONE, OTHER)]
     assert found == [None, None, ONE, ONE, OTHER]
     assert capture.captured == [ONE, OTHER]
     assert capture.beside == [None, ONE], "graphs of one stream share their memory"
@@ -57,16 +57,16 @@ def test_a_shape_is_captured_when_it_comes_again() -> None:
 def test_each_stream_has_its_own() -> None:
     graphs, capture = Graphs[Shape](), Recorder()
     for stream in ("one", "other"):
-        assert [graphs.find(stream, ONE, capture) for _ in range(3)] == [None, ONE, ONE]
+        assert [graphs.graph_for(stream, ONE, capture) for _ in range(3)] == [None, ONE, ONE]
     assert capture.beside == [None, None], "graphs that may run at once share nothing"
 
 
 def test_the_least_recently_used_goes() -> None:
     graphs, capture = Graphs[Shape](most=2), Recorder()
     for shape in ((1,), (1,), (2,), (2,), (1,), (3,), (3,)):
-        graphs.find("stream", shape, capture)
-    assert graphs.find("stream", (1,), capture) == (1,)
-    assert graphs.find("stream", (2,), capture) is None
+        graphs.graph_for("stream", shape, capture)
+    assert graphs.graph_for("stream", (1,), capture) == (1,)
+    assert graphs.graph_for("stream", (2,), capture) is None
     assert capture.captured == [(1,), (2,), (3,)]
 
 
@@ -74,7 +74,7 @@ def test_more_shapes_than_graphs_do_not_cost_a_capture_each_time() -> None:
     graphs, capture = Graphs[Shape](most=2), Recorder()
     for _ in range(100):
         for number in range(3):
-            graphs.find("stream", (number,), capture)
+            graphs.graph_for("stream", (number,), capture)
     assert len(capture.captured) < 3 * 7, "each again after 2, 4, 8... of 100"
 
 
@@ -108,9 +108,9 @@ def test_no_memory_hidden_by_the_end_of_the_capture_drops_all_graphs() -> None:
             raise torch.AcceleratorError("CUDA error: operation failed in a capture")
 
     for _ in range(2):
-        graphs.find("stream", ONE, capture)
-        graphs.find("stream", OTHER, fail)
-    assert graphs.find("stream", ONE, capture) is None
+        graphs.graph_for("stream", ONE, capture)
+        graphs.graph_for("stream", OTHER, fail)
+    assert graphs.graph_for("stream", ONE, capture) is None
 
 
 def test_two_shapes_in_turn_keep_their_answers() -> None:

@@ -68,7 +68,7 @@ def test_a_checkpoint_arrives_whole(
     fake_hub: FakeHub, make_downloads: Callable[[], Downloads], spec: ModelSpec, hub: Path
 ) -> None:
     downloads = make_downloads()
-    assert downloads.find(spec, FILES) is None
+    assert downloads.find_checkpoint(spec, FILES) is None
     checkpoint = downloads.wait(spec, FILES)
     original = hub / checkpoint.path.relative_to(checkpoint.path.parents[2])
     for name in FILES:
@@ -114,7 +114,7 @@ def test_a_process_that_died_is_noticed_and_replaced(
     wait_for(lambda: (state := downloads.state(spec)) and state.state == "failed")
     fake_hub.stall_at = None
     downloads.request(spec, FILES)
-    wait_for(lambda: downloads.find(spec, FILES))
+    wait_for(lambda: downloads.find_checkpoint(spec, FILES))
 
 
 def test_asking_often_costs_one_process(
@@ -140,7 +140,7 @@ def test_failures_are_retried_without_being_asked(
     state = downloads.state(spec)
     assert state is not None
     assert state.retry_at is not None
-    wait_for(lambda: downloads.find(spec, FILES))
+    wait_for(lambda: downloads.find_checkpoint(spec, FILES))
 
 
 def test_asking_again_does_not_wait_for_the_pause(
@@ -187,7 +187,7 @@ def test_one_process_serves_everybody_and_ends(
     wait_for(lambda: any(downloads.state(spec) for spec in specs))
     wait_for(lambda: len(processes(tmp_path)) == 1)
     fake_hub.stall_at = None
-    wait_for(lambda: all(downloads.find(spec, FILES) for spec in specs))
+    wait_for(lambda: all(downloads.find_checkpoint(spec, FILES) for spec in specs))
     wait_for(lambda: not processes(tmp_path))
 
 

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Converted models on disk: where they lie, what they were made from, whether they are whole.
+"""The cache of converted models on disk.
 
-Each is a folder beside its checkpoint, named by a hash of all that it was made from, so that
-another checkpoint or version of a library finds none and makes its own. A manifest with sizes and
-checksums is part of it, and it comes to its place by one rename.
+Each converted model is a folder beside its checkpoint. Its name is a hash of everything the model
+was made from, so that another checkpoint or library version gets a new conversion. Each folder has
+a manifest with sizes and checksums, and is published by a single rename.
 """
 
 from __future__ import annotations
@@ -27,44 +27,49 @@ _PREFIX = "openvino-"
 
 
 class Manifest(BaseModel):
-    """``manifest.json``."""
+    """The content of a converted model's ``manifest.json``."""
 
-    #: checkpoint and versions of libraries: a folder with another basis is out of date
+    #: the checkpoint and the library versions that the model was made from; a folder with another
+    #: basis than the current one is out of date
     basis: str
-    #: file names to size in bytes and CRC-32
+    #: size in bytes and CRC-32 of each file, by name
     files: dict[str, tuple[int, int]]
 
 
 def name_for(basis: str, variant: str) -> str:
-    """The name of the folder; several variants of one basis may stand side by side."""
+    """The name of a converted model's folder; variants of one basis have folders of their own."""
     return _PREFIX + hashlib.sha256(f"{basis}\n{variant}".encode()).hexdigest()[:16]
 
 
-def places(repository: Path) -> list[Path]:
-    """Folders that may hold a repository's converted models, the best first.
+def candidate_folders(repository: Path) -> list[Path]:
+    """The folders that may hold a repository's converted models, in order of preference.
 
-    Beside the checkpoint, so that whoever deletes or copies it takes them along; where the cache
-    cannot be written, in the user's own, if the user has one.
+    The first lies beside the checkpoint, so that it is copied and deleted with it. The second lies
+    in the user's own cache folder, for checkpoints in a folder that is not writable.
     """
     found = [repository / "twinlens"]
-    with suppress(RuntimeError):  # no HOME, and a user id without a name
+    with suppress(RuntimeError):  # no home folder: HOME is not set and the user id has no name
         home = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
         found.append(home / "twinlens" / repository.name)
     return found
 
 
-def find(repository: Path, name: str) -> Path | None:
-    """The folder of a converted model that is whole; one that is not counts as absent."""
-    for place in places(repository):
+def find_converted(repository: Path, name: str) -> Path | None:
+    """The folder of a converted model; None if there is none, or only a damaged one."""
+    for place in candidate_folders(repository):
         if _is_whole(place / name):
             return place / name
     return None
 
 
-def writable(repository: Path) -> Path:
-    """The place for a new one, which is made if need be. Raises OSError: there is none."""
+def writable_folder(repository: Path) -> Path:
+    """The first candidate folder that can be written, created if need be.
+
+    Raises:
+        OSError: no candidate folder can be written.
+    """
     failure: OSError | None = None
-    for place in places(repository):
+    for place in candidate_folders(repository):
         try:
             place.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=place):
@@ -76,8 +81,8 @@ def writable(repository: Path) -> Path:
 
 
 @contextmanager
-def alone(place: Path) -> Iterator[int]:
-    """Wait until nobody else makes something in a place; gives the lock's file descriptor."""
+def locked(place: Path) -> Iterator[int]:
+    """Hold an exclusive lock on a folder, after waiting for it; gives its file descriptor."""
     lock = os.open(place, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -87,13 +92,14 @@ def alone(place: Path) -> Iterator[int]:
 
 
 def publish(made: Path, target: Path, basis: str) -> None:
-    """Put a folder of fresh files in its place at once; the caller is alone there.
+    """Move a folder of new files to its final place in one step; the caller holds the lock.
 
-    What it replaces, what is out of date and what a killed process left is removed. Who has such a
-    file open keeps it: mapped files stay until they are let go.
+    Removes an older folder of the same name, folders that are out of date, and what killed
+    processes left. Processes that use removed files are not disturbed: a mapped file stays on disk
+    until it is closed.
 
     Raises:
-        OSError: no space, or not allowed.
+        OSError: the disk is full or not writable.
     """
     files = {path.name: (path.stat().st_size, _checksum(path)) for path in sorted(made.iterdir())}
     text = Manifest(basis=basis, files=files).model_dump_json()
@@ -135,6 +141,10 @@ def _is_whole(folder: Path) -> bool:
 
 
 def _checksum(path: Path) -> int:
-    """CRC-32; ISA-L's runs at the speed of memory, and the pages that it reads are used next."""
+    """The CRC-32 of a file.
+
+    ISA-L computes it as fast as memory can be read, and the pages read are then in the page cache
+    for loading the model.
+    """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as content:
         return int(isal_zlib.crc32(content))

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: MIT
 """The process that converts one network: ``python -m app.engines.openvino.conversion_process``.
 
-Its arguments are a ``Job`` as JSON and the number of a pipe that tells when the service is gone. It
-ends with status 0 when the result is in its place, and with ``REFUSED`` and one line on its output
-where the checkpoint is at fault.
+Its arguments are a ``Job`` as JSON and the descriptor of a pipe that closes when all processes of
+the service have ended. The exit status is 0 if the result is published, ``REFUSED`` if the
+checkpoint is at fault, and ``FAILED`` if the conversion failed otherwise; the last line of the
+output then says why.
 """
 
 from __future__ import annotations
@@ -31,35 +32,38 @@ from config.settings import SettingsError, load_settings
 
 log = logging.getLogger("twinlens.conversion")
 
-# Images (or texts), channels, rows and columns of the trace's input, where they are left open.
+# Sizes of the example input for the dimensions that a network leaves open: images (or texts),
+# channels, rows, columns.
 _EXAMPLE = (1, 3, 70, 98)
 
 
 def main() -> None:
     """Entry point."""
     job, life = Job.model_validate_json(sys.argv[1]), int(sys.argv[2])
-    with suppress(SettingsError):  # the service runs on those that it began with
+    # Settings that became invalid after the service started must not stop a conversion.
+    with suppress(SettingsError):
         configure_logging(load_settings())
     end_with_the_service(life)
-    os.nice(5)  # who has a model already is served first
-    # Tracing warns of every branch that depends on a shape; those are dealt with.
+    os.nice(5)  # requests to models that are loaded already come first
+    # Tracing warns of every branch that depends on an input shape. The families' modules avoid
+    # wrong results from such branches, so that the warnings are noise.
     warnings.simplefilter("ignore")
     try:
         convert(job)
     except LoadError as error:
         print(error)
         raise SystemExit(REFUSED) from None
-    except Exception as error:  # torch and OpenVINO raise many kinds
+    except Exception as error:  # torch and OpenVINO raise many types of exceptions
         log.exception("the conversion of %s failed", job.label)
         print(f"its conversion failed ({getattr(error, 'strerror', None) or 'see the log'})")
         raise SystemExit(FAILED) from None
 
 
 def convert(job: Job) -> None:
-    """Convert a network, for every shape of input that its family knows, and publish it.
+    """Convert a network and publish the result, which accepts every input shape of its family.
 
     Raises:
-        LoadError: the checkpoint does not fit the table or is damaged.
+        LoadError: the checkpoint contradicts the table of models or is damaged.
         OSError: the result cannot be stored.
     """
     import torch
@@ -67,7 +71,7 @@ def convert(job: Job) -> None:
     ov = import_openvino()
     source = _source(job)
     module = source.module()
-    # The trace is made with a small input, and holds for every shape.
+    # Tracing a small input is fast, and the result accepts any size of the open dimensions.
     sizes = [size or small for size, small in zip(source.input_shape, _EXAMPLE, strict=False)]
     example = torch.from_numpy(np.zeros(sizes, source.input_type))
     with torch.no_grad():

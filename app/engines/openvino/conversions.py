@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Checkpoints converted for OpenVINO: find one, or have it made, once.
+"""Networks converted for OpenVINO: each is found in the cache, or converted once.
 
-The work is done by a separate process (``conversion_process``): it needs torch, which the service's
-own processes do without, and OpenVINO's converter starts threads, which a process that forks or was
-forked cannot bear.
+A separate process (``conversion_process``) converts. It imports torch, which the service's own
+processes do not need, and OpenVINO's converter starts threads, which would break processes that
+fork or were forked.
 """
 
 from __future__ import annotations
@@ -27,74 +27,79 @@ from app.host import memory
 log = logging.getLogger("twinlens.models")
 
 _PROJECT = Path(__file__).resolve().parents[3]
-# Of the way a network is converted; the next number makes all caches anew.
+# Version of the way networks are converted; increase it to have all networks converted anew.
 _RECIPE = 1
 _LIBRARIES = ("openvino", "torch", "transformers", "open-clip-torch")
-#: exit status of the process where the checkpoint is at fault, or this machine: the last line of
-#: its output says why
+#: exit statuses of the conversion process: the checkpoint is at fault, or the conversion failed on
+#: this machine; the last line of the output says why
 REFUSED, FAILED = 3, 4
-# A process that traces a network holds it several times over; measured with ViT-L-14: 2.6 times.
+# Memory that a conversion needs, as a multiple of the network's weights. Tracing ViT-L-14 was
+# measured to take 2.6 times its weights.
 _MEMORY_FACTOR = 3
-# After a failure; each further one doubles it.
+# Pause after a failed conversion; each further failure doubles the pause.
 _PAUSE_SECONDS = 60.0
 
 
 class Job(BaseModel):
-    """What the process is asked, as its argument."""
+    """The argument of the conversion process."""
 
-    #: for the log, such as "ViT-L-14 text"
+    #: name for the log, such as "ViT-L-14 text"
     label: str
     #: see ``NetworkSource.recipe``
     recipe: tuple[str, str]
-    #: keep weights as 16-bit floats: half the file and half the memory
+    #: store weights as 16-bit floats: half the file size and half the memory
     half: bool
-    #: where the result goes, and what it says of itself
+    #: folder of the result
     target: Path
+    #: see ``cache.Manifest``
     basis: str
 
 
 class Conversions:
-    """Made once before the fork; used in every worker."""
+    """Finds and makes converted networks; created before the fork and used in every worker."""
 
     def __init__(self, half: bool, life: int) -> None:
-        """Say what is wanted.
+        """Store the settings of all conversions.
 
         Args:
-            half: weights as 16-bit floats.
-            life: a pipe that tells the process when the last process of the service is gone.
+            half: store weights as 16-bit floats.
+            life: descriptor of a pipe that closes when the last process of the service has ended,
+                so that the conversion process ends, too.
         """
         self._half = half
         self._life = life
-        #: what failed, why, until when nobody tries again (monotonic seconds), and how long that is
+        #: failed conversions by target: the error, when a new attempt is allowed (monotonic
+        #: seconds), and the length of the pause
         self._failures: dict[Path, tuple[LoadError, float, float]] = {}
 
-    def find(self, source: NetworkSource) -> Path | None:
-        """The folder of the converted network, if there is one that is whole."""
-        return converted.find(source.repository, self._name(source))
+    def find_converted(self, source: NetworkSource) -> Path | None:
+        """The folder of the converted network; None if there is none, or only a damaged one."""
+        return converted.find_converted(source.repository, self._name(source))
 
     def ensure(self, source: NetworkSource) -> Path:
-        """The folder of the converted network, which is made if need be: seconds to a minute, once.
+        """The folder of the converted network; converts it first, in up to a minute, if need be.
 
         Raises:
-            LoadError: the checkpoint does not fit the table or is damaged.
-            EngineUnavailable: it cannot be converted or stored here.
+            LoadError: the checkpoint contradicts the table of models or is damaged.
+            EngineUnavailable: the network cannot be converted or stored on this machine.
         """
-        found = self.find(source)
+        found = self.find_converted(source)
         if found is not None:
             return found
         try:
             job = self.job(source)
-            self._check_failures(job)
-            # One at a time for the whole cache, since each takes much memory. What is a part of
-            # the program may be converted where there is no cache.
+            self._raise_recent_failure(job)
+            # Only one conversion runs at a time for the whole cache, because each takes much
+            # memory. Built-in models may be used without a cache: then their own folder is locked.
             cache = source.repository.parent
-            with converted.alone(cache if cache.is_dir() else job.target.parent) as lock:
-                found = self.find(source)  # another process may have been faster
+            with converted.locked(cache if cache.is_dir() else job.target.parent) as lock:
+                # Another process may have converted it meanwhile.
+                found = self.find_converted(source)
                 if found is None:
-                    with self._remembering(job):
+                    with self._remember_failure(job):
                         _check_memory(source.size)
                         self._convert(job, lock)
-                    found = self.find(source)
+                    found = self.find_converted(source)
         except OSError as error:
             raise EngineUnavailable(
                 f"its converted form cannot be stored ({error.strerror})"
@@ -104,41 +109,43 @@ class Conversions:
         return found
 
     def can_store(self, source: NetworkSource) -> bool:
-        """Whether there is a place for a converted network."""
+        """Whether a converted network could be stored."""
         try:
-            converted.writable(source.repository)
+            converted.writable_folder(source.repository)
         except OSError:
             return False
         return True
 
     def job(self, source: NetworkSource) -> Job:
-        """What the process has to do for a network. Raises OSError: there is no place for it."""
+        """The job that converts a network. Raises OSError if there is no writable folder."""
         return Job(
             label=source.label,
             recipe=source.recipe,
             half=self._half,
-            target=converted.writable(source.repository) / self._name(source),
+            target=converted.writable_folder(source.repository) / self._name(source),
             basis=_basis(source),
         )
 
-    def _check_failures(self, job: Job) -> None:
+    def _raise_recent_failure(self, job: Job) -> None:
         if job.target in self._failures:
             error, until, _ = self._failures[job.target]
             if time.monotonic() < until:
                 raise type(error)(str(error))
 
     @contextmanager
-    def _remembering(self, job: Job) -> Iterator[None]:
+    def _remember_failure(self, job: Job) -> Iterator[None]:
         try:
             yield
         except LoadError as error:
             *_, pause = self._failures.get(job.target, (error, 0.0, _PAUSE_SECONDS / 2))
-            kept = type(error)(str(error))  # without its traceback
+            # A copy without the traceback, which would keep objects alive.
+            kept = type(error)(str(error))
             self._failures[job.target] = kept, time.monotonic() + 2 * pause, 2 * pause
             raise
 
     def _name(self, source: NetworkSource) -> str:
-        # All networks of a checkpoint have one basis: none makes another one out of date.
+        # All networks of a checkpoint share one basis, so that converting one does not make the
+        # others out of date.
         variant = f"{'half' if self._half else 'full'} {source.name}"
         return converted.name_for(_basis(source), variant)
 
@@ -159,7 +166,7 @@ class Conversions:
             cwd=_PROJECT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            # The lock is held as long as either process lives.
+            # Passing the lock's descriptor keeps the lock until both processes have ended.
             pass_fds=(self._life, lock),
             start_new_session=True,
             check=False,
@@ -182,6 +189,6 @@ def _check_memory(weights: int) -> None:
 
 
 def _basis(source: NetworkSource) -> str:
-    """All that a converted network is made from but its variant."""
+    """Everything that a converted network depends on, except its variant."""
     libraries = (f"{name} {version(name)}" for name in _LIBRARIES)
     return ", ".join((f"recipe {_RECIPE}", *libraries, source.identity))

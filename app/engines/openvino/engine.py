@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The engine "openvino": networks that were converted once and lie on disk."""
+"""The engine "openvino": runs networks that were converted for OpenVINO and stored on disk."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from config.values import PrecisionSetting
 
 @dataclass(frozen=True)
 class OpenVinoEngine(Engine):
-    """Made once, before the fork."""
+    """Created once, before the fork."""
 
     name = "openvino"
 
     precision: PrecisionSetting
-    #: cores that this process may use, and inferences at a time that share them
+    #: number of cores that this process may use
     threads: int
+    #: number of concurrent inferences, which share those cores
     streams: int
     conversions: Conversions = field(compare=False)
 
@@ -32,12 +33,12 @@ class OpenVinoEngine(Engine):
         runner.core()
 
     def preload(self, source: NetworkSource) -> OpenVinoNetwork | None:
-        """See the base class; None where the network has to be converted first."""
-        folder = self.conversions.find(source)
+        """See the base class; None if the network has to be converted first."""
+        folder = self.conversions.find_converted(source)
         return None if folder is None else self._network(folder)
 
     def load(self, source: NetworkSource, device: str) -> OpenVinoNetwork:  # noqa: ARG002
-        """See the base class; converts the network where that was not done yet."""
+        """See the base class; converts the network first if need be."""
         return self._network(self.conversions.ensure(source))
 
     def _network(self, folder: Path) -> OpenVinoNetwork:

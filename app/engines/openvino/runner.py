@@ -1,8 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""OpenVINO: the engine of CPUs and of Intel GPUs. Runs models that ``convert`` made; no torch here.
+"""Runs converted models with OpenVINO, on CPUs and Intel GPUs, without importing torch.
 
-Properties: https://docs.openvino.ai, "High-level Performance Hints", "Precision Control".
+OpenVINO's properties are explained at https://docs.openvino.ai, "High-level Performance Hints" and
+"Precision Control".
 """
 
 from __future__ import annotations
@@ -29,13 +30,15 @@ _HINTS = {name: hint for hint, name in _NAMES.items()}
 
 
 def is_installed() -> bool:
-    """Whether this platform has the package."""
+    """Whether the package is installed; some platforms have none."""
     return find_spec("openvino") is not None
 
 
 def import_openvino() -> Any:
-    """The package, kept from calling home: its telemetry would do so from a thread and a child
-    process, which a self-hosted service must not and a forked worker cannot bear.
+    """Import OpenVINO with its telemetry disabled.
+
+    A self-hosted service must not send telemetry, and the thread and child process that OpenVINO
+    starts for it would break forked workers.
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
@@ -45,12 +48,12 @@ def import_openvino() -> Any:
 
 @cache
 def core() -> Any:
-    """OpenVINO's one object of a process; made before the fork, where it starts no threads."""
+    """The only ``openvino.Core`` of a process; creating it before the fork starts no threads."""
     return import_openvino().Core()
 
 
 class OpenVinoNetwork(Network):
-    """A converted model. Reading it maps its weights; compiling happens after the fork."""
+    """A converted model. Reading maps its weights into memory; ``to_device`` compiles it."""
 
     engine = "openvino"
 
@@ -58,13 +61,13 @@ class OpenVinoNetwork(Network):
         """Read a model.
 
         Args:
-            folder: what ``app.engines.openvino.cache`` found.
-            wanted: PRECISION.
-            threads: cores that this process may use.
-            streams: inferences at a time that share those.
+            folder: the folder of the converted model.
+            wanted: the setting PRECISION.
+            threads: number of cores that this process may use.
+            streams: number of concurrent inferences, which share those cores.
 
         Raises:
-            EngineUnavailable: OpenVINO cannot read it.
+            EngineUnavailable: OpenVINO cannot read the model.
         """
         super().__init__()
         self._folder = folder
@@ -72,7 +75,7 @@ class OpenVinoNetwork(Network):
         self._threads = threads
         self._streams = streams
         self._compiled: Any = None
-        # Each running inference needs a request of its own, which keeps its working memory.
+        # Idle infer requests. Each running inference needs its own, which holds working memory.
         self._requests: queue.LifoQueue[Any] = queue.LifoQueue()
         try:
             self._model = core().read_model(folder / "model.xml")
@@ -84,22 +87,23 @@ class OpenVinoNetwork(Network):
         name = openvino_name(device)
         properties: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
-            # Never left to the library, whose own choice depends on its version.
+            # Always set, because OpenVINO's default depends on its version.
             "INFERENCE_PRECISION_HINT": _HINTS[self._precision_on(name)],
             "NUM_STREAMS": self._streams,
         }
         if name == "CPU":
             properties |= {
                 "INFERENCE_NUM_THREADS": self._threads,
-                # Pinned, two workers would share one core and leave another idle.
+                # With pinning, two workers would use the same core and leave another one idle.
                 "ENABLE_CPU_PINNING": False,
-                # Of what was prepared for shapes of input: 1.4 to 4 MB each, and there are
-                # hundreds. The library keeps 5000 pieces; a shape of ours needs 100 to 200.
+                # Limits the cache of kernels that are compiled for each input shape. A shape needs
+                # 100 to 200 entries (1.4 to 4 MB), and there are hundreds of shapes; the default
+                # of 5000 entries would take too much memory.
                 "CPU_RUNTIME_CACHE_CAPACITY": 500,
             }
         self._compiled = core().compile_model(self._model, name, properties)
         self._model = None
-        # What it really uses: a CPU without bf16 takes fp32 whatever the hint says.
+        # Reads the precision in use: a CPU without bf16 uses fp32 whatever the hint says.
         used = self._compiled.get_property("INFERENCE_PRECISION_HINT")
         self.precision = _NAMES[used.get_type_name()]
         self.device = device
@@ -107,10 +111,12 @@ class OpenVinoNetwork(Network):
             log.warning("PRECISION=%s, but %s has only %s", self._wanted, name, self.precision)
 
     def release_idle_memory(self) -> None:
-        """See the base class: the memory between layers, and the pages of the weights' file, whose
-        content the first inference has packed anew for this CPU.
+        """See the base class.
+
+        Frees the memory of activations, and the pages of the mapped weights file: they are not
+        needed after the first inference has repacked the weights for this CPU.
         """
-        with suppress(RuntimeError):  # an inference has just begun after all
+        with suppress(RuntimeError):  # an inference has just started
             self._compiled.release_memory()
         memory.forget_mapped(self._folder)
 
@@ -127,21 +133,21 @@ class OpenVinoNetwork(Network):
             self._requests.put(request)
 
     def _precision_on(self, name: str) -> Precision:
-        """The fastest that the hardware itself has, unless one was asked for."""
+        """The requested precision, or the fastest that the hardware supports natively."""
         has = core().get_property(name, "OPTIMIZATION_CAPABILITIES")
         if self._wanted != "auto" and (name == "CPU" or self._wanted != "bf16"):
-            return self._wanted  # GPUs know no bf16
+            return self._wanted  # Intel GPUs do not support bf16 in OpenVINO
         if name == "CPU" and "BF16" in has:
             return "bf16"
         return "fp16" if "FP16" in has else "fp32"
 
 
 def openvino_name(device: str) -> str:
-    """OpenVINO's name of a device of ours: "cpu" is "CPU", "openvino:GPU.1" is "GPU.1"."""
+    """OpenVINO's name for a ``Device.type``: "CPU" for "cpu", "GPU.1" for "openvino:GPU.1"."""
     return "CPU" if device == "cpu" else device.removeprefix("openvino:")
 
 
 def gpus() -> dict[str, str]:
-    """Intel GPUs by OpenVINO's names, with names for people; only after the fork."""
+    """The Intel GPUs: OpenVINO's name and the hardware's name. Must be called after the fork."""
     names = [name for name in core().available_devices if name.startswith("GPU")]
     return {name: str(core().get_property(name, "FULL_DEVICE_NAME")) for name in names}

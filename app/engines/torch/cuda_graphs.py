@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Networks on CUDA: a shape of input that comes again runs as one graph instead of many kernels.
+"""Runs networks on CUDA, with CUDA graphs for input shapes that occur repeatedly.
 
-A pass is hundreds of small kernels, and a host that launches them one by one can be slower than
-the device. A graph is launched at once, but holds for one shape only and keeps its memory.
+A forward pass consists of hundreds of small kernels, and launching them one by one can take the
+host longer than the device needs to run them. A CUDA graph launches all of them at once, but it is
+valid for one input shape only and occupies device memory.
 """
 
 from __future__ import annotations
@@ -21,36 +22,40 @@ from app.host.faults import fault
 
 log = logging.getLogger("twinlens.engines")
 
-#: from this coming on a shape is worth a graph
+#: how often a shape must occur to get a graph
 WORTH_AT = 2
-_MOST = 16
+_MAX_GRAPHS = 16
 
 Shape = tuple[int, ...]
 Graph = TypeVar("Graph")
-#: Records a shape; shares the memory of the graph that it is given.
+#: Captures a graph for a shape; the new graph shares the memory of the given graph, if any.
 Capture = Callable[[Shape, Graph | None], Graph]
 
 
 class Graphs(Generic[Graph]):
-    """Which shapes have a graph. Those used least recently go; each stream has its own.
+    """A cache of graphs by stream and input shape; the least recently used graph is dropped.
 
-    What was dropped has to come twice as often as before until it is captured again, so that more
-    shapes in turn than there are graphs do not cost a capture each time.
+    Each time a shape's graph is dropped, the shape must occur twice as often as before to get a
+    new one. Otherwise a rotation of more shapes than the cache holds would capture a graph for
+    every batch.
     """
 
-    def __init__(self, most: int = _MOST) -> None:
+    def __init__(self, most: int = _MAX_GRAPHS) -> None:
         self._most = most
         self._kept: OrderedDict[tuple[Hashable, Shape], Graph] = OrderedDict()
-        #: how often a shape came since it last had none, and from which time on it gets one;
-        #: the families see to it that there are not many shapes
+        #: how often each shape without a graph has occurred, and how often it must occur to get
+        #: one; neither grows without limit, because the families use few different shapes
         self._came: dict[tuple[Hashable, Shape], int] = {}
         self._worth_at: dict[tuple[Hashable, Shape], int] = {}
         self._refused: set[Shape] = set()
-        # Also held while one is captured: the others of this network wait.
+        # Held during a capture, too: other inferences of this network wait for it.
         self._lock = threading.Lock()
 
-    def find(self, stream: Hashable, shape: Shape, capture: Capture[Graph]) -> Graph | None:
-        """The graph of a shape; None: it runs without. Call it once for each batch."""
+    def graph_for(self, stream: Hashable, shape: Shape, capture: Capture[Graph]) -> Graph | None:
+        """The graph for a shape, or None if the batch is to run without one.
+
+        Must be called once per batch, because it counts how often a shape occurs.
+        """
         key = stream, shape
         with self._lock:
             if key in self._kept:
@@ -62,7 +67,7 @@ class Graphs(Generic[Graph]):
             beside = next((self._kept[each] for each in self._kept if each[0] == stream), None)
             try:
                 self._kept[key] = capture(shape, beside)
-            except Exception as error:  # whatever it is, the shape runs without a graph
+            except Exception as error:  # after any failure the shape runs without a graph
                 self._failed(key, error)
                 return None
             if len(self._kept) > self._most:
@@ -70,13 +75,14 @@ class Graphs(Generic[Graph]):
             return self._kept[key]
 
     def clear(self) -> None:
-        """Give their memory back."""
+        """Drop all graphs to free their memory."""
         with self._lock:
             self._clear()
 
     def _failed(self, key: tuple[Hashable, Shape], error: BaseException) -> None:
         shape = key[1]
-        # The error that ends a capture may hide the one that broke it.
+        # Looks for an out-of-memory error in the whole chain of exceptions, because the error that
+        # ends a capture may hide the one that caused the failure.
         cause: BaseException | None = error
         while cause is not None and fault(cause) != "memory":
             cause = cause.__context__
@@ -102,7 +108,7 @@ class Graphs(Generic[Graph]):
 
 
 class CudaNetwork:
-    """Runs a network on a CUDA device, each pass on a stream of its own."""
+    """Runs a network on a CUDA device; concurrent passes use different streams."""
 
     def __init__(self, forward: Forward, cuda: Cuda) -> None:
         self._forward = forward
@@ -116,13 +122,13 @@ class CudaNetwork:
         with cuda.stream() as stream:
             capture = partial(_capture, cuda, self._forward, stream, batch)
             try:
-                recorded = self._graphs.find(stream, batch.shape, capture)
+                recorded = self._graphs.graph_for(stream, batch.shape, capture)
                 if recorded is not None:
                     outputs = cuda.replay(recorded, batch)
                 else:
                     outputs = cuda.download(self._forward(cuda.upload(batch)))
             except RuntimeError as error:
-                if fault(error) == "memory":  # who tries again finds that of the graphs free
+                if fault(error) == "memory":  # frees memory for a retry
                     self._graphs.clear()
                 raise
         return outputs

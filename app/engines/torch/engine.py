@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The engine "torch": a checkpoint's own network, run by PyTorch."""
+"""The engine "torch": runs a checkpoint's network with PyTorch, without a conversion."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from config.values import PrecisionSetting
 
 @dataclass(frozen=True)
 class TorchEngine(Engine):
-    """Made once, before the fork."""
+    """Created once, before the fork."""
 
     name = "torch"
 
     precision: PrecisionSetting
-    #: DEVICE
+    #: the setting DEVICE
     device: str
-    #: cores that this process may use
+    #: number of cores that this process may use
     threads: int
-    #: image work stays on the CPU, whose results define what is exact
+    #: do image work on the CPU even for a GPU, because the CPU's results are the reference
     exact_images: bool = False
 
     def import_libraries(self) -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""PyTorch: the engine of GPUs, and of CPUs without OpenVINO."""
+"""Runs networks with PyTorch, on GPUs and on CPUs without OpenVINO."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("twinlens.engines")
 
-# Largest relative error at which a faster way to multiply fp32 matrices still counts as fp32.
+# Largest relative error of a matrix product that still counts as fp32.
 _EXACT = 1e-5
 _PROBE_EDGE = 512
 
@@ -32,13 +32,14 @@ class TorchNetwork(Network):
     def __init__(
         self, module: Any, wanted: PrecisionSetting, threads: int, exact_images: bool = False
     ) -> None:
-        """Take a module.
+        """Wrap a module.
 
         Args:
-            module: float32, its weights usually mapped from the checkpoint's file.
-            wanted: PRECISION.
-            threads: cores that this process may use.
-            exact_images: image work stays on the CPU, whose results define what is exact.
+            module: float32; its weights are usually mapped from the checkpoint's file.
+            wanted: the setting PRECISION.
+            threads: number of cores that this process may use.
+            exact_images: do image work on the CPU even for a GPU, because the CPU's results are
+                the reference.
         """
         super().__init__()
         self._module = module
@@ -49,15 +50,15 @@ class TorchNetwork(Network):
         self._cuda: CudaNetwork | None = None
 
     def cast_for_cpu(self) -> None:
-        """Before the fork: to the precision that a CPU will use, in memory that workers share.
+        """Cast the weights to the CPU's precision; called before the fork to save memory.
 
-        A mapped float32 file becomes a private copy of half its size; in the worker that copy
-        would be each worker's own.
+        Casting copies the mapped weights into private memory. A copy made before the fork is
+        shared by all workers; afterwards each worker would make its own.
         """
         self._cast("cpu")
 
     def suits(self, device: str) -> bool:
-        """See the base class; weights that were rounded for a CPU are no good elsewhere."""
+        """See the base class; weights that were rounded for a CPU must not go to other devices."""
         return device == "cpu" or not self._is_cast
 
     def to_device(self, device: str) -> None:
@@ -65,13 +66,13 @@ class TorchNetwork(Network):
         import torch
 
         if device == "cpu":
-            # gunicorn.conf.py holds the master to one thread, and workers inherit that.
+            # Workers inherit the limit of one thread that gunicorn.conf.py sets for the master.
             torch.set_num_threads(self._threads)
         self._cast(device)
         self._module = self._module.to(device)
         self.device = device
         if device != "cpu":
-            torch.set_float32_matmul_precision("highest")  # it would mean TF32 there
+            torch.set_float32_matmul_precision("highest")  # lower settings allow TF32 on GPUs
             if device.startswith("cuda"):
                 self._run_on_cuda(device)
         elif self.precision == "fp32":
@@ -81,7 +82,8 @@ class TorchNetwork(Network):
         """See the base class."""
         import torch
 
-        torch.get_num_threads()  # else a fresh thread's first convolution runs on one core
+        # Without this call a new thread would run its first convolution on one core.
+        torch.get_num_threads()
         with torch.inference_mode():
             if self._cuda is not None:
                 return self._cuda.infer(batch)
@@ -97,7 +99,7 @@ class TorchNetwork(Network):
     def _run_on_cuda(self, device: str) -> None:
         import torch
 
-        # Other streams do not wait for the one that has brought the weights.
+        # Waits until the weights are copied: other streams do not wait for that by themselves.
         torch.cuda.synchronize(device)
         forward = partial(_forward, self._module, self.precision)
         self._cuda = CudaNetwork(forward, Cuda.for_networks(device))
@@ -112,16 +114,17 @@ class TorchNetwork(Network):
         self.precision = precision_for(device) if self._wanted == "auto" else self._wanted
         if self.precision != "fp32":
             self._is_cast = True
-            # Convolutions of reduced precision have their fast kernels in this order of memory.
+            # Convolutions of reduced precision are fastest in the channels_last memory format.
             self._module = self._module.to(
                 _dtype(self.precision), memory_format=torch.channels_last
             )
 
 
 def precision_for(device: str) -> Precision:
-    """The fastest precision that the hardware itself has; only asks drivers after the fork.
+    """The fastest precision that the hardware supports natively.
 
-    On GPUs fp16, which is as fast as bf16 and keeps three more bits.
+    For a GPU it must be called after the fork, because it asks the driver. GPUs get fp16, which is
+    as fast as bf16 and has three more bits of precision.
     """
     import torch
 
@@ -129,13 +132,13 @@ def precision_for(device: str) -> Precision:
         has = torch.cpu.get_capabilities()
         return "bf16" if any(has.get(name) for name in ("avx512_bf16", "amx_bf16")) else "fp32"
     if device.startswith("cuda"):
-        # Below 7.0 there are no tensor cores.
+        # GPUs below compute capability 7.0 have no tensor cores, so that fp16 is not faster.
         return "fp16" if torch.cuda.get_device_capability(device) >= (7, 0) else "fp32"
     return "fp16" if device.startswith("xpu") else "fp32"
 
 
 def _forward(module: Any, precision: Precision, inputs: Tensor) -> Tensor:
-    """On the device: what ``Network.infer`` takes to what it gives."""
+    """The forward pass on the device, from float32 or int64 inputs to float32 outputs."""
     import torch
 
     if inputs.is_floating_point() and precision != "fp32":  # pictures
@@ -151,10 +154,11 @@ def _dtype(precision: Precision) -> Any:
 
 
 def _choose_fp32_matmul() -> None:
-    """Take oneDNN's fp32 GEMM where it is fp32.
+    """Use oneDNN's matrix multiplication instead of MKL's if it is exact on this CPU.
 
-    ``torch.set_float32_matmul_precision("medium")`` leaves MKL, which is slow on AMD, for oneDNN.
-    Where the CPU has bf16 tiles it may round the operands to bf16, so one product decides.
+    ``torch.set_float32_matmul_precision("medium")`` selects oneDNN, which is much faster than MKL
+    on AMD. On CPUs with AMX it may round the operands to bf16, hence a test product is compared
+    with the exact one.
     """
     import torch
 

@@ -1,0 +1,81 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""The names of the response headers that clients rely on, and which value each header carries.
+
+The names are written out on purpose: renaming an attribute must not rename a public header.
+"""
+
+from __future__ import annotations
+
+from app.models.base import Provenance
+from app.queueing.tickets import QueueFigures
+from app.tasks.results import Timings
+
+REQUEST_ID = "X-Request-ID"
+MODEL_USED = "X-Model-Used"
+MODEL_WEIGHTS = "X-Model-Weights"
+MODEL_REVISION = "X-Model-Revision"
+ENGINE = "X-Engine"
+PRECISION = "X-Precision"
+PREPROCESS_VERSION = "X-Preprocess-Version"
+DEPTH_MIN = "X-Depth-Min"
+DEPTH_MAX = "X-Depth-Max"
+QUEUE_CONCURRENCY = "X-Queue-Concurrency"
+QUEUE_IN_FLIGHT = "X-Queue-In-Flight"
+QUEUE_WAITING = "X-Queue-Waiting"
+QUEUE_MAX_QUEUE = "X-Queue-Max-Queue"
+QUEUE_MAX_WAIT_SECONDS = "X-Queue-Max-Wait-Seconds"
+
+#: headers that describe how the result of a request was made
+PROVENANCE = (MODEL_REVISION, ENGINE, PRECISION, PREPROCESS_VERSION)
+#: headers that describe the waiting room
+QUEUE = (
+    QUEUE_CONCURRENCY,
+    QUEUE_IN_FLIGHT,
+    QUEUE_WAITING,
+    QUEUE_MAX_QUEUE,
+    QUEUE_MAX_WAIT_SECONDS,
+)
+#: headers that CORS lets scripts of other origins read
+EXPOSED = (
+    MODEL_USED,
+    MODEL_WEIGHTS,
+    *PROVENANCE,
+    DEPTH_MIN,
+    DEPTH_MAX,
+    REQUEST_ID,
+    "Content-Disposition",
+)
+
+
+def provenance_values(provenance: Provenance) -> dict[str, str]:
+    """The value of each header in ``PROVENANCE``."""
+    return {
+        MODEL_REVISION: str(provenance.revision),
+        ENGINE: str(provenance.engine),
+        PRECISION: str(provenance.precision),
+        PREPROCESS_VERSION: str(provenance.preprocess_version),
+    }
+
+
+def queue_values(figures: QueueFigures) -> dict[str, str]:
+    """The value of each header in ``QUEUE``."""
+    return {
+        QUEUE_CONCURRENCY: str(figures.concurrency),
+        QUEUE_IN_FLIGHT: str(figures.in_flight),
+        QUEUE_WAITING: str(figures.waiting),
+        QUEUE_MAX_QUEUE: str(figures.max_queue),
+        QUEUE_MAX_WAIT_SECONDS: f"{figures.max_wait_seconds:g}",
+    }
+
+
+def stage_seconds(timings: Timings) -> dict[str, float]:
+    """The seconds of each stage, by its name in Server-Timing and in the metrics."""
+    return {
+        "decode": timings.decode,
+        "prepare": timings.prepare,
+        "wait": timings.wait,
+        "infer": timings.infer,
+        "finish": timings.finish,
+        "encode": timings.encode,
+    }

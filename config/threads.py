@@ -1,0 +1,21 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""How many request threads a worker has, and the limits that depend on that number."""
+
+from __future__ import annotations
+
+#: Requests of one worker that may wait for a download at the same time. Each holds a thread,
+#: perhaps for hours, so there must be fewer of them than threads outside the waiting room.
+MAX_DOWNLOAD_WAITS = 4
+# For requests that neither wait for a download nor have a place in the waiting room.
+_OTHER_THREADS = 12
+
+
+def request_threads(concurrency: int, max_queue: int) -> int:
+    """Threads that a worker needs, so that no request has to wait for a free thread.
+
+    Args:
+        concurrency: inferences that run at the same time.
+        max_queue: requests that may wait in the waiting room. Each of them holds a thread.
+    """
+    return concurrency + max_queue + MAX_DOWNLOAD_WAITS + _OTHER_THREADS
