@@ -1,22 +1,22 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Every error that a client may see, with its status code.
+"""Every error that a client may get, with its HTTP status code.
 
     TwinlensError
-      +-- BadRequest          400   the request cannot be understood as an image request
-      +-- Unauthorized        401   no key, or a wrong one
-      +-- NotFound            404   the route is turned off
-      +-- TooLarge            413   a budget is exceeded
-      +-- UnsupportedType     415   wrong content type on a JSON route
-      +-- WrongShape          422   JSON with a wrong or missing field
-      +-- Busy                429   the waiting room is full
-      +-- ClientGone          499   the client has hung up: nobody reads the answer, only the log
-      +-- ProcessingFailed    500   a defect of ours
+      +-- BadRequest          400   a parameter, an image or another part of the request is invalid
+      +-- Unauthorized        401   the API key is missing or wrong
+      +-- NotFound            404   the route is turned off, or it does not exist
+      +-- TooLarge            413   the request exceeds a limit on bytes, pixels or items
+      +-- UnsupportedType     415   a JSON route got another content type
+      +-- WrongShape          422   a field of the JSON body is missing or invalid
+      +-- Busy                429   too many requests are queued or hold too many bytes
+      +-- ClientGone          499   the client closed the connection: only the log shows this
+      +-- ProcessingFailed    500   an unexpected error; the log has its traceback
       +-- OperationFailed     500   loading, downloading or deleting a model failed
-      +-- NotAvailable        503   weights missing, no memory, loading failed, shutting down
-      +-- NoResources         503   the disk for temporary files is full, or memory ran out
-      +-- RemoteFailed        502   the host of a remote image failed
-      +-- TooSlow             504   a wait or a deadline ran out
+      +-- NotAvailable        503   the model is not loaded or the service is shutting down
+      +-- NoResources         503   disk space, memory or file descriptors ran out
+      +-- RemoteFailed        502   the server of a remote image failed
+      +-- TooSlow             504   the request exceeded a time limit
 
 The blueprints turn them into one JSON body (docs/contracts.md, "Errors, everywhere").
 """
@@ -35,11 +35,17 @@ _NO_RESOURCES = {
 
 
 class TwinlensError(Exception):
-    """Base: ``title`` is short and stable, ``message`` says what to do about it."""
+    """Base class of all errors for clients.
+
+    Args:
+        message: what is wrong and what the client can do about it.
+        title: short text that names the kind of error; default: the title of the class.
+        retry_after: value of the ``Retry-After`` header in seconds; None: no such header.
+    """
 
     status = 500
     title = "Processing failed"
-    #: part of the body that is wrong, where the client shall be told
+    #: name of the invalid parameter; OpenAI's routes report it as ``param``
     param: str | None = None
 
     def __init__(
@@ -51,61 +57,61 @@ class TwinlensError(Exception):
         self.retry_after = retry_after
 
     def body(self) -> dict[str, str | bool]:
-        """The JSON body: it satisfies the clients of both replaced services."""
+        """The JSON body, with the fields that clients of both replaced services read."""
         return {"error": self.title, "message": self.message, "detail": self.message}
 
 
 class BadRequest(TwinlensError):
-    """400."""
+    """400: a part of the request is invalid."""
 
     status = 400
     title = "Bad request"
 
 
 class Unauthorized(TwinlensError):
-    """401: the key is missing or wrong."""
+    """401: the API key is missing or wrong."""
 
     status = 401
     title = "Unauthorized"
 
 
 class NotFound(TwinlensError):
-    """404."""
+    """404: the route is turned off or does not exist."""
 
     status = 404
     title = "Not found"
 
 
 class TooLarge(TwinlensError):
-    """413: the message names the budget and the actual value."""
+    """413: the request exceeds a limit; the message names the limit."""
 
     status = 413
     title = "Too large"
 
 
 class UnsupportedType(TwinlensError):
-    """415."""
+    """415: the content type is not accepted on this route."""
 
     status = 415
     title = "Unsupported media type"
 
 
 class WrongShape(TwinlensError):
-    """422: the message names the field and what was expected."""
+    """422: the message names the invalid field of the body and what was expected."""
 
     status = 422
     title = "Invalid request body"
 
 
 class Busy(TwinlensError):
-    """429: the waiting room is full."""
+    """429: the service has as many requests, or bytes of requests, as it accepts."""
 
     status = 429
     title = "Too many requests"
 
 
 class ClientGone(TwinlensError):
-    """499, nginx's own code for it: the client has hung up, so its work is dropped."""
+    """499 (nginx's code): the client closed the connection, so its request is dropped."""
 
     status = 499
     title = "Client closed request"
@@ -115,7 +121,7 @@ class ClientGone(TwinlensError):
 
 
 class ProcessingFailed(TwinlensError):
-    """500: the log has the cause."""
+    """500: an unexpected error; the log has the cause."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -127,19 +133,19 @@ class OperationFailed(TwinlensError):
     """500: loading, unloading, downloading or deleting a model failed."""
 
     def body(self) -> dict[str, str | bool]:
-        """As all bodies, with the flag that ImmichVR's client knows."""
+        """The JSON body, with the field ``success`` that ImmichVR's client reads."""
         return {"success": False, **super().body()}
 
 
 class NotAvailable(TwinlensError):
-    """503: the model cannot answer now."""
+    """503: the model cannot serve requests now, or the service is shutting down."""
 
     status = 503
     title = "Model not initialized"
 
 
 class NoResources(TwinlensError):
-    """503: the host lacks what the request needs; others may go on."""
+    """503: no disk space, memory or file descriptors for this request; others may succeed."""
 
     status = 503
     title = "Out of resources"
@@ -148,8 +154,8 @@ class NoResources(TwinlensError):
         super().__init__(f"{reason}; try again later", retry_after=10)
 
     @classmethod
-    def behind(cls, error: BaseException) -> NoResources | None:
-        """Where another error means a full disk, no memory or no descriptors: this one."""
+    def from_error(cls, error: BaseException) -> NoResources | None:
+        """A NoResources if ``error`` means a full disk, no memory or no descriptors, else None."""
         if isinstance(error, MemoryError):
             return cls(_NO_RESOURCES[errno.ENOMEM])
         number = error.errno if isinstance(error, OSError) else None
@@ -157,14 +163,14 @@ class NoResources(TwinlensError):
 
 
 class RemoteFailed(TwinlensError):
-    """502: the host of a remote image failed."""
+    """502: the server of a remote image cannot be reached, or its response is unusable."""
 
     status = 502
     title = "Remote image failed"
 
 
 class TooSlow(TwinlensError):
-    """504: a wait or a deadline ran out."""
+    """504: the request waited too long, or a part of its work took too long."""
 
     status = 504
     title = "Timed out"

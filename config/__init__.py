@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Typed settings, logging and the table of models."""
+"""Settings, logging, the families of models and the table of models."""

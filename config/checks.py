@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What is wrong with settings that are fine one by one; each gives a line for every mistake."""
+"""Checks of settings in combination, and of files that they name.
+
+Each function returns a list with one line for each mistake.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from config.values import EngineSetting
 
 
 def engine(wanted: EngineSetting, device: str) -> list[str]:
-    """ENGINE and DEVICE together."""
+    """Check that ENGINE and DEVICE fit together, and that openvino is installed if needed."""
     if wanted == "torch" and device.startswith("openvino"):
         return [f"ENGINE=torch, but DEVICE={device} needs openvino"]
     if wanted == "openvino" and device.startswith(("cuda", "rocm", "xpu", "mps")):
@@ -26,7 +29,7 @@ def engine(wanted: EngineSetting, device: str) -> list[str]:
 
 
 def models(file: Path | None, depth: str, embedding: str, enabled: Sequence[Task]) -> list[str]:
-    """MODELS_FILE, and DEPTH_MODEL and DEFAULT_MODEL in it."""
+    """Check MODELS_FILE, and that DEPTH_MODEL and DEFAULT_MODEL are in the table of models."""
     try:
         table = read_table(file)
     except OSError as error:
@@ -45,7 +48,7 @@ def models(file: Path | None, depth: str, embedding: str, enabled: Sequence[Task
 
 
 def log_file(path: Path | None) -> list[str]:
-    """LOG_FILE: better now than a traceback for each line later."""
+    """Check that LOG_FILE can be written. Otherwise each log line would cause a traceback."""
     if path is None:
         return []
     try:

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Families of models: an architecture with its checkpoint format. One line registers one."""
+"""The registered families of models. A family is an architecture with its checkpoint format.
+
+One entry of ``FAMILIES`` registers a family.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,19 @@ from functools import cache
 from importlib import import_module
 from typing import Any, Literal, NamedTuple
 
-#: What a client wants: a depth map of a photo, or vectors of images and texts.
+#: What a model does: "depth" makes depth maps of photos, "embedding" vectors of images and texts.
 Task = Literal["depth", "embedding"]
 TASKS: tuple[Task, ...] = ("depth", "embedding")
 
 
 class Family(NamedTuple):
-    """Which task a family serves, and where its class is: ``module:Class``."""
+    """The task of a family, and the location of its class as ``module:Class``."""
 
     task: Task
     location: str
 
 
-#: The class is imported when a model of its family is first needed.
+#: By family name. A class is imported only when a model of its family is needed.
 FAMILIES: dict[str, Family] = {
     "depth_anything": Family("depth", "app.models.depth_anything:DepthAnything"),
     "open_clip": Family("embedding", "app.models.open_clip:OpenClip"),
@@ -29,6 +32,10 @@ FAMILIES: dict[str, Family] = {
 
 @cache
 def family_class(name: str) -> Any:
-    """The class of a registered family, see ``app.models.base.Family``."""
+    """Import the class of a registered family, see ``app.models.base.Family``.
+
+    Raises:
+        KeyError: no family has this name.
+    """
     module, _, attribute = FAMILIES[name].location.partition(":")
     return getattr(import_module(module), attribute)

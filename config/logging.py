@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Logging: one way for the service, gunicorn and the download process.
+"""The logging configuration of the service, of gunicorn and of the download process.
 
-Text or JSON lines on stderr, and to a rotating file that several processes may write to. Each line
-bears the id of the request that it belongs to.
+Logs are lines of text or JSON on stderr, and also in LOG_FILE if it is set: a rotating file that
+several processes write to. Each line contains the id of its request.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _JSON = "%(asctime)s %(levelname)s %(process)d %(request_id)s %(name)s %(message
 
 
 class RequestIdFilter(logging.Filter):
-    """Adds ``request_id`` to each record; "-" outside a request."""
+    """Adds the attribute ``request_id`` to each log record; "-" outside a request."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """See logging.Filter."""
@@ -31,7 +31,7 @@ class RequestIdFilter(logging.Filter):
 
 
 def logging_dict(settings: Settings) -> dict[str, Any]:
-    """The configuration for logging.config.dictConfig; gunicorn takes it as logconfig_dict."""
+    """The configuration for ``logging.config.dictConfig`` and gunicorn's ``logconfig_dict``."""
     common = {"formatter": "line", "filters": ["request_id"]}
     handlers: dict[str, Any] = {"stderr": {"class": "logging.StreamHandler", **common}}
     if settings.log_file is not None:
@@ -54,16 +54,16 @@ def logging_dict(settings: Settings) -> dict[str, Any]:
         "handlers": handlers,
         "root": {"level": settings.log_level, "handlers": list(handlers)},
         "loggers": {
-            # gunicorn gives its loggers handlers of their own; they shall come through the root.
+            # Replace gunicorn's own handlers: its records go to the handlers of the root logger.
             "gunicorn.error": {"level": settings.log_level, "handlers": [], "propagate": True},
-            # Our own line about each request says more.
+            # Off, because the service logs its own line for each request, with more details.
             "gunicorn.access": {"level": "CRITICAL", "handlers": [], "propagate": False},
-            # A line for each request to the hub; the download process says what matters.
+            # Hides the line for each request to the hub; the download process logs its progress.
             "httpx2": {"level": "WARNING"},
         },
     }
 
 
 def configure_logging(settings: Settings) -> None:
-    """Configure this process, where gunicorn does not do it."""
+    """Configure logging in a process that gunicorn does not configure."""
     logging.config.dictConfig(logging_dict(settings))

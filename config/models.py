@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The table of models: the built-in rows (``config/models.toml``) and those of MODELS_FILE."""
+"""The table of models: the rows of ``config/models.toml`` and of MODELS_FILE."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ BUILT_IN_TABLE = Path(__file__).with_name("models.toml")
 
 
 class TableError(ValueError):
-    """Mistakes in a table of models; the message has a line for each."""
+    """A table of models has mistakes; the message has a line for each."""
 
 
 class ModelSpec(BaseModel):
-    """One row: what a model is called, where its checkpoint is, and what people should know.
+    """One row of the table: the names of a model, the source of its checkpoint, and descriptions.
 
-    What the checkpoint says of itself (``dims``, ``image_size``, ``activation``) may stand here as
-    well. Where the two disagree the model is unavailable.
+    ``dims`` (length of a vector), ``image_size`` (pixels) and ``activation`` are optional, because
+    they are read from the checkpoint. If a row contradicts the checkpoint the model is unavailable.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    # The key becomes a file name and part of a URL, hence the narrow alphabet.
+    # The key is used in file names and URLs, so few characters are allowed.
     key: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     family: str
-    #: repository on the hub, or a folder on this machine; neither: a part of the program
+    #: ``hub_id`` is a repository on the hub, ``path`` a folder on this machine. Without both, the
+    #: checkpoint is part of the program (app/models/builtin).
     hub_id: str | None = Field(default=None, pattern=r"^[\w.-]+/[\w.-]+$")
     path: Path | None = None
     revision: str = Field(default="main", pattern=r"^[\w./-]+$")
@@ -62,32 +63,32 @@ class ModelSpec(BaseModel):
 
     @property
     def task(self) -> Task:
-        """What it is for."""
+        """The task of its family."""
         return FAMILIES[self.family].task
 
     @property
     def title(self) -> str:
-        """Its name for people."""
+        """The name to display."""
         return self.name or self.key
 
     @property
     def is_built_in(self) -> bool:
-        """Whether its checkpoint is a part of the program, so that nothing is downloaded."""
+        """Whether its checkpoint is part of the program."""
         return self.hub_id is None and self.path is None
 
     @property
     def is_downloadable(self) -> bool:
-        """Whether there is a hub that it comes from."""
+        """Whether its checkpoint is downloaded from the hub."""
         return self.hub_id is not None
 
     @property
     def source(self) -> str:
-        """Where its checkpoint comes from, for messages."""
+        """The source of its checkpoint, for messages."""
         return self.hub_id or (str(self.path) if self.path is not None else "built-in")
 
 
 class ModelTable(BaseModel):
-    """All rows; keys are unique."""
+    """The rows of the table; their keys are unique."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -98,25 +99,26 @@ class ModelTable(BaseModel):
         keys = [spec.key for spec in self.model]
         twice = sorted({key for key in keys if keys.count(key) > 1})
         if twice:
-            raise ValueError(f"these keys stand there twice: {', '.join(twice)}")
+            raise ValueError(f"these keys occur more than once: {', '.join(twice)}")
         return self
 
     def keys(self, task: Task) -> list[str]:
-        """The keys of one task's models, in the order of the table."""
+        """The keys of all models of one task, in the order of the table."""
         return [spec.key for spec in self.model if spec.task == task]
 
     def extended(self, other: ModelTable) -> ModelTable:
-        """These rows and the other's; a row of the other replaces the one with the same key."""
+        """A table with these rows and those of ``other``, which replace rows with the same key."""
         rows = {spec.key: spec for spec in (*self.model, *other.model)}
         return ModelTable(model=tuple(rows.values()))
 
 
 def read_table(extra: Path | None = None) -> ModelTable:
-    """The built-in rows, and those of ``extra`` (MODELS_FILE).
+    """Read the built-in rows and, if given, those of the file ``extra`` (MODELS_FILE).
 
     Raises:
         OSError: the file cannot be read.
-        TableError: what is wrong with it, a line for each mistake.
+        UnicodeDecodeError: the file is not UTF-8.
+        TableError: the file has mistakes.
     """
     table = _parse(BUILT_IN_TABLE)
     return table if extra is None else table.extended(_parse(extra))
@@ -135,7 +137,7 @@ def _parse(path: Path) -> ModelTable:
 
 
 def _mistake(content: dict[str, Any], detail: Any) -> str:
-    """A finding of pydantic, in the words of the file: which row, which key, what is allowed."""
+    """The message for one validation error of pydantic: model, field, value, what is allowed."""
     where = list(detail["loc"])
     message = detail["msg"].removeprefix("Value error, ")
     if len(where) < 2 or where[0] != "model" or not isinstance(where[1], int):

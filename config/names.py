@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Names of settings: misspelt ones, and those of the replaced image embedder."""
+"""Names of settings: finds misspelt ones, and knows those of the replaced image embedder."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import re
 from collections.abc import Collection, Mapping
 from difflib import SequenceMatcher
 
-#: Sections and keys of the replaced image embedder's ``config.toml``, with the variable that its
-#: environment has for each.
+#: Sections and keys of the replaced image embedder's ``config.toml``, each with the name of its
+#: environment variable.
 SECTIONS = {
     "server": {
         "host": "IMAGE_EMBEDDER_HOST",
@@ -62,18 +62,20 @@ SECTIONS = {
 }
 _OF_THE_EMBEDDER = {name for section in SECTIONS.values() for name in section.values()}
 
-# What Kubernetes, and Docker's links, tell each container about other services.
+# Variables that Kubernetes and Docker's links set in each container to describe other services.
 _OF_SERVICES = re.compile(r"(^|_)SERVICE_(HOST|PORT)(_|$)|_PORT_\d+_(TCP|UDP)")
 _ADDRESS = re.compile(r"(tcp|udp)://")
 _PREFIX = "TWINLENS_"
-# Of 170 names of other programs (tests/unit/test_names.py) the most alike has 0.865, that is
-# IMAGE_EMBEDDER_URL; names with two letters exchanged have from 0.83 up.
+# A name that is at least this similar to a setting counts as misspelt. Of 170 variables of other
+# programs (tests/unit/test_names.py), IMAGE_EMBEDDER_URL is the most similar one, with 0.865.
 _ALIKE = 0.87
+# The same for a name with exactly the letters of a setting in another order: with two letters
+# exchanged the similarity is at least 0.83.
 _SAME_LETTERS_ALIKE = 0.8
 
 
 def near(name: str, known: Collection[str]) -> str | None:
-    """The known name that ``name`` was most likely meant to be; None if it is like none."""
+    """The known name of which ``name`` is most likely a misspelling; None if none is similar."""
     wanted = name.upper().removeprefix(_PREFIX)
     if wanted in known:
         return wanted
@@ -84,17 +86,17 @@ def near(name: str, known: Collection[str]) -> str | None:
 
 
 def hint(name: str, known: Collection[str]) -> str:
-    """What to put behind the message that names a setting that does not exist."""
+    """A suffix " (did you mean ...?)" for the message about an unknown setting; "" if none."""
     found = near(name, known)
     return f" (did you mean {found}?)" if found else ""
 
 
 def warnings(environ: Mapping[str, str], known: Collection[str]) -> list[str]:
-    """A line for each variable that looks like a setting and is none.
+    """A line for each variable that looks like a setting but is not one.
 
     Args:
-        environ: the variables that are set.
-        known: names of the settings.
+        environ: the environment variables and their values.
+        known: the names of all settings.
     """
     lines = []
     for name in sorted(set(environ) - set(known)):
@@ -108,5 +110,5 @@ def warnings(environ: Mapping[str, str], known: Collection[str]) -> list[str]:
 
 
 def _likeness(one: str, other: str) -> float:
-    """0 to 1."""
+    """How similar two names are, from 0 to 1 (equal)."""
     return SequenceMatcher(None, one, other, autojunk=False).ratio()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The settings in force while the service runs, also across reloads (SIGHUP)."""
+"""The settings in force while the service runs, and their reload at SIGHUP."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from config.settings import (
 
 log = logging.getLogger("twinlens.settings")
 
-# Sockets and shared memory were made for these.
+# A reload cannot change these, because open sockets and the shared memory depend on them.
 _NEED_RESTART = (
     "ai_service_port",
     "image_embedder_port",
@@ -25,16 +25,20 @@ _NEED_RESTART = (
     "web_concurrency",
 )
 _in_force: Settings | None = None
-# As the operator gave it: the service changes its own, for the libraries that it uses.
+# A copy of the environment at the start. Later the service sets further variables for libraries.
 _environ: dict[str, str] = {}
 
 
 def settings_in_force(reload: bool = False) -> Settings:
-    """At first: the settings, or the end with the mistakes (exit status 78).
+    """Load the settings at the first call; later calls return the same object.
 
     Args:
-        reload: read them again. CONFIG_FILE may have changed; if it has a mistake, the log names
-            it and everything stays as it is. What only a restart can change stays, too.
+        reload: load them again, because CONFIG_FILE may have changed. If they have mistakes, these
+            are logged and the old settings stay. Settings that only a restart can change keep their
+            values.
+
+    Raises:
+        SystemExit: status 78, the settings have mistakes at the first call.
     """
     global _in_force
     if _in_force is None:
@@ -56,6 +60,6 @@ def settings_in_force(reload: bool = False) -> Settings:
 
 
 def log_warnings() -> None:
-    """Log what is set and has no effect; once logging is configured."""
+    """Log a warning for each setting without effect. Call this after logging is configured."""
     for line in warnings(_environ or os.environ):
         log.warning("%s", line)

@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Settings from the environment and a file: typed, with defaults, all mistakes reported at once.
+"""Settings from environment variables and a file: types, defaults, all mistakes reported at once.
 
-The names are those of the two replaced services, so that their users' compose files go on working.
-For the same reason values are taken in any case and with blanks around them, and CONFIG_FILE may be
-the replaced image embedder's, which has sections.
+Twinlens replaces two services, ImmichVR's depth service and Classifarr's image embedder. The names
+of the settings are theirs, so that existing compose files work. For the same reason values may be
+in upper or lower case and have blanks around them, and CONFIG_FILE may be the config.toml of the
+image embedder, which has sections.
 """
 
 from __future__ import annotations
@@ -38,16 +39,16 @@ from config.values import (
     hub_cache,
 )
 
-# Where the replaced image embedder reads its file if nobody says where it is.
+# Where the replaced image embedder reads its file by default.
 _FILE_OF_THE_EMBEDDER = Path("/app/config.toml")
 
 
 class SettingsError(Exception):
-    """The message names every bad value and what is allowed, one a line."""
+    """Settings are invalid. The message has a line for each: name, value and what is allowed."""
 
 
 class Settings(BaseModel):
-    """Every setting; the environment variable is the field's name in capitals."""
+    """All settings. A field's environment variable is its name in capitals."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -59,22 +60,27 @@ class Settings(BaseModel):
     ai_service_port: Port = Field(5000, description="port of the depth service's clients")
     image_embedder_port: Port = Field(8000, description="port of the image embedder's clients")
     image_embedder_host: str = Field(
-        "0.0.0.0",  # noqa: S104 - a service for other machines, as both replaced ones
+        "0.0.0.0",  # noqa: S104 - other machines use the service, as both replaced ones
         description="address that both ports bind to",
     )
     web_concurrency: int = Field(1, ge=1, le=256, description="worker processes")
     inference_timeout_seconds: int = Field(
-        300, ge=1, description="longest inference; beyond it 504, and a fresh worker"
+        300,
+        ge=1,
+        description="seconds that one inference may take; beyond it 504, and the worker "
+        "is replaced",
     )
     shutdown_timeout_seconds: int = Field(
-        30, ge=1, description="seconds that running requests get at shutdown; who waits gets 503"
+        30,
+        ge=1,
+        description="seconds that running requests get at shutdown; queued requests get 503",
     )
 
     # Models
     enabled_families: Families = Field(
         TASKS, description="what is served: `depth`, `embedding` or both"
     )
-    depth_model: str = Field("small", description="depth model when nobody chose another")
+    depth_model: str = Field("small", description="depth model if no other one was chosen")
     default_model: str = Field("ViT-L-14", description="embedding model when a request names none")
     models_file: HomePath | None = Field(
         None, description="TOML file with further models; a row replaces the one with its key"
@@ -82,7 +88,7 @@ class Settings(BaseModel):
     device: DeviceName = Field(
         "auto",
         description="`auto`, `cpu`, `cuda`, `cuda:N`, `rocm`, `xpu`, `mps`; `openvino:GPU`, "
-        "`openvino:GPU.N`: an Intel GPU, `openvino:AUTO`: such a one or the CPU, `openvino:CPU`",
+        "`openvino:GPU.N`: an Intel GPU, `openvino:AUTO`: an Intel GPU or the CPU, `openvino:CPU`",
     )
     warmup_on_startup: bool = Field(True, description="load the default models at start-up")
     hf_hub_cache: HomePath = Field(
@@ -124,15 +130,15 @@ class Settings(BaseModel):
     max_process_memory_mb: int = Field(
         0,
         ge=0,
-        description="per worker; `/health` is 503 where a clean-up does not help; 0 = no limit",
+        description="limit per worker; `/health` is 503 if a clean-up does not help; 0 = no limit",
     )
     max_gpu_memory_mb: int = Field(
         0,
         ge=0,
-        description="per device; `/health` is 503 where a clean-up does not help; 0 = no limit",
+        description="limit per device; `/health` is 503 if a clean-up does not help; 0 = no limit",
     )
     model_idle_seconds: float = Field(
-        0, ge=0, description="unload a model that nobody used for so long; 0 = never"
+        0, ge=0, description="seconds without use after which a model is unloaded; 0 = never"
     )
 
     # Untrusted input
@@ -164,18 +170,18 @@ class Settings(BaseModel):
     )
     exact_decode: bool = Field(
         False,
-        description="decode JPEG in full, also where fewer pixels would do, and do all image work "
-        "on the CPU, also where there is a GPU",
+        description="decode JPEG in full even if fewer pixels would do, and do all image work "
+        "on the CPU even if there is a GPU",
     )
 
-    # Who may ask
+    # Access
     service_api_key: Key | None = Field(
         None, description="clients must send it as `X-Api-Key` or `Authorization: Bearer`"
     )
     service_api_key_for: KeyScopeChoice = Field(
         "all",
-        description="whose routes need the key: `all`; `embedding` or `depth`: of that family, "
-        "while those of the other one are open, for ImmichVR, which sends no key",
+        description="whose routes need the key: `all`; `embedding` or `depth`: only the routes of "
+        "that task; the others stay open, for ImmichVR, which sends no key",
     )
     require_api_key: bool = Field(False, description="refuse to start without `SERVICE_API_KEY`")
     cors_allowed_origins: Origins = Field(
@@ -187,28 +193,28 @@ class Settings(BaseModel):
     log_json_format: bool = Field(False, description="one JSON object a line instead of text")
     log_file: HomePath | None = Field(None, description="log to this file, too; it is rotated")
     log_max_bytes: int = Field(
-        10 * 2**20, ge=0, description="size at which it is rotated; 0 = never"
+        10 * 2**20, ge=0, description="bytes at which the log file is rotated; 0 = never"
     )
     log_backup_count: int = Field(5, ge=0, description="rotated files that are kept")
 
     def table(self) -> ModelTable:
-        """The table of models; it was checked when the settings were loaded."""
+        """Read the table of models. ``load_settings`` has checked that it is valid."""
         return read_table(self.models_file)
 
 
 @dataclass
-class _Given:
-    """What somebody has set: values by field name, and what is to be said of it."""
+class _Sources:
+    """Values from the environment and CONFIG_FILE by field name, before validation."""
 
     values: dict[str, object] = field(default_factory=dict)
-    #: where in CONFIG_FILE a value stands, if it has another name there
+    #: by field name: section and key in CONFIG_FILE as text, if they differ from the field name
     places: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     def add(self, name: str, value: object, place: str = "") -> None:
-        """Blanks around a text do not count, and an empty one counts as not set."""
-        # A key is taken as it is: a blank in it is a mistake that its owner should know of.
+        """Add a value without surrounding blanks; an empty text counts as not set."""
+        # Blanks around the API key are kept, so that they are reported as a mistake.
         if isinstance(value, str) and name != "service_api_key":
             value = value.strip()
         if value == "":
@@ -217,7 +223,7 @@ class _Given:
         self.places[name] = place
 
     def problem(self, detail: Any) -> str:
-        """One mistake that pydantic has found."""
+        """The message for one validation error of pydantic."""
         name = str(detail["loc"][0])
         value = "(hidden)" if name == "service_api_key" else repr(self.values[name])
         message = detail["msg"].removeprefix("Value error, ")
@@ -225,17 +231,17 @@ class _Given:
 
 
 def known_names() -> set[str]:
-    """The names of all settings, as variables."""
+    """The names of the environment variables of all settings."""
     return {name.upper() for name in Settings.model_fields}
 
 
 def warnings(environ: Mapping[str, str]) -> list[str]:
-    """What is set and has no effect: names that are misspelt, or of the replaced image embedder."""
-    given = _given(environ)
-    lines = [*names.warnings(environ, known_names()), *given.warnings]
-    if "service_api_key_for" in given.values and "service_api_key" not in given.values:
+    """A line for each setting that has no effect: misspelt, or unknown to Twinlens."""
+    sources = _read_sources(environ)
+    lines = [*names.warnings(environ, known_names()), *sources.warnings]
+    if "service_api_key_for" in sources.values and "service_api_key" not in sources.values:
         lines.append("SERVICE_API_KEY_FOR is set, but SERVICE_API_KEY is not: nothing needs a key")
-    if "config_file" not in given.values and _FILE_OF_THE_EMBEDDER.is_file():
+    if "config_file" not in sources.values and _FILE_OF_THE_EMBEDDER.is_file():
         lines.append(
             f"{_FILE_OF_THE_EMBEDDER} is not read; CONFIG_FILE={_FILE_OF_THE_EMBEDDER} would"
         )
@@ -245,28 +251,28 @@ def warnings(environ: Mapping[str, str]) -> list[str]:
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """Read all settings from ``environ`` (default: the process environment) and CONFIG_FILE.
 
-    A variable that is set but empty counts as not set, as compose files write it.
+    An empty variable counts as not set: compose files write ``NAME=${NAME:-}``.
 
     Raises:
-        SettingsError: some values are not allowed; the message names each of them.
+        SettingsError: some values are invalid; the message has a line for each.
     """
-    given = _given(os.environ if environ is None else environ)
-    problems = given.problems
-    if "hf_hub_cache" not in given.values:
+    sources = _read_sources(os.environ if environ is None else environ)
+    problems = sources.problems
+    if "hf_hub_cache" not in sources.values:
         try:
-            given.add("hf_hub_cache", hub_cache())
+            sources.add("hf_hub_cache", hub_cache())
         except ValueError as error:
             problems.append(f"HF_HUB_CACHE is not set, and {error}: set it to a folder")
-            given.add("hf_hub_cache", Path())  # only to go on looking for mistakes
+            sources.add("hf_hub_cache", Path())  # a stand-in, to find further mistakes
     try:
-        settings = Settings.model_validate(given.values)
+        settings = Settings.model_validate(sources.values)
     except ValidationError as error:
-        problems += [given.problem(detail) for detail in error.errors()]
+        problems += [sources.problem(detail) for detail in error.errors()]
         bad = {str(detail["loc"][0]) for detail in error.errors()}
-        good = {name: value for name, value in given.values.items() if name not in bad}
-        # The good values are still needed to check the rest against each other.
+        good = {name: value for name, value in sources.values.items() if name not in bad}
+        # The valid values are still needed for the checks of combinations below.
         settings = Settings.model_validate({"hf_hub_cache": Path()} | good)
-    if settings.require_api_key and "service_api_key" not in given.values:
+    if settings.require_api_key and "service_api_key" not in sources.values:
         problems.append("REQUIRE_API_KEY=true, but SERVICE_API_KEY is not set")
     problems += checks.engine(settings.engine, settings.device)
     problems += checks.models(
@@ -281,62 +287,66 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     return settings
 
 
-def _given(environ: Mapping[str, str]) -> _Given:
-    """What the environment and CONFIG_FILE set."""
-    given = _Given()
-    _read_file(environ.get("CONFIG_FILE", "").strip(), given)
+def _read_sources(environ: Mapping[str, str]) -> _Sources:
+    """Read the environment and CONFIG_FILE. The environment overrides the file."""
+    sources = _Sources()
+    _read_file(environ.get("CONFIG_FILE", "").strip(), sources)
     for name in Settings.model_fields:
-        given.add(name, environ.get(name.upper(), ""))
-    return given
+        sources.add(name, environ.get(name.upper(), ""))
+    return sources
 
 
-def _read_file(name: str, given: _Given) -> None:
-    """Add the values of CONFIG_FILE, and what is wrong with it."""
+def _read_file(name: str, sources: _Sources) -> None:
+    """Add the values of CONFIG_FILE, and its problems. ``name`` is its path; empty: no file."""
     if not name:
         return
     try:
-        # Editors on Windows put a mark at the beginning.
+        # "utf-8-sig" skips the byte order mark that editors on Windows write.
         values = tomllib.loads(Path(name).read_text(encoding="utf-8-sig"))
     except OSError as error:
-        given.problems.append(f"CONFIG_FILE={name!r}: cannot be read ({error.strerror})")
+        sources.problems.append(f"CONFIG_FILE={name!r}: cannot be read ({error.strerror})")
         return
     except ValueError as error:
-        given.problems.append(f"CONFIG_FILE={name!r}: not TOML ({error})")
+        sources.problems.append(f"CONFIG_FILE={name!r}: not TOML ({error})")
         return
     known = known_names() - {"CONFIG_FILE"}
     for key, value in values.items():
         if key in known:
-            given.add(key.lower(), value)
+            sources.add(key.lower(), value)
         elif isinstance(value, dict) and key in names.SECTIONS:
-            _read_section(key, value, given)
+            _read_section(key, value, sources)
         else:
             problem = f"{key}: CONFIG_FILE has a setting that does not exist"
-            given.problems.append(problem + names.hint(key, known))
+            sources.problems.append(problem + names.hint(key, known))
 
 
-def _read_section(section: str, values: Mapping[str, object], given: _Given) -> None:
-    """A section of the replaced image embedder's file."""
+def _read_section(section: str, values: Mapping[str, object], sources: _Sources) -> None:
+    """Add the values of one section of the replaced image embedder's config.toml."""
     keys = names.SECTIONS[section]
     for key, value in values.items():
         place = f"[{section}] {key}"
         name = keys.get(key)
         if name is None:
-            given.problems.append(
+            sources.problems.append(
                 f"{place}: CONFIG_FILE has a setting that does not exist; "
                 f"in this section are {', '.join(keys)}"
             )
         elif name.lower() not in Settings.model_fields:
-            given.warnings.append(
+            sources.warnings.append(
                 f"{place} in CONFIG_FILE has no counterpart in Twinlens; it is ignored"
             )
-        elif name.lower() in given.values:
-            given.problems.append(f"{place}: CONFIG_FILE has {name}, which is the same, too")
+        elif name.lower() in sources.values:
+            sources.problems.append(f"{place}: CONFIG_FILE has {name}, which is the same, too")
         else:
-            given.add(name.lower(), value, f" ({place} in CONFIG_FILE)")
+            sources.add(name.lower(), value, f" ({place} in CONFIG_FILE)")
 
 
 def load_settings_or_exit() -> Settings:
-    """For entry points: settings, or the mistakes on stderr and exit status 78 (EX_CONFIG)."""
+    """For entry points: load the settings, or print the mistakes and exit.
+
+    Raises:
+        SystemExit: status 78 (EX_CONFIG), some values are invalid.
+    """
     try:
         return load_settings()
     except SettingsError as error:
@@ -345,7 +355,7 @@ def load_settings_or_exit() -> Settings:
 
 
 def effective() -> str:
-    """The settings in force, one a line, secrets masked."""
+    """All settings with their values, one per line, secrets masked."""
     values = load_settings_or_exit().model_dump(mode="json")
     return "\n".join(f"{name.upper()}={value}" for name, value in values.items())
 

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Kinds of values that settings have; each takes what the replaced services took."""
+"""Types of settings. Each accepts all spellings that the replaced services accepted.
+
+The functions parse and check a value for pydantic, which reports their ValueError as a mistake.
+"""
 
 from __future__ import annotations
 
@@ -21,39 +24,39 @@ _DEVICE = re.compile(
 
 _ORIGIN = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:\d+)?")
 
-# Python's logging knows these names, too.
+# Other names that Python's logging accepts for two levels.
 _LEVELS = {"WARN": "WARNING", "FATAL": "CRITICAL"}
 
 NO_HOME = "there is no home folder (HOME is not set, and the user has none)"
 
 
 def lower(value: object) -> object:
-    """In small letters, if it is a text or a list of texts."""
+    """Convert a text, or each text of a list, to lower case; leave other values."""
     if isinstance(value, list | tuple):
         return tuple(lower(each) for each in value)
     return value.lower() if isinstance(value, str) else value
 
 
 def comma_list(value: object) -> object:
-    """A text such as `a, b`, or a list in TOML, becomes a tuple."""
+    """Convert a text such as `a, b`, or a list from TOML, to a tuple."""
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return tuple(value) if isinstance(value, list) else value
 
 
 def families(value: object) -> object:
-    """A comma list in any case."""
+    """Parse a comma list in upper or lower case."""
     return lower(comma_list(value))
 
 
 def level(value: object) -> object:
-    """A level of logging, in any case."""
+    """Parse a logging level in upper or lower case."""
     name = value.upper() if isinstance(value, str) else value
     return _LEVELS.get(name, name) if isinstance(name, str) else name
 
 
 def device(value: object) -> object:
-    """A value of DEVICE, in any case. Raises ValueError."""
+    """Parse a value of DEVICE in upper or lower case. Raises ValueError."""
     kind, colon, rest = str(value).lower().partition(":")
     name = kind + colon + (rest.upper() if kind == "openvino" else rest)
     if not isinstance(value, str) or not _DEVICE.fullmatch(name):
@@ -65,24 +68,28 @@ def device(value: object) -> object:
 
 
 def key(value: SecretStr) -> SecretStr:
-    """A key that a client can send in a header. Raises ValueError, without the key."""
+    """Check that clients can send an API key in a header.
+
+    Raises:
+        ValueError: they cannot. The message does not contain the key.
+    """
     text = value.get_secret_value()
     if text != text.strip():
         raise ValueError(
             "it begins or ends with a blank or a line end, which no client sends; a file of "
             "secrets may have one at its end"
         )
-    # Control characters, invisible ones, and bytes that are no UTF-8.
+    # Category C: control characters, invisible characters, and bytes that are not UTF-8.
     if any(unicodedata.category(character).startswith("C") for character in text):
         raise ValueError("it has a control character or an invisible one, which no client sends")
     return value
 
 
 def hub_cache() -> Path:
-    """Where the hub client keeps its cache (huggingface_hub, "Environment variables").
+    """The cache folder of the hub client (huggingface_hub, "Environment variables").
 
     Raises:
-        ValueError: that is in a home folder, and there is none.
+        ValueError: the folder would be in the home folder, but there is none.
     """
     home = os.environ.get("HF_HOME") or os.path.join(
         os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface"
@@ -100,17 +107,18 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 def networks(value: object) -> object:
-    """A comma list of CIDRs. Raises ValueError."""
+    """Parse a comma list of CIDRs such as 192.168.1.0/24. Raises ValueError."""
     names = comma_list(value)
     for name in names if isinstance(names, tuple) else ():
-        ipaddress.ip_network(name)  # raises ValueError, which says what is wrong
+        ipaddress.ip_network(name)  # raises a ValueError with an explanation
     return names
 
 
 def origins(value: object) -> object:
-    """A comma list of origins. Raises ValueError.
+    """Parse a comma list of origins such as https://photos.example.org:8443. Raises ValueError.
 
-    flask-cors would take anything with special characters for a pattern, and not to its end.
+    Other texts are refused, because flask-cors treats a text with special characters as a regular
+    expression, and compares only the beginning of an origin with it.
     """
     names = comma_list(value)
     for name in names if isinstance(names, tuple) else ():
@@ -120,7 +128,7 @@ def origins(value: object) -> object:
 
 
 def expand(path: Path) -> Path:
-    """A leading ~ is the home folder. Raises ValueError: there is none."""
+    """Replace a leading ~ by the home folder. Raises ValueError if there is none."""
     try:
         return path.expanduser()
     except RuntimeError as error:

@@ -1,5 +1,5 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The version, in one place."""
+"""The version of Twinlens."""
 
 VERSION = "0.1.0"

@@ -221,7 +221,7 @@ def _http_error(error: HTTPException) -> Response:
 
 def _unexpected_error(error: Exception) -> Response:
     """Answer 500, or 503 if memory or another resource ran out."""
-    if lacking := NoResources.behind(error):
+    if lacking := NoResources.from_error(error):
         log.error("%s", lacking.message, exc_info=error)
         return _twinlens_error(lacking)
     log.error("the request failed", exc_info=error)

@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The machine: memory, cores, files and processes."""
+"""The machine that the service runs on: memory, cores, files, threads and processes."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Calls at a later time, all from one thread of the process."""
+"""Timers: functions that are called after a delay, all from one thread of the process."""
 
 from __future__ import annotations
 
@@ -15,24 +15,27 @@ log = logging.getLogger("twinlens.alarms")
 
 
 class Alarm:
-    """A call that is planned."""
+    """A function that will be called later."""
 
     def __init__(self, call: Callable[[], None]) -> None:
         self._call: Callable[[], None] | None = call
 
     def cancel(self) -> None:
-        """Do not call; of no effect when it has been called already."""
+        """Prevent the call. Has no effect if the function was called already."""
         self._call = None
 
     def run(self) -> None:
-        """Call, unless it was cancelled."""
+        """Call the function, unless the alarm was cancelled."""
         call, self._call = self._call, None
         if call is not None:
             call()
 
 
 class _Alarms:
-    """Its thread begins with the first alarm, so in a worker, after the fork."""
+    """The queue of alarms and the thread that calls their functions.
+
+    The thread starts with the first alarm. That is after the fork, which threads do not survive.
+    """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -55,16 +58,16 @@ class _Alarms:
     def _work(self) -> None:
         while True:
             with self._changed:
-                while (seconds := self._seconds()) > 0:
+                while (seconds := self._seconds_left()) > 0:
                     self._changed.wait(seconds)
                 alarm = heapq.heappop(self._queue)[2]
             try:
                 alarm.run()
-            except Exception:  # the others are to be called all the same
-                log.exception("a planned call failed")
+            except Exception:  # one failed call must not stop the other alarms
+                log.exception("the function of an alarm failed")
 
-    def _seconds(self) -> float:
-        """Until the first alarm; up to a minute where there is none."""
+    def _seconds_left(self) -> float:
+        """Seconds until the next alarm; 60 if there is none."""
         return self._queue[0][0] - time.monotonic() if self._queue else 60.0
 
 
@@ -72,5 +75,8 @@ _alarms = _Alarms()
 
 
 def after(seconds: float, call: Callable[[], None]) -> Alarm:
-    """Call a function that does not block, after so many seconds, from another thread."""
+    """Call ``call`` after ``seconds`` in the alarm thread.
+
+    ``call`` must not block, because it would delay all other alarms of the process.
+    """
     return _alarms.after(seconds, call)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Small files that several processes and threads write and read."""
+"""Atomic writes of small files that several processes and threads read and write."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from pathlib import Path
 
 
 def write_text(path: Path, text: str, durable: bool = False) -> None:
-    """A reader sees the old content or the new one, never a half, whoever else writes.
+    """Replace a file's content atomically: readers see the old content or the new one.
+
+    Several threads and processes may write the same file; the last one wins.
 
     Args:
         path: the file.
-        text: all that it will hold.
-        durable: whether that shall be true after a power failure, too; takes its time.
+        text: its new content, which is written as UTF-8.
+        durable: whether the content must also survive a power failure (fsync, which is slow).
 
     Raises:
-        OSError: it cannot be written; the old content stays.
+        OSError: the file cannot be written; the old content stays.
     """
     fresh = scratch(path)
     try:
@@ -34,5 +36,5 @@ def write_text(path: Path, text: str, durable: bool = False) -> None:
 
 
 def scratch(path: Path) -> Path:
-    """A name beside a file that no other process or thread writes to."""
+    """A path for a temporary file in the folder of ``path``, unique to this process and thread."""
     return path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")

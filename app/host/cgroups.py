@@ -1,16 +1,16 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The limits of the container that we run in, if any: version 2 of Linux's control groups, and
-version 1, which many a NAS still has.
+"""Memory and CPU limits of the container that this process runs in.
 
-Source: the kernel's admin-guide/cgroup-v2.rst, cgroup-v1/memory.rst and scheduler/sched-bwc.rst.
+Reads Linux control groups of version 2, and of version 1, which many NAS systems still have.
+Sources: the kernel's admin-guide/cgroup-v2.rst, cgroup-v1/memory.rst and scheduler/sched-bwc.rst.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-# A container sees its own group here.
+# Inside a container this folder shows the container's own group.
 ROOT = Path("/sys/fs/cgroup")
 _MEMORY = (
     ("memory.max", "memory.current", "memory.stat"),
@@ -19,7 +19,10 @@ _MEMORY = (
 
 
 def memory_left(root: Path = ROOT) -> int | None:
-    """Bytes until the limit, not counting cached files, which give way; None without a limit."""
+    """Bytes of memory left until the limit; None if there is no limit.
+
+    Cached files do not count as used: the kernel drops them when memory is needed.
+    """
     for limit, usage, statistics in _MEMORY:
         try:
             left = int((root / limit).read_text()) - int((root / usage).read_text())
@@ -33,7 +36,7 @@ def memory_left(root: Path = ROOT) -> int | None:
 
 
 def cores(root: Path = ROOT) -> float | None:
-    """How many cores' time the processes may use together; None without a quota."""
+    """The CPU quota of all processes together, in cores, such as 1.5; None if there is no quota."""
     try:
         if (root / "cpu.max").exists():
             quota, period = (root / "cpu.max").read_text().split()
@@ -43,4 +46,4 @@ def cores(root: Path = ROOT) -> float | None:
         share = int(quota) / int(period)
     except (OSError, ValueError):  # no such group, or no quota ("max")
         return None
-    return share if share > 0 else None  # -1: no quota in version 1
+    return share if share > 0 else None  # version 1 has -1 for "no quota"

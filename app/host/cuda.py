@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What torch's CUDA needs to be told: streams, pinned memory, graphs. AMD's GPUs answer to it, too.
+"""torch's CUDA features: streams, pinned memory and graphs. AMD GPUs (ROCm) use the same API.
 
 https://docs.pytorch.org/docs/stable/notes/cuda.html, "CUDA streams", "Use pinned memory buffers",
-"CUDA Graphs". All else here is written against ``Cuda`` and tested with one that has no GPU.
+"CUDA Graphs". Other modules use only the class ``Cuda``; tests replace it with one for the CPU.
 """
 
 from __future__ import annotations
@@ -24,30 +24,36 @@ if TYPE_CHECKING:
 #: runs a network on the device, from inputs [n, 3, h, w] to outputs [n, ...], both float32
 Forward = Callable[["Tensor"], "Tensor"]
 
-# torch has 32 streams of each priority and gives the same ones out again: two threads on one would
-# record each other's work. So ours are made once, and no more than there are.
-_MOST_NETWORKS = 16
-# Each keeps memory of its own for its next picture, and a picture takes about a millisecond.
-_MOST_IMAGES = 4
-_FIRST, _USUAL = -1, 0  # priorities: the lower number goes first
-_WARM_UPS = 3  # before a capture, as the notes have it
+# Each stream is created once and kept, because torch has only 32 streams of each priority and then
+# returns the same ones again. Two threads on one stream would capture each other's work in a graph.
+_MAX_NETWORK_STREAMS = 16
+# Few, because each stream keeps memory cached for its next picture. A picture takes about 1 ms.
+_MAX_IMAGE_STREAMS = 4
+# Stream priorities: work on a stream with the lower number runs first.
+_HIGH_PRIORITY, _NORMAL_PRIORITY = -1, 0
+_WARM_UPS = 3  # passes before a capture, as torch's notes on CUDA graphs recommend
 
-# torch allows one capture at a time in a process.
+# Held during a capture, because torch allows only one at a time in a process.
 _capturing = threading.Lock()
 
 
 class Streams:
-    """Streams of which a block has one to itself; the one used last is given out first."""
+    """A pool of streams. The stream that was returned last is lent first.
 
-    def __init__(self, make: Callable[[], Any], most: int) -> None:
+    Args:
+        make: creates a stream.
+        limit: the largest number of streams in the pool.
+    """
+
+    def __init__(self, make: Callable[[], Any], limit: int) -> None:
         self._make = make
-        self._left = most
+        self._left = limit
         self._making = threading.Lock()
         self._free: queue.LifoQueue[Any] = queue.LifoQueue()
 
     @contextmanager
-    def one(self) -> Iterator[Any]:
-        """Waits where all are in use."""
+    def borrow(self) -> Iterator[Any]:
+        """Lend a stream to the ``with`` block alone. Waits while all streams are lent."""
         stream = self._take()
         try:
             yield stream
@@ -67,9 +73,10 @@ class Streams:
 
 @dataclass(frozen=True)
 class Recorded:
-    """A network's pass over one shape of input as a graph; it knows only addresses.
+    """A CUDA graph: the captured forward pass of a network for one shape of inputs.
 
-    ``given`` and ``outputs`` are where it reads and writes, so they live as long.
+    The graph always reads the device memory of ``given`` (its inputs) and writes that of
+    ``outputs``, so both tensors are kept as long as the graph.
     """
 
     graph: Any
@@ -78,66 +85,76 @@ class Recorded:
 
 
 class Cuda:
-    """One device and one kind of work on it. In ``stream`` only its own work is waited for."""
+    """Streams, copies and graphs on one device.
 
-    def __init__(self, device: str, priority: int, most: int) -> None:
+    The methods for copies and graphs must be called within a block of ``stream``.
+    """
+
+    def __init__(self, device: str, priority: int, max_streams: int) -> None:
         self._device = device
-        self._streams = _streams(device, priority, most)
+        self._streams = _streams(device, priority, max_streams)
 
     @classmethod
     def for_networks(cls, device: str) -> Cuda:
-        """Streams for inference: as many batches overlap as there are device threads."""
-        return cls(device, _USUAL, _MOST_NETWORKS)
+        """For inference. Batches of different device threads overlap, up to 16 at a time."""
+        return cls(device, _NORMAL_PRIORITY, _MAX_NETWORK_STREAMS)
 
     @classmethod
     def for_images(cls, device: str) -> Cuda:
-        """Streams for the short work around it, which goes first: a core waits for it."""
-        return cls(device, _FIRST, _MOST_IMAGES)
+        """For image work. It runs before inference, because it is short and a CPU core waits."""
+        return cls(device, _HIGH_PRIORITY, _MAX_IMAGE_STREAMS)
 
     @contextmanager
     def stream(self) -> Iterator[Any]:
-        """A stream for the work of this block, and of nobody else meanwhile."""
+        """Run the CUDA work of the ``with`` block on a stream that no other block is using."""
         import torch
 
-        with self._streams.one() as stream, torch.cuda.stream(stream):
+        with self._streams.borrow() as stream, torch.cuda.stream(stream):
             yield stream
 
     def upload(self, array: NDArray[Any]) -> Tensor:
-        """To the device, contiguous; what follows on the stream finds it there."""
+        """Copy an array to the device, as a contiguous tensor of the same shape and type.
+
+        Does not wait for the copy: later work on the same stream runs after it.
+        """
         return _pinned(array).to(self._device, non_blocking=True)
 
     def download(self, tensor: Tensor) -> NDArray[Any]:
-        """To the host, when all is computed; waits for the block's stream and no other."""
+        """Copy a tensor to the host, as an array of the same shape and type.
+
+        Waits for all work on the current stream, but not for other streams.
+        """
         import torch
 
-        landing = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
-        landing.copy_(tensor.contiguous(), non_blocking=True)
+        pinned = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+        pinned.copy_(tensor.contiguous(), non_blocking=True)
         torch.cuda.current_stream().synchronize()
-        return landing.numpy()
+        return pinned.numpy()
 
     def capture(
         self, forward: Forward, batch: NDArray[Any], stream: Any, beside: Recorded | None
     ) -> Recorded:
-        """Record a pass over inputs such as these; in a block of ``stream``.
+        """Capture a forward pass as a graph. Call this within a block of ``stream``.
 
         Args:
-            forward: runs on the device alone: whatever it asks of the host breaks the capture.
-            batch: only its shape and type count.
-            stream: the block's.
-            beside: one whose working memory it shares. Graphs on one stream never run at the same
-                time, and each one's outputs are fetched before the next one runs.
+            forward: the pass. It must not wait for the host or copy to it: that breaks the capture.
+            batch: an example of the inputs [n, 3, h, w]; only its shape and type are used.
+            stream: the stream of the block.
+            beside: another graph of the same stream, whose working memory the new one shares.
+                That is safe, because graphs on one stream never run at the same time, and the
+                outputs of one are downloaded before the next one runs.
 
         Raises:
-            RuntimeError: it cannot be captured, or there is no memory.
+            RuntimeError: the pass cannot be captured, or the device has too little memory.
         """
         import torch
 
         given = torch.zeros(batch.shape, dtype=_dtype(batch), device=self._device)
-        # Libraries are loaded and their workspaces made before, outside the graph's memory.
+        # These passes load CUDA libraries and allocate their workspaces outside the graph's memory.
         for _ in range(_WARM_UPS):
             forward(given)
         graph = torch.cuda.CUDAGraph()
-        # Other threads may allocate and copy meanwhile: only what this one does counts.
+        # "thread_local": other threads may allocate and copy without breaking the capture.
         recording = torch.cuda.graph(
             graph,
             pool=beside.graph.pool() if beside else None,
@@ -149,14 +166,20 @@ class Cuda:
         return Recorded(graph, given, outputs)
 
     def replay(self, recorded: Recorded, batch: NDArray[Any]) -> NDArray[Any]:
-        """Outputs for a batch of the recorded shape; in a block of the stream of its capture."""
+        """The outputs for a batch of the captured shape.
+
+        Call this within a block of the stream that the graph was captured on.
+        """
         recorded.given.copy_(_pinned(batch), non_blocking=True)
         recorded.graph.replay()
         return self.download(recorded.outputs)
 
 
 def _pinned(array: NDArray[Any]) -> Tensor:
-    """A copy that the device can fetch by itself. torch keeps such memory for the next one."""
+    """A copy in pinned memory, which the device can read without the CPU.
+
+    torch caches pinned memory and reuses it for later copies.
+    """
     import torch
 
     pinned = torch.empty(array.shape, dtype=_dtype(array), pin_memory=True)
@@ -171,9 +194,9 @@ def _dtype(array: NDArray[Any]) -> Any:
 
 
 @cache
-def _streams(device: str, priority: int, most: int) -> Streams:
-    """Of the whole process: a model that is loaded again takes no new ones."""
+def _streams(device: str, priority: int, max_streams: int) -> Streams:
+    """The process-wide pool for these arguments, so that reloading a model adds no streams."""
     import torch
 
     stream: Any = torch.cuda.Stream
-    return Streams(lambda: stream(device=device, priority=priority), most)
+    return Streams(lambda: stream(device=device, priority=priority), max_streams)

@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What an error says of a device."""
+"""Classifies errors of an engine: out of memory, or a lost device."""
 
 from __future__ import annotations
 
 import sys
 from typing import Literal
 
-# In the messages of torch, its CUDA libraries, and OpenCL below OpenVINO.
+# Parts of messages of torch, of CUDA's libraries, and of OpenCL, which OpenVINO uses on GPUs.
 _NO_MEMORY = (
     "not enough memory",
     "out of memory",
@@ -18,11 +18,16 @@ _NO_MEMORY = (
 
 
 def fault(error: BaseException) -> Literal["memory", "lost"] | None:
-    """What an error of an engine says of the device; None: it says nothing.
+    """What an error of an engine says about the device.
+
+    Returns:
+        "memory": the host or the device has too little memory.
+        "lost": the context of the device is broken. All further calls fail, so the process has to
+        be replaced.
+        None: another error, which says nothing about the device.
 
     Sources: PyTorch's documentation of ``torch.OutOfMemoryError`` and ``torch.AcceleratorError``.
-    The latter means that the device's context is broken: all further calls fail, so the process
-    has to be replaced. The host's allocator raises a plain RuntimeError.
+    torch's allocator for host memory raises a plain RuntimeError, hence the search in messages.
     """
     if isinstance(error, MemoryError):
         return "memory"

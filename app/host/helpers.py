@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Threads that help requests whose work can be done in parallel; so many for the whole process."""
+"""A thread pool, shared by all requests of the process, for work that can run in parallel."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
 _THREADS = 16
-_MAX_PER_JOB = 7
+_MAX_HELPERS_PER_JOB = 7
 _CHECK_SECONDS = 0.5
 
 
 class Helpers:
-    """A bounded pool whose threads take turns between the requests.
+    """A bounded thread pool that is shared fairly between requests.
 
-    A request's own thread works, too. So a request goes on also where slow ones keep all helpers
-    busy; and a helper does one item, then lines up again behind the other requests.
+    The thread of a request also works on its items, so a request proceeds even if other requests
+    keep all pool threads busy. A pool thread does one item of a request and then puts that request
+    at the end of the queue.
     """
 
     def __init__(self, threads: int = _THREADS) -> None:
-        # It starts its threads when there is work, so in a worker, after the fork.
+        # The pool starts threads only when it gets work. That is after the fork, so they survive.
         self._pool = ThreadPoolExecutor(threads, "helper")
 
     def map(
@@ -35,21 +36,22 @@ class Helpers:
         items: Sequence[Item],
         check_cancelled: Callable[[], None],
     ) -> list[Outcome]:
-        """The outcomes of all items, in their order.
+        """Call ``work`` for each item, in several threads, and return the outcomes in order.
 
         Args:
-            work: for one item; it should end soon after ``check_cancelled`` raises.
-            items: what is to be done.
-            check_cancelled: raises when nobody waits for the outcomes any more.
+            work: processes one item. It should return soon after ``check_cancelled`` raises.
+            items: the items.
+            check_cancelled: raises an error if the client no longer waits for the outcomes.
 
         Raises:
-            Exception: the first that ``work`` or ``check_cancelled`` has raised.
+            Exception: the first error of ``work`` or ``check_cancelled``; items that were not
+                started are dropped.
         """
         job = _Job(work, items)
-        for _ in range(min(len(items) - 1, _MAX_PER_JOB)):
-            self._line_up(job)
+        for _ in range(min(len(items) - 1, _MAX_HELPERS_PER_JOB)):
+            self._enqueue(job)
         try:
-            while job.do_one():
+            while job.run_next():
                 check_cancelled()
             while not job.wait(_CHECK_SECONDS):
                 check_cancelled()
@@ -58,20 +60,20 @@ class Helpers:
         return job.outcomes()
 
     def close(self) -> None:
-        """No more help; requests that are under way do their work alone."""
+        """Stop the pool. Requests in progress finish their items in their own threads."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _line_up(self, job: _Job[Item, Outcome]) -> None:
-        with suppress(RuntimeError):  # closed
-            self._pool.submit(self._help, job)
+    def _enqueue(self, job: _Job[Item, Outcome]) -> None:
+        with suppress(RuntimeError):  # the pool is closed
+            self._pool.submit(self._run_one, job)
 
-    def _help(self, job: _Job[Item, Outcome]) -> None:
-        if job.do_one():
-            self._line_up(job)
+    def _run_one(self, job: _Job[Item, Outcome]) -> None:
+        if job.run_next():
+            self._enqueue(job)
 
 
 class _Job(Generic[Item, Outcome]):
-    """The items of one request."""
+    """The items of one request and their outcomes."""
 
     def __init__(self, work: Callable[[Item], Outcome], items: Sequence[Item]) -> None:
         self._work = work
@@ -82,8 +84,8 @@ class _Job(Generic[Item, Outcome]):
         self._error: BaseException | None = None
         self._changed = threading.Condition()
 
-    def do_one(self) -> bool:
-        """Do the next item; whether there was one."""
+    def run_next(self) -> bool:
+        """Process the next item. Returns False if none is left, or an item has failed."""
         with self._changed:
             if not self._items or self._error is not None:
                 return False
@@ -102,7 +104,7 @@ class _Job(Generic[Item, Outcome]):
         return True
 
     def wait(self, seconds: float) -> bool:
-        """At most so long; whether everything is done, or something failed."""
+        """Wait at most ``seconds``. Returns whether all items are done or one has failed."""
         with self._changed:
             return self._changed.wait_for(self._is_over, seconds)
 
@@ -110,12 +112,12 @@ class _Job(Generic[Item, Outcome]):
         return not self._left or self._error is not None
 
     def cancel(self) -> None:
-        """What has not begun is not done any more."""
+        """Drop the items that were not started."""
         with self._changed:
             self._items.clear()
 
     def outcomes(self) -> list[Outcome]:
-        """In the order of the items. Raises what the work has raised."""
+        """The outcomes in the order of the items. Raises the first error of an item."""
         if self._error is not None:
             raise self._error
         return [self._outcomes[index] for index in sorted(self._outcomes)]

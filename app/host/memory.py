@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What the process and its device use: figures for ``/health``, cores for the thread pools."""
+"""Memory of this process and of devices: figures, clean-up and limits. Also: usable cores."""
 
 from __future__ import annotations
 
@@ -17,12 +17,16 @@ from app.host import cgroups
 
 _MB = 2**20
 _M_ARENA_MAX = -8  # malloc.h
-_MADV_DONTNEED = 4  # sys/mman.h of Linux
+_MADV_DONTNEED = 4  # sys/mman.h on Linux
 
 
 @dataclass(frozen=True)
 class MemoryFigures:
-    """Megabytes (2**20 bytes); the first two are the device allocator's and 0 on a CPU."""
+    """In megabytes (2**20 bytes).
+
+    ``allocated_mb`` and ``reserved_mb`` are those of torch's CUDA allocator, 0 without one;
+    ``process_rss_mb`` is the resident memory of this process.
+    """
 
     allocated_mb: float
     reserved_mb: float
@@ -30,9 +34,9 @@ class MemoryFigures:
 
 
 def figures() -> MemoryFigures:
-    """Figures of this process."""
+    """The current figures of this process."""
     allocated = reserved = 0
-    # Asking must neither import torch nor create a CUDA context.
+    # This call must neither import torch nor create a CUDA context.
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         devices = range(torch.cuda.device_count())
@@ -43,12 +47,13 @@ def figures() -> MemoryFigures:
 
 
 def prepare_fork() -> None:
-    """Keep the workers' own memory small; in the master, after everything was imported.
+    """Keep the private memory of workers small. Call this in the master, after all imports.
 
-    Objects made so far are taken out of garbage collection, whose marks would copy their pages into
-    every worker (gc.freeze in Python's documentation).
+    Existing objects are excluded from garbage collection. Otherwise the collector would write its
+    marks to them, and the kernel would copy their memory pages for each worker (see gc.freeze in
+    Python's documentation).
     """
-    gc.unfreeze()  # at a reload: what was replaced can go
+    gc.unfreeze()  # at a reload, so that replaced objects are freed
     gc.collect()
     gc.freeze()
     share_one_arena()
@@ -57,23 +62,23 @@ def prepare_fork() -> None:
 def share_one_arena() -> None:
     """Have all threads share one malloc arena (glibc, mallopt(3)).
 
-    By default each gets one of its own, which keeps what a decoded photo once needed: 200 MB a
-    worker, measured with ViT-L-14 and 12 MP photos.
+    By default each thread gets its own arena, which keeps the memory of the largest photo that the
+    thread has decoded: 200 MB per worker, measured with ViT-L-14 and 12 MP photos.
     """
     _glibc("mallopt", _M_ARENA_MAX, 1)
 
 
 def trim() -> None:
-    """Give freed memory back to the system (glibc, malloc_trim(3))."""
+    """Return freed memory to the operating system (glibc, malloc_trim(3))."""
     _glibc("malloc_trim", 0)
 
 
 def forget_mapped(folder: Path) -> None:
-    """Drop this process's pages of files that it has mapped from a folder and only reads.
+    """Drop the memory pages of files in ``folder`` that this process has mapped read-only.
 
-    They are read from the file again where they are needed after all (madvise(2), MADV_DONTNEED).
+    If a page is used again, the kernel reads it from the file (madvise(2), MADV_DONTNEED).
     """
-    folder = folder.resolve()  # as the kernel names it
+    folder = folder.resolve()  # /proc shows paths without links
     try:
         lines = Path("/proc/self/maps").read_text().splitlines()
     except OSError:
@@ -87,13 +92,16 @@ def forget_mapped(folder: Path) -> None:
 
 def _glibc(name: str, *arguments: int) -> None:
     function = getattr(ctypes.CDLL(None), name, None)
-    if function is not None:  # other C libraries do not have it
+    if function is not None:  # C libraries other than glibc lack some of them
         function(*(ctypes.c_ssize_t(each) for each in arguments))
 
 
 @dataclass(frozen=True)
 class CleanUp:
-    """What a clean-up found and left; megabytes (2**20 bytes)."""
+    """Result of a clean-up: objects collected, and memory in megabytes (2**20 bytes).
+
+    All but ``gpu_freed_mb`` show the state after the clean-up.
+    """
 
     gc_collected: int
     gpu_freed_mb: float
@@ -103,7 +111,7 @@ class CleanUp:
 
 
 def clean_up() -> CleanUp:
-    """Collect garbage; give cached device memory and freed host memory back."""
+    """Collect garbage, and return cached device memory and freed host memory to the system."""
     before = figures()
     collected = gc.collect()
     torch = sys.modules.get("torch")
@@ -116,19 +124,22 @@ def clean_up() -> CleanUp:
 
 
 def resident_mb(pid: int) -> float:
-    """Resident set of a process; 0 when it is gone."""
+    """Resident memory of a process in megabytes (2**20 bytes); 0 if it has ended."""
     try:
         return float(round(psutil.Process(pid).memory_info().rss / _MB, 1))
-    except (psutil.Error, ValueError):  # -1: the place was given to the next one meanwhile
+    except (
+        psutil.Error,
+        ValueError,
+    ):  # ValueError: pid is -1, a slot reserved for a new worker
         return 0.0
 
 
 def free(device: str) -> int:
-    """Bytes that a model on ``device``, a name as in ``Device.type``, may still take.
+    """Bytes of memory that a model on ``device`` (a name as in ``Device.type``) may still use.
 
-    Of the host: what is available without swapping, within a container's limit. Of an
-    accelerator: what its driver calls free, and what our allocator holds unused. Intel GPUs under
-    OpenVINO mostly share the host's memory.
+    For a CPU: host memory available without swapping, within the container's limit. For an
+    accelerator: memory that its driver reports as free, plus memory that torch has reserved but
+    does not use. Devices of OpenVINO count as a CPU: Intel GPUs mostly share the host's memory.
     """
     if device != "cpu" and not device.startswith("openvino"):
         import torch
@@ -143,7 +154,7 @@ def free(device: str) -> int:
 
 
 def usable_cores() -> int:
-    """Cores that this process may use: its affinity, and a container's CPU quota."""
+    """Number of cores that this process may use: the smaller of its CPU affinity and CPU quota."""
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )

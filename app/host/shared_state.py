@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What the processes of one service share: numbers in memory, small files, a lock, a bell.
+"""State that the processes of one service share: numbers in memory, small files, a lock, a bell.
 
-The master makes it before the fork. Each worker has a slot: a row of numbers that only it
-writes, and a report (a JSON file). The master clears the slot of a worker that ended, however it
-ended, so the figures of a crashed one vanish.
+The master creates it before it forks workers. Each process has a slot: a row of numbers that only
+this process writes, and a report (a JSON file). The bell of a process is a socket: other processes
+ring it to tell that there is something new to read. When a worker ends or crashes, the master
+clears its slot, so its numbers no longer count.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ from typing import Any, Literal, Protocol, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
-#: Of one worker: what it holds at this moment.
+#: Current numbers of one worker: flags (0 or 1), counts, and bytes of request bodies.
 Figure = Literal["up", "leaving", "connections", "in_flight", "waiting", "held_bytes"]
-#: Of the service.
+#: Flags of the whole service.
 Flag = Literal["stopping", "ready"]
 
-# Old and new workers stand side by side during a reload, also during several.
+# Many more than workers: old and new workers run at the same time during one or more reloads.
 _SLOTS = 1024
 _ROW = np.dtype(
     [
@@ -47,19 +48,24 @@ _ROW = np.dtype(
         ("beat", "f8"),
     ]
 )
+# The pid in a slot that is reserved for a worker which is not running yet.
 _RESERVED = -1
-# A worker that gave no sign of life for so long is stopped or stuck; it gives one each second.
+# A worker without a heartbeat for this long is stopped or stuck. Heartbeats come every second.
 _SILENT_SECONDS = 5.0
-# Whoever holds the lock for longer is stopped, too.
+# How long to wait for the lock. A process that holds it for longer must be stopped or stuck.
 _LOCK_SECONDS = 0.1
-_LOCK_LOOK_SECONDS = 0.001
+_LOCK_POLL_SECONDS = 0.001
 _PREFIX = "twinlens-"
-_FRESH_SECONDS = 60.0
+# Folders of other services are not removed before they are this old.
+_MIN_AGE_SECONDS = 60.0
 _FLAGS = np.dtype([("stopping", "i8"), ("ready", "i8"), ("forks", "i8")])
 
 
 def _locked(path: Path) -> TextIO | None:
-    """The file, locked until the last process that inherits it is gone; None if another has it."""
+    """Open and lock a file; None if another service has locked it.
+
+    The lock lasts until all processes that inherit the file have ended.
+    """
     file = path.open("w")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -69,55 +75,56 @@ def _locked(path: Path) -> TextIO | None:
     return file
 
 
-def _sweep(place: Path) -> None:
-    """Remove what a service left that was killed with all its processes."""
-    for file in place.glob(f"{_PREFIX}*/alive"):
+def _remove_leftovers(parent: Path) -> None:
+    """Remove the folders of services whose processes were all killed."""
+    for file in parent.glob(f"{_PREFIX}*/alive"):
         with suppress(OSError):
-            # A fresh one may be between the making of the file and its lock.
-            old = time.time() - file.stat().st_mtime > _FRESH_SECONDS
+            # The owner of a new file may not have locked it yet.
+            old = time.time() - file.stat().st_mtime > _MIN_AGE_SECONDS
             if old and (lock := _locked(file)):
                 shutil.rmtree(file.parent, ignore_errors=True)
                 lock.close()
 
 
 class Closeable(Protocol):
-    """Files and sockets."""
+    """A file or a socket."""
 
     def close(self) -> None:
         """Close it."""
 
 
 class SharedState:
-    """Made once in the master, whose slot is 0; all others belong to workers."""
+    """Created once, in the master, before the fork. Slot 0 is the master's; workers have others."""
 
     def __init__(self) -> None:
-        # Shared memory is there and writable also where the root file system is read-only, and
-        # nobody tidies it up. Not a TemporaryDirectory object: that would remove the folder when
-        # the first worker ends.
+        # /dev/shm is writable even if the root file system is read-only, and no system service
+        # deletes old files there. mkdtemp instead of a TemporaryDirectory object, because each
+        # worker would inherit that object and remove the folder when the worker ends.
         shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
         self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=shared))
-        #: the process that made it
+        #: pid of the process that created this object: the master
         self.owner = os.getpid()
-        # Held by all processes of the service, since they inherit it.
+        # All processes of the service inherit this lock, so it lasts as long as any of them.
         self._alive = _locked(self.folder / "alive")
-        _sweep(self.folder.parent)
+        _remove_leftovers(self.folder.parent)
         atexit.register(self.close)
-        # An anonymous map is shared with children. Numbers of 8 bytes are written at once.
+        # Child processes share an anonymous map. Writing an aligned 8-byte number is atomic.
         memory = mmap.mmap(-1, _FLAGS.itemsize + _SLOTS * _ROW.itemsize)
         self._flags: NDArray[Any] = np.frombuffer(memory, _FLAGS, count=1)
         self._rows: NDArray[Any] = np.frombuffer(memory, _ROW, offset=_FLAGS.itemsize)
-        # Held open by every process of the service: who reads from it learns when the last is gone.
+        # A pipe whose writing end every process of the service holds open. A read from it returns
+        # when the last process has ended (app/host/lifeline.py).
         self.life = os.pipe()
         self.slot = 0
         self._claimed = 0
         self._open: list[Closeable] = []
         self.join()
 
-    # -- life ----------------------------------------------------------------------------------
+    # -- slots and processes ------------------------------------------------------------------
 
     def claim(self) -> int:
-        """In the master, just before a fork: reserve a slot for the next worker."""
-        self.folder.mkdir(mode=0o700, exist_ok=True)  # whoever removed it
+        """In the master, just before a fork: reserve a slot for the next worker, and return it."""
+        self.folder.mkdir(mode=0o700, exist_ok=True)  # in case somebody removed it
         self._claimed = 1 + int(np.flatnonzero(self._rows["pid"][1:] == 0)[0])
         self._clear(self._claimed)
         self._rows["pid"][self._claimed] = _RESERVED
@@ -125,9 +132,9 @@ class SharedState:
         return self._claimed
 
     def join(self) -> None:
-        """In the new process, before it has threads: take the slot."""
-        for mine in self._open:
-            mine.close()  # the parent's, inherited
+        """In a new process, before it starts threads: take the slot that the master claimed."""
+        for inherited in self._open:
+            inherited.close()  # the parent has its own
         self.slot = self._claimed
         self.beat()
         self._rows["pid"][self.slot] = os.getpid()
@@ -137,22 +144,22 @@ class SharedState:
         self._ringer = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._ringer.setblocking(False)
         self._open = [self._bell, self._ringer]
-        # Neither is worth the end of a process where /dev/shm is full: without a bell it looks
-        # once a second, without a lock bounds may be exceeded by a few.
+        # If /dev/shm is full the process runs without a bell or without the lock file. Without a
+        # bell it checks for news once a second. Without the lock, limits may be slightly exceeded.
         self._file: TextIO | None = None
         with suppress(OSError):
             self._bell.bind(str(self._bell_path(self.slot)))
         with suppress(OSError):
-            # A lock of its own open file: one that was inherited would be shared with the parent.
+            # Each process opens the file anew: an inherited file would share the parent's lock.
             self._file = (self.folder / "state.lock").open("w")
             self._open.append(self._file)
 
     def release(self, slot: int) -> None:
-        """In the master: the worker with this slot has ended, or never began."""
+        """In the master: free the slot of a worker that has ended or could not be started."""
         self._clear(slot)
 
     def close(self) -> None:
-        """The process ends; the one that made it removes its folder."""
+        """Called when the process ends. The master also removes the folder."""
         while self._open:
             self._open.pop().close()
         if os.getpid() == self.owner:
@@ -166,7 +173,7 @@ class SharedState:
         self.report_path(slot).unlink(missing_ok=True)
 
     def wake(self) -> None:
-        """Let workers go on that somebody has stopped (SIGSTOP), so that they can end."""
+        """Send SIGCONT to all workers: one that was stopped (SIGSTOP) could not end otherwise."""
         for pid in self._rows["pid"][1:]:
             if pid > 0:
                 with suppress(OSError):
@@ -175,10 +182,11 @@ class SharedState:
     # -- numbers -------------------------------------------------------------------------------
 
     def workers(self) -> list[int]:
-        """The slots of the workers that stay; those of all where none does.
+        """The slots of the workers that take new requests.
 
-        One that is stopped or stuck does not count: nobody shall wait for it. In a process without
-        workers it is its own.
+        Leaves out workers that are ending, and those without a heartbeat (stopped or stuck), so
+        that no process waits for them. If no worker remains, those are included after all. In a
+        process without workers, such as the command line, the result is its own slot.
         """
         slots = [int(slot) for slot in np.flatnonzero(self._rows["pid"] > 0)]
         slots = [slot for slot in slots if slot] or slots
@@ -186,71 +194,71 @@ class SharedState:
         return [slot for slot in slots if not self._rows["leaving"][slot]] or slots
 
     def beat(self) -> None:
-        """A sign of life of this worker; due each second."""
+        """Record a heartbeat of this process. Must be called at least once a second."""
         self._rows["beat"][self.slot] = time.monotonic()
 
     def _is_silent(self, slot: int) -> bool:
         return time.monotonic() - float(self._rows["beat"][slot]) > _SILENT_SECONDS
 
     def leaving(self) -> set[int]:
-        """The slots of workers that serve their last requests."""
+        """The slots of workers that are ending: they only finish requests in progress."""
         return {int(slot) for slot in np.flatnonzero(self._rows["leaving"])}
 
     def is_up(self, slot: int) -> bool:
-        """Whether a worker has done all that it does at its start."""
+        """Whether the worker with this slot has completed its start."""
         return bool(self._rows["up"][slot])
 
     def pid(self, slot: int) -> int:
-        """The process that has a slot."""
+        """The pid of the process with this slot; 0: the slot is free; -1: it is reserved."""
         return int(self._rows["pid"][slot])
 
     def set(self, figure: Figure, value: int) -> None:
-        """Publish a figure of this worker."""
+        """Set a figure of this process."""
         self._rows[figure][self.slot] = value
 
     def get(self, figure: Figure) -> int:
-        """A figure of this worker."""
+        """A figure of this process."""
         return int(self._rows[figure][self.slot])
 
     def total(self, figure: Figure) -> int:
-        """The sum over all workers."""
+        """The sum of a figure over all processes."""
         return int(self._rows[figure].sum())
 
     def least(self, figure: Figure) -> int:
-        """The smallest of the workers that stay."""
+        """The smallest value of a figure among the workers that take new requests."""
         return int(min(self._rows[figure][slot] for slot in self.workers()))
 
     def raise_flag(self, flag: Flag, value: int = 1) -> None:
-        """For all to see."""
+        """Set a flag for all processes."""
         self._flags[flag][0] = value
 
     def flag(self, flag: Flag) -> int:
-        """The value with which it was raised last; 0 if it never was."""
+        """The value of a flag; 0 if it was never raised."""
         return int(self._flags[flag][0])
 
     def forks(self) -> int:
-        """How many workers there have been."""
+        """How many workers the master has started, or tried to start."""
         return int(self._flags["forks"][0])
 
     def request_seconds(self) -> float:
-        """How long the device of this worker takes for a request; 0 as long as nobody knows."""
+        """Seconds of device time per request in this process; 0 while unknown."""
         return float(self._rows["request_seconds"][self.slot])
 
     def set_request_seconds(self, seconds: float) -> None:
-        """Publish it."""
+        """Set the seconds of device time per request in this process."""
         self._rows["request_seconds"][self.slot] = seconds
 
     def requests_per_second(self) -> float:
-        """What all workers together get done when they are busy; 0 as long as nobody knows."""
+        """Requests per second that all workers together complete at full load; 0 while unknown."""
         seconds = self._rows["request_seconds"]
         return float((1 / seconds[seconds > 0]).sum())
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Alone among all threads of this worker, and as a rule among those of all workers.
+        """A lock against all threads of this process and, normally, of all processes.
 
-        The kernel opens the lock of a process that dies. One that was stopped while it held the
-        lock stops nobody: the others go on without, so that a bound may be exceeded by a few.
+        The kernel releases the lock of a process that dies. If a process is stopped while it holds
+        the lock, the others proceed without it after 0.1 s, so a limit may be slightly exceeded.
         """
         with self._threads:
             has_lock = self._take_lock()
@@ -269,17 +277,17 @@ class SharedState:
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 if time.monotonic() >= end:
-                    self._lock_is_stuck = True  # nobody waits for it again until it is free
+                    self._lock_is_stuck = True  # do not wait again until it was free once
                     return False
-                time.sleep(_LOCK_LOOK_SECONDS)
+                time.sleep(_LOCK_POLL_SECONDS)
             else:
                 self._lock_is_stuck = False
                 return True
 
-    # -- what the master says ------------------------------------------------------------------
+    # -- trouble of the master -----------------------------------------------------------------
 
-    def say(self, trouble: str | None) -> None:
-        """In the master: why /health should be 503, or that all is well."""
+    def set_master_trouble(self, trouble: str | None) -> None:
+        """In the master: set the reason why /health returns 503; None: there is none."""
         with suppress(OSError):
             if trouble:
                 self._trouble_path().write_text(trouble, encoding="utf-8")
@@ -287,7 +295,7 @@ class SharedState:
                 self._trouble_path().unlink(missing_ok=True)
 
     def master_trouble(self) -> str | None:
-        """What it said last."""
+        """The reason that ``set_master_trouble`` has set; None if there is none."""
         with suppress(OSError):
             return self._trouble_path().read_text(encoding="utf-8") or None
         return None
@@ -298,20 +306,20 @@ class SharedState:
     # -- bell and reports ----------------------------------------------------------------------
 
     def ring(self) -> None:
-        """Wake all workers: there is something new to read."""
+        """Tell all workers that there is something new to read."""
         for slot in self.workers():
-            # One that is just gone needs no waking, nor one whose bell rings already.
+            # Fails if the worker has just ended, or if its bell is ringing already.
             with suppress(OSError):
                 self._ringer.sendto(b"!", str(self._bell_path(slot)))
 
     def wait_for_bell(self, seconds: float) -> None:
-        """Until it rings, at most so long."""
+        """Wait until another process rings, at most ``seconds``."""
         self._bell.settimeout(seconds)
         with suppress(TimeoutError):
-            self._bell.recv(16)  # where it could not be hung up it never rings
+            self._bell.recv(16)  # a socket that could not be bound never gets anything
 
     def report_path(self, slot: int) -> Path:
-        """Where a worker's report lies."""
+        """The path of the report of the worker with this slot."""
         return self.folder / f"report-{slot}.json"
 
     def _bell_path(self, slot: int) -> Path:

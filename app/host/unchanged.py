@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Whether files are still those that were read before, without reading them again."""
+"""Detects changes of files since they were read, without reading them again."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from pathlib import Path
 
 
 class Fingerprint:
-    """Of files that this process maps. Whoever writes to one changes what is mapped, too.
+    """Sizes, times and inodes of files that this process maps into its memory.
 
-    The kernel sets the time of a change of the inode (ctime) by itself: nobody can set it back.
+    A write to a mapped file changes the mapped memory, too, so the process has to notice it. The
+    change time (ctime) is included because, unlike mtime, programs cannot set it.
     """
 
     def __init__(self, paths: Iterable[Path]) -> None:
-        """Take it; call this before the files are read."""
+        """Take the fingerprint. Call this before the files are read."""
         self._paths = tuple(paths)
-        self._seen = self._look()
+        self._at_start = self._stat_all()
 
     def holds(self) -> bool:
-        """Whether no file was written to, cut off, replaced or removed since."""
-        return self._seen is not None and self._seen == self._look()
+        """Whether no file was written, truncated, replaced or removed since."""
+        return self._at_start is not None and self._at_start == self._stat_all()
 
-    def _look(self) -> tuple[tuple[int, int, int, int], ...] | None:
+    def _stat_all(self) -> tuple[tuple[int, int, int, int], ...] | None:
         try:
             found = [path.stat() for path in self._paths]
         except OSError:

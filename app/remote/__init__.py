@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Images that are fetched from other hosts, under a policy."""
+"""Images that are fetched from other hosts: allowed addresses, time and byte limits."""

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-# Beside what Python itself does not call global: ranges that lead to other machines' inside, or
-# that carry an IPv4 address which would have to be judged instead.
+# Refused in addition to the addresses that Python's ``is_global`` excludes: ranges that can lead
+# into a private network, and IPv6 ranges that embed an IPv4 address, whose check they would avoid.
 _REFUSED: tuple[Network, ...] = tuple(
     ipaddress.ip_network(text)
     for text in (
@@ -33,16 +33,19 @@ _REFUSED: tuple[Network, ...] = tuple(
 
 
 def networks(texts: Iterable[str]) -> tuple[Network, ...]:
-    """CIDRs, for the setting. Raises ValueError."""
+    """Parse CIDRs such as "192.168.1.0/24" (ALLOWED_PRIVATE_NETWORKS). Raises ValueError."""
     return tuple(ipaddress.ip_network(text) for text in texts)
 
 
 def is_allowed(text: str, private: Sequence[Network]) -> bool:
-    """Whether a connection to this address may be made.
+    """Whether the service may connect to this address.
 
     Args:
-        text: an IPv4 or IPv6 address, also with a zone.
-        private: networks that the operator allows although they are not public.
+        text: an IPv4 or IPv6 address; an IPv6 address may have a zone ("fe80::1%eth0").
+        private: networks that are allowed although they are not public.
+
+    Raises:
+        ValueError: ``text`` is not an address.
     """
     address = ipaddress.ip_address(text.split("%")[0])
     if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:

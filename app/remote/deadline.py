@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""An end for network work that no timeout of a library bounds."""
+"""A time limit for a whole fetch; timeouts of libraries limit only single reads and writes."""
 
 from __future__ import annotations
 
@@ -14,17 +14,19 @@ from contextlib import suppress
 from app.errors import TooSlow, TwinlensError
 from app.host import alarms
 
-# How often it asks whether anybody still waits for the result.
+# How often ``check_cancelled`` is called.
 _CHECK_SECONDS = 0.5
 
 
 class Deadline:
-    """Ends a fetch in time, also one that is fed a byte a second: it shuts the sockets.
+    """Ends a fetch at its deadline by shutting its sockets, even if data trickles in slowly.
+
+    Use it in a ``with`` statement.
 
     Args:
-        seconds: for everything together.
-        check_cancelled: raises a TwinlensError when nobody waits for the result any more, which
-            ends the fetch, too; called from another thread, it must not block.
+        seconds: limit for the whole fetch: name resolution, redirects and data.
+        check_cancelled: raises a TwinlensError if the client no longer waits for the result. That
+            ends the fetch, too. It is called from the alarm thread and must not block.
     """
 
     def __init__(self, seconds: float, check_cancelled: Callable[[], None] = lambda: None) -> None:
@@ -44,11 +46,11 @@ class Deadline:
         self._alarm.cancel()
 
     def left(self) -> float:
-        """Seconds; never zero, which would mean no limit or none at all."""
+        """Seconds until the deadline; at least 0.001, since libraries may take 0 for "no limit"."""
         return max(0.001, self._end - time.monotonic())
 
     def check(self) -> None:
-        """Raises TooSlow when the time is over, and what cancelled the fetch."""
+        """Raise TooSlow after the deadline, or the error of ``check_cancelled``."""
         if self._cancelled is not None:
             raise self._cancelled
         if time.monotonic() >= self._end:
@@ -58,12 +60,16 @@ class Deadline:
             )
 
     def watch(self, connection: socket.socket) -> None:
-        """Shut this socket at the end. Raises TooSlow when that has come."""
+        """Have this socket shut at the deadline. Raises like ``check``."""
         self._sockets.append(connection)
         self.check()
 
     def run(self, task: Callable[[], list[str]]) -> list[str]:
-        """Run what cannot be interrupted, name resolution, and do not wait beyond the end."""
+        """Run ``task`` (name resolution, which cannot be interrupted) in another thread.
+
+        Returns its result or raises its error. At the deadline it raises like ``check``, and the
+        thread is left to end by itself.
+        """
         results: queue.Queue[list[str] | BaseException] = queue.Queue()
 
         def attempt() -> None:

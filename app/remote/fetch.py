@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Remote images: fetched from public addresses only, within a deadline and a byte budget.
+"""Fetches remote images, from public addresses only, within a time limit and a byte limit.
 
-A name is resolved once for each hop, every address is judged, and the connection goes to one that
-was judged: requests-hardened pins it and keeps SNI, Host and the certificate's name. So a name that
-resolves differently a moment later (DNS rebinding) gains nothing.
+For the URL and each redirect the host name is resolved once, all its addresses are checked, and the
+connection uses one of them. requests-hardened connects to that address and still uses the host name
+for SNI, the Host header and the certificate. So an attack with a name that resolves differently a
+moment later (DNS rebinding) fails.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from app.remote.addresses import is_allowed, networks
 from app.remote.deadline import Deadline
 
 MAX_REDIRECTS = 3
-#: Beyond it a URL is not even parsed: urllib keeps the last ones that it has parsed in memory.
+#: In characters. A longer URL is not even parsed, because urllib caches the URLs it has parsed.
 MAX_URL_LENGTH = 8192
 _SPOOL_BYTES = 2**20
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -38,13 +39,25 @@ Resolver = Callable[[str, int], list[str]]
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """All addresses of a name. Raises OSError. Tests put another function in its place."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+    """All IP addresses of a host name, as text. Raises OSError.
+
+    Tests give ``Fetcher`` another function instead.
+    """
+    entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in entries))
 
 
 class Fetcher:
-    """Fetches images under the operator's policy."""
+    """Fetches images within the limits that the operator has set.
+
+    Args:
+        enabled: False refuses all URLs (ALLOW_REMOTE_IMAGE_URLS).
+        hosts: allowed host names; ``*.example.org`` allows all names below; empty: any host.
+        private_networks: CIDRs that are allowed although they are not public.
+        max_bytes: largest image.
+        seconds: limit for one whole fetch.
+        resolver: returns the IP addresses of a host name and port.
+    """
 
     def __init__(
         self,
@@ -70,19 +83,21 @@ class Fetcher:
         check_cancelled: Callable[[], None] = lambda: None,
         hold: Callable[[int], None] = lambda _: None,
     ) -> BinaryIO:
-        """The bytes behind a URL, on disk if they are many.
+        """Fetch a URL. Returns its bytes as a file: in memory up to 1 MiB, else on disk.
 
         Args:
-            url: as the client gave it.
-            check_cancelled: raises a TwinlensError when nobody waits any more, see ``Deadline``.
-            hold: told of the bytes that come; raises Busy where the service holds too many.
+            url: the URL as the client sent it.
+            check_cancelled: raises a TwinlensError if the client no longer waits, see ``Deadline``.
+            hold: called with the number of bytes of each piece that arrives; raises Busy if the
+                service holds too many bytes.
 
         Raises:
-            BadRequest: the policy refuses it; nothing was sent to the address in question.
-            NoResources: there is no room for the image on disk.
-            RemoteFailed: the host failed.
-            TooLarge: more bytes than the budget.
-            TooSlow: not complete within the time that one fetch has in total.
+            BadRequest: the URL or its address is not allowed; nothing was sent to that address.
+            Busy: see ``hold``.
+            NoResources: the disk is full, or memory or file descriptors ran out.
+            RemoteFailed: the host cannot be reached, or its response is unusable.
+            TooLarge: the image has more than ``max_bytes``.
+            TooSlow: the fetch took longer than its time limit.
         """
         if not self._enabled:
             raise BadRequest(
@@ -94,15 +109,15 @@ class Fetcher:
             try:
                 return self._follow(url, deadline, hold)
             except (requests.RequestException, HTTPError, OSError, ValueError) as error:
-                # At the deadline the socket is shut, which looks like many things from above.
+                # At the deadline the socket is shut, which can cause any of these errors.
                 deadline.check()
-                if lacking := NoResources.behind(error):
-                    raise lacking from error
+                if no_resources := NoResources.from_error(error):
+                    raise no_resources from error
                 raise RemoteFailed("The image host could not be reached or broke off") from error
 
     def _follow(self, url: str, deadline: Deadline, hold: Callable[[int], None]) -> BinaryIO:
         for _ in range(MAX_REDIRECTS + 1):
-            target = self._judge(url)
+            target = self._check_url(url)
             with _Session(self._pin(deadline), deadline) as session:
                 response = session.get(
                     url, stream=True, allow_redirects=False, timeout=deadline.left()
@@ -117,11 +132,11 @@ class Fetcher:
                 raise _refused("it redirects from https to http")
         raise _refused(f"it redirects more than {MAX_REDIRECTS} times")
 
-    def _judge(self, url: str) -> SplitResult:
-        """What can be judged without asking anybody. Raises BadRequest."""
+    def _check_url(self, url: str) -> SplitResult:
+        """Parse a URL and check all that needs no name resolution. Raises BadRequest."""
         check_length(len(url))
         try:
-            url.encode()  # fails where it has a lone surrogate
+            url.encode()  # fails if it contains a lone surrogate
             target = urlsplit(url)
             host, _ = target.hostname, target.port
         except ValueError:
@@ -137,7 +152,7 @@ class Fetcher:
         return target
 
     def _pin(self, deadline: Deadline) -> Callable[[str, int | None], str]:
-        """For requests-hardened: a name to the one judged address to connect to."""
+        """A function for requests-hardened: from host and port to the checked address to use."""
 
         def pin(host: str, port: int | None) -> str:
             try:
@@ -160,7 +175,7 @@ class Fetcher:
         if kind.startswith(_ALWAYS_TEXT):
             raise RemoteFailed("The image host sent a text, not an image")
         content = cast(BinaryIO, tempfile.SpooledTemporaryFile(_SPOOL_BYTES))  # noqa: SIM115
-        # Decoded bytes are counted, so that a small compressed answer cannot become a large one.
+        # Bytes are counted after decompression: a small compressed response may be a large image.
         try:
             while data := response.raw.read1(65536, decode_content=True):
                 deadline.check()
@@ -183,7 +198,7 @@ def _refused(reason: str) -> BadRequest:
 
 
 def check_length(length: int) -> None:
-    """Of a URL, in characters. Raises BadRequest."""
+    """Check the length of a URL in characters. Raises BadRequest."""
     if length > MAX_URL_LENGTH:
         raise _refused(
             f"it has {length} characters; at most {MAX_URL_LENGTH} are accepted; "
@@ -192,13 +207,13 @@ def check_length(length: int) -> None:
 
 
 def _matches(host: str, allowed: str) -> bool:
-    """Exact names; ``*.example.org`` means everything below example.org, not itself."""
+    """Whether ``allowed`` is this host name. ``*.example.org`` matches names below example.org."""
     host, allowed = host.lower().rstrip("."), allowed.lower().rstrip(".")
     return fnmatch.fnmatchcase(host, allowed) if allowed.startswith("*.") else host == allowed
 
 
 class _Session(requests.Session):
-    """Asks nothing of the environment: no proxies, no netrc, no cookies."""
+    """Ignores proxies and .netrc of the environment, so that no setting bypasses the checks."""
 
     def __init__(self, pin: Callable[[str, int | None], str], deadline: Deadline) -> None:
         super().__init__()
@@ -210,7 +225,7 @@ class _Session(requests.Session):
 
 
 class _Adapter(hardened.IPFilterAdapter):  # type: ignore[misc] # it ships no types
-    """requests-hardened's pinning with our judgement, on sockets that the deadline can shut."""
+    """requests-hardened's adapter with our address check and sockets that the deadline shuts."""
 
     def __init__(
         self, https: bool, pin: Callable[[str, int | None], str], deadline: Deadline
@@ -220,7 +235,7 @@ class _Adapter(hardened.IPFilterAdapter):  # type: ignore[misc] # it ships no ty
         super().__init__(is_https_proto=https)
 
     def init_poolmanager(self, *arguments: Any, **options: Any) -> None:
-        """See requests.adapters.HTTPAdapter."""
+        """Let the deadline watch every new socket; see requests.adapters.HTTPAdapter."""
         super().init_poolmanager(*arguments, **options)
         watch = self._deadline.watch
 
@@ -233,12 +248,12 @@ class _Adapter(hardened.IPFilterAdapter):  # type: ignore[misc] # it ships no ty
         class Secure(HTTPSConnection):
             def _new_conn(self) -> socket.socket:
                 connection = super()._new_conn()
-                watch(connection)  # for the handshake
+                watch(connection)  # during the TLS handshake
                 return connection
 
             def connect(self) -> None:
                 super().connect()
-                if self.sock is not None:  # wrapped in TLS, which took the first one's place
+                if self.sock is not None:  # the TLS socket, which has replaced the plain one
                     watch(self.sock)
 
         class PlainPool(HTTPConnectionPool):
@@ -250,7 +265,7 @@ class _Adapter(hardened.IPFilterAdapter):  # type: ignore[misc] # it ships no ty
         self.poolmanager.pool_classes_by_scheme = {"http": PlainPool, "https": SecurePool}
 
     def build_connection_pool_key_attributes(self, *arguments: Any, **options: Any) -> Any:
-        """Pin with the judged address instead of requests-hardened's own rule."""
+        """Use our address check in place of requests-hardened's own rule."""
         _pins.pin = self._pin
         try:
             return super().build_connection_pool_key_attributes(*arguments, **options)
@@ -258,15 +273,16 @@ class _Adapter(hardened.IPFilterAdapter):  # type: ignore[misc] # it ships no ty
             del _pins.pin
 
 
-# requests-hardened knows loopback as its only exception and judges the first address only. Its
-# one function that decides is replaced, a thread's own judgement in its place; the package is
-# pinned, and the tests fail if it stops asking.
+# requests-hardened checks only the first address of a host, and cannot allow private networks other
+# than loopback. So its function ``filter_host``, which decides, is replaced by one that calls the
+# ``pin`` of the current thread's adapter. The version of requests-hardened is fixed, and tests fail
+# if a new version no longer calls this function.
 _pins = threading.local()
 
 
-def _judged(hostname: str, port: int | None, *, allow_loopback: bool) -> str:  # noqa: ARG001
+def _filter_host(hostname: str, port: int | None, *, allow_loopback: bool) -> str:  # noqa: ARG001
     address: str = _pins.pin(hostname, port)
     return address
 
 
-hardened.filter_host = _judged
+hardened.filter_host = _filter_host

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""``python -m app.server``: check the settings, then become gunicorn, with the same arguments.
+"""``python -m app.server``: checks the settings, then executes gunicorn with the same arguments.
 
-gunicorn reads WEB_CONCURRENCY while it is imported, before any file of ours, and ends with a
-traceback where that is empty or no number.
+The check comes first because gunicorn reads WEB_CONCURRENCY when it is imported, before any of our
+code, and exits with a traceback if the variable is empty or not a number.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _WORKERS = "WEB_CONCURRENCY"
 
 
 def main() -> None:
-    """Raises SystemExit (status 78) where a setting is wrong; otherwise it does not return."""
+    """Replace this process by gunicorn. Raises SystemExit (status 78) if a setting is invalid."""
     settings = load_settings_or_exit()
     if os.environ.get(_WORKERS, "").strip():
         os.environ[_WORKERS] = str(settings.web_concurrency)

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """``python -m app.server.alive``: exit status 0 while the service on this machine is healthy.
 
-For health checks of containers, whose image has no curl. It knows the port from the settings,
-wherever they stand, and passes by any proxy that the environment names for downloads.
+For health checks of containers, whose image has no curl. It reads the port from the settings, and
+does not use a proxy, even if the environment names one for downloads.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ import sys
 
 from config.settings import load_settings_or_exit
 
-# Health checks give up after 10 s (Dockerfile); the message should come before that.
-_PATIENCE_SECONDS = 8.0
-# A service that listens on all addresses listens on these.
+# Less than the 10 s of the health check (Dockerfile), so that a message appears before its end.
+_TIMEOUT_SECONDS = 8.0
+# Addresses to connect to if the service listens on all addresses.
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - only compared
 
 
-def trouble() -> str | None:
-    """What is wrong, for a person to read; None: /health answers 200."""
+def health_problem() -> str | None:
+    """A description of what is wrong; None if /health returns 200."""
     settings = load_settings_or_exit()
     host = settings.image_embedder_host
     connection = http.client.HTTPConnection(
-        _LOOPBACK.get(host, host), settings.image_embedder_port, timeout=_PATIENCE_SECONDS
+        _LOOPBACK.get(host, host), settings.image_embedder_port, timeout=_TIMEOUT_SECONDS
     )
     try:
         connection.request("GET", "/health")
@@ -38,4 +38,4 @@ def trouble() -> str | None:
 
 
 if __name__ == "__main__":
-    sys.exit(trouble())
+    sys.exit(health_problem())

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Tell whoever started the service, in its log, where it is and when it is ready."""
+"""Log lines with the address of the service: when it starts to listen, and when it is ready."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from config.settings import Settings
 
 log = logging.getLogger("twinlens.service")
 
-_LOOK_SECONDS = 0.5
+_POLL_SECONDS = 0.5
 _LOCAL = ("0.0.0.0", "::", "127.0.0.1", "::1", "")  # noqa: S104
 
 
 def address(settings: Settings) -> str:
-    """Where a browser on this machine finds the console."""
+    """The URL of the console (the web page) for a browser on this machine."""
     host = settings.image_embedder_host
     if host in _LOCAL:
         host = "localhost"
@@ -30,20 +30,22 @@ def address(settings: Settings) -> str:
 
 
 def announce_listening(settings: Settings) -> None:
-    """In the master, when its sockets are open."""
+    """Log the address. Called in the master when its sockets are open."""
     log.info("listening on %s; the models are being prepared", address(settings))
 
 
 def announce_when_ready(
     settings: Settings, marker: Path, is_ready: Callable[[], bool], is_closing: Callable[[], bool]
 ) -> None:
-    """In a worker: one line for the whole service, in the background.
+    """Wait in a background thread until the service is ready, then log that once.
+
+    Called in each worker.
 
     Args:
-        settings: of the service.
-        marker: a file that the first worker makes; the others then say nothing.
-        is_ready: whether the service is.
-        is_closing: whether this worker ends.
+        settings: the settings, for the address.
+        marker: a file that the first ready worker creates; if it exists no other worker logs.
+        is_ready: returns whether the service is ready.
+        is_closing: returns whether this worker is ending, so that the thread must end, too.
     """
 
     def wait() -> None:
@@ -52,6 +54,6 @@ def announce_when_ready(
                 with suppress(OSError), marker.open("x"):
                     log.info("ready: open %s in a browser", address(settings))
                 return
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_POLL_SECONDS)
 
     threading.Thread(target=wait, name="announce", daemon=True).start()

@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Answers on their way to clients: a slow client holds no thread and little memory.
+"""Sends HTTP responses (answers) so that a slow client holds no thread and little memory.
 
-A request's thread gives the kernel what it takes at once. The worker's main loop sends the rest
-when the client is ready for it. Small rests stay in memory, large ones lie on disk.
+The request's thread sends as many bytes as the kernel accepts at once. The worker's main loop sends
+the remaining bytes when the client is ready for them. Up to 1 MiB of them waits in memory, more on
+disk.
 """
 
 from __future__ import annotations
@@ -21,46 +22,47 @@ from typing import IO, Any
 
 log = logging.getLogger("twinlens.answers")
 
-#: A client must take this many bytes a second, once its grace is over.
+#: A client must receive at least this many bytes per second, after a first GRACE_SECONDS.
 LEAST_BYTES_PER_SECOND = 4096
 GRACE_SECONDS = 30.0
-#: No answer may take longer than this.
+#: The connection is closed if sending an answer takes longer than this.
 LONGEST_SECONDS = 900.0
 
-# Up to here a rest stays in memory.
+# An unsent rest of up to this size waits in memory, a larger one on disk.
 _MEMORY_BYTES = 2**20
-# Writing to disk is not worth it where the client takes a large answer faster.
-_PATIENCE_SECONDS = 0.5
+# The request's thread sends for this long itself: a fast client then needs no copy on disk.
+_SEND_SECONDS = 0.5
 _CHUNK_BYTES = 512 * 1024
-# An answer younger than this is not given up for another one.
-_YOUNG_SECONDS = 2.0
+# An answer younger than this is never dropped to make room for another one.
+_PROTECTED_SECONDS = 2.0
 
 
 class Answers:
-    """The answers of one worker that clients have not taken yet, bounded all together."""
+    """All unsent answers of one worker, with a limit on their total size."""
 
     def __init__(self, limit: int) -> None:
-        """Begin with none.
+        """Start with no answers.
 
         Args:
-            limit: bytes that may wait; one answer alone may be larger.
+            limit: largest total of unsent bytes; a single answer may exceed it.
         """
         self._limit = limit
         self._lock = threading.Lock()
         self._held: dict[Answer, int] = {}
 
     def held(self) -> int:
-        """Bytes that wait at this moment."""
+        """The current total of unsent bytes."""
         with self._lock:
             return sum(self._held.values())
 
     def take(self, answer: Answer, count: int) -> None:
-        """Count more bytes of an answer.
+        """Add ``count`` unsent bytes of an answer to the total.
 
-        Where there is no room, the clients that are slowest lose their connections.
+        If the total exceeds the limit, the connections of the slowest clients are closed.
 
         Raises:
-            BrokenPipeError: there is no room, and all others are recent.
+            BrokenPipeError: the total exceeds the limit, and all other answers are too recent to
+                be dropped.
         """
         now = time.monotonic()
         with self._lock:
@@ -69,24 +71,29 @@ class Answers:
             held = sum(self._held.values())
             while others and held + count > self._limit:
                 slowest = others.pop(0)
-                if now - slowest.began < _YOUNG_SECONDS:
+                if now - slowest.began < _PROTECTED_SECONDS:
                     continue
                 held -= self._held.pop(slowest)
                 slowest.give_up()
-                log.warning("answers wait for slow clients: the slowest lost its connection")
+                log.warning("too many bytes wait for slow clients: closed the slowest connection")
             if held + count > self._limit and len(self._held) > (answer in self._held):
                 log.warning("an answer was dropped: %d bytes wait for slow clients", held)
                 raise BrokenPipeError(errno.EPIPE, "too many bytes wait for slow clients")
             self._held[answer] = self._held.get(answer, 0) + count
 
     def release(self, answer: Answer) -> None:
-        """The answer is sent, or nobody will take it."""
+        """Remove an answer that was sent, or whose client is gone, from the total."""
         with self._lock:
             self._held.pop(answer, None)
 
 
 class Answer:
-    """Stands for the socket of a connection while one request is answered."""
+    """Replaces the socket of a connection while the answer to one request is sent.
+
+    Args:
+        sock: the socket.
+        answers: the unsent answers of this worker.
+    """
 
     def __init__(self, sock: socket.socket, answers: Answers) -> None:
         self._sock = sock
@@ -94,27 +101,29 @@ class Answer:
         self._memory = bytearray()
         self._file: IO[bytes] | None = None
         self._file_at = self._file_end = 0
-        #: bytes that were sent since the client did not take all at once, and when that was
-        #: (monotonic seconds)
+        #: bytes that the main loop has sent, and when it took over (monotonic seconds)
         self.sent = 0
         self.began = time.monotonic()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
 
-    # -- in the request's thread ---------------------------------------------------------------
+    # -- called in the request's thread --------------------------------------------------------
 
     def send(self, data: bytes) -> int:
-        """See socket.socket: an interim response, which must not wait for the client."""
+        """Send an interim response (100 Continue) without waiting; see socket.socket.
+
+        If the client accepts no data, the interim response is dropped: clients can do without.
+        """
         with suppress(BlockingIOError):
             return self._sock.send(data, socket.MSG_DONTWAIT)
         return len(data)
 
     def sendall(self, data: bytes) -> None:
-        """See socket.socket, but what the client does not take now is sent later.
+        """Send data, and keep what the client does not accept now for the main loop.
 
         Raises:
-            OSError: the client is gone, or too many bytes wait already.
+            OSError: the client is gone, or too many bytes are unsent already.
         """
         rest = memoryview(data)
         if not self.is_waiting():
@@ -125,7 +134,7 @@ class Answer:
             self._keep(rest)
 
     def _send_now(self, rest: memoryview) -> memoryview:
-        end = time.monotonic() + _PATIENCE_SECONDS
+        end = time.monotonic() + _SEND_SECONDS
         poll = select.poll()
         poll.register(self._sock.fileno(), select.POLLOUT)
         while rest:
@@ -133,7 +142,7 @@ class Answer:
                 count = self._sock.send(rest, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 left = end - time.monotonic()
-                # The main loop sends small rests just as fast.
+                # A small rest fits into memory, so the main loop sends it just as fast.
                 if len(rest) <= _MEMORY_BYTES or left <= 0 or not poll.poll(left * 1000):
                     break
                 continue
@@ -145,7 +154,9 @@ class Answer:
             try:
                 self._file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - see ``close``
             except OSError as error:
-                log.warning("an answer waits in memory: %s", error.strerror)
+                log.warning(
+                    "no temporary file for an answer, which stays in memory: %s", error.strerror
+                )
         if self._file is None:
             self._memory += rest
             return
@@ -155,17 +166,17 @@ class Answer:
                 self._file_end += count
                 rest = rest[count:]
         except OSError as error:
-            log.warning("an answer was dropped: it cannot wait on disk: %s", error.strerror)
-            raise BrokenPipeError(errno.EPIPE, "an answer cannot wait on disk") from error
+            log.warning("an answer was dropped: it cannot be written to disk: %s", error.strerror)
+            raise BrokenPipeError(errno.EPIPE, "an answer cannot be written to disk") from error
 
-    # -- on the main loop ----------------------------------------------------------------------
+    # -- called in the main loop ---------------------------------------------------------------
 
     def is_waiting(self) -> bool:
-        """Whether there is something left to send."""
+        """Whether unsent bytes are left."""
         return bool(self._memory) or self._file_at < self._file_end
 
     def send_more(self) -> None:
-        """Send what the client takes at this moment. Raises OSError: it is gone."""
+        """Send as much as the client accepts now. Raises OSError if the client is gone."""
         with suppress(BlockingIOError):
             if self._memory:
                 count = self._sock.send(self._memory, socket.MSG_DONTWAIT)
@@ -180,22 +191,26 @@ class Answer:
             self.sent += count
 
     def speed(self, now: float) -> float:
-        """Bytes a second that the client takes."""
+        """Bytes per second that the client has received, until ``now`` (monotonic seconds)."""
         return self.sent / max(0.1, now - self.began)
 
     def is_too_slow(self, now: float) -> bool:
-        """Whether the client has had time enough, at this moment in monotonic seconds."""
+        """Whether the client is below the least speed, or above the longest time.
+
+        Args:
+            now: the current time in monotonic seconds.
+        """
         seconds = now - self.began
         least = LEAST_BYTES_PER_SECOND * (seconds - GRACE_SECONDS)
         return seconds > LONGEST_SECONDS or self.sent < least
 
     def give_up(self) -> None:
-        """From any thread: the client gets no more; the main loop finds the connection broken."""
+        """Shut the connection, from any thread. The main loop then gets an error and closes it."""
         with suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
-        """Nothing of it is needed any more."""
+        """Drop the unsent bytes and their file, and remove the answer from the worker's total."""
         self._memory.clear()
         self._file_at = self._file_end = 0
         if self._file is not None:

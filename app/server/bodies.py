@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Request bodies from the network: bounded in size, in time and all together.
+"""Limits request bodies: the size and time of each one, and the bytes of all together.
 
-A WSGI middleware, since a body must be bounded while it is read, before anything looks at it.
+A WSGI middleware, because the limits must apply while a body is read, before Flask parses it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from werkzeug.exceptions import BadRequest, HTTPException, RequestEntityTooLarge, RequestTimeout
 
@@ -27,43 +27,51 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
 
+# How long the unread rest of a body is read before the connection is closed.
 _DRAIN_SECONDS = 3.0
-_PATIENCE_SECONDS = 3.0
+# How long the oldest body waits for room in the budget.
+_MAX_WAIT_SECONDS = 3.0
 _PIECE = 2**16
-# A request with more bytes than this leaves memory behind that is worth giving back.
+# After a request with more bytes than this, freed memory is returned to the system.
 _LARGE_BYTES = 2**22
 _TRIM_SECONDS = 0.3
 
-#: Where the body of a request stands in its WSGI environment.
+#: The key of the ``BoundedBody`` in the WSGI environment of a request.
 BODY = "twinlens.body"
 
 
 class Budget:
-    """Bytes of the bodies that all workers hold at this moment; how many this worker has."""
+    """Limits the bytes that the bodies of all workers hold, and the bodies of this worker.
 
-    def __init__(self, shared: SharedState, limit: int, most: int) -> None:
+    Args:
+        shared: state of the service; its figure ``held_bytes`` is the count.
+        limit: bytes of all bodies in all workers.
+        max_bodies: bodies in this worker.
+    """
+
+    def __init__(self, shared: SharedState, limit: int, max_bodies: int) -> None:
         self._shared = shared
         self._limit = limit
-        self._most = most
-        #: the oldest first
+        self._max_bodies = max_bodies
+        #: the bodies of this worker, the oldest first
         self._bodies: list[object] = []
 
     def enter(self, body: object) -> None:
-        """A body begins. Raises Busy when so many are under way that probes had no thread left."""
+        """Add a body. Raises Busy if there are so many that health probes would find no thread."""
         with self._shared.locked():
-            if len(self._bodies) >= self._most:
+            if len(self._bodies) >= self._max_bodies:
                 raise Busy(
                     f"{len(self._bodies)} requests are under way; try again later", retry_after=5
                 )
             self._bodies.append(body)
 
     def take(self, body: object, count: int) -> None:
-        """Raises Busy when the budget is used up.
+        """Count more bytes of a body. Raises Busy if the limit is exceeded.
 
-        The oldest body waits a little for the others to be refused: else many that come at once
-        would each take a part, and none would be served.
+        The oldest body waits up to 3 s for other bodies to be refused. Without that, many bodies
+        that arrive at once would each use a part of the budget and then all be refused.
         """
-        end = time.monotonic() + _PATIENCE_SECONDS
+        end = time.monotonic() + _MAX_WAIT_SECONDS
         while True:
             try:
                 return self._take(count)
@@ -84,14 +92,21 @@ class Budget:
             self._shared.set("held_bytes", self._shared.get("held_bytes") + count)
 
     def leave(self, body: object, count: int) -> None:
-        """The body is no longer needed."""
+        """Remove a body and its ``count`` bytes."""
         with self._shared.locked():
             self._bodies.remove(body)
             self._shared.set("held_bytes", self._shared.get("held_bytes") - count)
 
 
 class BoundedBody:
-    """Stands for ``wsgi.input``: counts what it hands out and ends what takes too long."""
+    """Replaces ``wsgi.input``: limits the size of the body and the time until it is complete.
+
+    Args:
+        environ: the WSGI environment of the request.
+        limit: largest size in bytes.
+        seconds: time until the body must be complete.
+        budget: limit on all bodies together.
+    """
 
     def __init__(
         self, environ: WSGIEnvironment, limit: int, seconds: float, budget: Budget
@@ -109,43 +124,50 @@ class BoundedBody:
         self._late = False
         self._entered = False
         self._closed = False
-        # Neither a length nor chunks: there is no body.
+        # Without a length and without chunked encoding there is no body.
         self._ended = not self._declared and "HTTP_TRANSFER_ENCODING" not in environ
         self._alarm: Alarm | None = None
 
     def read(self, size: int = -1) -> bytes:
-        """See io.RawIOBase; raises HTTPException or Busy."""
-        # One byte beyond the limit tells a body that fits from one that does not.
+        """See io.RawIOBase.
+
+        Raises:
+            Busy: the service holds too many bytes or bodies.
+            HTTPException: 400 for a damaged body, 408 for a late one, 413 for a large one.
+        """
+        # One byte more than the limit shows whether the body is too large.
         room = self._limit + 1 - self._count
-        return self._take(lambda: self._stream.read(room if size < 0 else min(size, room)))
+        return self._checked(lambda: self._stream.read(room if size < 0 else min(size, room)))
 
     def readline(self, size: int = -1) -> bytes:
-        """See io.RawIOBase."""
+        """See io.RawIOBase. Raises the same errors as ``read``."""
         room = self._limit + 1 - self._count
-        return self._take(lambda: self._stream.readline(room if size < 0 else min(size, room)))
+        return self._checked(lambda: self._stream.readline(room if size < 0 else min(size, room)))
 
     def drain(self) -> None:
-        """Read and forget what the app left unread.
+        """Read and discard the part of the body that the app has not read.
 
-        Where a connection with unread bytes is closed, the kernel resets it, and a client or proxy
-        that is still sending may never see the answer.
+        If a connection with unread bytes is closed, the kernel resets it, and a client or proxy
+        that is still sending may never get the answer.
         """
         if self._ended or self._late or self._declared > self._limit:
             return
         alarm = alarms.after(min(self._seconds, _DRAIN_SECONDS), self._expire)
         left = self._limit
-        # It fails where the client is gone or its chunks are broken: nobody waits for an answer.
+        # Errors do not matter: the client is gone, or its chunked encoding is invalid.
         with suppress(Exception):
             while left > 0 and (data := self._stream.read(min(_PIECE, left))):
                 left -= len(data)
         alarm.cancel()
 
     def hold(self, count: int) -> None:
-        """Count bytes that the request has from elsewhere, until it is over; from any thread.
+        """Count further bytes that the request holds until its end, such as a fetched image.
+
+        May be called from any thread.
 
         Raises:
-            Busy: the service holds too many.
-            ClientGone: the request is over already.
+            Busy: the service holds too many bytes.
+            ClientGone: the request has ended already.
         """
         with self._lock:
             if self._closed:
@@ -154,7 +176,7 @@ class BoundedBody:
             self._held += count
 
     def close(self) -> int:
-        """The request is over; how many bytes it brought, as far as is known."""
+        """End the request. Returns how many bytes it held or declared, whichever is more."""
         if self._alarm is not None:
             self._alarm.cancel()
         with self._lock:
@@ -163,18 +185,18 @@ class BoundedBody:
                 self._budget.leave(self, self._held)
         return max(self._held, min(self._declared, self._limit))
 
-    def _take(self, read: Any) -> bytes:
+    def _checked(self, read: Callable[[], bytes]) -> bytes:
         if self._alarm is None:
-            if self._declared > self._limit:  # no need to see more
+            if self._declared > self._limit:  # refused without reading it
                 raise RequestEntityTooLarge
             self._budget.enter(self)
             self._entered = True
             self._alarm = alarms.after(self._seconds, self._expire)
         try:
-            data: bytes = read()
+            data = read()
         except HTTPException:
             raise
-        except Exception as error:  # gunicorn's parser of chunks, or the connection broke
+        except Exception as error:  # invalid chunked encoding, or a broken connection
             data = b""
             if not self._late:
                 raise BadRequest("The body is damaged or incomplete") from error
@@ -188,11 +210,11 @@ class BoundedBody:
         self._count += len(data)
         if not data or self._count == self._declared:
             self._ended = True
-            self._alarm.cancel()  # complete; what takes long from here on is not the client's
+            self._alarm.cancel()  # the body is complete: the time limit for it no longer applies
         return data
 
     def _expire(self) -> None:
-        """End the read that is under way in another thread; the answer can still be sent."""
+        """In the alarm thread: end the read in the request's thread. Answers can still be sent."""
         self._late = True
         if self._connection is not None:
             with suppress(OSError):
@@ -200,14 +222,14 @@ class BoundedBody:
 
 
 class BodyGuard:
-    """The middleware.
+    """The WSGI middleware that puts a ``BoundedBody`` into each request.
 
     Args:
-        app: what it stands before.
+        app: the WSGI application behind it.
         limit: bytes of one body.
-        seconds: until a body must be complete.
-        budget: of all bodies together.
-        trim: gives freed memory back to the system.
+        seconds: time until a body must be complete.
+        budget: limit on all bodies together.
+        trim: returns freed memory to the system.
     """
 
     def __init__(
@@ -224,14 +246,14 @@ class BodyGuard:
         self._budget = budget
         self._trim = trim
         self._trims_soon = False
-        # Python looks for it once, by writing a file; later the disk may be full.
+        # Python determines the folder once, by writing a file. Later the disk may be full.
         with suppress(OSError):
             tempfile.gettempdir()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """See PEP 3333."""
-        # A base address that ends with a slash gives "//api/depth". A redirect would need an
-        # absolute address, of which the service knows only what the Host header claims.
+        # Treat "//api/depth" as "/api/depth": clients send it if their base URL ends with a slash.
+        # A redirect would need an absolute URL, and the Host header for it cannot be trusted.
         environ["PATH_INFO"] = re.sub("/{2,}", "/", environ.get("PATH_INFO", ""))
         body = BoundedBody(environ, self._limit, self._seconds, self._budget)
         environ["wsgi.input"] = environ[BODY] = body
@@ -242,8 +264,8 @@ class BodyGuard:
         finally:
             if body.close() > _LARGE_BYTES and not self._trims_soon:
                 self._trims_soon = True
-                alarms.after(_TRIM_SECONDS, self._give_back)
+                alarms.after(_TRIM_SECONDS, self._run_trim)
 
-    def _give_back(self) -> None:
+    def _run_trim(self) -> None:
         self._trims_soon = False
         self._trim()

@@ -1,40 +1,40 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""How many files and connections a process may have open (``ulimit -n``)."""
+"""Limits on open files and connections of a process (``ulimit -n``)."""
 
 from __future__ import annotations
 
 import resource
 from contextlib import suppress
 
-# More than any service here needs; some libraries make tables of the size of the limit.
-_ENOUGH = 65_536
-# Of a worker at rest: libraries, models, pipes, logs, the shared state; measured: 60.
+# Not more, because some libraries allocate tables of the size of the limit.
+_MAX_LIMIT = 65_536
+# Descriptors of an idle worker: libraries, models, pipes, logs, shared state. Measured: 60.
 _AT_REST = 160
-# Of a request under way: an upload on disk, an image that is fetched, an answer on disk.
+# Descriptors of a request in progress: an upload on disk, a fetched image, an answer on disk.
 _PER_THREAD = 3
-# gunicorn wants more connections than threads.
+# How many more connections than threads there are at least: gunicorn requires more.
 _SPARE = 16
 
 
 def raise_limit() -> int:
-    """Raise the soft limit of this process, as far as the hard one allows; gives the new one."""
+    """Raise this process's soft limit to 65,536 or the hard limit. Returns the new soft limit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     unlimited = resource.RLIM_INFINITY
-    wanted = _ENOUGH if hard == unlimited else min(hard, _ENOUGH)
+    wanted = _MAX_LIMIT if hard == unlimited else min(hard, _MAX_LIMIT)
     if soft != unlimited and soft < wanted:
         with suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
             soft = wanted
-    return _ENOUGH if soft == unlimited else soft
+    return _MAX_LIMIT if soft == unlimited else soft
 
 
 def connections(limit: int, threads: int, wanted: int) -> int:
-    """How many connections a worker may have.
+    """How many connections a worker accepts.
 
     Args:
-        limit: descriptors of the process.
-        threads: that serve requests.
-        wanted: connections, where there are enough descriptors.
+        limit: descriptors that the process may open.
+        threads: threads that serve requests.
+        wanted: the result if there are enough descriptors.
     """
     return max(threads + _SPARE, min(wanted, limit - _AT_REST - _PER_THREAD * threads))

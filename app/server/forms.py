@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Multipart forms: werkzeug's decoder within bounds, and with file names as clients send them.
+"""Multipart forms: werkzeug's decoder with limits, and with support for unusual file names.
 
-werkzeug alone keeps the head of a part, what precedes the first part and what follows the last one
-in memory, however long they are, and it drops files whose names it cannot read.
+werkzeug by itself buffers the header lines of a part, and the data before the first and after the
+last part, without a limit. It also drops files whose names it cannot parse.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from werkzeug.sansio.multipart import Data, Event, Field, File, MultipartDecoder
 
 from app.errors import TooLarge
 
-#: Bytes of the lines before a part's content.
+#: Bytes of the header lines of one part.
 MAX_HEAD_BYTES = 8192
 #: Bytes of the name of a field or a file.
 MAX_NAME_BYTES = 1024
-#: Bytes of all fields together that are no files.
+#: Bytes of all fields together, not counting files.
 MAX_FIELDS_BYTES = 2**20
-# RFC 2046 allows 70.
+# Bytes of the boundary. RFC 2046 allows 70.
 _MAX_BOUNDARY = 256
 _PIECE = 2**16
 
 _CONTINUATION = re.compile(rb"(?:\r\n|\n|\r)[ \t]")
-# Names that werkzeug drops or cuts: unquoted ones with blanks or letters beyond ASCII, quoted ones
-# without their end, blanks around the equals sign.
+# Matches names that werkzeug drops or truncates: unquoted with blanks or non-ASCII letters, without
+# a closing quote, or with blanks around the equals sign.
 _NAME = r';\s*{}\s*=\s*(?:"([^"]*)|([^";][^;]*))?'
 _FIELD_NAME = re.compile(_NAME.format("name"), re.IGNORECASE)
 _FILE_NAME = re.compile(_NAME.format(r"filename\*?"), re.IGNORECASE)
@@ -39,7 +39,7 @@ Form = tuple[IO[bytes], MultiDict[str, str], MultiDict[str, FileStorage]]
 
 
 class FormParser(FormDataParser):
-    """Reads multipart forms, the only ones that any route takes."""
+    """Reads multipart forms. No route accepts URL-encoded ones, so they are read as empty."""
 
     def parse(
         self,
@@ -48,18 +48,18 @@ class FormParser(FormDataParser):
         content_length: int | None,
         options: dict[str, str] | None = None,
     ) -> Form:
-        """See FormDataParser; of a form that is not complete nothing is given.
+        """See FormDataParser. An incomplete form gives no fields and no files.
 
         Raises:
-            TooLarge: too many parts, too long a head or name, or too much in fields.
+            TooLarge: there are too many parts, or the headers, a name or all fields are too long.
         """
         boundary = (options or {}).get("boundary", "").encode("latin-1", "replace")
         if mimetype == "multipart/form-data" and 0 < len(boundary) <= _MAX_BOUNDARY:
             try:
                 return self._parts(stream, _Decoder(boundary), content_length)
-            except ValueError:  # it has no end, or a part without a name
+            except ValueError:  # the form is incomplete, or a part has no name
                 pass
-        while stream.read(_PIECE):  # it may be above the limit of bodies, and that is said then
+        while stream.read(_PIECE):  # read the rest, so that a body above the size limit is refused
             pass
         return stream, self.cls(), self.cls()
 
@@ -97,10 +97,15 @@ class FormParser(FormDataParser):
 
 
 class _Decoder(MultipartDecoder):
-    """Refuses long heads, and takes what is not UTF-8 in them for Latin-1."""
+    """Refuses long headers of parts, and reads headers that are not UTF-8 as Latin-1."""
 
     def check(self) -> None:
-        """Raises ValueError and TooLarge where what is not complete is too long already."""
+        """Check the data that is buffered until a part is complete.
+
+        Raises:
+            TooLarge: the headers of a part are too long.
+            ValueError: there is too much data before the first part.
+        """
         if self.state is State.PREAMBLE and len(self.buffer) > _PIECE:
             raise ValueError("No part begins")
         if self.state is State.PART:
@@ -110,14 +115,14 @@ class _Decoder(MultipartDecoder):
         _check_head(len(data))
         headers = Headers()
         for line in _CONTINUATION.sub(b" ", data).splitlines():
-            name, _, value = _decoded(line).partition(":")
+            name, _, value = _decode_line(line).partition(":")
             if name.strip():
                 headers.add(name.strip(), value.strip())
         return headers
 
 
 def _events(stream: IO[bytes], decoder: _Decoder) -> Iterator[Event]:
-    """All up to the last part's end; what follows it is not read."""
+    """All events until the end of the last part. Data after it is not read."""
     while True:
         decoder.receive_data(stream.read(_PIECE) or None)
         while not isinstance(event := decoder.next_event(), NeedData):
@@ -128,18 +133,18 @@ def _events(stream: IO[bytes], decoder: _Decoder) -> Iterator[Event]:
 
 
 def _names(part: Field | File) -> tuple[str, str | None]:
-    """Of the field and of the file, which is None where the part is no file.
+    """The name of the field, and the file name; that is None if the part is not a file.
 
     Raises:
         ValueError: the part has no name.
-        TooLarge: one is too long.
+        TooLarge: a name is too long.
     """
     disposition = part.headers["content-disposition"]
     name: str | None = part.name
     file_name = part.filename if isinstance(part, File) else None
     if name is None:
-        name = _first(_FIELD_NAME, disposition)
-    raw = _first(_FILE_NAME, disposition)
+        name = _first_match(_FIELD_NAME, disposition)
+    raw = _first_match(_FILE_NAME, disposition)
     if file_name is None or (raw is not None and raw.startswith(file_name)):
         file_name = raw
     if name is None:
@@ -149,12 +154,12 @@ def _names(part: Field | File) -> tuple[str, str | None]:
     return name, None if file_name is None else file_name.replace("\0", "")
 
 
-def _first(pattern: re.Pattern[str], text: str) -> str | None:
+def _first_match(pattern: re.Pattern[str], text: str) -> str | None:
     found = pattern.search(text)
     return None if found is None else (found[1] or found[2] or "").strip()
 
 
-def _decoded(line: bytes) -> str:
+def _decode_line(line: bytes) -> str:
     try:
         return line.decode()
     except UnicodeDecodeError:

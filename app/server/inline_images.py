@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Images that stand in a request as text: base64 and data: URIs, decoded in pieces.
+"""Decodes images that a request contains as text: base64 or data: URIs.
 
-Each piece is small, so neither a second copy of a large image nor a long pause for other requests
-is needed.
+The text is decoded in small pieces. So a large image needs no second copy in memory, and does not
+block other threads for long.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from urllib.parse import unquote_to_bytes
 
 from app.errors import BadRequest, TooLarge
 
-# Up to here a decoded image stays in memory while it waits; beyond it is on disk.
+# A decoded image of up to this size is kept in memory, a larger one in a temporary file.
 SPOOL_BYTES = 2**20
-# A data: URI tells within so many characters how its data are encoded.
+# The header of a data: URI, up to the comma, may have this many characters.
 _MAX_HEADER = 1024
 _PIECE = 2**17
 _STANDARD_ALPHABET = bytes.maketrans(b"-_", b"+/")
@@ -27,22 +27,22 @@ _IS_BASE64 = re.compile(r";\s*base64\s*\Z", re.IGNORECASE)
 
 
 class InlineImage:
-    """Decodes standard or URL-safe base64, or a data: URI, that arrives in pieces.
+    """Decodes base64 (standard or URL-safe) or a data: URI that arrives in pieces.
 
     Padding is optional and white space is ignored. The data of a data: URI may be percent-encoded,
-    instead of base64 or on top of it (RFC 2397).
+    as well as or instead of base64 (RFC 2397).
 
     Args:
-        max_bytes: of a larger image only the size is kept, for the error message.
+        max_bytes: the largest image. Of a larger one only the size is determined, for the error.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._file = cast(BinaryIO, tempfile.SpooledTemporaryFile(SPOOL_BYTES))  # noqa: SIM115
-        self._is_mine = True
+        self._owns_file = True
         self._size = 0
         self._error: BadRequest | None = None
-        #: the beginning of the text, until it is known whether it is a data: URI
+        #: the beginning of the text, while it is unknown whether it is a data: URI; then None
         self._head: str | None = ""
         self._percent_encoded = False
         self._base64 = True
@@ -51,7 +51,7 @@ class InlineImage:
         self._padded = False
 
     def feed(self, text: str) -> None:
-        """The next piece of the text."""
+        """Decode the next piece of the text. Errors are raised by ``finish``."""
         for begin in range(0, len(text), _PIECE):
             if self._error is not None:
                 return
@@ -61,10 +61,10 @@ class InlineImage:
                 self._error = error
 
     def finish(self) -> BinaryIO:
-        """The image, ready to be read from its beginning.
+        """Return the image as a file at its beginning. The caller has to close it.
 
         Raises:
-            BadRequest: the text is not base64, or there are no data in it.
+            BadRequest: the text is empty, or no valid base64 or data: URI.
             TooLarge: the image has more than ``max_bytes``.
         """
         if self._error is None:
@@ -80,11 +80,11 @@ class InlineImage:
                 "(MAX_IMAGE_BYTES)"
             )
         self._file.seek(0)
-        self._is_mine = False
+        self._owns_file = False
         return self._file
 
     def __del__(self) -> None:
-        if self._is_mine:  # it was ignored, or damaged
+        if self._owns_file:  # ``finish`` was not called, or has failed
             self._file.close()
 
     def _finish(self) -> None:
@@ -108,7 +108,7 @@ class InlineImage:
         self._decode(text)
 
     def _after_header(self, text: str, *, complete: bool) -> str:
-        """The data of a data: URI, whose header is read; any other text as it is."""
+        """Parse the header of a data: URI and return the text after it; other text is unchanged."""
         text = text.lstrip()
         if text[:5].lower() != "data:":
             return text
@@ -125,7 +125,7 @@ class InlineImage:
             self._decode_base64(text)
             return
         text = self._pending_text + text
-        # An escape has three characters; one that is not complete waits for the next piece.
+        # An escape has three characters (%2B). An incomplete one is kept for the next piece.
         cut = text.rfind("%", max(0, len(text) - 2))
         cut = len(text) if cut < 0 else cut
         self._pending_text = text[cut:]
@@ -133,7 +133,8 @@ class InlineImage:
 
     def _decode_percent(self, text: str) -> None:
         if not self._base64 and self._size > self._max_bytes:
-            self._size += len(text) - 2 * text.count("%")  # decoding is slow, and only counts now
+            # The image is too large: determine only its size, because decoding is slow.
+            self._size += len(text) - 2 * text.count("%")
         elif not self._base64:
             if not text.isascii():
                 raise BadRequest("The data: URI has odd characters", title="Invalid data URI")
@@ -145,7 +146,7 @@ class InlineImage:
 
     def _decode_base64(self, text: str) -> None:
         if not text.isascii():
-            text = "".join(text.split())  # white space of Unicode
+            text = "".join(text.split())  # removes Unicode white space
         try:
             data = text.encode("ascii").translate(_STANDARD_ALPHABET, _ASCII_SPACE)
         except UnicodeEncodeError:
@@ -154,7 +155,7 @@ class InlineImage:
             return
         content = data.rstrip(b"=")
         if self._padded and content:
-            raise _not_base64()  # there was padding before it
+            raise _not_base64()  # data after padding
         self._padded = self._padded or len(content) < len(data)
         content = self._pending_base64 + content
         cut = len(content) - len(content) % 4
@@ -168,7 +169,7 @@ class InlineImage:
 
 
 def decode_image(text: str, max_bytes: int) -> BinaryIO:
-    """The image in a text that is there as a whole; see ``InlineImage``."""
+    """Decode an image from a complete text. Raises the errors of ``InlineImage.finish``."""
     image = InlineImage(max_bytes)
     image.feed(text)
     return image.finish()

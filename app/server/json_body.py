@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""JSON bodies, read in pieces so that a large or hostile one costs little memory and no pause.
+"""Reads JSON bodies in pieces, so that a large or hostile body costs little memory and CPU time.
 
 An image in a body is one long string. Long strings are detached while the body is read: they are
-decoded piece by piece, and a short placeholder takes their place. What is left is small, bounded,
-and can be parsed as usual.
+decoded piece by piece, and a short placeholder replaces them. The remaining JSON is at most 1 MiB
+and is parsed by a normal parser.
 """
 
 from __future__ import annotations
@@ -20,50 +20,50 @@ from typing import BinaryIO
 from app.errors import TooLarge, WrongShape
 from app.server.inline_images import InlineImage, decode_image
 
-#: Bytes of JSON beside the detached strings.
+#: Largest size of the JSON in bytes, without the detached strings.
 MAX_BYTES = 2**20
-#: Values, keys and containers; each costs memory of its own, however short it is.
+#: Largest number of values, keys and containers. Each costs memory, however short it is.
 MAX_VALUES = 100_000
 MAX_DEPTH = 128
-#: A longer string is detached; no option of a request is as long.
+#: A longer string is detached. Strings of options are shorter.
 MAX_STRING_BYTES = 1024
-# A longer one is decoded as an image at once and not kept as text. The longest text that is
-# embedded has 4096 characters and fits, even if each is written as two escapes.
+# A longer string can only be an image, so it is decoded as one at once. Texts are shorter: they
+# have at most 4096 characters, and each takes at most 12 bytes (two escapes).
 _MAX_TEXT_BYTES = 2**16
 _PIECE = 2**17
 
-# A string up to its closing quote. An escape that is not complete yet does not match.
+# The content of a string up to its closing quote, or up to an incomplete or invalid escape.
 _CONTENT = re.compile(rb'[^"\\]*+(?:\\(?:u[0-9a-fA-F]{4}|["\\/bfnrt])[^"\\]*+)*+')
 _ESCAPE_BYTES = 6
-# Half of a surrogate pair, escaped or encoded; whether the other half is there has to be looked at.
+# A surrogate, as an escape or encoded. It may be one half of a valid pair, or lone (invalid).
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")
 _BLANKS = re.compile(rb"[ \t\r\n]{2,}")
 _NOT_UTF8 = "The body is not UTF-8; JSON must be sent as UTF-8"
 
 
 class DetachedString:
-    """A string of a JSON body that is long, or that has a lone surrogate in it.
+    """A string of a JSON body that is long, or contains a lone surrogate.
 
     Args:
-        max_image_bytes: see ``InlineImage``.
+        max_image_bytes: largest image, see ``InlineImage``.
     """
 
     def __init__(self, max_image_bytes: int) -> None:
         self._max_image_bytes = max_image_bytes
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogatepass")
-        # As it stands in the JSON, since a Python string may need four times as much memory.
+        # The bytes of the JSON, because a Python string may need four times as much memory.
         self._raw = bytearray()
-        #: of a very long one: its beginning, and the decoder that the rest goes to
+        #: of a string above _MAX_TEXT_BYTES: its beginning, and the decoder of the whole string
         self._beginning = ""
         self._image: InlineImage | None = None
-        #: characters
+        #: number of characters
         self.length = 0
 
     def feed(self, raw: bytes) -> None:
-        """The next piece, as it stands in the JSON; no escape is cut in two.
+        """Add the next piece, as bytes of the JSON. It must not end within an escape.
 
         Raises:
-            WrongShape: it is not UTF-8, or not JSON.
+            WrongShape: the piece is not UTF-8, or not valid in a JSON string.
         """
         if self._image is not None:
             self._continue(raw)
@@ -75,7 +75,7 @@ class DetachedString:
             self._raw.clear()
 
     def finish(self) -> None:
-        """The string is complete. Raises WrongShape."""
+        """End the string. Raises WrongShape if it is not UTF-8 or not valid JSON."""
         if self._image is not None:
             self._continue(b"", final=True)
         else:
@@ -83,13 +83,16 @@ class DetachedString:
 
     @property
     def text(self) -> str:
-        """The text, or the beginning of a very long one; it may contain lone surrogates."""
+        """The text, which may contain lone surrogates; of a very long one only the beginning."""
         if self._image is not None:
             return self._beginning
         return self._unescape(self._raw.decode("utf-8", "surrogatepass"))
 
     def image(self) -> BinaryIO:
-        """The image that it is; once. Raises BadRequest and TooLarge, see ``InlineImage``."""
+        """The string decoded as an image. Call this only once.
+
+        Raises BadRequest and TooLarge, see ``InlineImage.finish``.
+        """
         if self._image is not None:
             return self._image.finish()
         return decode_image(self.text, self._max_image_bytes)
@@ -117,36 +120,36 @@ class DetachedString:
 
 @dataclass(frozen=True)
 class JsonBody:
-    """A body that was read."""
+    """A JSON body whose long strings were replaced by placeholders."""
 
-    #: JSON of at most MAX_BYTES
+    #: the JSON, at most MAX_BYTES long
     text: bytes
-    #: what its placeholders stand for
+    #: the detached string of each placeholder
     strings: Mapping[str, DetachedString]
-    #: whether nothing was left out, so that places in it are places in the body
+    #: whether ``text`` equals the body, so that positions in error messages are right
     is_unchanged: bool
 
 
 class _Reader:
-    """Walks through a body; it knows strings, and counts everything else."""
+    """Scans a body: detaches strings, and counts bytes, values and nesting of everything else."""
 
     def __init__(self, max_image_bytes: int) -> None:
         self._max_image_bytes = max_image_bytes
         self._out = bytearray()
         self._rest = b""
-        #: of the string that is being read; None outside of strings
+        #: the beginning of the current string; None outside of strings
         self._string: bytearray | None = None
         self._detached: DetachedString | None = None
         self._values = 0
         self._depth = 0
         self._begun = False
         self._left_out_blanks = False
-        # Nobody can guess it, so no string of the body can be mistaken for a placeholder.
+        # Random, so that no string of the body can be mistaken for a placeholder.
         self._prefix = secrets.token_hex(16)
         self.strings: dict[str, DetachedString] = {}
 
     def feed(self, data: bytes) -> None:
-        """The next piece of the body. Raises WrongShape and TooLarge."""
+        """Scan the next piece of the body. Raises WrongShape and TooLarge, see ``read_json``."""
         data = self._rest + data
         if not self._begun:
             if len(data) < 4:
@@ -177,7 +180,7 @@ class _Reader:
             raise WrongShape("body: Invalid JSON: invalid escape in a string")
 
     def finish(self) -> JsonBody:
-        """The body is complete. Raises WrongShape and TooLarge."""
+        """End the body and return it. Raises WrongShape and TooLarge, see ``read_json``."""
         if not self._begun:
             short, self._rest = self._begin(self._rest), b""
             self.feed(short)
@@ -191,7 +194,7 @@ class _Reader:
         return JsonBody(text, self.strings, not self.strings and not self._left_out_blanks)
 
     def _begin(self, data: bytes) -> bytes:
-        """Without a byte order mark."""
+        """Check the first bytes of the body, and return them without a byte order mark."""
         self._begun = True
         utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         if utf16 or b"\0" in data[:4]:
@@ -199,7 +202,7 @@ class _Reader:
         return data.removeprefix(codecs.BOM_UTF8)
 
     def _structure(self, text: bytes) -> None:
-        """What stands between two strings."""
+        """Count and keep the text between two strings: punctuation, numbers and blanks."""
         if len(text) > 16:
             before, text = text, _BLANKS.sub(b" ", text)
             self._left_out_blanks = self._left_out_blanks or len(text) < len(before)
@@ -250,15 +253,16 @@ class _Reader:
 
 
 def read_json(read: Callable[[int], bytes], max_image_bytes: int) -> JsonBody:
-    """Read a body to its end, or to where it is refused.
+    """Read a body to its end, or until an error is found.
 
     Args:
-        read: gives up to so many bytes of it; nothing at its end.
-        max_image_bytes: of a larger image only the size is kept.
+        read: returns up to the given number of bytes of the body; no bytes at its end.
+        max_image_bytes: largest image. Of a larger one only the size is determined.
 
     Raises:
-        WrongShape: it is certainly not JSON in UTF-8; the parser looks at the rest.
-        TooLarge: more bytes beside long strings, or more values, than any request needs.
+        WrongShape: the body is not UTF-8, or one of a few checks shows that it is not JSON. The
+            caller's parser finds other mistakes.
+        TooLarge: there are more than MAX_VALUES values, or MAX_BYTES bytes without long strings.
     """
     reader = _Reader(max_image_bytes)
     while data := read(_PIECE):
@@ -267,7 +271,7 @@ def read_json(read: Callable[[int], bytes], max_image_bytes: int) -> JsonBody:
 
 
 def is_unicode(text: str) -> bool:
-    """Whether there is no lone surrogate in a text."""
+    """Whether a text is valid Unicode: it contains no lone surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -276,19 +280,22 @@ def is_unicode(text: str) -> bool:
 
 
 def _content_end(data: bytes, begin: int) -> int:
-    """Where a string ends: at a quote, before an escape that is not complete, or with the data."""
+    """Where the content of a string ends, as an index in ``data``.
+
+    That is at a quote, before an incomplete escape, or at the end of the data.
+    """
     quote = data.find(b'"', begin)
     end = quote if quote >= 0 else len(data)
     if data.find(b"\\", begin, end) < 0:
-        return end  # much faster than the pattern
+        return end  # the usual case, much faster than the pattern
     match = _CONTENT.match(data, begin)
-    assert match is not None  # it matches nothing at all, too
+    assert match is not None  # the pattern also matches an empty content
     return match.end()
 
 
 def _is_lone(raw: bytearray) -> bool:
-    """Whether a string has a lone surrogate in it, and nothing worse."""
+    """Whether a string contains a lone surrogate and is otherwise valid."""
     try:
         return not is_unicode(json.loads(f'"{raw.decode("utf-8", "surrogatepass")}"'))
     except ValueError:
-        return False  # the parser says what is wrong with it
+        return False  # the caller's parser reports the mistake

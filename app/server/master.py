@@ -1,67 +1,61 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""gunicorn's master, with our own way to keep the wanted number of workers."""
+"""Changes gunicorn's master process: how it starts, counts and replaces workers."""
 
 from __future__ import annotations
 
 import logging
 import signal
 import time
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gunicorn.errors import HaltServer
 
+if TYPE_CHECKING:
+    from app.host.shared_state import SharedState
+
 log = logging.getLogger("twinlens.master")
 
-# So many workers in a row may die before they are up; then each further one begins later.
+# If more workers in a row than this die during their start, the master waits before the next.
 _FREE_DEATHS = 3
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 30.0
-# What this master sends to its workers. See Master.spawn.
-_TO_WORKERS = {signal.SIGTERM, signal.SIGQUIT, signal.SIGINT, signal.SIGUSR1, signal.SIGABRT}
-
-
-class SharedState(Protocol):
-    """What the master needs of app.host.shared_state.SharedState."""
-
-    def leaving(self) -> set[int]:
-        """Slots of workers that serve their last requests."""
-
-    def is_up(self, slot: int) -> bool:
-        """Whether a worker has done all that it does at its start."""
-
-    def say(self, trouble: str | None) -> None:
-        """Tell /health why it should be 503, or that all is well."""
+# Signals that the master sends to workers; blocked during a fork, see ``Master.spawn``.
+_WORKER_SIGNALS = {signal.SIGTERM, signal.SIGQUIT, signal.SIGINT, signal.SIGUSR1, signal.SIGABRT}
 
 
 class Crashes(Protocol):
-    """What the master needs of app.workers.crashes.Crashes."""
+    """The methods of app.workers.crashes.Crashes that the master calls.
+
+    A protocol, because app/server must not import app/workers.
+    """
 
     def died(self, slot: int) -> None:
-        """A worker has ended that nobody told to."""
+        """Record that the worker with this slot ended without being told to."""
 
     def forget(self, slot: int) -> None:
-        """Its slot is free again."""
+        """Forget the worker with this slot, because the slot is about to be free."""
 
 
 class Master:
-    """Takes the place of some of the arbiter's methods.
+    """Replaces three methods of gunicorn's arbiter (its master).
 
-    gunicorn counts every process as a worker, also one that only serves its last requests, and
-    ends itself when a worker cannot begin. Here ``num_workers`` counts those that stay, and a
-    service that was up once goes on with the workers that it has.
+    - gunicorn counts every process as a worker, even one that is ending and only finishes its
+      requests. Here ``num_workers`` counts only the workers that stay.
+    - gunicorn's master exits if a worker cannot start. Here it exits only if no worker was ever
+      up; otherwise the service continues with the workers that it has.
     """
 
     def __init__(self, arbiter: Any, shared: SharedState, crashes: Crashes) -> None:
-        """Change the arbiter; once, before its first workers."""
+        """Replace the arbiter's methods. Call this once, before it starts workers."""
         self._arbiter = arbiter
         self._shared = shared
         self._crashes = crashes
-        #: workers that were told to end, and those that ended
-        self._told: set[Any] = set()
+        #: workers that this class has sent SIGTERM
+        self._terminated: set[Any] = set()
         self._deaths = 0
         self._next_spawn = 0.0
-        self._trouble = False
+        self._in_trouble = False
         self._was_up = False
         self._spawn_worker = arbiter.spawn_worker
         self._reap_workers = arbiter.reap_workers
@@ -70,51 +64,57 @@ class Master:
         arbiter.reap_workers = self.reap
 
     def manage(self) -> None:
-        """Let as many workers as are wanted stay: see Arbiter.manage_workers."""
+        """Start or end workers until ``num_workers`` stay; replaces Arbiter.manage_workers."""
         arbiter = self._arbiter
         workers = arbiter.WORKERS
-        self._told &= set(workers.values())
+        self._terminated &= set(workers.values())
         leaving = self._shared.leaving()
         staying = [
             worker
             for worker in workers.values()
-            if worker.slot not in leaving and worker not in self._told
+            if worker.slot not in leaving and worker not in self._terminated
         ]
         up = sum(self._shared.is_up(each.slot) for each in staying)
         self._was_up = self._was_up or up > 0
-        if self._trouble and up >= arbiter.num_workers:
-            self._deaths, self._trouble = 0, False
-            self._shared.say(None)
+        if self._in_trouble and up >= arbiter.num_workers:
+            self._deaths, self._in_trouble = 0, False
+            self._shared.set_master_trouble(None)
         for _ in range(arbiter.num_workers - len(staying)):
             if time.monotonic() < self._next_spawn or not self.spawn():
                 break
         staying.sort(key=lambda worker: worker.age)
         for worker in staying[: max(0, len(staying) - arbiter.num_workers)]:
-            self._told.add(worker)
+            self._terminated.add(worker)
             arbiter.kill_worker(worker.pid, signal.SIGTERM)
 
     def spawn(self) -> bool:
-        """See Arbiter.spawn_worker; whether there is a new worker.
+        """Start a worker; replaces Arbiter.spawn_worker. Returns False if that fails.
 
-        Until a worker has its own handlers (``take_signals``), a signal would end up in its copy
-        of the master's queue, which nobody reads: the worker would never end.
+        Signals to the new worker are blocked until it has installed its own handlers and calls
+        ``unblock_signals``. Before that, it still has the master's handlers. They would put a
+        SIGTERM into the worker's copy of the master's queue, which nothing reads, so the worker
+        would never end.
         """
-        signal.pthread_sigmask(signal.SIG_BLOCK, _TO_WORKERS)
+        signal.pthread_sigmask(signal.SIG_BLOCK, _WORKER_SIGNALS)
         try:
             self._spawn_worker()
         except OSError as error:
-            # In the master, before the fork: no memory, or nothing left of /dev/shm.
-            self._wait(f"could not be started ({error.strerror})")
+            # The fork itself or the step before it has failed: no memory, or /dev/shm is full.
+            self._delay_next(f"could not be started ({error.strerror})")
             log.error(
-                "a worker cannot be started (%s); those that run stay as they are", error.strerror
+                "a worker cannot be started (%s); the running workers continue", error.strerror
             )
             return False
         finally:
-            take_signals()
+            unblock_signals()
         return True
 
     def reap(self) -> None:
-        """See Arbiter.reap_workers."""
+        """Collect ended workers; replaces Arbiter.reap_workers.
+
+        Raises:
+            HaltServer: a worker could not start, and none was ever up.
+        """
         before = dict(self._arbiter.WORKERS)
         while True:
             try:
@@ -123,38 +123,38 @@ class Master:
             except HaltServer:
                 if not self._was_up:
                     raise
-                # It was taken off the list already, and no hook was called for it.
+                # gunicorn has removed this worker from WORKERS without calling the hook child_exit.
                 for pid, worker in before.items():
                     if pid not in self._arbiter.WORKERS and not getattr(worker, "ended", False):
                         worker.tmp.close()
                         self._arbiter.cfg.child_exit(self._arbiter, worker)
 
     def ended(self, worker: Any) -> None:
-        """A worker has ended, and its slot is not free yet."""
+        """Record that a worker has ended. Call this before its slot is released."""
         worker.ended = True
         was_up = self._shared.is_up(worker.slot)
         self._was_up = self._was_up or was_up
-        if worker not in self._told and worker.slot not in self._shared.leaving():
+        if worker not in self._terminated and worker.slot not in self._shared.leaving():
             self._crashes.died(worker.slot)
         self._crashes.forget(worker.slot)
-        if was_up or worker in self._told:
+        if was_up or worker in self._terminated:
             self._deaths = 0
         else:
-            self._wait("ended before they were up")
+            self._delay_next("ended before they were up")
 
-    def _wait(self, what: str) -> None:
-        """Before the next worker, where one could not begin: longer each time."""
+    def _delay_next(self, what: str) -> None:
+        """Count a failed start. After several in a row, delay the next start, longer each time."""
         self._deaths += 1
         if self._deaths > _FREE_DEATHS:
             doublings = min(10, self._deaths - _FREE_DEATHS - 1)
             pause = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**doublings)
             self._next_spawn = time.monotonic() + pause
-            trouble = f"{self._deaths} workers in a row {what}; the log says more"
-            log.error("%s; the next one begins in %g s", trouble, pause)
-            self._trouble = True
-            self._shared.say(trouble)
+            trouble = f"{self._deaths} workers in a row {what}; see the log"
+            log.error("%s; the next worker starts in %g s", trouble, pause)
+            self._in_trouble = True
+            self._shared.set_master_trouble(trouble)
 
 
-def take_signals() -> None:
-    """Handle the signals that ``Master.spawn`` has held back, and those to come."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _TO_WORKERS)
+def unblock_signals() -> None:
+    """Unblock the signals that ``Master.spawn`` has blocked; pending ones are delivered now."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _WORKER_SIGNALS)

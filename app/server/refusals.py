@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Answers to what is no HTTP: gunicorn's status, our body."""
+"""Error responses to malformed requests: gunicorn's status with the service's JSON body."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ import uuid
 _MESSAGE = "The request is malformed or its headers are too large; it was not processed"
 
 
-class Page:
-    """Takes what gunicorn would send, in place of a socket."""
+class CapturedResponse:
+    """Used in place of a socket: captures the HTML response that gunicorn would send."""
 
     def __init__(self) -> None:
         self.data = b""
 
     def gettimeout(self) -> float:
-        """See socket.socket: as one that does not block."""
+        """See socket.socket; 0: non-blocking."""
         return 0.0
 
     def sendall(self, data: bytes) -> None:
-        """See socket.socket."""
+        """Keep the data; see socket.socket."""
         self.data += data
 
     def status(self) -> int:
-        """The number of the status that gunicorn chose."""
+        """The HTTP status code that gunicorn chose."""
         return int(self._status_line()[:3])
 
-    def in_our_words(self) -> bytes:
-        """The whole answer with the body that all errors have."""
+    def as_json(self) -> bytes:
+        """The complete HTTP response with gunicorn's status and the JSON body of all errors."""
         status = self._status_line()
         body = {"error": status[4:], "message": _MESSAGE, "detail": _MESSAGE}
         data = json.dumps(body).encode()

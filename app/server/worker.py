@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""gunicorn's threaded worker, with our own way to begin, to refuse and to end."""
+"""gunicorn's threaded worker, changed in how it accepts connections, sends answers and ends."""
 
 from __future__ import annotations
 
@@ -22,23 +22,25 @@ from gunicorn.http.errors import InvalidHeader, UnsupportedTransferCoding
 from gunicorn.workers.gthread import ThreadWorker
 
 from app.server.answers import Answer, Answers
-from app.server.master import take_signals
-from app.server.refusals import Page
+from app.server.master import unblock_signals
+from app.server.refusals import CapturedResponse
 
-# Seconds for the head of a request; its body has BODY_TIMEOUT_SECONDS.
+# Time in which the head of a request must be complete; for its body: BODY_TIMEOUT_SECONDS.
 _HEAD_SECONDS = 20.0
-# A client may go on sending what was refused for so many seconds, and read why: after a reset it
-# could not, and nginx would make a 502 of it.
+# How long a closing connection still reads and discards data, so that a client whose request was
+# refused can read the answer. Otherwise the kernel resets the connection, and nginx returns 502.
 _LINGER_SECONDS = 5.0
-# For what is sent while a body is still expected, and under TLS.
+# Timeout of sends that block, such as all sends under TLS.
 _SEND_SECONDS = 30
-# A worker that does not take a connection in time, though it has fewer, may be stuck.
-_MOST_PASSES = 20
+# A worker leaves a new connection to less busy workers up to 20 times, for 1 ms each (20 ms). After
+# that it accepts the connection itself, because the other workers may be stuck.
+_MAX_PASSES = 20
 _PASS_SECONDS = 0.001
-# Limits of clients are looked at so often.
+# How often the time limits of connections are checked.
 _TICK_SECONDS = 0.2
-# /health and /ready answer also while all other threads are held. Pages are all work and no
-# waiting: more threads would not be faster, and would keep the interpreter from all else.
+# Separate threads for /health and /ready, so that they respond while all other threads are busy.
+# GET requests for other pages have few threads: they only use the CPU, so more would not be faster,
+# and would compete with inference for Python's interpreter lock.
 _PROBE_THREADS = 2
 _PAGE_THREADS = 4
 _SWITCH_SECONDS = 0.001
@@ -46,58 +48,59 @@ _PROBE = re.compile(rb"(GET|HEAD) /(health|ready)(\?[!-~]*)? HTTP/1\.[01]\r\n")
 _PAGE = re.compile(rb"(GET|HEAD) ")
 _HAS_BODY = re.compile(rb"\r\n(content-length|transfer-encoding|expect):", re.IGNORECASE)
 _HEAD_BYTES = 8192
-# The kernel keeps so much of an answer that it cannot send yet, not megabytes: a client that takes
-# nothing is noticed sooner, and those requests wait that it sent at once.
+# The kernel buffers at most this much unsent data of a connection, instead of megabytes. So a
+# client that reads nothing is noticed sooner, and its further (pipelined) requests are not started.
 _UNSENT_BYTES = 128 * 1024
-# What accept says where no descriptor or no memory is left, in this process or on this machine.
-_NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
-_NO_ROOM_SECONDS = 10.0
+# Errors of accept() when file descriptors or memory ran out, in this process or on this machine.
+_OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+_LIMITED_SECONDS = 10.0
 
 
 class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
-    """Differs from gunicorn's in what a client can do to others, in what it reads when its request
-    is malformed, and in how a worker ends: it serves all requests that it has accepted, however
-    long they have to wait. At shutdown the waiting room refuses them.
+    """Differs from gunicorn's worker in three ways.
 
-    Threads belong to requests. Silent clients, slow readers of answers and clients that do not
-    close their connections are left to the main loop.
+    - Slow clients cannot block others: threads only process requests. The main loop handles silent
+      clients, clients that read slowly, and clients that do not close their connections.
+    - Malformed requests get the JSON body of all other errors.
+    - A worker that is replaced serves all requests that it has accepted, however long they wait.
+      At shutdown the waiting room refuses queued requests.
     """
 
     def init_process(self) -> None:
-        """See gunicorn.workers.base.Worker."""
-        # Of this process only; the master's own patience at shutdown stays as it is.
+        """Prepare the worker after the fork; see gunicorn.workers.base.Worker."""
+        # In this process only. In the master this setting still limits the shutdown.
         self.cfg.set("graceful_timeout", 24 * 3600)
-        #: connections that a thread reads the head of a request from, and until when
+        #: connections whose request head is being read by a thread, and the deadline for it
         self._heads: dict[Any, float] = {}
-        #: connections whose answer is not sent yet, and what ``handle`` said of them
+        #: connections whose answer the main loop is sending, and the finished future of ``handle``
         self._sending: dict[Any, Future[Any]] = {}
-        #: connections that are closed on our side, the oldest first
+        #: connections that we have shut for writing and the client has not closed, oldest first
         self._lingering: dict[Any, None] = {}
-        #: how often in a row a connection was left to others
-        self._passed = 0
+        #: how often in a row a new connection was left to other workers
+        self._passes = 0
         self._ticked_at = 0.0
         self._ending_since: float | None = None
         self._most_connections: int = self.cfg.worker_connections
-        #: until when fewer connections are accepted, since there was no room for more
-        self._no_room_until = 0.0
+        #: until when the number of connections is reduced, after descriptors or memory ran out
+        self._limited_until = 0.0
         sys.setswitchinterval(_SWITCH_SECONDS)
         self._probes = ThreadPoolExecutor(_PROBE_THREADS, "probe")
         self._pages = ThreadPoolExecutor(_PAGE_THREADS, "page")
         super().init_process()
 
     def init_signals(self) -> None:
-        """See gunicorn.workers.base.Worker."""
+        """Install the signal handlers; see gunicorn.workers.base.Worker."""
         super().init_signals()
-        take_signals()
+        unblock_signals()
 
     def run(self) -> None:
-        """See ThreadWorker."""
+        """Run the main loop; see ThreadWorker."""
         settings = self._runtime().settings
         self._answers = Answers(settings.max_waiting_bytes // settings.web_concurrency)
         super().run()
 
     def notify(self) -> None:
-        """See gunicorn.workers.base.Worker: a sign of life for the master, and for the others."""
+        """Send a heartbeat to the master (gunicorn's) and to the other workers (shared state)."""
         super().notify()
         self._shared().beat()
 
@@ -107,62 +110,63 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
     def _shared(self) -> Any:
         return self._runtime().shared
 
-    # -- to begin ------------------------------------------------------------------------------
+    # -- new connections and requests ----------------------------------------------------------
 
     def accept(self, listener: Any) -> None:
-        """A new connection goes to the worker that has the fewest: a request cannot move later.
+        """Accept a new connection, or leave it to another worker; see ThreadWorker.
 
-        None goes to a worker that is about to be replaced: its successor answers.
+        Waits up to 20 ms for a worker with fewer connections, because a request cannot move to
+        another worker later. A worker that is being replaced accepts none: its successor does.
         """
-        fewer_elsewhere = self._count() > self._shared().least("connections")
-        if self._is_refusing() or (fewer_elsewhere and self._passed < _MOST_PASSES):
-            self._passed += 1
-            time.sleep(_PASS_SECONDS)  # it has been woken for this connection, too
+        fewer_elsewhere = self._publish_connections() > self._shared().least("connections")
+        if self._is_refusing() or (fewer_elsewhere and self._passes < _MAX_PASSES):
+            self._passes += 1
+            time.sleep(_PASS_SECONDS)  # gives the other worker time to accept the connection
             return
-        self._passed = 0
+        self._passes = 0
         if self.nr_conns >= self.worker_connections - 1:
             self._close_an_idle_one()
         try:
             super().accept(listener)
         except OSError as error:
-            if error.errno not in _NO_ROOM:
+            if error.errno not in _OUT_OF_RESOURCES:
                 raise
-            self._without_room(error)
-        self._count()
+            self._limit_connections(error)
+        self._publish_connections()
 
     def _is_refusing(self) -> bool:
         runtime = self._runtime()
         return runtime.is_closing() and not runtime.shared.flag("stopping")
 
-    def _count(self) -> int:
-        """Publish how many connections this worker has that it works for, or soon may."""
+    def _publish_connections(self) -> int:
+        """Publish and return the number of connections that have, or may soon send, a request."""
         connections: int = self.nr_conns - len(self.keepalived_conns) - len(self._lingering)
         self._shared().set("connections", connections)
         return connections
 
     def _close_an_idle_one(self) -> bool:
-        """Make room for a client that may have something to ask; whether there was one to close."""
+        """Close a connection without a request, to make room. Returns False if there is none."""
         for connections in (self._lingering, self.pending_conns, self.keepalived_conns):
             for connection in connections:
                 self._close(connection)
                 return True
         return False
 
-    def _without_room(self, error: OSError) -> None:
-        """There is no descriptor for a connection: no more than those that are there, for now."""
+    def _limit_connections(self, error: OSError) -> None:
+        """Out of descriptors: for 10 s accept no more connections than there are now."""
         now = time.monotonic()
-        if now > self._no_room_until:
-            self.log.warning("no room for another connection: %s", error.strerror)
+        if now > self._limited_until:
+            self.log.warning("cannot accept another connection: %s", error.strerror)
         if not self._close_an_idle_one():
-            time.sleep(50 * _PASS_SECONDS)  # the connection that cannot be taken would wake us
+            time.sleep(50 * _PASS_SECONDS)  # the new connection would wake the main loop at once
         self.worker_connections = max(2, self.nr_conns + 1)
-        self._no_room_until = now + _NO_ROOM_SECONDS
+        self._limited_until = now + _LIMITED_SECONDS
 
     def enqueue_req(self, conn: Any) -> None:
-        """A new connection takes a thread only when it has sent something.
+        """Assign a thread to a connection only when it has sent data; see ThreadWorker.
 
-        gunicorn gives it one at once, for five seconds: as many silent clients as there are
-        threads would keep everybody else waiting.
+        gunicorn assigns a thread to a new connection at once, for up to five seconds. So a number
+        of silent clients could hold all threads.
         """
         if conn.initialized or conn.data_ready:
             future = self._pool_for(conn).submit(self.handle, conn)
@@ -181,14 +185,17 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
         self.poller.register(conn.sock, selectors.EVENT_READ, readable)
 
     def _pool_for(self, conn: Any) -> Any:
-        """The threads for the next request of a connection.
+        """The thread pool for the next request of a connection.
 
-        Only a whole one without a body goes to those few that wait for no client.
+        The small pools for probes and pages get a request only if its head is complete and it has
+        no body, so that their threads never wait for a client.
         """
         head = b""
         if conn.parser is not None:
-            head = conn.parser.unreader.buf.getvalue()  # read with the request before
-        with suppress(OSError, ValueError):  # sockets of TLS know no flags
+            head = (
+                conn.parser.unreader.buf.getvalue()
+            )  # bytes that were read along with the previous request
+        with suppress(OSError, ValueError):  # TLS sockets do not support flags
             head += conn.sock.recv(_HEAD_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
         end = head.find(b"\r\n\r\n")
         if end < 0 or not _PAGE.match(head) or _HAS_BODY.search(head, 0, end):
@@ -196,19 +203,19 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
         return self._probes if _PROBE.match(head) else self._pages
 
     def on_pending_socket_readable(self, conn: Any, client: Any) -> None:
-        """See ThreadWorker; it may have been closed since it became readable."""
+        """See ThreadWorker. Ignores a connection that was closed since it became readable."""
         if conn in self.pending_conns:
             super().on_pending_socket_readable(conn, client)
 
     def on_client_socket_readable(self, conn: Any, client: Any) -> None:
-        """See ThreadWorker; it may have been closed since it became readable."""
+        """See ThreadWorker. Ignores a connection that was closed since it became readable."""
         if conn in self.keepalived_conns:
             super().on_client_socket_readable(conn, client)
 
-    # -- to answer -----------------------------------------------------------------------------
+    # -- answers -------------------------------------------------------------------------------
 
     def handle(self, conn: Any) -> Any:
-        """See ThreadWorker; in a thread of a pool."""
+        """Read a request and answer it, in a thread of a pool; see ThreadWorker."""
         self._heads[conn] = time.monotonic() + _HEAD_SECONDS
         try:
             return super().handle(conn)
@@ -216,7 +223,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
             self._heads.pop(conn, None)
 
     def handle_request(self, req: Any, conn: Any) -> Any:
-        """See ThreadWorker: the head is complete."""
+        """Answer a request whose head is complete; see ThreadWorker."""
         self._heads.pop(conn, None)
         if isinstance(conn.sock, ssl.SSLSocket):
             return super().handle_request(req, conn)
@@ -226,7 +233,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
         return super().handle_request(req, answered)
 
     def finish_request(self, conn: Any, fs: Any) -> None:
-        """See ThreadWorker; on the main loop."""
+        """Send the rest of an answer, or end the request. In the main loop; see ThreadWorker."""
         answer = getattr(conn, "answer", None)
         if answer is not None and answer.is_waiting():
             try:
@@ -234,11 +241,11 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
                 send = partial(self._send_more, conn)
                 self.poller.register(conn.sock, selectors.EVENT_WRITE, send)
                 self._sending[conn] = fs
-            except (OSError, ValueError):  # it is closed
-                self._forget(conn)
+            except (OSError, ValueError):  # the socket is closed
+                self._discard(conn)
         else:
             self._end_request(conn, fs)
-        self._count()
+        self._publish_connections()
 
     def _send_more(self, conn: Any, _: Any) -> None:
         if conn not in self._sending:  # it has just been closed
@@ -251,10 +258,10 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
         if not conn.answer.is_waiting():
             self.poller.unregister(conn.sock)
             self._end_request(conn, self._sending.pop(conn))
-            self._count()
+            self._publish_connections()
 
     def _end_request(self, conn: Any, fs: Any) -> None:
-        """The answer is with the kernel: keep the connection, or let the client close it."""
+        """After the whole answer was sent: keep the connection, or close it on our side."""
         if (answer := getattr(conn, "answer", None)) is not None:
             answer.close()
             conn.answer = None
@@ -266,7 +273,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
             conn.sock.shutdown(socket.SHUT_WR)
             self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._drain, conn))
         except (OSError, ValueError):  # the client has closed it already
-            self._forget(conn)
+            self._discard(conn)
             return
         conn.timeout = time.monotonic() + _LINGER_SECONDS
         self._lingering[conn] = None
@@ -279,12 +286,12 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
                 return
         except BlockingIOError:
             return
-        except OSError:  # reset
+        except OSError:  # the client has reset the connection
             pass
         self._close(conn)
 
     def _close(self, conn: Any) -> None:
-        """A connection that the main loop has: end it."""
+        """Close a connection that the main loop handles."""
         with suppress(OSError, KeyError, ValueError):
             self.poller.unregister(conn.sock)
         for connections in (self.pending_conns, self.keepalived_conns):
@@ -292,17 +299,17 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
                 connections.remove(conn)
         self._sending.pop(conn, None)
         self._lingering.pop(conn, None)
-        self._forget(conn)
-        self._count()
+        self._discard(conn)
+        self._publish_connections()
 
-    def _forget(self, conn: Any) -> None:
+    def _discard(self, conn: Any) -> None:
         if (answer := getattr(conn, "answer", None)) is not None:
             answer.close()
         self.nr_conns -= 1
         conn.close()
 
     def murder_pending(self) -> None:
-        """See ThreadWorker; called in each turn of the main loop: ends what takes too long."""
+        """Close connections that exceed a time limit; called in each turn of the main loop."""
         super().murder_pending()
         now = time.monotonic()
         if now - self._ticked_at < _TICK_SECONDS:
@@ -314,14 +321,14 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
                     conn.sock.shutdown(socket.SHUT_RD)
         for conn in list(self._lingering):
             if now < conn.timeout:
-                break  # so are all that follow
+                break  # all later ones have time left, too
             self._close(conn)
         slow = [conn for conn in self._sending if self._is_too_slow(conn.answer, now)]
         for conn in slow:
             self._close(conn)
         if slow:
             self.log.warning("%d clients took their answers too slowly: closed", len(slow))
-        if now > self._no_room_until:
+        if now > self._limited_until:
             self.worker_connections = self._most_connections
 
     def _is_too_slow(self, answer: Answer, now: float) -> bool:
@@ -331,24 +338,25 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
                 return True
         return answer.is_too_slow(now)
 
-    # -- to end --------------------------------------------------------------------------------
+    # -- end of the worker ---------------------------------------------------------------------
 
     def is_parent_alive(self) -> bool:
-        """See ThreadWorker: without a master nobody would replace or stop this worker."""
+        """See ThreadWorker. If the master is gone, this worker ends: nothing would ever stop it."""
         if super().is_parent_alive():
             return True
         self.alive = False
         return False
 
     def set_accept_enabled(self, enabled: bool) -> None:
-        """See ThreadWorker; the first call after the end has begun, for whatever reason."""
+        """See ThreadWorker. The first call with False after ``alive`` is unset starts the end."""
         if not enabled and not self.alive and self._ending_since is None:
             self._ending_since = time.monotonic()
             runtime = self._runtime()
             runtime.leave()
             if runtime.shared.flag("stopping"):
                 if self._accepting:
-                    # Who has connected already gets an answer; who comes later is refused at once.
+                    # Accept the connections that wait already, so that they get an answer. Later
+                    # ones are refused, because the listeners are closed.
                     for listener in self.sockets:
                         before = -1
                         while before != self.nr_conns:
@@ -362,25 +370,25 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
         super().set_accept_enabled(enabled)
 
     def _cap_keepalive(self, deadline: float) -> None:
-        """At the end: connections without a whole request are not waited for."""
+        """At the end, apply gunicorn's deadline also to connections without a complete request."""
         super()._cap_keepalive(deadline)
         for connection in (*self.pending_conns, *self._lingering):
             connection.timeout = min(connection.timeout, deadline)
         for connection in list(self._heads):
             self._heads[connection] = deadline
 
-    # -- to refuse -----------------------------------------------------------------------------
+    # -- malformed requests --------------------------------------------------------------------
 
     def handle_error(self, req: Any, client: Any, addr: Any, exc: BaseException) -> None:
-        """See gunicorn.workers.base.Worker: its status, our body."""
-        page = Page()
+        """Answer a malformed request with gunicorn's status and our body; see its Worker."""
+        captured = CapturedResponse()
         if isinstance(exc, UnsupportedTransferCoding):
-            # gunicorn makes a 501 of it; what is wrong is the client's request.
+            # 400 instead of gunicorn's 501, because the client's request is invalid.
             exc = InvalidHeader("Transfer-Encoding")
-        super().handle_error(req, page, addr, exc)
-        if not page.data:  # gunicorn had nothing to say
+        super().handle_error(req, captured, addr, exc)
+        if not captured.data:  # gunicorn sends no answer to this error
             return
-        self._runtime().metrics.malformed(page.status())
-        with suppress(OSError):  # the client is gone, or takes nothing
+        self._runtime().metrics.malformed(captured.status())
+        with suppress(OSError):  # the client is gone, or accepts no data
             flags = 0 if isinstance(client, ssl.SSLSocket) else socket.MSG_DONTWAIT
-            client.send(page.in_our_words(), flags)
+            client.send(captured.as_json(), flags)

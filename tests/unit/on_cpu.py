@@ -37,7 +37,7 @@ class OnCpu(Cuda):
 
     @contextmanager
     def stream(self) -> Iterator[Any]:
-        with self._streams.one() as stream:
+        with self._streams.borrow() as stream:
             yield stream
 
     def upload(self, array: NDArray[Any]) -> Tensor:

@@ -138,16 +138,16 @@ def test_no_memory_for_a_batch_gives_up_the_graphs() -> None:
 
 def test_a_stream_belongs_to_one_block() -> None:
     streams = Streams(object, 2)
-    with streams.one() as first:
+    with streams.borrow() as first:
         pass
-    with streams.one() as again, streams.one() as second:
+    with streams.borrow() as again, streams.borrow() as second:
         assert again is first
         assert second is not first
     inside = threading.Semaphore(0)
     held: list[object] = []
 
     def use(_: int) -> None:
-        with streams.one() as stream:
+        with streams.borrow() as stream:
             assert stream not in held
             held.append(stream)
             assert len(held) <= 2
