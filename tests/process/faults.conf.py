@@ -4,7 +4,8 @@
 
 slow: seconds that each inference takes longer. hang, lost: the next inference. lost-prepare,
 lost-finish: the next image work on the device. memory: so many next inferences. free: bytes that
-are said to be free. Each inference adds a line to ``inferences``.
+are said to be free. crash: the key of a model whose load ends its worker. crash-start: workers end
+before they are up. Each inference adds a line to ``inferences``.
 """
 
 import os
@@ -30,6 +31,8 @@ from app.pictures.canvas import HostImages  # noqa: E402
 _folder = Path(os.environ["FAULTS"])
 _free = memory.free
 _infer = LoadedNetwork.infer
+_warm_up = LoadedNetwork.warm_up
+_post_worker_init: Any = globals()["post_worker_init"]
 
 
 def _wanted(name: str) -> str | None:
@@ -68,6 +71,19 @@ def _infer_or_fail(self: LoadedNetwork, batch: FloatArray) -> FloatArray:
     return _infer(self, batch)
 
 
+def _warm_up_or_crash(self: LoadedNetwork) -> None:
+    if _wanted("crash") == self.id.spec.key:
+        os.abort()
+    _warm_up(self)
+
+
+def post_worker_init(worker: Any) -> None:
+    """See gunicorn."""
+    if _wanted("crash-start") is not None:
+        os._exit(1)
+    _post_worker_init(worker)
+
+
 def _faulty_images(method: str, name: str) -> None:
     work = getattr(HostImages, method)
 
@@ -84,6 +100,7 @@ def _free_or_less(device: str) -> int:
 
 
 LoadedNetwork.infer = _infer_or_fail  # type: ignore[method-assign,assignment]
+LoadedNetwork.warm_up = _warm_up_or_crash  # type: ignore[method-assign]
 _faulty_images("prepared", "lost-prepare")
 _faulty_images("spread", "lost-finish")
 memory.free = _free_or_less
