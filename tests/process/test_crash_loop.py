@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Workers that die again and again: the others answer and tell the reason, and it ends by itself."""
+"""Workers that die again and again: the others answer and tell the reason; it ends by itself."""
 
 from __future__ import annotations
 
