@@ -59,7 +59,7 @@ class Faulty:
 
     def wait_for(self, what: Callable[[], object]) -> None:
         """Until something is true."""
-        end = time.monotonic() + 30
+        end = time.monotonic() + 120
         while not what():
             assert time.monotonic() < end, self.service.text()
             time.sleep(0.02)

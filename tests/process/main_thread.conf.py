@@ -17,21 +17,28 @@ globals().update(
         if not name.startswith("__")
     }
 )
+
+# After the configuration, which has to be first.
+from app.lending.registry import networks_of  # noqa: E402
+
 _after_fork, _bring_up = globals()["post_fork"], globals()["post_worker_init"]
 
 
 def post_fork(server: Any, worker: Any) -> None:
     runtime = server.app.wsgi().extensions["twinlens"]
-    runtime.loader = runtime.manager._loader = replace(runtime.loader, threads=2)
+    engines = {
+        name: replace(getattr(runtime.loader, name), threads=2) for name in ("openvino", "torch")
+    }
+    runtime.loader = runtime.manager._loader = replace(runtime.loader, **engines)
     for entry in runtime.manager._entries.values():
-        if entry.model is not None:
-            entry.model.network._threads = 2
+        if entry.loaded is not None:
+            entry.loaded.network._threads = 2
     _after_fork(server, worker)
 
 
 def post_worker_init(worker: Any) -> None:
     runtime = worker.app.wsgi().extensions["twinlens"]
     for spec in runtime.registry.defaults.values():
-        with runtime.manager.lease(spec):
+        with runtime.manager.lease(networks_of(spec)[0]):
             worker.log.info("warmed %s on the main thread", spec.key)
     _bring_up(worker)

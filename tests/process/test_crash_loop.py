@@ -63,7 +63,7 @@ def test_workers_that_die_at_their_start(crashing: Faulty) -> None:
     service = crashing.service
     crashing.plan("crash-start")
     service.workers()[0].kill()
-    wait_for(lambda: "the next one begins in 2 s" in service.text(), service=service)
+    wait_for(lambda: "the next worker starts in 2 s" in service.text(), service=service)
     health = service.get("/health")
     assert health.status_code == 503, "the worker that is left answers"
     assert "workers in a row ended before they were up" in health.text
