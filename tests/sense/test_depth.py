@@ -23,7 +23,7 @@ from training.metrics import ordinal
 from training.scenes import Rendering, imagine, render
 from training.scenes.dataset import HELD_OUT
 
-SCENES = 40
+SCENES = 100
 
 
 @cache
