@@ -34,7 +34,8 @@ HALF := tests/attacks tests/process tests/load/test_chaos.py tests/load/test_soa
 
 test:            ## all checks and tests
 	$(MAKE) --no-print-directory --jobs=2 $(VENV)/.dev debian
-	$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint pytest-half pytest-rest
+	folder=$$(mktemp -d) && trap "rm -rf $$folder" EXIT && TEST_CHECKPOINTS=$$folder \
+		$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint pytest-half pytest-rest
 
 pytest-half: $(VENV)/.dev
 	$(BIN)/python -m pytest $(HALF)

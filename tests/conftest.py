@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from flask import Flask
 
 from app.blueprints.application import create_app
@@ -39,23 +40,38 @@ def _convert(specs: Iterable[ModelSpec], cache: Path) -> None:
                 convert(conversions.job(source(spec, checkpoint, id.name)))
 
 
+def _make_hub(cache: Path) -> None:
+    for key in ("small", "base", "large", "ViT-L-14", "ViT-B-16"):
+        for repository in make(key, small_scale=True):
+            repository.write(cache)
+    _convert(Settings().table().model, cache)
+
+
 @pytest.fixture(scope="session")
-def built_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A hub cache that has nothing but the built-in models, converted; nobody writes to it."""
-    cache = tmp_path_factory.mktemp("built-in")
-    _convert([spec for spec in Settings().table().model if spec.is_built_in], cache)
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A hub cache with tiny checkpoints of all five models, converted; nobody writes to it.
+
+    ``make test`` names a folder in which one of its two runs makes them for both.
+    """
+    cache = tmp_path_factory.mktemp("hub")
+    if "TEST_CHECKPOINTS" not in os.environ:
+        _make_hub(cache)
+        return cache
+    shared = Path(os.environ["TEST_CHECKPOINTS"])
+    with FileLock(shared / "lock"):
+        if not (shared / "hub").exists():
+            _make_hub(shared / "new")
+            (shared / "new").rename(shared / "hub")
+    shutil.copytree(shared / "hub", cache, symlinks=True, dirs_exist_ok=True)
     return cache
 
 
 @pytest.fixture(scope="session")
-def hub(built_in: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A hub cache with tiny checkpoints of all five models, converted; nobody writes to it."""
-    cache = tmp_path_factory.mktemp("hub")
-    shutil.copytree(built_in, cache, symlinks=True, dirs_exist_ok=True)
-    for key in ("small", "base", "large", "ViT-L-14", "ViT-B-16"):
-        for repository in make(key, small_scale=True):
-            repository.write(cache)
-    _convert([spec for spec in Settings().table().model if not spec.is_built_in], cache)
+def built_in(hub: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A hub cache that has nothing but the built-in models, converted; nobody writes to it."""
+    cache = tmp_path_factory.mktemp("built-in")
+    for folder in hub.glob("twinlens--*"):
+        shutil.copytree(folder, cache / folder.name, symlinks=True)
     return cache
 
 
