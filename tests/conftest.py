@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from filelock import FileLock
 from flask import Flask
@@ -28,6 +29,10 @@ from config.settings import Settings
 # Read when torch is imported. Threads that wait actively for others take the core that these need:
 # two halves of the tests run beside each other on two cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# Time limits of single examples would fail where something else takes the cores.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 
 def _convert(specs: Iterable[ModelSpec], cache: Path) -> None:
