@@ -30,7 +30,7 @@ demo: $(VENV)/.run         ## the same service on its own small models: no downl
 	@HF_HUB_CACHE=$(DEMO) HF_HUB_OFFLINE=1 DEPTH_MODEL=builtin-depth DEFAULT_MODEL=builtin-clip $(BIN)/python -m app.server
 
 # Two halves beside each other, since most tests wait for a service more than they compute.
-HALF := tests/attacks tests/process tests/load/test_chaos.py tests/load/test_soak.py
+HALF := tests/attacks tests/process tests/load/test_chaos.py
 
 test:            ## all checks and tests
 	$(MAKE) --no-print-directory --jobs=2 $(VENV)/.dev debian
