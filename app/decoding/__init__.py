@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Decoding where it can be stopped: in processes of their own, with bounded time and memory."""
+"""Decodes images in separate processes with limited CPU time and memory, which can be killed."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""A worker's side of one decoding process."""
+"""The worker's side of the connection to one decoding process."""
 
 from __future__ import annotations
 
@@ -28,56 +28,58 @@ from app.errors import (
 
 log = logging.getLogger("twinlens.decoding")
 
+# Interval between two checks for cancellation while waiting for the decoder.
 _LOOK_SECONDS = 0.5
-# A picture that takes so long is set aside, so that others overtake it.
+# After this time a decode counts as slow (``Job.on_slow``), so that other files can overtake it.
 _SLOW_SECONDS = 1.0
-# Seconds for a process that was killed to be gone; freeing its memory takes most of them.
+# Longest wait for a killed process to exit; most of that time goes into freeing its memory.
 _DEATH_SECONDS = 5.0
-# With so many processes at work beside it a decoder still gets its CPU time within this multiple.
+# The wall-clock limit of a file is its CPU limit times this factor, because a decoder shares the
+# cores with other processes.
 _WALL_FACTOR = 3
 _RETRY_SECONDS = 5
-# Answers after which there is no decoder any more.
+# Answers that mean that the decoder process no longer exists.
 _ENDS = ("ended", "not started")
-# What a decoder's own errors may be.
+# Error classes that a decoder may report for a file.
 _KINDS = {kind.__name__: kind for kind in (BadRequest, TooLarge)}
 
 
 class Broken(Exception):
-    """The decoder cannot be used any more."""
+    """The decoder process was killed from outside; the file can be retried with another one."""
 
 
 class Connection:
-    """One decoder. Used by one thread at a time."""
+    """A connection to one decoder. Used by one thread at a time."""
 
     def __init__(self, wire: Wire, kill: Callable[[], None], max_pixels: int, seconds: float):
-        """Begin.
+        """Wrap a connected decoder; sends nothing yet.
 
         Args:
-            wire: to the decoder.
-            kill: has it killed.
-            max_pixels: budget of a picture.
-            seconds: CPU time for one file.
+            wire: message channel to the decoder.
+            kill: function that has the decoder process killed.
+            max_pixels: pixel budget of a picture.
+            seconds: CPU time limit for one file.
         """
         self._wire = wire
         self._kill = kill
         self._max_pixels = max_pixels
         self._seconds = seconds
-        #: files that it has been given
+        #: number of files sent to the decoder so far
         self.files = 0
-        #: it waits for the next file
+        #: whether the decoder is idle and can take the next file
         self.is_usable = True
 
     def decode(self, source: int, job: Job, memory: int) -> Pixels:
-        """Have a file decoded.
+        """Send a file to the decoder and wait for its pixels.
 
         Args:
-            source: its descriptor.
-            job: what is wanted.
-            memory: bytes that the decoder may take, for the message.
+            source: descriptor of the file.
+            job: the requested size and steps, and the callbacks.
+            memory: memory limit of the decoder in bytes; used only in the error message.
 
         Raises:
-            TwinlensError: what is wrong with the file, or what the job's functions raise.
-            Broken: somebody else ended the decoder; another one may do better.
+            TwinlensError: the file cannot be decoded, or a function of the job raised the error.
+            Broken: the decoder was killed from outside; the file can be retried with another one.
         """
         self.files += 1
         self.is_usable = False
@@ -93,7 +95,7 @@ class Connection:
                 reply, done = self._answer(message, job)
             except TwinlensError as error:
                 reply, refusal = {"not_wanted": True}, error
-            with suppress(OSError):  # where it has ended, that is the next message
+            with suppress(OSError):  # a decoder that has exited is reported by the next message
                 self._wire.send(reply)
         self._log(message.get("log", ()))
         self.is_usable = message["answer"] not in _ENDS
@@ -105,8 +107,8 @@ class Connection:
 
     @staticmethod
     def _answer(message: Message, job: Job) -> tuple[Message, bool]:
-        """The reply to a question, and whether the plan's steps are done. Raises what the job's
-        functions raise.
+        """The reply to a question, and whether the decoder will do the steps of the plan. Errors
+        from the job's functions pass through.
         """
         if message["question"] == "enough":
             return {"enough": job.decode_size(*_size(message["size"]))}, False
@@ -114,13 +116,13 @@ class Connection:
         return {"steps": steps or ()}, steps is not None
 
     def close(self) -> None:
-        """End the decoder: at once where it works, by the closed connection where it waits."""
+        """End the decoder: a busy one is killed, an idle one exits when the connection closes."""
         if not self.is_usable:
             self._kill()
         self._wire.close()
 
     def end(self) -> bool:
-        """Kill the decoder and wait until it is gone; whether that came true."""
+        """Kill the decoder and wait for its exit. Returns whether it exited in time."""
         self._kill()
         deadline = time.monotonic() + _DEATH_SECONDS
         while (left := deadline - time.monotonic()) > 0:
@@ -131,12 +133,12 @@ class Connection:
                 return True
             except TimeoutError:
                 return False
-            except ValueError:  # it died within a line
+            except ValueError:  # the decoder died while writing a line
                 continue
         return False
 
     def _answers(self, job: Job) -> Callable[[], Message]:
-        """Waits for a message; TooSlow at the end of the time that the file has in all."""
+        """A function that waits for the next message and raises TooSlow at the time limit."""
         began = time.monotonic()
         end = began + _WALL_FACTOR * self._seconds
         told = False
@@ -148,9 +150,9 @@ class Connection:
                     return self._wire.receive(_LOOK_SECONDS)
                 except TimeoutError:
                     pass
-                except EOFError:  # the template is gone, and its decoders with it
+                except EOFError:  # the template process has ended, and with it its decoders
                     return {"answer": "ended", "status": -signal.SIGKILL}
-                except ValueError:  # it died within a line, or writes nonsense
+                except ValueError:  # a cut-off or invalid line
                     if time.monotonic() > end:
                         raise self._overdue() from None
                     continue
@@ -170,14 +172,14 @@ class Connection:
         )
 
     def _mapped(self, message: Message, done: bool, seconds: float) -> Pixels:
-        """The pixels, in memory that came with the message."""
+        """The pixels, mapped from the shared memory whose descriptor came with the message."""
         height, width = _size(message["shape"])
         size = _size(message["size"])
         descriptor = self._wire.take_descriptor()
         try:
             if os.fstat(descriptor).st_size != height * width * 3:
                 raise ValueError("the pixels do not fit their shape")
-            # Copy on write: the array can be written to, and torch wants that.
+            # Copy-on-write, because torch needs a writable array.
             memory = mmap.mmap(descriptor, height * width * 3, access=mmap.ACCESS_COPY)
         finally:
             os.close(descriptor)
@@ -185,7 +187,7 @@ class Connection:
         return Pixels(array, size, done, seconds)
 
     def _error(self, message: Message, memory: int) -> TwinlensError:
-        """What the client is told. Raises Broken, see ``decode``."""
+        """The error for the client. Raises Broken if the decoder was killed from outside."""
         answer = message["answer"]
         if answer == "error":
             kind = _KINDS.get(message["kind"])
@@ -209,7 +211,7 @@ class Connection:
         return self._end_error(message["status"])
 
     def _end_error(self, status: int) -> TwinlensError:
-        """For a decoder that ended: negative statuses are signals."""
+        """The error for a decoder that exited; a negative status is the number of a signal."""
         if status in (-signal.SIGPROF, -signal.SIGXCPU):
             return TooLarge(
                 f"Decoding the image took longer than {self._seconds:g} seconds of CPU time "
@@ -219,7 +221,7 @@ class Connection:
         log.warning("a decoder ended with status %d", status)
         if status in (-signal.SIGKILL, -signal.SIGTERM):
             raise Broken
-        if status >= 0:  # a defect of ours; its traceback is on the standard error output
+        if status >= 0:  # a bug in Twinlens; the decoder printed the traceback to stderr
             return ProcessingFailed()
         return BadRequest(
             "The image makes its decoder crash: it is damaged, or needs too much memory",
@@ -233,7 +235,7 @@ class Connection:
 
 
 def _size(values: list[int]) -> tuple[int, int]:
-    """Raises ValueError."""
+    """A size from two JSON numbers. Raises ValueError unless both are positive integers."""
     first, second = values
     if not (isinstance(first, int) and isinstance(second, int) and min(values) > 0):
         raise ValueError("not a size")
@@ -241,6 +243,6 @@ def _size(values: list[int]) -> tuple[int, int]:
 
 
 def connected_pair() -> tuple[Wire, socket.socket]:
-    """Both ends of a connection to a new decoder: ours, and its."""
+    """Both ends of a connection to a new decoder: the worker's end, then the decoder's."""
     ours, its = socket.socketpair()
     return Wire(ours), its

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What a decoding process does: one file after another, until its worker closes the connection."""
+"""The main loop of a decoding process: decodes files until the worker closes the connection."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from app.pictures.steps import resized
 _STRIP_BYTES = 2**22
 _MOST_LOG_LINES = 20
 _MOST_LOG_CHARACTERS = 4000
-# Without work for so long, freed memory goes back to the system; after each picture that would cost
-# 2 ms and more, since the next one needs it again.
+# After this idle time freed memory is returned to the system. Doing so after every picture would
+# cost 2 ms or more each time, because the next picture needs the memory again.
 _IDLE_SECONDS = 0.5
 
 
 class _NotWanted(TwinlensError):
-    """The worker needs no pixels of this file: it has refused it by its size."""
+    """The worker has refused the picture because of its size, so its pixels are not needed."""
 
 
 def serve(wire: Wire, memory: int) -> None:
-    """Answer the worker's messages.
+    """Answer the worker's messages until the connection closes.
 
     Args:
-        wire: to the worker.
-        memory: bytes that this process may take, see ``limits.bound_memory``.
+        wire: message channel to the worker.
+        memory: memory limit of this process in bytes, see ``limits.bound_memory``.
     """
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
     limits.bound_memory(memory)
@@ -61,7 +61,7 @@ def serve(wire: Wire, memory: int) -> None:
 
 
 def _next(wire: Wire) -> Message:
-    """The worker's next message. Raises EOFError."""
+    """The worker's next message. Raises EOFError when the worker has closed the connection."""
     try:
         return wire.receive(_IDLE_SECONDS)
     except TimeoutError:
@@ -70,7 +70,7 @@ def _next(wire: Wire) -> Message:
 
 
 def _answer(wire: Wire, job: Message, file: BinaryIO) -> tuple[Message, int | None]:
-    """What became of a file, and the descriptor of its pixels if there are any."""
+    """The answer for a file, and the descriptor of its pixels if it was decoded."""
     try:
         return _pixels(wire, job, file)
     except _NotWanted:
@@ -86,7 +86,7 @@ def _answer(wire: Wire, job: Message, file: BinaryIO) -> tuple[Message, int | No
         }, None
     except MemoryError:
         return {"answer": "no memory"}, None
-    except Exception:  # a defect of ours: the worker logs it
+    except Exception:  # a bug in Twinlens: the worker logs the traceback
         return {"answer": "defect", "traceback": traceback.format_exc()}, None
 
 
@@ -95,7 +95,7 @@ def _pixels(wire: Wire, job: Message, file: BinaryIO) -> tuple[Message, int]:
         wanted = _ask(wire, {"question": "enough", "size": [width, height]})["enough"]
         return None if wanted is None else (wanted[0], wanted[1])
 
-    file.seek(0)  # the offset is shared with the worker
+    file.seek(0)  # the worker's descriptor shares the file offset
     picture = decode(file, job["max_pixels"], decode_size)
     image, size = picture.image, picture.size
     steps = _ask(wire, {"question": "steps", "decoded": list(image.size), "size": list(size)})
@@ -106,7 +106,10 @@ def _pixels(wire: Wire, job: Message, file: BinaryIO) -> tuple[Message, int]:
 
 
 def _ask(wire: Wire, question: Message) -> Message:
-    """Raises _NotWanted; ends the process when the worker is gone."""
+    """The worker's reply to a question. Raises _NotWanted if the worker has refused the picture.
+
+    Exits the process when the worker has closed the connection.
+    """
     try:
         wire.send(question)
         reply = wire.receive()
@@ -120,20 +123,20 @@ def _ask(wire: Wire, question: Message) -> Message:
 def _shared(image: Image.Image) -> int:
     """An RGB image as [height, width, 3] bytes in memory that another process can map."""
     descriptor = shared_memory("pixels")
-    # In strips: a copy of the whole would need three quarters of the image's memory again.
+    # In strips, because tobytes() of the whole image would need 3 more bytes a pixel at once.
     rows = max(1, _STRIP_BYTES // (3 * image.width))
     with os.fdopen(os.dup(descriptor), "wb") as file:
         for top in range(0, image.height, rows):
             box = (0, top, image.width, min(top + rows, image.height))
             file.write(image.crop(box).tobytes())
-    if hasattr(fcntl, "F_ADD_SEALS"):  # shrinking it would end the worker that has mapped it
+    if hasattr(fcntl, "F_ADD_SEALS"):  # if the file shrank, the worker would crash on its mapping
         seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
     return descriptor
 
 
 def shared_memory(name: str) -> int:
-    """The descriptor of an empty file without a name, in memory where the system can do that."""
+    """The descriptor of an empty unnamed file, in memory if the system supports that."""
     if hasattr(os, "memfd_create"):
         return os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     with tempfile.TemporaryFile() as file:
@@ -141,7 +144,7 @@ def shared_memory(name: str) -> int:
 
 
 def _is_for_memory(error: BaseException) -> bool:
-    """Whether an error was raised because a library got no memory."""
+    """Whether the cause of an error is a failed memory allocation in a library."""
     cause = error.__context__
     return cause is not None and (
         isinstance(cause, MemoryError) or "memory" in str(cause).lower() or _is_for_memory(cause)
@@ -149,7 +152,7 @@ def _is_for_memory(error: BaseException) -> bool:
 
 
 class _LogLines(logging.Handler):
-    """Keeps what is logged about one file; the worker logs it under the request's id."""
+    """Collects the log records of one file; the worker logs them under the request's id."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -161,6 +164,6 @@ class _LogLines(logging.Handler):
             self._lines.append((record.name, record.levelno, text))
 
     def taken(self) -> list[tuple[str, int, str]]:
-        """The lines since the last call."""
+        """The records since the last call."""
         lines, self._lines = self._lines, []
         return lines

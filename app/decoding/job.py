@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What a worker wants of a file, and what it gets."""
+"""A decoding job (the worker's request for one file) and its result."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ from app.pictures.decode import DecodeSize
 from app.pictures.steps import Step
 
 Size = tuple[int, int]
-#: From the size of the decoded picture and of the upright photo to the steps that a decoder does
-#: with it; None: the picture is wanted as it is.
+#: Maps the size of the decoded picture and the size of the upright photo to the crops and resizes
+#: that the decoder shall do; None: the decoder does none.
 Plan = Callable[[Size, Size], Sequence[Step] | None]
 
 
 def _nothing() -> None:
-    """Nobody is told."""
+    """The default of ``on_slow``."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One file's decoding. All functions are called in the thread that waits."""
+    """How one file is decoded. All functions are called in the thread that waits for the pixels."""
 
     #: see ``app.pictures.decode.decode``
     decode_size: DecodeSize
     plan: Plan
-    #: asked about twice a second: raises where nobody waits for the pixels any more
+    #: called about twice a second; raises if the request was cancelled
     check_cancelled: Callable[[], None]
-    #: called once where decoding takes longer than usual
+    #: called once if decoding takes longer than usual
     on_slow: Callable[[], None] = _nothing
 
 
 @dataclass(frozen=True)
 class Pixels:
-    """An upright picture that a decoder has made; the memory is shared with nobody else."""
+    """An upright picture from a decoder, in memory that only the worker uses."""
 
     #: [height, width, 3] uint8, RGB
     image: NDArray[np.uint8]
     #: width and height of the upright photo, pixels
     size: Size
-    #: the steps of the plan were done
+    #: whether the decoder did the steps of the plan
     done: bool
-    #: from the handing over of the file to the pixels
+    #: time from sending the file to receiving the pixels
     seconds: float

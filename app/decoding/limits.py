@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Limits of a decoding process, set by the kernel: none of them needs Python to run."""
+"""Limits of a decoding process. The kernel enforces them, even while native code is running."""
 
 from __future__ import annotations
 
@@ -12,29 +12,30 @@ from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1  # sys/prctl.h of Linux
 
-#: Bytes of memory for each pixel of MAX_IMAGE_PIXELS, and for small pictures; measured, see
-#: docs/security.md.
+# Memory limit of a decoder: bytes for each pixel of MAX_IMAGE_PIXELS, plus a fixed part. Both were
+# measured, see docs/security.md.
 _BYTES_A_PIXEL = 24
 _LEAST_BYTES = 256 * 2**20
 
 
 def memory_for(max_pixels: int) -> int:
-    """Bytes that a decoder may hold for a picture within the pixel budget."""
+    """Bytes of memory that a decoder may use for a picture within the pixel budget."""
     return _LEAST_BYTES + _BYTES_A_PIXEL * max_pixels
 
 
 def bound_memory(count: int) -> None:
-    """Let this process take at most ``count`` bytes more than it has now (Linux, setrlimit(2)).
+    """Let this process allocate at most ``count`` more bytes (Linux, setrlimit(2)).
 
-    Beyond them malloc and mmap fail: Pillow raises MemoryError, other libraries an error of theirs.
+    Beyond the limit malloc and mmap fail: Pillow raises MemoryError, other libraries raise their
+    own errors.
     """
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[5])
-    except OSError:  # no Linux: only time is bounded there
+    except OSError:  # not Linux: only CPU time is limited there
         return
     limit = pages * os.sysconf("SC_PAGE_SIZE") + count
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-    # No core file of a picture of somebody.
+    # No core dumps, because they would contain a client's picture.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
@@ -46,15 +47,15 @@ def end_with_parent() -> None:
 
 
 def bound_cpu(seconds: float) -> None:
-    """End this process when it has used so much CPU time from now on; 0: no longer.
+    """Let the kernel end this process after ``seconds`` more of CPU time; 0 removes the limit.
 
-    SIGPROF ends it wherever it is, also in a library that never returns to Python.
+    SIGPROF also ends a process that is inside a library and never returns to Python.
     """
     signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
 def trim() -> None:
-    """Give freed memory back to the system (glibc, malloc_trim(3))."""
+    """Return freed memory to the system (glibc, malloc_trim(3))."""
     function = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if function is not None:
         function(0)

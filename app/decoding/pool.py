@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The decoders of one worker: as many at work as it has cores, replaced when one ends.
+"""The decoder processes of one worker.
 
-A file that takes long is set aside: it no longer counts as one of those, so that usual files do not
-wait for it. As many can be set aside as are at work; where even that leaves no place, the file that
-has taken longest, and longer than any usual one, has to give way.
+Up to ``size`` files (one for each core) are decoded at a time, each in its own process. A decoder
+that exits is replaced. A slow file is set aside: it goes on but no longer counts against ``size``,
+so ordinary files need not wait for it. Up to ``size`` files can be set aside. If files still have
+to wait, the longest-running decode is cancelled once it has run for more than _CLAIM_SECONDS.
 """
 
 from __future__ import annotations
@@ -32,41 +33,45 @@ from app.errors import NotAvailable
 log = logging.getLogger("twinlens.decoding")
 
 _PROJECT = Path(__file__).resolve().parents[2]
-#: how the process is started that decoders are forked from
+#: command that starts the template, the process that decoders are forked from
 COMMAND = [sys.executable, "-m", "app.decoding.template"]
-# What it needs of the environment; the rest holds keys, and decoders read hostile files.
+# Environment variables that the template gets. Others may hold secrets, which a decoder must not
+# have because it parses untrusted files.
 _ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV")
+# Interval between two checks for cancellation while waiting for a free place.
 _LOOK_SECONDS = 0.5
+# Time for the template to exit by itself when the pool closes.
 _END_SECONDS = 2.0
-# With others waiting a file has so long; a JPEG of 120 megapixels takes 2 seconds alone.
+# While other files wait, a decode is cancelled after this time. For comparison: a JPEG of 120
+# megapixels takes 2 seconds on an idle machine.
 _CLAIM_SECONDS = 10.0
-# Decoding libraries leak a little on broken files.
+# A decoder is replaced after so many files, because decoding libraries leak memory on broken ones.
 _MOST_FILES = 1000
 _RETRY_SECONDS = 5
 
 
 @dataclass(eq=False)
 class _Place:
-    """Of a file that is being decoded."""
+    """The place in the pool that a file holds while it is decoded."""
 
-    #: monotonic seconds
+    #: start of decoding, from time.monotonic()
     began: float
-    #: it takes long, and does not count as one of those at work
+    #: whether the file is slow and no longer counts against the pool's size
     is_aside: bool = False
-    #: others wait for it: its holder shall give up
+    #: whether a waiting file needs this place, so that the decode is to be cancelled
     is_claimed: bool = False
 
 
 class Decoders:
-    """Safe to use from several threads, after the fork of a worker only."""
+    """The pool of decoders. Thread-safe. Create it in the worker, after gunicorn's fork."""
 
     def __init__(self, size: int, max_pixels: int, seconds: float) -> None:
-        """Say what decoders may do; no process is started yet.
+        """Set the limits; no process is started yet.
 
         Args:
             size: files decoded at a time.
-            max_pixels: budget of a picture.
-            seconds: CPU time for one file.
+            max_pixels: pixel budget of a picture.
+            seconds: CPU time limit for one file.
         """
         self._size = size
         self._max_pixels = max_pixels
@@ -81,7 +86,7 @@ class Decoders:
         self._closed = False
 
     def start(self) -> None:
-        """Start the process that decoders are forked from, so that the first file finds it."""
+        """Start the template process now, so that the first file need not wait for it."""
         with self._lock:
             self._running_template()
 
@@ -97,19 +102,19 @@ class Decoders:
             template.end()
 
     def decode(self, file: BinaryIO, job: Job) -> Pixels:
-        """Decode an image of a client, see ``app.pictures.decode.decode``.
+        """Decode a client's image, see ``app.pictures.decode.decode``.
 
         Args:
-            file: it stays open.
-            job: what is wanted of it.
+            file: the image file; it is not closed.
+            job: the requested size and steps, and the callbacks.
 
         Raises:
-            BadRequest: not an image, a broken one, or one that makes its decoder crash.
-            TooLarge: it exceeds the budget of pixels, CPU time or memory.
-            TooSlow: no end in three times the CPU time.
-            NotAvailable: the file cannot be handed over, decoders cannot be started, or are ended
-                from outside.
-            Exception: what the job's functions raise.
+            BadRequest: the file is not an image, is damaged, or crashes its decoder.
+            TooLarge: the file exceeds the budget of pixels, CPU time or memory.
+            TooSlow: decoding took longer than three times the CPU time limit.
+            NotAvailable: the file cannot be passed to a decoder, no decoder can be started, the
+                decoder was killed from outside, or waiting files needed its place.
+            Exception: errors from the job's functions pass through.
         """
         try:
             source = descriptor_of(file)
@@ -142,7 +147,7 @@ class Decoders:
             decoder = self._take()
             try:
                 return decoder.decode(source, job, self._memory)
-            except Broken:  # ended by somebody, or by the system for want of memory
+            except Broken:  # killed by a person, or by the system when memory ran out
                 continue
             finally:
                 self._give_back(decoder)
@@ -155,7 +160,7 @@ class Decoders:
 
     @contextmanager
     def _place(self, check_cancelled: Callable[[], None]) -> Iterator[_Place]:
-        """Wait for one of the places, and leave it in the end."""
+        """Wait for a free place, and release it at the end."""
         while (place := self._enter()) is None:
             check_cancelled()
         try:
@@ -166,7 +171,7 @@ class Decoders:
                 self._free.notify()
 
     def _enter(self) -> _Place | None:
-        """Take a place, if one becomes free soon; else the one that is held longest is claimed."""
+        """A place, or None if none became free in time; then the oldest place may be claimed."""
         with self._lock:
             if self._free.wait_for(self._has_room, _LOOK_SECONDS):
                 place = _Place(time.monotonic())
@@ -189,7 +194,7 @@ class Decoders:
     # -- processes -----------------------------------------------------------------------------
 
     def _take(self) -> Connection:
-        """A decoder that waits, or a new one. Raises NotAvailable."""
+        """An idle decoder, or a new one. Raises NotAvailable if none can be started."""
         with self._lock:
             if self._idle:
                 return self._idle.pop()
@@ -203,7 +208,7 @@ class Decoders:
                 with its:
                     try:
                         template.fork(number, self._memory, its.fileno())
-                    except OSError:  # it was ended
+                    except OSError:  # the template has ended: try once more with a new one
                         ours.close()
                         self._drop(template)
                         continue
@@ -219,13 +224,13 @@ class Decoders:
                 return
             template = self._template
         if not decoder.is_usable and not decoder.end() and template is not None:
-            log.error("a decoder could not be ended; all of this worker are replaced")
+            log.error("a decoder could not be ended; all decoders of this worker are replaced")
             with self._lock:
                 self._drop(template)
         decoder.close()
 
     def _running_template(self) -> _Template:
-        """Started anew where it has ended. Raises NotAvailable."""
+        """The template, restarted if it has ended. Raises NotAvailable. Needs the lock."""
         if self._closed:
             raise _not_available("the service ends")
         if self._template is None or self._template.has_ended():
@@ -236,7 +241,7 @@ class Decoders:
         return self._template
 
     def _drop(self, template: _Template) -> None:
-        """Kill the template, and with it its decoders; the next file starts another."""
+        """Kill the template and its decoders; the next file starts a new one. Needs the lock."""
         template.kill_all()
         if self._template is template:
             self._template = None
@@ -245,7 +250,7 @@ class Decoders:
 
 
 class _Template:
-    """The process that decoders are forked from."""
+    """The worker's handle of the template, the process that decoders are forked from."""
 
     def __init__(self) -> None:
         ours, its = connected_pair()
@@ -261,26 +266,27 @@ class _Template:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=(its.fileno(),),
-                # A Ctrl-C at a terminal is for the command line, which ends it in its own time.
+                # In its own session, so that Ctrl-C at a terminal reaches only the command, which
+                # ends this process itself.
                 start_new_session=True,
             )
 
     def fork(self, number: int, memory: int, connection: int) -> None:
-        """Raises OSError: it is gone."""
+        """Have a decoder forked. Raises OSError if the template has ended."""
         with self._sending:
             self._control.send({"fork": number, "memory": memory}, connection)
 
     def kill(self, number: int) -> None:
-        """Kill a decoder; nothing happens where it is gone."""
+        """Kill a decoder; does nothing if the decoder or the template has ended."""
         with self._sending, suppress(OSError):
             self._control.send({"kill": number})
 
     def has_ended(self) -> bool:
-        """Whether somebody ended it."""
+        """Whether the template process has exited."""
         return self._process.poll() is not None
 
     def end(self) -> None:
-        """End it and its decoders."""
+        """End the template and its decoders; kills them if they do not exit in time."""
         self._control.close()
         try:
             self._process.wait(_END_SECONDS)
@@ -288,7 +294,7 @@ class _Template:
             self.kill_all()
 
     def kill_all(self) -> None:
-        """At once; the kernel kills its decoders (``limits.end_with_parent``)."""
+        """Kill the template; the kernel then kills its decoders (``limits.end_with_parent``)."""
         self._control.close()
         self._process.kill()
         self._process.wait()

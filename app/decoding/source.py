@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The file of a client as a descriptor that another process can read."""
+"""Turns a client's file into a descriptor that a decoder process can read."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import BinaryIO
 
 from app.decoding.decoder import shared_memory
 
-# Up to here a body lies in memory; asking for its descriptor could write it to disk.
+# Request bodies up to this size are kept in memory. ``fileno()`` of such a body could write it to
+# disk, so it is copied to shared memory instead.
 _SMALL_BYTES = 2**20
 _CHUNK_BYTES = 2**20
 
@@ -19,14 +20,14 @@ def descriptor_of(file: BinaryIO) -> int:
     """A descriptor of the file's content, which the caller closes.
 
     Raises:
-        OSError: it cannot be read, or there is no memory for its copy.
+        OSError: the file cannot be read, or there is no memory for a copy.
     """
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     if size > _SMALL_BYTES:
         try:
             return os.dup(file.fileno())
-        except io.UnsupportedOperation:  # it lies in memory all the same
+        except io.UnsupportedOperation:  # an in-memory file without a descriptor
             pass
     descriptor = shared_memory("file")
     try:

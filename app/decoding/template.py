@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: MIT
 """The process that decoders are forked from: ``python -m app.decoding.template DESCRIPTOR LEVEL``.
 
-It has imported all that a decoder needs, has one thread and never opens a file of a client, so a
-new decoder takes milliseconds and shares its pages. It ends when its worker closes the connection,
-however the worker ends, and its decoders end with it.
+The template has imported every module that a decoder needs, so a new decoder starts in milliseconds
+and shares the template's memory pages. The template has one thread, which makes forking safe, and
+never opens a client's file. It exits when the connection to its worker closes, which also happens
+when the worker crashes, and its decoders exit with it.
 """
 
 from __future__ import annotations
@@ -26,18 +27,18 @@ from app.decoding.wire import Wire
 
 
 class Template:
-    """Forks and kills decoders as its worker says."""
+    """Forks and kills decoders on the worker's orders."""
 
     def __init__(self, control: Wire) -> None:
         self._control = control
-        #: by process id: the worker's number of a decoder, and our copy of its connection
+        #: by process id: the worker's number for the decoder, and a copy of the decoder's wire
         self._decoders: dict[int, tuple[int, Wire]] = {}
         self._wakeup = os.pipe()
         for end in self._wakeup:
             os.set_blocking(end, False)
 
     def serve(self) -> None:
-        """Until the worker is gone."""
+        """Carry out orders until the worker closes the connection."""
         signal.set_wakeup_fd(self._wakeup[1], warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         selector = selectors.DefaultSelector()
@@ -55,7 +56,7 @@ class Template:
                     return
 
     def _obey(self) -> None:
-        """All orders that have come. Raises EOFError: the worker is gone."""
+        """Carry out all received orders. Raises EOFError if the worker closed the connection."""
         more = True
         while more:
             order = self._control.receive()
@@ -87,11 +88,11 @@ class Template:
             os._exit(status)
 
     def _leave(self, parent: int) -> None:
-        """In a new decoder: what belongs to the template must not stay open here."""
+        """In a new decoder: drop the signal handlers and connections of the template."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         limits.end_with_parent()
-        if os.getppid() != parent:  # it died before the line above
+        if os.getppid() != parent:  # the template died before end_with_parent took effect
             os._exit(1)
         self._control.close()
         for end in self._wakeup:
@@ -100,7 +101,7 @@ class Template:
             wire.close()
 
     def _kill(self, number: int) -> None:
-        # Safe from reused process ids: one that has ended keeps its id until _reap.
+        # The id cannot belong to another process: it stays reserved until _reap collects it.
         for pid, (each, _) in self._decoders.items():
             if each == number:
                 os.kill(pid, signal.SIGKILL)
@@ -116,7 +117,7 @@ class Template:
 
     @staticmethod
     def _tell_end(wire: Wire, message: dict[str, object]) -> None:
-        """The decoder's last message, told by this process: it knows how the decoder ended."""
+        """Tell the worker how a decoder ended, as the last message on the decoder's connection."""
         with suppress(OSError):
             wire.send_after_break(message)
         wire.close()
@@ -126,9 +127,9 @@ def main() -> None:
     """Entry point."""
     control = Wire(socket.socket(fileno=int(sys.argv[1])))
     logging.getLogger().setLevel(sys.argv[2])
-    Image.init()  # all formats now, not in each decoder
+    Image.init()  # loads all format plugins once, instead of in each decoder
     gc.collect()
-    gc.freeze()  # its marks would copy pages into every decoder
+    gc.freeze()  # a collection in a decoder would write to shared pages and copy them
     Template(control).serve()
 
 

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Messages between a worker and its decoding processes: JSON lines over a Unix socket.
 
-JSON, not pickle: a decoder that a hostile file has taken over must not run code in the worker.
+JSON instead of pickle, because unpickling data from a compromised decoder could run code in the
+worker.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 Message = dict[str, Any]
 
 _CHUNK_BYTES = 2**16
-# What a decoder may send at most; its log lines are the largest part.
+# Longest message that is accepted; log lines are the largest part of it.
 _MOST_BYTES = 2**20
 
 
@@ -28,18 +29,18 @@ class Wire:
         self._descriptors: list[int] = []
 
     def fileno(self) -> int:
-        """For select."""
+        """The socket's descriptor, for ``select``."""
         return self._socket.fileno()
 
     def has_more(self) -> bool:
-        """Whether another message has come already; select does not tell of it."""
+        """Whether a whole message is in the buffer already, which ``select`` cannot see."""
         return b"\n" in self._buffer.lstrip()
 
     def send(self, message: Message, descriptor: int | None = None) -> None:
-        """Send a message, and a file descriptor with it.
+        """Send a message, with a file descriptor if one is given.
 
         Raises:
-            OSError: the other side is gone.
+            OSError: the other side has closed the connection.
         """
         data = json.dumps(message).encode() + b"\n"
         descriptors = [] if descriptor is None else [descriptor]
@@ -48,23 +49,23 @@ class Wire:
             self._socket.sendall(data[sent:])
 
     def send_after_break(self, message: Message) -> None:
-        """As ``send``, where another process may have written a part of a line before it died.
+        """Like ``send``, for a connection on which a dead process may have left an unfinished line.
 
-        It does not wait for a reader. Raises OSError.
+        Does not wait for buffer space. Raises OSError.
         """
         data = b"\n" + json.dumps(message).encode() + b"\n"
         self._socket.send(data, socket.MSG_DONTWAIT)
 
     def receive(self, seconds: float | None = None) -> Message:
-        """The next message; a descriptor that came with it is kept for ``take_descriptor``.
+        """Wait for the next message. A descriptor sent with it is kept for ``take_descriptor``.
 
         Args:
-            seconds: longest wait; None: for ever.
+            seconds: longest wait; None: no limit.
 
         Raises:
-            TimeoutError: nothing came.
-            EOFError: the other side is gone.
-            ValueError: it is not a message.
+            TimeoutError: no message arrived in time.
+            EOFError: the other side has closed the connection.
+            ValueError: the received line is not a valid message.
         """
         self._socket.settimeout(seconds)
         try:
@@ -81,17 +82,17 @@ class Wire:
         return message
 
     def take_descriptor(self) -> int:
-        """The oldest descriptor that has come; the caller closes it.
+        """The oldest received descriptor that was not taken yet; the caller closes it.
 
         Raises:
-            ValueError: none has come.
+            ValueError: there is none.
         """
         if not self._descriptors:
             raise ValueError("no descriptor has come")
         return self._descriptors.pop(0)
 
     def close(self) -> None:
-        """Close the socket, and the descriptors that nobody took."""
+        """Close the socket and all descriptors that were not taken."""
         self._socket.close()
         while self._descriptors:
             os.close(self._descriptors.pop())

@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Models: where checkpoints lie, how they are loaded, what they compute."""
+"""Model families: how a checkpoint is read, its input prepared and its output interpreted."""

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What a family of models says of a checkpoint: its networks, and what is done around them.
+"""Base classes of model families: the networks of a checkpoint, and their pre- and postprocessing.
 
 A family is one file beside this one with a subclass of ``DepthFamily`` or ``EmbeddingFamily``, and
-one line in ``config/families.py``; docs/adding-a-model.md shows two whole ones.
+one line in ``config/families.py``; docs/adding-a-model.md shows two complete examples.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from config.values import EngineName, Precision
 
 
 class Picture(Protocol):
-    """An upright picture, as ``app.pictures.decode`` or a decoding process gives it."""
+    """An upright picture, from ``app.pictures.decode`` or from a decoding process."""
 
     @property
     def image(self) -> Pixels:
-        """RGB, 8 bits a channel; it may be smaller than the photo."""
+        """The pixels: RGB, 8 bits per channel; they may be fewer than the photo has."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -43,29 +43,29 @@ class Picture(Protocol):
 
     @property
     def done(self) -> bool:
-        """Whether the family's steps were done to it."""
+        """Whether the family's crops and resizes were done already."""
 
 
 @dataclass(frozen=True)
 class NetworkId:
-    """One network of a model: it is loaded, lent and freed on its own."""
+    """Identifies one network of a model. Each network is loaded, lent and freed separately."""
 
     spec: ModelSpec
     name: str
 
     def __str__(self) -> str:
-        return f"{self.spec.key}/{self.name}"  # no key has a slash
+        return f"{self.spec.key}/{self.name}"  # unambiguous, because a key contains no slash
 
     @property
     def label(self) -> str:
-        """For people: the model's key, and which network unless it is the first one."""
+        """Display name: the model's key, and for all but its first network the network's name."""
         first = next(iter(family_class(self.spec.family).NETWORKS))
         return self.spec.key if self.name == first else f"{self.spec.key} {self.name}"
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a map or a vector was made with: all that its numbers depend on beside the request."""
+    """What a map or vector was computed with: all that affects its numbers, except the request."""
 
     #: commit of the checkpoint
     revision: str
@@ -75,28 +75,29 @@ class Provenance:
 
 
 class Family(ABC):
-    """One checkpoint, as its family understands it. Holds no network."""
+    """One checkpoint, interpreted by its family. Holds the description, not the loaded networks."""
 
     TASK: ClassVar[Task]
-    #: Files that loading needs; the last one holds the weights (safetensors).
+    #: Files of the checkpoint that loading needs; the last one holds the weights (safetensors).
     FILES: ClassVar[tuple[str, ...]]
-    #: The networks, and how the names of their tensors begin. A model is loaded when the first is.
+    #: The networks, each with the name prefixes of its tensors. A model counts as loaded when its
+    #: first network is loaded.
     NETWORKS: ClassVar[dict[str, tuple[str, ...]]]
-    #: Of everything around the network that makes the numbers of an answer. The next one whenever
-    #: that gives others, so that users know what they have to compute anew.
+    #: Version of the pre- and postprocessing. Increase it with every change that alters the numbers
+    #: of answers, so that users know that stored results have to be recomputed.
     PREPROCESS_VERSION: ClassVar[int] = 1
 
     def __init__(self, spec: ModelSpec, checkpoint: Checkpoint) -> None:
-        """Read what the checkpoint says of itself.
+        """Read the checkpoint's description from its small files.
 
         Raises:
-            LoadError: it is damaged, contradicts the row, or wants what this family cannot do; the
-                message names it.
+            LoadError: the checkpoint is damaged, contradicts the model's row, or needs something
+                that this family does not support; the message names it.
         """
         self.spec = spec
         self.checkpoint = checkpoint
 
-    @classmethod  # noqa: B027 - not all have any
+    @classmethod  # noqa: B027 - a family may have none
     def import_libraries(cls) -> None:
         """Import what ``module`` needs; called before the fork, so that workers share it."""
 
@@ -104,8 +105,9 @@ class Family(ABC):
     def module(self, network: str) -> Any:
         """A network as a torch module in evaluation mode, float32; see ``Network.infer``.
 
-        Its weights are mapped from the file. Runs no multi-threaded kernel: one on the master's
-        main thread before the fork would hang inference in the workers for ever (libgomp).
+        The weights are memory-mapped from the file. An implementation must not run multi-threaded
+        kernels: libgomp would make inference hang in the workers if one had run on the main
+        thread of the gunicorn master before the fork.
 
         Raises:
             LoadError: the checkpoint is damaged.
@@ -113,21 +115,21 @@ class Family(ABC):
 
     @abstractmethod
     def blank(self, network: str) -> InputArray:
-        """An input [1, ...] of the usual size, to warm the network up."""
+        """A blank input [1, ...] of the usual size, for warming up the network."""
 
     def input_shape(self, network: str) -> tuple[int | None, ...]:
-        """Of the network's input; None where any number will do: here, any number at once."""
+        """Shape of the network's input; None is a dynamic size (by default only the batch's)."""
         return (None, *self.blank(network).shape[1:])
 
     def max_batch(self, network: str, device: str) -> int:  # noqa: ARG002
         """How many inputs of one shape are worth running as one batch on a device."""
         return 1
 
-    def check_network(self, network: str) -> None:  # noqa: B027 - most are fine
-        """Raises LoadError where a network of the checkpoint cannot serve, though others can."""
+    def check_network(self, network: str) -> None:  # noqa: B027 - optional
+        """Raises LoadError if this network cannot be used though the checkpoint's others can."""
 
     def source(self, network: str) -> NetworkSource:
-        """A network for an engine. Raises LoadError."""
+        """Describes a network for an engine. Raises LoadError."""
         self.check_network(network)
         file = self.checkpoint.path / self.FILES[-1]
         recipe = json.dumps(
@@ -139,7 +141,8 @@ class Family(ABC):
         )
         try:
             size = weights.size(file, self.NETWORKS[network])
-            # In the hub's cache it is a link to a file that bears its hash, which a copy keeps.
+            # Identifies the weights. In the hub's cache the file is a symlink to a file named after
+            # its hash, so the name does not change when the cache is copied.
             name = file.resolve().name if file.is_symlink() else file.stat().st_mtime_ns
             parts = [self.checkpoint.revision, file.stat().st_size, name]
             for each in self.FILES[:-1]:
@@ -171,21 +174,21 @@ class Family(ABC):
             ) from error
 
     def weights(self) -> str:
-        """Whose: "published", or what the file says, such as "random". Raises LoadError."""
+        """Origin of the weights: "published", or the file's note ("random"). Raises LoadError."""
         try:
             return weights.origin(self.checkpoint.path / self.FILES[-1])
         except Exception as error:  # a damaged file makes its parser raise anything
             raise _damaged_weights() from error
 
     def read_json(self, name: str) -> dict[str, Any]:
-        """One of its files. Raises LoadError: it is no JSON object."""
+        """Reads a JSON file of the checkpoint. Raises LoadError if it holds no JSON object."""
         return description.read(self.checkpoint, name)
 
     def check_row(self, **found: object) -> None:
-        """Compare what the checkpoint says of itself with the row, which may leave it open.
+        """Compare values of the checkpoint with the model's row; the row may leave them out.
 
         Raises:
-            LoadError: they differ; the message has both values.
+            LoadError: a value differs; the message has both values.
         """
         for name, value in found.items():
             stated = getattr(self.spec, name)
@@ -194,13 +197,14 @@ class Family(ABC):
 
 
 class DepthFamily(Family):
-    """Photo to disparity."""
+    """A family of depth models: photo to disparity map."""
 
     TASK = "depth"
     NETWORKS: ClassVar[dict[str, tuple[str, ...]]] = {"image": ("",)}
-    #: A photo is decoded at least so many times larger than the network's input, each way.
+    #: A photo is decoded to at least this multiple of the network's input width and height, so that
+    #: the final resize starts from enough pixels.
     OVERSAMPLED: ClassVar[float] = 1.4
-    #: of each channel, for pixels from 0 to 1
+    #: mean and standard deviation of each channel, for pixels scaled to 0..1
     mean: FloatArray
     deviation: FloatArray
 
@@ -209,16 +213,16 @@ class DepthFamily(Family):
         """Width and height of the network's input for an upright photo, pixels.
 
         Raises:
-            TooLarge: a shape that it cannot take.
+            TooLarge: the network does not support this aspect ratio.
         """
 
     def decode_size(self, width: int, height: int) -> tuple[int, int]:
-        """How large a photo of this size must be decoded for ``prepare``."""
+        """The smallest size to which a photo of this size may be decoded for ``prepare``."""
         columns, rows = self.input_size(width, height)
         return math.ceil(columns * self.OVERSAMPLED), math.ceil(rows * self.OVERSAMPLED)
 
     def steps(self, size: tuple[int, int]) -> Steps:
-        """What ``prepare`` does first with a photo of this size. Raises TooLarge."""
+        """The resize that ``prepare`` starts with, for a photo of this size. Raises TooLarge."""
         target = self.input_size(*size)
         return lambda canvas: canvas.resize(target)
 
@@ -233,27 +237,27 @@ class DepthFamily(Family):
 
 
 class EmbeddingFamily(Family):
-    """Image, and with most families text, to a vector in one space."""
+    """A family of embedding models: maps images, and mostly texts too, to vectors in one space."""
 
     TASK = "embedding"
     NETWORKS: ClassVar[dict[str, tuple[str, ...]]] = {"image": ("",)}
-    #: An image is decoded at least so many times larger than the network's input, each way.
+    #: An image is decoded to at least this multiple of the size that its first resize needs.
     OVERSAMPLED: ClassVar[float] = 2.0
-    #: numbers of a vector
+    #: number of dimensions of a vector
     dims: int
     #: edge of the network's input, pixels
     image_size: int
-    #: of each channel, for pixels from 0 to 1
+    #: mean and standard deviation of each channel, for pixels scaled to 0..1
     mean: FloatArray
     deviation: FloatArray
 
     def decode_size(self, image_size: int | None, width: int, height: int) -> tuple[int, int]:
-        """How large an image of this size must be decoded for ``prepare_image``."""
+        """The smallest size to which an image of this size may be decoded for ``prepare_image``."""
         scale = self.OVERSAMPLED * (image_size or self.image_size) / min(width, height)
         return math.ceil(width * scale), math.ceil(height * scale)
 
     def steps(self, image_size: int | None, size: tuple[int, int]) -> Steps:
-        """What ``prepare_image`` does first with an image of this size."""
+        """The crops and resizes that ``prepare_image`` starts with, for an image of this size."""
 
         def steps(canvas: Canvas) -> Canvas:
             before = size
@@ -270,39 +274,40 @@ class EmbeddingFamily(Family):
         """The network's input [3, s, s] float32 with the native size s.
 
         Args:
-            picture: upright.
-            image_size: shortest edge that the source is brought to first, pixels. The model's own
-                preparation follows, so that vectors stay in the model's space.
-            work: where it is done.
+            picture: the upright image.
+            image_size: shortest edge, in pixels, to which the image is resized first; None: no
+                such resize. The model's own resize and crop always follow, so vectors remain
+                comparable.
+            work: does the crops, resizes and normalisation, on the CPU or on a device.
         """
         steps = unchanged if picture.done else self.steps(image_size, picture.size)
         return work.prepared(picture.image, steps, self.mean, self.deviation)
 
     def to_square(self, canvas: Canvas, size: tuple[int, int]) -> Canvas:
-        """The model's own crop and resize, to its native size.
+        """The model's own resize and crop, to its native size.
 
         Args:
-            canvas: the picture, perhaps decoded smaller.
-            size: width and height before that; they give the aspect.
+            canvas: the picture; it may have been decoded at reduced size.
+            size: width and height of the picture at full size, from which the aspect is taken.
         """
         edge = self.image_size
         return centre(resize_shortest(canvas, size, edge), edge, edge)
 
     def prepare_text(self, text: str) -> Tokens:
-        """The network's input for a text; what does not fit is left out.
+        """The network's input for a text; tokens beyond the context length are dropped.
 
         Raises:
-            BadRequest: a blank text.
-            TooLarge: more characters than a text may have.
+            BadRequest: the text is blank.
+            TooLarge: the text has too many characters.
         """
         raise NotImplementedError(text)
 
     def load_tokenizer(self) -> None:
-        """Called when the text network is loaded, so that the first request need not wait."""
+        """Load the tokenizer. Called when the text network is loaded, not at the first request."""
 
 
 def describe_checkpoint(spec: ModelSpec, checkpoint: Checkpoint) -> Family:
-    """What a checkpoint says of itself; reads its small files. Raises LoadError."""
+    """The family object for a checkpoint; reads only its small files. Raises LoadError."""
     try:
         family: Family = family_class(spec.family)(spec, checkpoint)
     except LoadError:
@@ -313,7 +318,7 @@ def describe_checkpoint(spec: ModelSpec, checkpoint: Checkpoint) -> Family:
 
 
 def source_from(text: str) -> NetworkSource:
-    """The source that ``NetworkSource.recipe`` describes; raises LoadError."""
+    """Rebuilds a source from the JSON text in ``NetworkSource.recipe``. Raises LoadError."""
     recipe = json.loads(text)
     spec = ModelSpec.model_validate(recipe["spec"])
     checkpoint = _CHECKPOINT.validate_python(recipe["checkpoint"])
@@ -325,18 +330,21 @@ _LARGEST_RESIZED = 20_000_000  # pixels
 
 
 def centre(canvas: Canvas, width: int, height: int) -> Canvas:
-    """Offsets are floored, as transformers does; torchvision rounds and differs by one pixel."""
+    """Crops the centre. Odd margins are floored, as in transformers; torchvision rounds them, which
+    can shift the crop by one pixel.
+    """
     left, top = (canvas.size[0] - width) // 2, (canvas.size[1] - height) // 2
     return canvas.crop((left, top, left + width, top + height))
 
 
 def resize_shortest(canvas: Canvas, size: tuple[int, int], edge: int) -> Canvas:
-    """Bring the shorter side to ``edge``, aspect kept; of a very long picture only the middle.
+    """Resize the shorter side to ``edge`` and keep the aspect ratio of ``size``.
 
-    The aspect is that of ``size``, width and height before the picture was decoded smaller.
+    ``size`` is the picture's width and height before it was decoded at reduced size.
 
-    The centre crop that follows keeps a square, so the far ends of a thin strip never matter; but
-    resized in full a file of 1x3000 pixels would need gigabytes.
+    A very long picture is first cropped to its middle part: resizing all of a picture of 1x3000
+    pixels would need gigabytes. The result is the same, because the caller then crops a square
+    from the centre.
     """
     width, height = canvas.size
     short, long = sorted(canvas.size)

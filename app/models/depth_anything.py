@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Depth Anything V2 through transformers: a photo to a map of relative inverse depth.
+"""Depth Anything V2 through transformers: computes relative inverse depth from a photo.
 
-Yang et al., "Depth Anything V2", NeurIPS 2024, https://arxiv.org/abs/2406.09414. The preparation
-is that of transformers' DPTImageProcessor as the published checkpoints configure it.
+Yang et al., "Depth Anything V2", NeurIPS 2024, https://arxiv.org/abs/2406.09414. Images are
+preprocessed like transformers' DPTImageProcessor does with the published checkpoints' settings.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from app.models.base import DepthFamily
 from app.models.description import ABSENT, Allowed
 from config.models import ModelSpec
 
-EDGE = 518  # of the published checkpoints
-_EDGES = range(56, 1025)  # that a checkpoint may ask for
+EDGE = 518  # input size of the published checkpoints, pixels
+_EDGES = range(56, 1025)  # input sizes that a checkpoint may ask for
 PATCH = 14
-MAX_TOKENS = 4096  # patches; a 4:3 photo has 1813, a 16:9 one 2442
+MAX_TOKENS = 4096  # patches of the input; a 4:3 photo has 1813, a 16:9 photo 2442
 MAX_ASPECT = 20
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)
@@ -33,7 +33,8 @@ STD = np.array([0.229, 0.224, 0.225], np.float32)
 _OFF = (False, None, ABSENT)
 _ON = (True, ABSENT)
 _PROCESSORS = ("DPTImageProcessor", "DPTImageProcessorFast", "DPTFeatureExtractor", None, ABSENT)
-# Metric models give distances: near is small, where relative ones give large numbers.
+# Supported values of config.json. Metric models are not supported: their output is distance (small
+# is near), while relative models output inverse depth (large is near).
 _NETWORK: Allowed = {
     "model_type": ("depth_anything", ABSENT),
     "architectures": (["DepthAnythingForDepthEstimation"], None, ABSENT),
@@ -49,7 +50,8 @@ _BACKBONE: Allowed = {
     "patch_size": (PATCH, ABSENT),
     "num_channels": (3, ABSENT),
 }
-# ABSENT only where DPTImageProcessor's own default is the same.
+# Supported values of preprocessor_config.json. A value may be absent only if DPTImageProcessor's
+# default is the supported one.
 _PREPARATION: Allowed = {
     "image_processor_type": _PROCESSORS,
     "feature_extractor_type": _PROCESSORS,
@@ -73,7 +75,7 @@ class DepthAnything(DepthFamily):
     FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
 
     def __init__(self, spec: ModelSpec, checkpoint: Checkpoint) -> None:
-        """See the base class: relative Depth Anything on DINOv2."""
+        """See the base class; accepts relative-depth checkpoints with a DINOv2 backbone."""
         super().__init__(spec, checkpoint)
         network, preparation, _ = self.FILES
         config = self.read_json(network)
@@ -82,7 +84,7 @@ class DepthAnything(DepthFamily):
         description.check(config, _NETWORK, network)
         description.check(backbone, _BACKBONE, f"backbone_config in {network}")
         description.check(settings, _PREPARATION, preparation)
-        #: pixels that a photo's edge is brought to
+        #: input size, pixels: one side of a photo is resized to it, see ``input_size``
         self.edge = _edge(settings)
         self.mean, self.deviation = MEAN, STD
 
@@ -99,9 +101,9 @@ class DepthAnything(DepthFamily):
         from transformers.utils import logging
 
         logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        # It warns of a loss function, which only training needs.
+        # Hides a warning about the loss function, which only training needs.
         logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-        # Its hints know nothing of output_loading_info.
+        # Any, because the type hints of from_pretrained lack output_loading_info.
         from_pretrained: Any = DepthAnythingForDepthEstimation.from_pretrained
         try:
             module, report = from_pretrained(
@@ -113,34 +115,34 @@ class DepthAnything(DepthFamily):
             )
         except Exception as error:  # a damaged file makes its parsers raise anything
             raise LoadError("the checkpoint is damaged or not a Depth Anything model") from error
-        # transformers fills absent tensors with random numbers and only warns.
+        # transformers initialises missing tensors with random numbers and only warns.
         if report["missing_keys"] or report["mismatched_keys"]:
             raise LoadError("the checkpoint lacks tensors of a Depth Anything model")
         return _disparity(module).eval()
 
     def blank(self, network: str) -> FloatArray:  # noqa: ARG002
-        """See the base class; a 4:3 photo, 518x686 for the published checkpoints."""
+        """See the base class; the input for a 4:3 photo, 518x686 with the published checkpoints."""
         columns, rows = self.input_size(4 * self.edge, 3 * self.edge)
         return np.zeros((1, 3, rows, columns), np.float32)
 
     def input_shape(self, network: str) -> tuple[int | None, ...]:  # noqa: ARG002
-        """See the base class: photos of every shape."""
+        """See the base class; width and height are dynamic."""
         return None, 3, None, None
 
     def max_batch(self, network: str, device: str) -> int:  # noqa: ARG002
-        """See the base class; on 2 cores two maps in one batch take longer than one by one."""
+        """See the base class; on a 2-core CPU a batch of two is slower than two single runs."""
         return 1 if device == "cpu" else 4
 
     def input_size(self, width: int, height: int) -> tuple[int, int]:
-        """See the function of this name."""
+        """See the module's function ``input_size``."""
         return input_size(width, height, self.edge)
 
 
 def _disparity(network: Any) -> Any:
-    """The network's own forward pass, in terms that hold for every shape of input.
+    """Wraps a network so that its traced forward pass is right for every input size.
 
-    transformers gives the head its output size as Python numbers, and a trace would keep those of
-    its example; here they come from the input.
+    transformers passes the head its output size as Python integers, which tracing would bake in as
+    constants. This forward pass takes the size from the input tensor instead.
     """
     import torch
     import torch.nn.functional as F
@@ -160,7 +162,7 @@ def _disparity(network: Any) -> Any:
                 head.conv1(fused), size=size, mode="bilinear", align_corners=True
             )
             last = head.activation1(head.conv2(enlarged))
-            # Always in float32: bf16 has fewer steps than a map has levels.
+            # Always in float32, because bfloat16 has fewer steps than an 8-bit map has levels.
             weight, bias = head.conv3.weight.float(), head.conv3.bias.float()
             disparity = F.conv2d(last.float(), weight, bias)
             nearness: torch.Tensor = head.activation2(disparity)  # max_depth is 1, see _NETWORK
@@ -170,7 +172,7 @@ def _disparity(network: Any) -> Any:
 
 
 def _edge(settings: dict[str, Any]) -> int:
-    """The size that the checkpoint wants, which is a square in DPTImageProcessor's settings."""
+    """The checkpoint's input size; DPTImageProcessor's settings must give it as a square."""
     file = DepthAnything.FILES[1]
     size = settings.get("size")
     if not isinstance(size, dict):
@@ -187,12 +189,13 @@ def _edge(settings: dict[str, Any]) -> int:
 def input_size(width: int, height: int, edge: int = EDGE) -> tuple[int, int]:
     """Width and height of the network's input for a photo (transformers' DPTImageProcessor).
 
-    The aspect is kept as well as multiples of the patch size allow; of the two scales that bring
-    one side to ``edge``, the one closer to 1 is taken. Unlike there, a panorama is scaled down to
-    MAX_TOKENS patches, since time and memory grow with their square.
+    One side becomes ``edge``: the side whose scale factor is closer to 1. Both are rounded to
+    multiples of the patch size, so the aspect ratio is kept only approximately. Unlike
+    DPTImageProcessor, this scales panoramas down to at most MAX_TOKENS patches, because time and
+    memory grow with the square of the number of patches.
 
     Raises:
-        TooLarge: longer than MAX_ASPECT times its height, or the other way round.
+        TooLarge: the longer side is more than MAX_ASPECT times the shorter one.
     """
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise TooLarge(

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What a checkpoint's JSON files say of it, compared with what its family does right.
+"""Compares the settings in a checkpoint's JSON files with those that its family supports.
 
-A family has one way to prepare a picture and to read an output. A checkpoint that asks for another
-one would load and give wrong numbers, so it is refused, and the message names what it asks for.
+A family has one way to prepare a picture and to interpret an output. A checkpoint with other
+settings would load but give wrong numbers, so it is refused, and the message names the setting.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ _SHOWN_CHARACTERS = 80
 
 
 class _Absent:
-    """For a file that does not mention something."""
+    """Type of ABSENT, which stands for a setting that a file does not contain."""
 
 
 ABSENT: Final = _Absent()
 
 Allowed = Mapping[str, Sequence[object]]
-"""For each name the values with which a family gives right answers; ABSENT may be one."""
+"""Supported values by name of the setting; ABSENT among them: the setting may be missing."""
 
 
 def read(checkpoint: Checkpoint, file: str) -> dict[str, Any]:
-    """One of the checkpoint's JSON files. Raises LoadError: it is no JSON object."""
+    """Reads a JSON file of the checkpoint. Raises LoadError if it holds no JSON object."""
     try:
         found = json.loads((checkpoint.path / file).read_bytes())
     except (OSError, ValueError, RecursionError) as error:
@@ -41,7 +41,7 @@ def read(checkpoint: Checkpoint, file: str) -> dict[str, Any]:
 
 
 def part(found: Mapping[str, Any], name: str, file: str) -> dict[str, Any]:
-    """An object inside a file, empty if absent or null. Raises LoadError: it is something else."""
+    """An object inside a file; {} if absent or null. Raises LoadError for any other type."""
     inner = found.get(name)
     if inner is None:
         return {}
@@ -51,15 +51,15 @@ def part(found: Mapping[str, Any], name: str, file: str) -> dict[str, Any]:
 
 
 def check(found: Mapping[str, Any], allowed: Allowed, where: str) -> None:
-    """Compare values with the allowed ones; names that ``allowed`` lacks do not matter.
+    """Compare settings with the supported values; settings not in ``allowed`` are ignored.
 
     Args:
-        found: what a checkpoint says.
-        allowed: what its family does right; numbers are compared with a tolerance of 1e-5.
-        where: the file, and the object in it, for the message.
+        found: the settings of a checkpoint.
+        allowed: values that its family supports; numbers may differ by a factor of 1e-5.
+        where: the file, and the object in the file, for the message.
 
     Raises:
-        Unsupported: the message names the first other value and the allowed ones.
+        Unsupported: the message names the first unsupported value and the supported ones.
     """
     for name, values in allowed.items():
         value = found.get(name, ABSENT)

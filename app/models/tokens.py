@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""CLIP's tokens: a text to the numbers that a text tower reads.
+"""CLIP's tokenizer: converts a text to the token ids that a text tower reads.
 
-The same numbers as ``open_clip.tokenizer.SimpleTokenizer`` gives, which cannot be used where
-nothing may import torch: its table of merges, its cleaning (ftfy, HTML entities, white space, lower
-case) and its way to split words, with the merging done by the ``tokenizers`` library.
+The ids are the same as those of ``open_clip.tokenizer.SimpleTokenizer``. That class is not used
+because it imports torch, which some processes must avoid. This module takes over its merge table,
+its cleaning (ftfy, HTML entities, white space, lower case) and its word pattern; the ``tokenizers``
+library does the byte-pair merging.
 """
 
 from __future__ import annotations
@@ -24,28 +25,30 @@ from app.errors import BadRequest, TooLarge
 
 VOCABULARY = 49408
 START, END = "<start_of_text>", "<end_of_text>"
-# A network reads about 300 characters; what ftfy needs for an odd text grows with its square.
+# Longest accepted text. A network reads only about 300 characters, and the time of ftfy can grow
+# with the square of the length.
 MAX_CHARACTERS = 4096
 _WORD = rf"{START}|{END}|'s|'t|'re|'ve|'m|'ll|'d|[\p{{L}}]+|[\p{{N}}]|[^\s\p{{L}}\p{{N}}]+"
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """A text as the network's input."""
+    """A tokenized text: the input of a text network."""
 
-    #: [tokens] int64, as many as the network takes, zeros at the end
+    #: [context length] int64 token ids, padded with zeros at the end
     ids: NDArray[np.int64]
-    #: those that the network reads, with the marks of start and end
+    #: number of ids before the padding, start and end tokens included
     count: int
-    #: whether the text has more of them
+    #: whether tokens of the text were dropped because they did not fit
     truncated: bool
 
 
 @cache
 def load() -> tuple[Any, Any]:
-    """The pattern of words, and the tokenizer of words; once a process, about a second.
+    """The word pattern and the tokenizer. The first call in a process takes about a second.
 
-    Not before the fork: whoever never embeds a text shall not pay for it.
+    Called when a text network is loaded, not before the fork, so that services that embed no texts
+    do not spend the time and memory.
     """
     import regex
     from tokenizers import Tokenizer
@@ -66,16 +69,16 @@ def load() -> tuple[Any, Any]:
 
 
 def encode(text: str, length: int) -> Tokens:
-    """The tokens of a text, as many as the network takes.
+    """Tokenize a text.
 
     Args:
-        text: what open_clip would repair and clean is repaired and cleaned.
-        length: tokens that the network takes, with the marks of start and end; of a longer text
-            the first ones are kept.
+        text: any text; it is repaired and cleaned like open_clip does.
+        length: the network's context length in tokens, start and end tokens included; tokens of
+            the text beyond it are dropped.
 
     Raises:
-        BadRequest: there is nothing but white space in it.
-        TooLarge: more than MAX_CHARACTERS.
+        BadRequest: the text is empty or only white space.
+        TooLarge: the text has more than MAX_CHARACTERS characters.
     """
     if len(text) > MAX_CHARACTERS:
         raise TooLarge(
@@ -89,7 +92,8 @@ def encode(text: str, length: int) -> Tokens:
     inner = tokenizer.encode(found, is_pretokenized=True, add_special_tokens=False).ids
     kept = inner[: length - 2]
     ids = np.zeros(length, np.int64)
-    # The marks have the last two numbers; a network takes its vector at the highest one.
+    # The start and end tokens have the two highest ids. The network takes the text's vector from
+    # the position of the highest id, which is the end token.
     ids[: len(kept) + 2] = [VOCABULARY - 2, *kept, VOCABULARY - 1]
     return Tokens(ids, len(kept) + 2, len(inner) > len(kept))
 
@@ -102,13 +106,14 @@ def _clean(text: str) -> str:
 
 
 def _merges() -> list[tuple[str, str]]:
-    """Pairs of symbols that become one, in their order; from open_clip's file."""
+    """The byte-pair merges in order of priority, from the file in the open_clip package."""
     package = find_spec("open_clip")  # without importing it
     assert package is not None
     assert package.origin is not None
     path = Path(package.origin).with_name("bpe_simple_vocab_16e6.txt.gz")
     lines = gzip.decompress(path.read_bytes()).decode().split("\n")
-    # The first line is a comment; the vocabulary has room for so many beside bytes and marks.
+    # The first line is a comment. The vocabulary consists of two symbols for each byte, the start
+    # and end tokens, and one token for each merge; the file has more merges than are used.
     count = VOCABULARY - 2 * 256 - 2
     pairs = [line.split() for line in lines[1 : count + 1]]
     return [(one, other) for one, other in pairs]

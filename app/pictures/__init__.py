@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""From the file of a client to an upright RGB picture."""
+"""Turns a client's image file into an upright RGB picture, and prepares pictures for networks."""

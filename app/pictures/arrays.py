@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Pictures as the arrays that networks take."""
+"""Converts pictures to the input arrays of networks."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from PIL import Image
 def normalised(
     image: Image.Image, mean: NDArray[np.float32], deviation: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """RGB picture to [3, height, width] float32: each channel scaled to 0..1, minus its mean, over
-    its standard deviation.
+    """Convert an RGB picture to [3, height, width] float32: scale each channel to 0..1, subtract
+    its mean and divide by its standard deviation.
     """
     pixels = np.asarray(image)
     planes = np.empty((3, *pixels.shape[:2]), np.float32)

@@ -1,7 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Sizes that HEVC and AV1 bitstreams have in truth, whatever the file around them says, and whether
-their data is complete as far as it can be told without decoding.
+"""Reads picture sizes and colours from HEVC and AV1 bitstreams, and checks for missing data.
+
+The sizes in the container may be wrong, so the headers of the bitstreams are parsed. Completeness
+is checked as far as that is possible without decoding.
 
 Sources: ITU-T H.265 (clause 7.3), AV1 Bitstream & Decoding Process Specification (clause 5), and
 their bindings to ISO files (hvcC: ISO/IEC 14496-15, av1C: AV1-ISOBMFF).
@@ -14,12 +16,12 @@ from functools import lru_cache
 
 from app.pictures.boxes import Fields, Malformed
 
-#: No HEVC unit has three zero bytes in a row (emulation prevention), so no encoder wrote a longer
-#: run: it is left by a download that reserved the space and broke off.
+# A HEVC unit never has three zero bytes in a row (emulation prevention). A longer run means that a
+# download reserved the space and was then interrupted.
 _ZEROS = bytes(16)
-#: AV1 has no such rule, but its arithmetic coder does not end in zeros.
+# AV1 allows zero bytes, but its arithmetic coder does not produce so many of them at the end.
 _AV1_ZEROS = bytes(64)
-#: Flash memory and some disks fill with ones instead; nor does a picture of either kind end so.
+# Flash memory and some disks fill unwritten space with ones; no HEVC or AV1 picture ends so.
 _ONES = b"\xff" * 64
 _MAX_UNITS = 10_000
 _SPS = 33
@@ -28,31 +30,32 @@ _Sizes = tuple[tuple[int, int], tuple[int, int]]
 
 @dataclass(frozen=True)
 class Coded:
-    """What a bitstream announces."""
+    """What the headers of a bitstream say."""
 
     #: width and height of the decoded picture, pixels
     size: tuple[int, int]
-    #: the most pixels that a decoder may have to hold for one picture
+    #: upper limit of the pixels that a decoder allocates for one picture
     pixels: int
     #: CICP code points (ITU-T H.273) of primaries and transfer; 2 is "unspecified"
     colour: tuple[int, int] = (2, 2)
 
 
 class Incomplete(Exception):
-    """A part of the data is missing."""
+    """A part of the data is missing, for example after an interrupted download."""
 
 
 def hevc(config: memoryview, data: bytes, declared: tuple[int, int]) -> Coded:
-    """Look at a HEVC picture.
+    """Read the headers of a HEVC picture.
 
     Args:
-        config: content of its hvcC box.
-        data: units, each behind its length.
-        declared: the size that the file states; it decides if there are several parameter sets.
+        config: content of the hvcC box.
+        data: NAL units, each preceded by its length.
+        declared: the size in the container. If several parameter sets have different sizes, the
+            set with this size counts.
 
     Raises:
         Incomplete: units are cut off or filled with zeros or ones.
-        Malformed: it is no HEVC picture.
+        Malformed: the data is not a HEVC picture.
     """
     if len(config) < 23:
         raise Malformed("its HEVC configuration (hvcC) is damaged")
@@ -84,13 +87,13 @@ def hevc(config: memoryview, data: bytes, declared: tuple[int, int]) -> Coded:
 
 
 def _pixels(coded: tuple[int, int], shown: tuple[int, int]) -> int:
-    """Pixels of a picture; blocks that reach beyond its edges do not count, larger margins do."""
+    """Pixels of a picture; padding to whole coding blocks does not count, larger margins do."""
     within = all(0 <= all_of - part < 64 for all_of, part in zip(coded, shown, strict=True))
     width, height = shown if within else coded
     return width * height
 
 
-@lru_cache(maxsize=16)  # tiles share it
+@lru_cache(maxsize=16)  # all tiles of a picture have the same hvcC box
 def _configured(config: bytes) -> tuple[_Sizes | None, ...]:
     """Sizes of the sequence parameter sets in a hvcC box."""
     fields = Fields(memoryview(config), 22)
@@ -109,8 +112,8 @@ def _configured(config: bytes) -> tuple[_Sizes | None, ...]:
 
 
 def hevc_size(unit: bytes) -> _Sizes | None:
-    """Coded and shown width and height of a sequence parameter set; None for other layers' sets,
-    which have another form and which still pictures do not need.
+    """Coded size and cropped size in a sequence parameter set. None if the set belongs to an
+    enhancement layer: its syntax differs, and still pictures do not need it.
     """
     if len(unit) < 4:
         raise Malformed("its HEVC configuration (hvcC) is damaged")
@@ -141,15 +144,15 @@ def hevc_size(unit: bytes) -> _Sizes | None:
 
 
 def av1(config: memoryview, data: bytes) -> Coded:
-    """Look at an AV1 picture.
+    """Read the headers of an AV1 picture.
 
     Args:
-        config: content of its av1C box.
+        config: content of the av1C box.
         data: open bitstream units (OBUs).
 
     Raises:
         Incomplete: units are cut off or filled with zeros or ones.
-        Malformed: it is no AV1 picture.
+        Malformed: the data is not an AV1 picture.
     """
     sequences = [_sequence(body) for kind, body in _obus(config[4:].tobytes()) if kind == 1]
     pixels = frames = 0
@@ -169,7 +172,7 @@ def av1(config: memoryview, data: bytes) -> Coded:
 
 
 def _obus(data: bytes) -> list[tuple[int, bytes]]:
-    """Type and first bytes of each unit."""
+    """The type and the first bytes of each open bitstream unit (OBU)."""
     units: list[tuple[int, bytes]] = []
     at = 0
     while at < len(data):
@@ -191,7 +194,7 @@ def _obus(data: bytes) -> list[tuple[int, bytes]]:
 
 
 def _leb128(data: bytes, at: int) -> tuple[int, int]:
-    """A number of variable length, and the position behind it."""
+    """A LEB128 number, and the position after it."""
     value = 0
     for index, byte in enumerate(data[at : at + 8]):
         value |= (byte & 127) << 7 * index
@@ -202,14 +205,14 @@ def _leb128(data: bytes, at: int) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class _Sequence:
-    """What the size of a frame depends on, of an AV1 sequence header."""
+    """The fields of an AV1 sequence header that affect the size of a frame."""
 
     width: int
     height: int
     width_bits: int
     height_bits: int
     reduced: bool
-    #: bits between show_frame and showable_frame
+    #: bits of the presentation time, between show_frame and showable_frame in a frame header
     time_bits: int
     id_bits: int
     screen_tools: int
@@ -217,10 +220,11 @@ class _Sequence:
     colour: tuple[int, int]
 
     def frame_pixels(self, frame: bytes) -> int:
-        """The most pixels that a frame may have, by the start of its header.
+        """An upper limit of a frame's pixels, read from the start of its header.
 
-        A frame may override the sequence's size with as many bits as the sequence grants. How many
-        it uses stands far behind, so that the largest counts; still pictures do not override.
+        A frame may override the sequence's size. The overriding size comes late in the header and
+        is not parsed, so the largest size that its fields can hold is returned. Still pictures
+        normally override nothing.
         """
         usual = self.width * self.height
         bits = Bits(frame)
@@ -281,7 +285,7 @@ def _sequence(body: bytes) -> _Sequence:
 
 
 def _operating_points(bits: Bits) -> int:
-    """Skip timing and operating points; bits of the presentation time in each shown frame."""
+    """Skip timing and operating points. Returns the bits of the presentation time of a frame."""
     delay_bits = time_bits = 0
     equal_interval = False
     if bits.read(1):
@@ -316,7 +320,7 @@ def _colour(bits: Bits, profile: int) -> tuple[int, int]:
 
 
 class Bits:
-    """Reads bits, the most significant first."""
+    """Reads bits, most significant bit first."""
 
     def __init__(self, data: bytes) -> None:
         self._value = int.from_bytes(data, "big")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""BMP: alpha channels that were never filled in, and kinds that are not supported."""
+"""BMP: refuses kinds that Pillow cannot read, and ignores alpha channels that are all zero."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from app.errors import BadRequest, TooLarge
 _BITFIELDS = 3
 _RLE = (1, 2)
 _REFUSED = {4: "JPEG or run lengths of 24 bits", 5: "PNG"}
-#: Pillow unpacks run lengths in Python, about a microsecond for each byte or pixel.
+# Most pixels or bytes of a run-length compressed file. Pillow decompresses these in Python, which
+# takes about a microsecond for each byte or pixel.
 _MAX_RLE = 4_000_000
-#: Masks of red, green and blue that Pillow knows, by bits a pixel; in 32 bits alpha is separate.
+# Masks of red, green, blue (and alpha at 32 bits) that Pillow supports, by bits per pixel.
 _MASKS: dict[int, set[tuple[int, ...]]] = {
     16: {(0xF800, 0x7E0, 0x1F), (0x7C00, 0x3E0, 0x1F)},
     24: {(0xFF0000, 0xFF00, 0xFF)},
@@ -34,16 +35,16 @@ _MASKS: dict[int, set[tuple[int, ...]]] = {
 
 
 def check(file: BinaryIO, max_pixels: int) -> None:
-    """Refuse what Pillow cannot read, or not in reasonable time, and say what it is.
+    """Refuse files that Pillow cannot read, or cannot read in reasonable time.
 
     Raises:
-        BadRequest: a kind that is not supported.
-        TooLarge: more pixels than the budget.
+        BadRequest: this kind of BMP is not supported; the message names it.
+        TooLarge: the image has more pixels than the budget.
     """
     head = file.read(14 + 56).ljust(14 + 56, b"\0")
     (size,) = struct.unpack_from("<I", head, 14)
     if size == 12:
-        return  # OS/2, without compression
+        return  # an OS/2 header, which has no compression field
     if size not in (40, 52, 56, 64, 108, 124):
         raise _unsupported(f"with a header of {size} bytes")
     width, height, _, bits, compression = struct.unpack_from("<iiHHI", head, 18)
@@ -67,9 +68,9 @@ def check(file: BinaryIO, max_pixels: int) -> None:
 
 
 def load(image: Image.Image) -> Image.Image:
-    """Decode; an alpha channel of zeros alone means that nothing is transparent, as in Chromium.
+    """Decode. An alpha channel that is all zero is ignored, as in Chromium.
 
-    Many programs write 32 bits a pixel and leave the fourth byte at 0.
+    Many programs write 32 bits per pixel without transparency and leave the fourth byte at 0.
     """
     image.load()
     if image.mode == "RGBA" and image.getchannel("A").getextrema() == (0, 0):

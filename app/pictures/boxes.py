@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The structure of HEIF and AVIF files: ISO base media file format (ISO/IEC 14496-12) and image
-items (ISO/IEC 23008-12), read without decoding anything.
+"""Parses the structure of HEIF and AVIF files: boxes of the ISO base media file format (ISO/IEC
+14496-12) and image items (ISO/IEC 23008-12). Nothing is decoded.
 
-Every count and size is bounded, since the file may be hostile: reading takes time and memory in
-proportion to the ``meta`` box at most.
+All counts and sizes are limited, because files are untrusted: time and memory grow at most linearly
+with the size of the ``meta`` box.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ MAX_ITEMS = 10_000  # 120 megapixels in tiles of 256x256 are 1,831
 MAX_REFERENCES = 100_000
 _MAX_TOP_LEVEL = 1_000
 _MAX_CHILDREN = 2 * MAX_ITEMS
-_MAX_STRUCTURE = 16 << 20  # bytes of a meta or moov box; colour profiles lie within
+_MAX_STRUCTURE = 16 << 20  # bytes of a meta or moov box, colour profiles included
 
 
 class Malformed(Exception):
-    """The structure cannot be read; the text says what is wrong, as a part of a sentence."""
+    """The file is damaged. The text completes the sentence "The file is damaged: ..."."""
 
 
 @dataclass(frozen=True)
@@ -38,22 +38,22 @@ class Box:
 
 @dataclass
 class Item:
-    """An image, or a piece of metadata."""
+    """An item of a HEIF file: an image, or metadata such as EXIF."""
 
     kind: bytes
-    #: in the content of the meta box: position of the type, and of the byte whose lowest bit means
-    #: "hidden"
+    #: positions in the content of the meta box: of the item's type, and of the flags byte whose
+    #: lowest bit marks the item as hidden
     kind_at: int
     hidden_at: int
     protected: bool = False
-    #: whether metadata is compressed
+    #: whether the item is metadata with a content encoding, i.e. compressed
     encoded: bool = False
-    #: 0: extents count from the start of the file, 1: from the start of the idat box
+    #: construction method: extents are relative to the start of the file (0) or the idat box (1)
     method: int = 0
-    #: offset and length in bytes; a length of 0 means "all the rest"
+    #: offset and length in bytes of each part of the data; a length of 0 means "up to the end"
     extents: list[tuple[int, int]] = field(default_factory=list)
     properties: list[Box] = field(default_factory=list)
-    #: ids of the items that this one refers to, by type of the reference
+    #: ids of the items to which this item refers, by the type of the reference
     references: dict[bytes, list[int]] = field(default_factory=dict)
 
     def property(self, *kinds: bytes) -> Box | None:
@@ -62,11 +62,11 @@ class Item:
 
 @dataclass(frozen=True)
 class Structure:
-    """What a HEIF or AVIF file consists of."""
+    """The parsed structure of a HEIF or AVIF file."""
 
     brand: bytes
     size: int  # of the file, bytes
-    #: whether a box reaches beyond the end of the file
+    #: whether the last box extends beyond the end of the file
     cut: bool
     items: dict[int, Item]
     primary: int | None  # id; None without a meta box
@@ -77,10 +77,11 @@ class Structure:
 
 
 def structure(file: BinaryIO) -> Structure:
-    """Read the structure of a file.
+    """Parse the structure of a file.
 
     Raises:
-        Malformed: it has none that can be read within the bounds.
+        EOFError: a needed box extends beyond the end of the file.
+        Malformed: the structure is damaged or exceeds the limits.
     """
     size = file.seek(0, 2)
     found: dict[bytes, tuple[int, int]] = {}
@@ -102,7 +103,7 @@ def structure(file: BinaryIO) -> Structure:
 
 
 def boxes(data: memoryview, start: int = 0) -> Iterator[Box]:
-    """The boxes that lie one behind the other in ``data`` from ``start`` on."""
+    """The sequence of boxes in ``data`` from ``start`` on."""
     count = 0
     while start + 8 <= len(data):
         count += 1
@@ -120,7 +121,7 @@ def boxes(data: memoryview, start: int = 0) -> Iterator[Box]:
 
 
 class Fields:
-    """Reads big-endian numbers one after the other."""
+    """Reads consecutive big-endian numbers."""
 
     def __init__(self, data: memoryview, at: int = 0) -> None:
         self._data = data
@@ -135,12 +136,12 @@ class Fields:
         return value
 
     def version(self) -> tuple[int, int]:
-        """Version and flags, which begin a "full box"."""
+        """Version and flags, the first four bytes of a "full box"."""
         return self.number(1), self.number(3)
 
 
 def _top_level(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int, int]]:
-    """Type, start and end of each box; the last one may end beyond the end of the file."""
+    """Type, start and end of each top-level box; the last end may be beyond the end of the file."""
     start = count = 0
     while start + 8 <= size:
         count += 1
@@ -153,7 +154,7 @@ def _top_level(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int, int]]:
         if length == 1:
             skip, length = 16, int.from_bytes(head[8:16], "big")
         if length and length < skip:
-            return  # a trailer that is no box: some phones append notes of their own
+            return  # not a box: some phones append data of their own
         end = start + length if length else size
         yield kind, start + skip, end
         start = end
@@ -172,7 +173,7 @@ def _content(file: BinaryIO, place: tuple[int, int] | None, size: int) -> memory
 
 
 def _meta(content: memoryview) -> tuple[dict[int, Item], int | None, memoryview]:
-    """Items by id, the id of the primary one, and the content of the idat box."""
+    """Items by id, the id of the primary item, and the content of the idat box."""
     children = list(boxes(content, 4))
     wanted = (b"pitm", b"iinf", b"iloc", b"iref", b"iprp", b"idat")
     counts = Counter(box.kind for box in children)
@@ -196,7 +197,7 @@ def _meta(content: memoryview) -> tuple[dict[int, Item], int | None, memoryview]
 
 
 def _infos(iinf: Box) -> Iterator[tuple[int, Item]]:
-    """The items of an iinf box, each with its id."""
+    """The items in an iinf box, each with its id."""
     fields = Fields(iinf.content)
     fields.number(4 if fields.version()[0] else 0)
     if not iinf.content[0]:
@@ -208,7 +209,7 @@ def _infos(iinf: Box) -> Iterator[tuple[int, Item]]:
         entry = Fields(box.content)
         version = entry.version()[0]
         if version < 2:
-            continue  # names no type, so it is no image
+            continue  # old versions have no item type, so the item is not an image
         number = entry.number(4 if version > 2 else 2)
         protected = entry.number(2) != 0
         kind = entry.number(4).to_bytes(4, "big")
@@ -222,7 +223,7 @@ def _infos(iinf: Box) -> Iterator[tuple[int, Item]]:
 
 
 def _locations(content: memoryview, items: dict[int, Item]) -> None:
-    """Read an iloc box."""
+    """Read an iloc box: where the data of each item is."""
     fields = Fields(content)
     version = fields.version()[0]
     if version > 2:
@@ -257,7 +258,7 @@ def _locations(content: memoryview, items: dict[int, Item]) -> None:
 
 
 def _references(content: memoryview, items: dict[int, Item]) -> None:
-    """Read an iref box."""
+    """Read an iref box: references between items."""
     size = 4 if Fields(content).version()[0] else 2
     total = 0
     for box in boxes(content, 4):
@@ -273,7 +274,7 @@ def _references(content: memoryview, items: dict[int, Item]) -> None:
 
 
 def _properties(content: memoryview, items: dict[int, Item]) -> None:
-    """Read an iprp box: the list of properties, and which item has which."""
+    """Read an iprp box: the list of properties, and the assignment of properties to items."""
     known: list[Box] = []
     total = 0
     for box in boxes(content):

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""A picture's and a map's work beside the network: crop, resize, normalise, enlarge.
+"""Image processing before and after a network: crop, resize and normalise pictures, enlarge maps.
 
-Here on the CPU: Pillow shrinks pictures, as the replaced services did; OpenCV enlarges maps. On a
-GPU: ``device_images``.
+This module has the interfaces and the CPU implementation: Pillow resizes pictures, as in the
+services that Twinlens replaces, and OpenCV enlarges maps. ``device_images`` is for GPUs.
 """
 
 from __future__ import annotations
@@ -26,33 +26,33 @@ Box = tuple[int, int, int, int]
 
 CONSTANT_LEVEL = 128
 
-#: An RGB picture, 8 bits a channel: Pillow's, or [height, width, 3] uint8.
+#: An RGB picture, 8 bits per channel: a Pillow image or an array [height, width, 3] uint8.
 Pixels = Image.Image | Levels
 
 
 class Canvas(Protocol):
-    """An RGB picture, 8 bits a channel, wherever it lies."""
+    """An RGB picture, 8 bits per channel, in host memory or on a device."""
 
     @property
     def size(self) -> tuple[int, int]:
         """Width and height, pixels."""
 
     def crop(self, box: Box) -> Canvas:
-        """The part from left, top up to right, bottom, all within the picture."""
+        """The part inside the box (left, top, right, bottom), which must lie within the picture."""
 
     def resize(self, size: tuple[int, int]) -> Canvas:
-        """To a width and height: bicubic with antialias, as Pillow does it."""
+        """Resize to a width and height: bicubic with antialiasing, like Pillow."""
 
 
 @dataclass(frozen=True)
 class HostCanvas:
-    """Pillow's own."""
+    """A picture in host memory, processed by Pillow."""
 
     image: Image.Image
 
     @classmethod
     def of(cls, image: Pixels) -> HostCanvas:
-        """From either kind of picture."""
+        """A canvas for a Pillow image or an array."""
         return cls(image if isinstance(image, Image.Image) else Image.fromarray(image))
 
     @property
@@ -66,36 +66,36 @@ class HostCanvas:
         return HostCanvas(self.image.resize(size, Image.Resampling.BICUBIC))
 
 
-#: What is done to a picture: crops and resizes, see ``Canvas``.
+#: A function that crops and resizes a picture by the methods of ``Canvas``.
 Steps = Callable[[Canvas], Canvas]
 
 
 def unchanged(canvas: Canvas) -> Canvas:
-    """No steps."""
+    """The steps of a picture that needs no crops and resizes."""
     return canvas
 
 
 class ImageWork(Protocol):
-    """Where the work beside a network is done. Safe to call from several threads."""
+    """Does the image processing around a network, on the CPU or on a GPU. Thread-safe."""
 
     def works_on(self, pixels: int) -> bool:
-        """Whether it is faster with a picture of so many pixels than the process that decodes it,
-        and so wants it as it was decoded.
+        """Whether this device should crop and resize a picture of so many pixels, because it is
+        faster than the decoding process, which otherwise does that.
         """
 
     def prepared(
         self, image: Pixels, steps: Steps, mean: FloatArray, deviation: FloatArray
     ) -> FloatArray:
-        """Crop and resize an RGB picture, then bring each channel to 0..1, minus its mean, over its
-        standard deviation: [3, h, w] float32.
+        """Crop and resize an RGB picture. Then scale each channel to 0..1, subtract its mean and
+        divide by its standard deviation. Returns [3, h, w] float32.
 
         Raises:
             RuntimeError: the device is lost.
         """
 
     def spread(self, disparity: FloatArray, width: int, height: int) -> Levels:
-        """Enlarge a map [h, w] of finite numbers and spread it over 0..255: [height, width] uint8;
-        a constant map is all 128.
+        """Enlarge a map [h, w] of finite numbers and normalise it (min-max) to 0..255. Returns
+        [height, width] uint8; a constant map becomes all 128.
 
         Raises:
             RuntimeError: the device is lost.
@@ -103,9 +103,9 @@ class ImageWork(Protocol):
 
 
 class HostImages:
-    """On the CPU."""
+    """Image processing on the CPU."""
 
-    def works_on(self, pixels: int) -> bool:  # noqa: ARG002 - a decoder is as fast
+    def works_on(self, pixels: int) -> bool:  # noqa: ARG002 - decoders are as fast
         """See ``ImageWork``."""
         return False
 
@@ -123,15 +123,15 @@ class HostImages:
 
 
 def spread(disparity: NDArray[np.float32], width: int, height: int) -> Levels:
-    """Enlarge a map [h, w] of finite numbers and spread it over 0..255.
+    """Enlarge a map [h, w] of finite numbers and normalise it to 0..255.
 
     Returns:
-        [height, width] uint8, min-max normalised; a constant map is all 128.
+        [height, width] uint8, min-max normalised; a constant map becomes all 128.
     """
     full = cv2.resize(disparity, (width, height), interpolation=cv2.INTER_CUBIC)
     low, high, _, _ = cv2.minMaxLoc(full)
     if is_constant(low, high):
         return np.full(full.shape, CONSTANT_LEVEL, np.uint8)
-    # Quantised once, from floats, with rounding and clamping, in one pass.
+    # One pass that scales, rounds and clamps the floats, so they are quantised only once.
     scale = 255 / (high - low)
     return cast(Levels, cv2.convertScaleAbs(full, alpha=scale, beta=-low * scale))

@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Colour spaces given as code points (CICP, ITU-T H.273) instead of a profile, as ICC profiles.
+"""Makes ICC profiles for the CICP code points (ITU-T H.273) with which HEIF and AVIF files state
+their colour space.
 
-HEIF, AVIF and PNG may carry them. Primaries other than sRGB's, PQ and HLG are handled; the usual
-transfers of video (BT.709 and its kin) count as sRGB's, as in browsers.
+Primaries other than sRGB's and the PQ and HLG transfer functions are supported. The transfer
+functions of ordinary video (BT.709 and similar) are treated as sRGB's, as in browsers.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-# By code point: x and y of red, green, blue and white (H.273, table 2).
+# By code point: xy chromaticities of red, green, blue and white (H.273, table 2).
 _D65 = (0.3127, 0.3290)
 _PRIMARIES = {
     1: ((0.640, 0.330), (0.300, 0.600), (0.150, 0.060), _D65),
@@ -33,19 +34,19 @@ _UNSPECIFIED = 2
 _BRADFORD = np.array(
     [[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]]
 )
-_D50 = np.array([0.9642, 1.0, 0.8249])  # the white of every ICC profile
+_D50 = np.array([0.9642, 1.0, 0.8249])  # the white point of ICC's profile connection space
 _SAMPLES = 4096
 
-_SDR_WHITE = 203.0  # cd/m2 of diffuse white in HDR pictures (ITU-R BT.2408)
+_SDR_WHITE = 203.0  # luminance of diffuse white in HDR pictures, cd/m2 (ITU-R BT.2408)
 _HDR_PEAK = 1000.0  # cd/m2
 
 
 @cache
 def icc_profile(primaries: int, transfer: int) -> bytes | None:
-    """ICC profile of a colour space, or None if it is sRGB or close to it, or unknown.
+    """The ICC profile of a colour space; None if the space is unknown or (nearly) sRGB.
 
-    HDR (PQ, HLG) is mapped to the range of a normal screen with the curve that browsers use
-    (Reinhard's, extended to a peak of 1000 cd/m2), on each channel.
+    HDR (PQ, HLG) is tone mapped to standard dynamic range, each channel separately, with the curve
+    that browsers use (extended Reinhard, with a peak of 1000 cd/m2).
     """
     if primaries not in _PRIMARIES:
         primaries = 1
@@ -65,7 +66,7 @@ def icc_profile(primaries: int, transfer: int) -> bytes | None:
 
 
 def _colorants(primaries: int) -> NDArray[np.float64]:
-    """XYZ of red, green and blue as columns, adapted to D50 (Bradford)."""
+    """XYZ of the red, green and blue primaries as columns, adapted to D50 (Bradford)."""
     *colours, white = [np.array([x / y, 1.0, (1 - x - y) / y]) for x, y in _PRIMARIES[primaries]]
     matrix = np.stack(colours, axis=1)
     matrix = matrix * np.linalg.solve(matrix, white)
@@ -77,7 +78,7 @@ def _colorants(primaries: int) -> NDArray[np.float64]:
 
 
 def _linear(transfer: int) -> NDArray[np.float64]:
-    """Light, 0..1, of code values that rise evenly from 0 to 1."""
+    """The curve from code values to linear light: light (0..1) at evenly spaced code values."""
     code = np.linspace(0.0, 1.0, _SAMPLES)
     if transfer in (_PQ, _HLG):
         light = (_pq(code) if transfer == _PQ else _hlg(code)) / _SDR_WHITE
@@ -90,14 +91,14 @@ def _linear(transfer: int) -> NDArray[np.float64]:
 
 
 def _pq(code: NDArray[np.float64]) -> NDArray[np.float64]:
-    """cd/m2 of SMPTE ST 2084 code values."""
+    """Luminance in cd/m2 of PQ code values (SMPTE ST 2084)."""
     root = code ** (32 / 2523)
     ratio = np.maximum(root - 107 / 128, 0) / (2413 / 128 - 2392 / 128 * root)
     return 10_000 * ratio ** (8192 / 1305)
 
 
 def _hlg(code: NDArray[np.float64]) -> NDArray[np.float64]:
-    """cd/m2 of HLG code values (ITU-R BT.2100) on a screen of 1000 cd/m2."""
+    """Luminance in cd/m2 of HLG code values (ITU-R BT.2100) on a display of 1000 cd/m2."""
     a, b, c = 0.17883277, 0.28466892, 0.55991073
     scene = np.where(code <= 0.5, code**2 / 3, (np.exp((code - c) / a) + b) / 12)
     return _HDR_PEAK * scene**1.2
@@ -113,7 +114,7 @@ def _curve(values: NDArray[np.float64]) -> bytes:
 
 
 def _profile(tags: dict[bytes, bytes]) -> bytes:
-    """An ICC profile (version 2) of a screen; equal tags share their bytes."""
+    """An ICC display profile (version 2); tags with equal content are stored once."""
     start = 128 + 4 + 12 * len(tags)
     table, body = b"", b""
     places: dict[bytes, int] = {}

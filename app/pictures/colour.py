@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Colours of a decoded image, brought to 8-bit sRGB without transparency."""
+"""Converts a decoded image to 8-bit sRGB without transparency."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from PIL import Image, ImageCms
 
 log = logging.getLogger("twinlens.pictures")
 
-#: Longest ICC profile that is used, bytes. Those of printers have up to 3 MB; cameras' 0.5 to 4 KB.
+#: Longest accepted ICC profile, bytes. Printer profiles have up to 3 MB, those of cameras 4 KB.
 MAX_PROFILE = 8 << 20
 
 _STRIP_ROWS = 64
 _SRGB = ImageCms.createProfile("sRGB")
-# What kind of colours a profile is for (bytes 16 to 20 of its head), by the mode of the pixels.
+# The colour space that a profile must have (bytes 16 to 20 of its header), by Pillow's image mode.
 _SPACES = {"RGB": b"RGB ", "CMYK": b"CMYK", "L": b"GRAY"}
 
 
 def to_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """An upright image as RGB, 8 bits a channel; ``profile`` is its ICC profile.
+    """Convert an upright image to RGB, 8 bits per channel; ``profile`` is its ICC profile.
 
-    The profile is applied to the colours alone; then what is transparent is composited over white.
-    A profile that cannot be used, or that is for other colours (of a printer, say, with an RGB
-    image), is as good as none.
+    The profile is applied to the colours only; then transparent parts are composited over white. A
+    profile is ignored if it is damaged or for another colour space, for example a CMYK profile in
+    an RGB image.
     """
     image, alpha = _separated(image)
     rgb = _in_srgb(image, profile) if profile else None
@@ -42,7 +42,7 @@ def to_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 
 def _separated(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
-    """Colours (palettes resolved) and transparency, the latter in mode L, or None."""
+    """The colours (without palette), and the alpha channel in mode L, None if there is none."""
     if image.mode.startswith("I;16") and "transparency" in image.info:
         return image, _keyed(image)
     if image.has_transparency_data:
@@ -56,7 +56,7 @@ def _separated(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
 
 
 def _keyed(image: Image.Image) -> Image.Image | None:
-    """The transparency of a 16-bit image in which one level stands for "transparent"."""
+    """The alpha channel of a 16-bit grey image in which one level is marked as transparent."""
     key = image.info["transparency"]
     if not isinstance(key, int):
         return None
@@ -64,7 +64,7 @@ def _keyed(image: Image.Image) -> Image.Image | None:
 
 
 def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image | None:
-    """Colours as the profile means them, or None."""
+    """The image converted from its profile to sRGB; None if the profile cannot be used."""
     space = profile[16:20]
     try:
         if len(profile) > MAX_PROFILE:
@@ -73,7 +73,7 @@ def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image | None:
         if _is_deep(image) and space == b"GRAY":
             return _deep_in_srgb(image, own)
         image = _eight_bits(image)
-        if image.mode == "L" and space == b"RGB ":  # as some cameras write black-and-white photos
+        if image.mode == "L" and space == b"RGB ":  # black-and-white photos of some cameras
             image = image.convert("RGB")
         if _SPACES.get(image.mode) != space:
             return None
@@ -84,7 +84,10 @@ def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image | None:
 
 
 def _deep_in_srgb(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Image | None:
-    """16-bit grey: the profile's curve is read off a ramp, so that dark levels keep their steps."""
+    """Convert 16-bit grey to sRGB with all of its precision, which dark levels need.
+
+    The profile is applied to a ramp of 256 levels; between those its curve is interpolated.
+    """
     ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
     curve = ImageCms.profileToProfile(ramp, profile, _SRGB, outputMode="RGB")
     if curve is None:
@@ -106,9 +109,10 @@ def _is_deep(image: Image.Image) -> bool:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """16-bit samples keep their range; wider integers and floats are stretched to theirs.
+    """Scale samples to 8 bits: 16-bit samples by their full range, wider integers and floats by
+    the range of their values.
 
-    Strip by strip, since a picture within the budget may have 120 million of them.
+    Works in strips to save memory, because a picture may have 120 million samples.
     """
     if not _is_deep(image) and image.mode not in ("I", "F"):
         return image

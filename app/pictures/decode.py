@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""From the file of a client to an upright RGB picture. The only place that decodes images."""
+"""Decodes a client's image file to an upright RGB picture. All image decoding starts here."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ from app.pictures.source import Metadata, Source, check_pixels, refused
 
 log = logging.getLogger("twinlens.pictures")
 
-# The phones' format. No thumbnails, no depth pictures: only the main image is of use here.
+# HEIC is the format of many phones. Only the main image is needed, no thumbnails or depth images.
 pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 heif_load.raise_item_limit()
 heif_load.register_avif_opener()
-# Ours is an error and names the budget; Pillow's own is only a warning up to twice its value.
+# Pillow's own pixel limit is off, because it only warns up to twice its value; ``check_pixels``
+# raises an error that names the budget.
 Image.MAX_IMAGE_PIXELS = None
 
-#: By format: a cheap look at a file's structure before Pillow parses it, given the file at its
-#: start and the pixel budget. It raises BadRequest or TooLarge, and need not reset the position. It
-#: may give another file for Pillow to parse, with the metadata that it has read.
+#: By format: a function that cheaply checks a file's structure before Pillow parses it. It gets the
+#: file, positioned at its start, and the pixel budget; it may move the position. It raises
+#: BadRequest or TooLarge. It may return another file for Pillow to parse, with its metadata.
 _CHECKS: dict[str, Callable[[BinaryIO, int], Source | None]] = {
     "JPEG": jpeg.check,
     "PNG": png.check,
@@ -40,8 +41,8 @@ _CHECKS: dict[str, Callable[[BinaryIO, int], Source | None]] = {
     "WEBP": webp.check,
     "BMP": bmp.check,
 }
-#: By Pillow's name of the format: reads the pixels of an opened image where Pillow's own ``load``
-#: gives wrong ones. It returns the image to go on with.
+#: By format: a function that loads the pixels of an opened image, for formats in which Pillow's
+#: ``load`` can give wrong pixels. It returns the image to continue with.
 _LOADERS: dict[str, Callable[[Image.Image], Image.Image]] = {
     "HEIF": heif_load.load_heif,
     "AVIF": heif_load.load_avif,
@@ -49,51 +50,51 @@ _LOADERS: dict[str, Callable[[Image.Image], Image.Image]] = {
     "WEBP": webp.load,
     "BMP": bmp.load,
 }
-#: By format: reads a picture instead of Pillow, given the file at its start and the pixel budget,
-#: and gives it upright. It raises BadRequest or TooLarge.
+#: By format: a function that reads a picture without Pillow's parser. It gets the file, positioned
+#: at its start, and the pixel budget. It returns an upright image or raises BadRequest or TooLarge.
 _READERS: dict[str, Callable[[BinaryIO, int], Image.Image]] = {"TIFF": tiff.read}
-#: What Pillow may parse: nothing that has a reader of ours.
+#: The formats that Pillow may parse: those without a function in _READERS.
 _PILLOWS = tuple(name for name in FORMATS if name not in _READERS)
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An upright picture, 8 bits a channel, RGB."""
+    """An upright RGB picture, 8 bits per channel."""
 
     image: Image.Image
     #: width and height of the upright photo, pixels; the image itself may have been decoded smaller
     size: tuple[int, int]
-    #: it was cropped and resized for its model already
+    #: whether it was already cropped and resized for its model
     done: bool = False
 
 
-#: From the upright size to width and height that are enough, or None for all there is.
+#: Maps the upright size to the smallest width and height that suffice; None: decode at full size.
 DecodeSize = Callable[[int, int], tuple[int, int] | None]
 
 
 def in_full(_: int, __: int) -> None:
-    """Decode all pixels."""
+    """The ``decode_size`` for decoding at full size."""
 
 
 def decode(file: BinaryIO, max_pixels: int, decode_size: DecodeSize = in_full) -> Picture:
-    """Decode an image of a client.
+    """Decode a client's image.
 
-    The EXIF orientation is applied first; colours are brought to sRGB where the file has a profile;
-    transparency is composited over white; 16-bit and float greyscale are scaled to 8 bits instead
-    of clipped. Of an animation the first frame counts.
+    The picture is turned upright by its EXIF orientation. Colours are converted to sRGB if the file
+    has a profile. Transparent parts are composited over white. 16-bit and float greyscale are
+    scaled to 8 bits, not clipped. The first frame of an animation is used.
 
     Args:
-        file: in one of ``FORMATS``, whatever its name says.
-        max_pixels: budget for width x height, checked on the header before anything is decoded.
-        enough: a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size, straight from its DCT
-            coefficients (libjpeg), as long as it stays at least as large as this says.
+        file: an image in one of ``FORMATS``, recognised by its first bytes.
+        max_pixels: budget for width x height, checked in the header before decoding.
+        decode_size: gives the smallest size that suffices. A JPEG is decoded at 1/2, 1/4 or 1/8
+            of its size (libjpeg's DCT scaling) as long as it stays at least that large.
 
     Raises:
-        BadRequest: not an image, or a broken one.
-        TooLarge: more pixels than the budget, or what ``enough`` raises.
+        BadRequest: the file is not an image, or is damaged.
+        TooLarge: the image has more pixels than the budget, or ``decode_size`` raised the error.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of broken metadata; what matters raises
+        warnings.simplefilter("ignore")  # they are about broken metadata; serious problems raise
         read = _READERS.get(_format(file))
         if read is not None:
             return _upright_by(read, file, max_pixels)
@@ -109,7 +110,7 @@ def decode(file: BinaryIO, max_pixels: int, decode_size: DecodeSize = in_full) -
             metadata = source.metadata or _metadata(image)
             upright = to_rgb(orientation.upright(image, metadata.orientation), metadata.profile)
             return Picture(upright, size or upright.size)
-        except (MemoryError, TwinlensError):  # the latter by `enough`
+        except (MemoryError, TwinlensError):  # TwinlensError: from decode_size or verify
             raise
         except Exception as error:  # the decoders raise many kinds
             log.debug("decoding failed", exc_info=error)
@@ -117,7 +118,7 @@ def decode(file: BinaryIO, max_pixels: int, decode_size: DecodeSize = in_full) -
 
 
 def _check(file: BinaryIO, max_pixels: int) -> Source:
-    """Look at the structure of the file, as its format wants it."""
+    """Check the structure of the file with the function for its format."""
     kind = _format(file)
     check = _CHECKS.get(kind)
     if check is None:
@@ -126,15 +127,15 @@ def _check(file: BinaryIO, max_pixels: int) -> Source:
         source = check(file, max_pixels) or Source(file)
     except (MemoryError, TwinlensError):
         raise
-    except Exception as error:  # a structure that makes no sense: struct.error, IndexError, ...
-        log.debug("the look at the structure failed", exc_info=error)
+    except Exception as error:  # damaged structures: struct.error, IndexError, ...
+        log.debug("checking the structure failed", exc_info=error)
         raise _broken(kind, error) from None
     source.file.seek(0)
     return source
 
 
 def _format(file: BinaryIO) -> str:
-    """The format by the first bytes of a file at its start; "" where none is known."""
+    """The format of a file by its first bytes; "" if unknown. The file must be at its start."""
     head = file.read(HEAD)
     file.seek(0)
     return known(head) or ""
@@ -143,7 +144,7 @@ def _format(file: BinaryIO) -> str:
 def _upright_by(
     read: Callable[[BinaryIO, int], Image.Image], file: BinaryIO, max_pixels: int
 ) -> Picture:
-    """The picture that a reader of ours gives."""
+    """The picture read by a function of _READERS."""
     try:
         image = read(file, max_pixels)
         upright = to_rgb(image, image.info.get("icc_profile"))
@@ -182,7 +183,7 @@ def _metadata(image: Image.Image) -> Metadata:
 def _scale_jpeg(
     image: Image.Image, metadata: Metadata | None, decode_size: DecodeSize
 ) -> tuple[int, int] | None:
-    """Have a JPEG decoded no larger than needed; its full upright size, if that is what happens."""
+    """Let libjpeg decode a JPEG at reduced size; returns its full upright size, else None."""
     if image.format != "JPEG" or metadata is None:
         return None
     turned = metadata.orientation in orientation.TURNED

@@ -1,8 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Images on an accelerator, with the results of ``canvas`` but for a rare level of 255.
+"""Image processing on a GPU. Results equal those of ``canvas``, except for rare differences of one
+level of 255.
 
-The functions take tensors of any device of torch, so that tests compare them on a CPU.
+The functions take tensors on any torch device, so that tests can compare them on a CPU.
 """
 
 from __future__ import annotations
@@ -34,8 +35,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("twinlens.engines")
 
-# Pixels; beyond them the CPU works, so that no client takes the memory that networks need: a
-# picture needs up to 24 bytes a pixel here, a map up to 9. A JPEG of any size is decoded smaller.
+# Larger pictures and maps (in pixels) are processed on the CPU, so that one request cannot take the
+# GPU memory that networks need: up to 24 bytes per pixel of a picture, up to 9 per pixel of a map.
+# JPEGs of all sizes stay below the limit, because they are decoded at reduced size.
 LARGEST_PICTURE = 8_000_000
 _LARGEST_MAP = 32_000_000
 
@@ -43,12 +45,12 @@ Result = TypeVar("Result")
 
 
 class _TooLarge(Exception):
-    """More pixels than the device is asked to hold."""
+    """The picture or map has too many pixels for the device."""
 
 
 @dataclass(frozen=True)
 class DeviceCanvas:
-    """Pixels [3, height, width] float32, whole numbers from 0 to 255."""
+    """A picture on a device: [3, height, width] float32, whole numbers from 0 to 255."""
 
     pixels: Tensor
 
@@ -66,22 +68,23 @@ class DeviceCanvas:
 
 
 def resized(pixels: Tensor, width: int, height: int) -> Tensor:
-    """Bicubic with antialias, [3, h, w] to [3, height, width], both whole numbers 0..255, float32.
+    """Resize [3, h, w] to [3, height, width], bicubic with antialiasing. Input and output are
+    float32 with whole numbers from 0 to 255.
 
-    First along the rows, then along the columns, rounded after each: so does Pillow, and two small
-    filters cost less than one large one.
+    Width and height are resized one after the other, each with rounding. Pillow does the same, and
+    two one-dimensional filters cost less than a two-dimensional one.
     """
     import torch.nn.functional as F
 
     for size in ((pixels.shape[1], width), (height, width)):
         if pixels.shape[1:] != size:
             (pixels,) = F.interpolate(pixels[None], size, mode="bicubic", antialias=True)
-            pixels = pixels.add_(0.5).floor_().clamp_(0, 255)  # halves go up, as with Pillow
+            pixels = pixels.add_(0.5).floor_().clamp_(0, 255)  # rounds halves up, like Pillow
     return pixels
 
 
 def normalised(pixels: Tensor, mean: FloatArray, deviation: FloatArray) -> Tensor:
-    """As ``app.pictures.arrays.normalised``, for [3, h, w] float32, 0..255."""
+    """Like ``app.pictures.arrays.normalised``, for [3, h, w] float32 from 0 to 255."""
     import torch
 
     scale, offset = (
@@ -92,24 +95,25 @@ def normalised(pixels: Tensor, mean: FloatArray, deviation: FloatArray) -> Tenso
 
 
 def spread(disparity: Tensor, width: int, height: int) -> Tensor:
-    """As ``canvas.spread``: [h, w] float32, finite, to [height, width] uint8."""
+    """Like ``canvas.spread``: [h, w] float32, finite values, to [height, width] uint8."""
     import torch
     import torch.nn.functional as F
 
-    # From 0 up, because these kernels add to a constant what is_constant would not forgive.
+    # The minimum is subtracted first: otherwise rounding errors of torch's kernels on a constant
+    # map would exceed the tolerance of is_constant.
     lowest = disparity.amin()
     raised = (disparity - lowest)[None, None]
     full: Tensor = F.interpolate(raised, (height, width), mode="bicubic")[0, 0]
     base, low, high = torch.stack((lowest, *torch.aminmax(full))).tolist()
     if is_constant(base + low, base + high):
         return torch.full_like(full, CONSTANT_LEVEL, dtype=torch.uint8)
-    # In place: at 32 megapixels each copy would be 128 MB.
+    # In place, because a copy of 32 megapixels would take 128 MB.
     levels = full.sub_(low).mul_(255 / (high - low)).round_().clamp_(0, 255)
     return levels.to(torch.uint8)
 
 
 class DeviceImages(HostImages):
-    """On a device where it can; what is too large or fails there is done on the CPU."""
+    """Image processing on a device; falls back to the CPU for large pictures and after errors."""
 
     def __init__(self, device: Cuda) -> None:
         self._device = device
@@ -149,7 +153,7 @@ class DeviceImages(HostImages):
         return levels
 
     def _attempt(self, work: Callable[[], Result]) -> Result | None:
-        """The result, or None where the CPU has to do it. Raises RuntimeError: device lost."""
+        """The result, or None if the CPU has to do it. Raises RuntimeError: the device is lost."""
         import torch
 
         try:
@@ -160,7 +164,7 @@ class DeviceImages(HostImages):
         except RuntimeError as error:
             if fault(error) == "lost":
                 raise
-            log.warning("the device could not do an image's work; the CPU does", exc_info=error)
+            log.warning("image processing failed on the device; the CPU does it", exc_info=error)
             return None
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""GIF: notes without end, and a first frame that covers only a part of the canvas."""
+"""GIF: limits the blocks before the first frame, and fills the canvas around a smaller frame."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from PIL import Image, ImageFile
 
 from app.errors import BadRequest
 
-# Before the first frame; Pillow takes about a microsecond for each. XMP of 25 MB has 100,000.
+# Most blocks before the first frame; Pillow takes about a microsecond for each. For comparison: 25
+# MB of XMP metadata have 100,000 blocks.
 _MAX_BLOCKS = 200_000
 
 
 def check(file: BinaryIO, _max_pixels: int) -> None:
-    """Count the blocks before the first frame; Pillow itself reads the size there.
+    """Limit the blocks before the first frame, which Pillow reads when it opens the file.
 
     Raises:
         BadRequest: the file has no picture, or too many blocks before it.
@@ -40,14 +41,14 @@ def check(file: BinaryIO, _max_pixels: int) -> None:
 
 
 def load(image: Image.Image) -> Image.Image:
-    """Decode the first frame. What it leaves of the canvas is transparent, so white here; Pillow
-    fills it with the first colour of the palette.
+    """Decode the first frame. The canvas around a smaller frame is transparent, which this service
+    shows as white; Pillow would fill it with the first colour of the palette.
     """
     assert isinstance(image, ImageFile.ImageFile)
     box = image.tile[0].extents
     image.load()
     if box is None or box == (0, 0, *image.size) or "transparency" in image.info:
-        return image  # a transparent colour, if there is one, fills the rest
+        return image  # Pillow fills the rest with the transparent colour
     canvas = Image.new("RGB", image.size, "white")
     canvas.paste(image.crop(box).convert("RGB"), box)
     return canvas
@@ -58,7 +59,7 @@ def _palette_bytes(flags: int) -> int:
 
 
 def _skip(file: BinaryIO, left: int) -> int:
-    """Skip the data of an extension; how many more blocks are allowed."""
+    """Skip the data blocks of an extension. Returns how many more blocks are allowed."""
     while left > 0:
         left -= 1
         length = file.read(1)

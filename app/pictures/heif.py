@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""HEIC and AVIF: what has to be true of a file before it is decoded.
+"""HEIC and AVIF: checks a file before it is decoded.
 
-libheif fills tiles that it cannot decode with green and reports nothing, and both decoders
-allocate memory for the size in the bitstream, which may have nothing to do with the size in the
-file. So the structure of the file is checked first, down to the head of each bitstream that the
-primary image needs.
+libheif fills tiles that it cannot decode with green without reporting an error. libheif and libavif
+both allocate memory for the size in the bitstream, which can be larger than the size in the
+container. So the structure is checked first, including the headers of all bitstreams that the
+primary image consists of.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from app.pictures.boxes import Fields, Item, Malformed, Structure, boxes, struct
 
 _STILL = (b"avif", b"mif1", b"heic", b"heix", b"heim", b"heis")
 _SEQUENCES = (b"avis", b"msf1", b"hevc", b"hevx", b"hevm", b"hevs")
-_ALPHA = (b"auxiliary:alpha", b"hevc:2015:auxid:1")  # types of auxiliary images
-_MAX_DEPTH = 5  # of images that are made of other images
-_MAX_IMAGES = 20_000  # that are visited, each as often as it is referred to
-_MAX_METADATA = 64 << 20  # bytes; libheif copies metadata once for each image that it describes
+_ALPHA = (b"auxiliary:alpha", b"hevc:2015:auxid:1")  # auxiliary image types of alpha channels
+_MAX_DEPTH = 5  # nesting of images that are derived from other images
+_MAX_IMAGES = 20_000  # visits of images; an image is visited once for each reference to it
+_MAX_METADATA = 64 << 20  # bytes; libheif copies metadata for each image to which it belongs
 _MAX_TRACKS = 16
 _UNSPECIFIED = (2, 2)
 
 
 class _Unsupported(Exception):
-    """The file is in order, but of a kind that is not read; the text says which."""
+    """The file is valid, but of an unsupported kind, which the text names."""
 
 
 def check(file: BinaryIO, max_pixels: int) -> None:
@@ -41,12 +41,12 @@ def check(file: BinaryIO, max_pixels: int) -> None:
 
     Raises:
         BadRequest: the file is incomplete, damaged or of a kind that is not supported.
-        TooLarge: the picture, or what it is made of, has more pixels than the budget.
+        TooLarge: the picture, or the images it is made of, have more pixels than the budget.
     """
     file.seek(8)
     brand = file.read(4)
     if brand not in _STILL + _SEQUENCES:
-        return  # a video, perhaps: Pillow does not know it either
+        return  # not a HEIF or AVIF picture, so Pillow will reject it
     name = "AVIF" if brand.startswith(b"avi") else "HEIF"
     try:
         found = structure(file)
@@ -77,12 +77,12 @@ def check(file: BinaryIO, max_pixels: int) -> None:
 
 @dataclass(frozen=True)
 class Details:
-    """What the decoders do not tell about a picture."""
+    """Properties of a picture that the decoders do not report."""
 
-    #: CICP primaries and transfer; (2, 2) if the file does not say
+    #: CICP primaries and transfer; (2, 2) if the file does not state them
     colour: tuple[int, int] = _UNSPECIFIED
-    #: width, height and horizontal and vertical offset of the centre of the visible part, each as
-    #: numerator and denominator (the clap box); None if all of it is visible
+    #: the clap box: width and height of the visible part, horizontal and vertical offset of its
+    #: centre, each as numerator and denominator; None if the whole picture is visible
     crop: tuple[int, ...] | None = None
 
 
@@ -101,13 +101,13 @@ def details(file: BinaryIO) -> Details:
 
 
 class _Picture:
-    """The picture of a file, with its tiles and its alpha channel."""
+    """Checks the picture of a file, with its tiles and its alpha channel."""
 
     def __init__(self, file: BinaryIO, found: Structure, max_pixels: int) -> None:
         self._file = file
         self._found = found
         self._max_pixels = max_pixels
-        self._pixels = 0  # that the decoder has to produce
+        self._pixels = 0  # pixels that the decoder has to produce
         self._images = 0
         self._known: dict[int, Coded] = {}
 
@@ -136,7 +136,7 @@ class _Picture:
             self._within(coded.size, coded.pixels)
 
     def colour(self, item: Item) -> tuple[int, int]:
-        """As the item or its first tile says, in the file or in the bitstream."""
+        """CICP primaries and transfer of an item or its first tile, or "unspecified"."""
         for _ in range(_MAX_DEPTH):
             for box in item.properties:
                 if box.kind == b"colr" and bytes(box.content[:4]) == b"nclx":
@@ -162,7 +162,7 @@ class _Picture:
             raise Malformed("its metadata is too large")
 
     def _check_image(self, number: int, depth: int) -> None:
-        """Check an image and all that it is made of."""
+        """Check an image and, recursively, the images it is made of."""
         item = self._found.items.get(number)
         self._images += 1
         if item is None:
@@ -184,7 +184,7 @@ class _Picture:
             self._check_image(part, depth + 1)
 
     def _parts(self, item: Item) -> list[int]:
-        """What a derived image is made of."""
+        """The ids of the images of which a derived image (grid, overlay, identity) consists."""
         parts = item.references.get(b"dimg", [])
         if item.kind == b"grid":
             count, size = _grid(self._data(item))
@@ -200,7 +200,7 @@ class _Picture:
         return parts
 
     def _single(self, item: Item) -> Coded:
-        """Check an image that a bitstream holds."""
+        """Check an image that is coded in a bitstream of its own."""
         size = item.property(b"ispe")
         if size is None:
             raise Malformed("the size of an image is missing (ispe)")
@@ -209,7 +209,7 @@ class _Picture:
         self._within(declared, declared[0] * declared[1])
         coded = self._decoded(item, declared)
         self._within(coded.size, coded.pixels)
-        # A layer of a scalable picture may be smaller than its sequence.
+        # A single layer of a scalable picture may be smaller than the sequence's size.
         if coded.size != declared and item.property(b"lsel", b"a1op") is None:
             raise Malformed(
                 f"an image has {coded.size[0]}x{coded.size[1]} pixels where the file says "
@@ -218,14 +218,14 @@ class _Picture:
         return coded
 
     def _decoded(self, item: Item, declared: tuple[int, int] = (0, 0)) -> Coded:
-        """What the bitstream of an image says."""
+        """Size and colour from the bitstream of an image."""
         config = item.property(b"hvcC" if item.kind == b"hvc1" else b"av1C")
         if config is None:
             raise Malformed("the decoder configuration of an image is missing (hvcC, av1C)")
         return _look(item.kind, config.content, self._data(item), declared)
 
     def _data(self, item: Item) -> bytes:
-        """The data of an item, put together from its extents."""
+        """The data of an item, joined from its extents."""
         if item.method not in (0, 1) or not item.extents:
             raise Malformed("the place of an image's data is missing or of an unknown kind")
         limit = len(self._found.idat) if item.method else self._found.size
@@ -245,7 +245,7 @@ class _Picture:
         return b"".join(pieces)
 
     def _first_frame(self, track: memoryview) -> Coded | None:
-        """The first frame of a track; None if it is no track of pictures."""
+        """The first frame of a track; None if the track holds no AV1 pictures."""
         table = track
         for kind in (b"mdia", b"minf", b"stbl"):
             inner = next((box for box in boxes(table) if box.kind == kind), None)
@@ -276,7 +276,7 @@ class _Picture:
         return coded
 
     def _within(self, size: tuple[int, int], pixels: int) -> None:
-        """Compare with the budget."""
+        """Raises TooLarge if ``pixels`` exceeds the budget."""
         if pixels > self._max_pixels:
             shape = f"{size[0]}x{size[1]}"
             raise _too_large(f"has {pixels} pixels ({shape})", self._max_pixels)
@@ -287,7 +287,7 @@ def _look(kind: bytes, config: memoryview, data: bytes, declared: tuple[int, int
 
 
 def _grid(data: bytes) -> tuple[int, tuple[int, int]]:
-    """Number of tiles, and width and height, of a grid."""
+    """Number of tiles of a grid, and its width and height."""
     fields = Fields(memoryview(data), 1)
     wide = fields.number(1) & 1
     tiles = (fields.number(1) + 1) * (fields.number(1) + 1)
@@ -298,7 +298,7 @@ def _overlay(data: bytes) -> tuple[int, int]:
     """Width and height of an overlay."""
     fields = Fields(memoryview(data), 1)
     wide = fields.number(1) & 1
-    fields.number(8)  # the colour behind the images
+    fields.number(8)  # the background colour
     return fields.number(4 if wide else 2), fields.number(4 if wide else 2)
 
 

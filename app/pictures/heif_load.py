@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Pixels of HEIC and AVIF: what libheif and libavif leave out is added here."""
+"""Decodes HEIC and AVIF, and adds what libheif and libavif do not do: cropping, colours, errors."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from app.pictures import boxes, cicp, heif
 
 log = logging.getLogger("twinlens.pictures")
 
-_STEP = 16  # pixels between the samples that are looked at for tiles without a picture
+_STEP = 16  # distance in pixels of the samples in the search for undecoded tiles
 
 
 class _Limits(ctypes.Structure):
-    """The begin of libheif's ``heif_security_limits``; later versions only add fields behind."""
+    """The first fields of libheif's ``heif_security_limits``; later versions only append fields."""
 
     _fields_ = (
         ("version", ctypes.c_uint8),
@@ -38,8 +38,9 @@ class _Limits(ctypes.Structure):
 def raise_item_limit() -> None:
     """Let libheif read files of up to ``boxes.MAX_ITEMS`` items instead of 1000.
 
-    pillow-heif can only turn off all limits at once. So the default of new contexts is changed
-    here, once at import; where a library has another layout, its own limit stays.
+    pillow-heif can only turn off all limits at once. So this function, called once at import,
+    changes libheif's global default through ctypes. If the library's structure has another layout,
+    its own limit stays in force.
     """
     try:
         library = ctypes.CDLL(_pillow_heif.__file__)
@@ -55,8 +56,8 @@ def raise_item_limit() -> None:
 def register_avif_opener() -> None:
     """Have Pillow open AVIF files without their EXIF data.
 
-    libavif and Pillow refuse a file whose EXIF data is damaged, and of it only the orientation
-    would be of use, which in AVIF lies elsewhere (irot, imir).
+    libavif and Pillow refuse a file with damaged EXIF data. Only the orientation in EXIF would be
+    of use, and AVIF stores that in the irot and imir properties instead.
     """
     plugin = AvifImagePlugin
     Image.register_open(plugin.AvifImageFile.format, _open_avif, plugin._accept)
@@ -79,17 +80,17 @@ def _open_avif(file: IO[bytes], name: str | bytes) -> ImageFile.ImageFile:
 
 
 def load_heif(image: Image.Image) -> Image.Image:
-    """Decode with libheif, which has already turned, mirrored and cropped the picture.
+    """Decode with libheif, which also rotates, mirrors and crops the picture.
 
     Raises:
-        BadRequest: tiles cannot be decoded.
+        BadRequest: a tile of the picture cannot be decoded.
     """
     file = _file(image)
     details = heif.details(file)
     file.seek(0)
     data = file.read() if image.info.get("tiling") else b""
     image.load()
-    image.info.pop("exif", None)  # its orientation does not count in HEIF, and it may be damaged
+    image.info.pop("exif", None)  # HEIF ignores the EXIF orientation, and EXIF may be damaged
     image.info.pop("xmp", None)
     if data and _may_lack_tiles(image):
         _decode_tiles(data)
@@ -98,11 +99,11 @@ def load_heif(image: Image.Image) -> Image.Image:
 
 
 def load_avif(image: Image.Image) -> Image.Image:
-    """Decode with libavif, which does not crop; turning is left to the EXIF orientation that
-    Pillow derives from the file's own.
+    """Decode with libavif and crop. Rotation is left to the caller: Pillow translates the file's
+    irot and imir properties to an EXIF orientation.
     """
     details = heif.details(_file(image))
-    image.info.pop("xmp", None)  # its orientation does not count either
+    image.info.pop("xmp", None)  # AVIF ignores the XMP orientation, too
     image.load()
     _add_profile(image, details)
     box = _crop_box(image.size, details.crop) if details.crop else None
@@ -112,23 +113,24 @@ def load_avif(image: Image.Image) -> Image.Image:
 
 
 def _file(image: Image.Image) -> BinaryIO:
-    """The file of an image that is not loaded yet."""
+    """The open file of an image whose pixels were not loaded yet."""
     assert isinstance(image, ImageFile.ImageFile)
     assert image.fp is not None
     return cast(BinaryIO, image.fp)
 
 
 def _add_profile(image: Image.Image, details: heif.Details) -> None:
-    """A colour space that is given by numbers becomes a profile, as the other formats have it."""
+    """Add an ICC profile for a colour space that the file states as CICP code points."""
     profile = cicp.icc_profile(*details.colour)
     if profile and not image.info.get("icc_profile"):
         image.info["icc_profile"] = profile
 
 
 def _may_lack_tiles(image: Image.Image) -> bool:
-    """Whether a part of the picture has the one colour of tiles that libheif could not decode.
+    """Whether a part of the picture has the colour that libheif leaves in tiles it cannot decode.
 
-    It leaves all components at 0: of Y, Cb and Cr that is a green without red and blue.
+    libheif leaves all components of such tiles at 0. In YCbCr, zeros are a green without red and
+    blue; without Cb and Cr, they are black.
     """
     size = (max(image.width // _STEP, 1), max(image.height // _STEP, 1))
     samples = np.asarray(image.resize(size, Image.Resampling.NEAREST).convert("RGB"))
@@ -145,9 +147,9 @@ def _may_lack_tiles(image: Image.Image) -> bool:
 
 
 def _decode_tiles(data: bytes) -> None:
-    """Decode each tile alone, since libheif reports failures only then.
+    """Decode each tile separately, because libheif reports decoding errors only then.
 
-    Tiles are hidden items; in a copy of the file they are made visible.
+    Tiles are hidden items, so this works on a copy of the file in which they are visible.
     """
     found = boxes.structure(io.BytesIO(data))
     visible = bytearray(data)
@@ -159,7 +161,7 @@ def _decode_tiles(data: bytes) -> None:
             if not images[0].info["primary"]:
                 images[0].load()
             if left > 1:
-                del images[0]  # and its pixels
+                del images[0]  # frees the pixels
     except (EOFError, OSError, RuntimeError, ValueError) as error:
         log.debug("a tile cannot be decoded", exc_info=error)
         raise BadRequest(
@@ -170,7 +172,7 @@ def _decode_tiles(data: bytes) -> None:
 
 
 def _crop_box(size: tuple[int, int], clap: tuple[int, ...]) -> tuple[int, int, int, int] | None:
-    """Left, top, right and bottom of the visible part; None if it does not lie within the size."""
+    """The visible part (left, top, right, bottom) by the clap box; None if outside the picture."""
     if 0 in clap[1::2]:
         return None
     width, height, across, down = (Fraction(*clap[i : i + 2]) for i in range(0, 8, 2))

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""JPEG: a cheap look at the structure of a file before libjpeg decodes it.
+"""JPEG: cheaply checks the structure of a file before libjpeg decodes it.
 
-libjpeg fills rows that are not in the file with grey and says nothing, decodes any number of scans,
-and Pillow keeps every segment in memory. So the segments are counted here, and only those that
-matter go on: the tables, the frame and the scans of the first picture of the file. Without its MPF
-segment Pillow also takes it for a plain JPEG, which it can decode at reduced size.
+libjpeg silently fills missing rows with grey and decodes any number of scans, and Pillow keeps
+every segment in memory. So the segments are counted here, and Pillow gets only those that it needs:
+the tables, the frame and the scans of the first picture. Dropping the MPF segment also makes Pillow
+treat a multi-picture file as a plain JPEG, which it can decode at reduced size.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ from app.pictures.orientation import UPRIGHT, from_exif, from_xmp
 from app.pictures.parts import Part, Range, joined
 from app.pictures.source import Metadata, Source, check_pixels, refused
 
-# Cameras write about 20 segments, with a panorama's or a depth map's extended XMP some hundreds.
+# Cameras write about 20 segments, or some hundreds with extended XMP (panoramas, depth maps).
 _MAX_SEGMENTS = 10_000
-_MAX_TABLES = 1 << 18  # bytes of tables and frame; 600 are usual
-# Cameras write 1 scan, progressive files have about 10. Chromium gives up at 100, too.
+_MAX_TABLES = 1 << 18  # bytes of tables and frame header; 600 are usual
+# Cameras write 1 scan, and progressive files have about 10. Chromium has the same limit.
 _MAX_SCANS = 100
-# Each scan goes over all pixels: so many times ``max_pixels`` in all.
+# Each scan is a pass over all pixels; all passes together may cover ``max_pixels`` so many times.
 _MAX_PASSES = 20
 
 _HUFFMAN = (0xC0, 0xC1, 0xC2)
@@ -57,9 +57,9 @@ _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _ICC = b"ICC_PROFILE\0"
 
 _END = b"\xff\xd9"
-_LONG_TAIL = 16  # that many equal bytes at the end are not coded pixels
+_LONG_TAIL = 16  # so many bytes of zeros or ones at the end are not image data
 _STRIP_ROWS = 256
-_GREY = (126, 129)  # levels of the filling, with what rounding does
+_GREY = (126, 129)  # grey levels that libjpeg fills in, with rounding errors
 
 BROKEN_OFF = (
     "The JPEG ends before its last row: the upload or the copy broke off. Send the whole file"
@@ -67,11 +67,12 @@ BROKEN_OFF = (
 
 
 def check(file: BinaryIO, max_pixels: int) -> Source:
-    """The first picture of a JPEG file: its tables, frame and scans, and nothing else.
+    """Check a JPEG file. The result has only the tables, frame and scans of the first picture.
 
     Raises:
-        BadRequest: it ends before its scans, or is of a kind that libjpeg cannot decode.
-        TooLarge: more pixels than the budget, or more scans or segments than any program writes.
+        BadRequest: the file is cut off, damaged, or of a kind that libjpeg cannot decode.
+        TooLarge: the picture has more pixels than the budget, or more scans or segments than any
+            program writes.
     """
     markers = Markers(file)
     head = _head(markers)
@@ -101,7 +102,7 @@ class _Frame:
 
 @dataclass
 class _Head:
-    """What comes before the first scan."""
+    """The content of the file before the first scan."""
 
     kept: list[Part] = field(default_factory=lambda: [b"\xff\xd8"])
     frame: _Frame = field(default_factory=lambda: _Frame(0, 0, 0, 0))
@@ -111,7 +112,7 @@ class _Head:
     icc: list[bytes] = field(default_factory=list)
 
     def profile(self) -> bytes | None:
-        """Its pieces put into order; None where one of them is missing."""
+        """The ICC profile, joined from its segments; None if absent or incomplete."""
         pieces = sorted(self.icc)
         numbers = [piece[0] for piece in pieces]
         if not pieces or any(piece[1] != len(pieces) for piece in pieces):
@@ -136,7 +137,7 @@ def _head(markers: Markers) -> _Head:
             return head
         if kind == EOI:
             raise refused("The JPEG holds no pixels")
-        if kind in (0xC8, 0xD8) or 0xF0 <= kind < COM or 0x02 <= kind < 0xC0:  # have no content
+        if kind in (0xC8, 0xD8) or 0xF0 <= kind < COM or 0x02 <= kind < 0xC0:  # without a segment
             position = place + 2
             continue
         start, position = markers.segment(place)
@@ -181,17 +182,17 @@ def _pair(content: bytes) -> tuple[int, int]:
 
 
 def _keep_colour(head: _Head, segment: bytes, kind: int) -> None:
-    """JFIF and Adobe's segment say how the colours are coded; the first of each counts."""
+    """Keep the first JFIF segment and the first Adobe segment, which define the colour coding."""
     name = b"JFIF\0" if kind == APP0 else b"Adobe"
     known = any(isinstance(part, bytes) and part[4:9] == name for part in head.kept)
     if segment[4:9] == name and not known:
         length = 16 if kind == APP0 else 14
-        if len(segment) >= 2 + length:  # a longer one may hold a thumbnail
+        if len(segment) >= 2 + length:  # cut to this length, since the rest may hold a thumbnail
             head.kept.append(segment[:2] + length.to_bytes(2, "big") + segment[4 : 2 + length])
 
 
 def _read_app1(head: _Head, content: bytes) -> None:
-    """Orientation: EXIF before XMP."""
+    """Read the orientation; EXIF has precedence over XMP."""
     if content.startswith(b"Exif\0") and not head.by_exif:
         found = from_exif(content)
         head.orientation, head.by_exif = found or head.orientation, found is not None
@@ -201,16 +202,16 @@ def _read_app1(head: _Head, content: bytes) -> None:
 
 @dataclass
 class _Scans:
-    """Everything from the first scan to the end of the picture."""
+    """What was found between the first scan and the end of the picture."""
 
     stop: int = 0
-    ended: bool = False  # there is an end marker
+    ended: bool = False  # whether there is an end marker (EOI)
     count: int = 0
-    #: by number of component and of coefficient: bits that no scan gave yet
+    #: by component id and coefficient: the number of low bits that no scan has provided yet
     missing: dict[int, list[int]] = field(default_factory=dict)
 
     def add(self, content: bytes) -> None:
-        """Note what a scan brings, from the content of its header."""
+        """Record which coefficients a scan provides, from the content of its header."""
         self.count += 1
         count = content[0] if content else 0
         if len(content) < 4 + 2 * count:
@@ -222,7 +223,9 @@ class _Scans:
                 component[coefficient] = bits & 15
 
     def all_pixels(self, frame: _Frame) -> bool:
-        """Whether there are scans for all components, and without an end marker for all bits."""
+        """Whether all components have scans. Without an end marker, all bits of all coefficients
+        must have been provided, too.
+        """
         if len(self.missing) < frame.components:
             return False
         return self.ended or not any(any(bits) for bits in self.missing.values())
@@ -262,9 +265,10 @@ def _too_many_segments() -> TooLarge:
 
 
 def _without_blank_tail(file: BinaryIO, stop: int) -> int:
-    """Where the pixels of a file without an end marker may end.
+    """The end of the image data in a file without an end marker.
 
-    A copy that broke off may leave the rest of the file as zeros (or, on flash memory, ones).
+    An interrupted copy may have filled the rest of the file with zeros, or with ones on flash
+    memory.
     """
     step = 1 << 16
     end = stop
@@ -280,38 +284,39 @@ def _without_blank_tail(file: BinaryIO, stop: int) -> int:
     if stop - end < _LONG_TAIL:
         return stop
     file.seek(end)
-    return end + 2 if file.read(2) == b"\xff\0" else end  # that stands for a coded byte 0xFF
+    return end + 2 if file.read(2) == b"\xff\0" else end  # FF 00 stands for a coded byte 0xFF
 
 
 def _verify(parts: Sequence[Part], frame: _Frame, ended: bool, image: Image.Image) -> None:
-    """Refuse an image whose last pixels libjpeg made up.
+    """Refuse an image whose last pixels are not in the file but were filled in by libjpeg.
 
-    They come out differently if other bits follow the pixels that are there. It takes a second
-    decoding, so a file with an end marker is tried only if its last corner is the grey that libjpeg
-    fills in.
+    The test decodes the file again with other bits appended to its data. Only pixels that are not
+    in the file then change. Because a second decoding is expensive, a file with an end marker is
+    tested only if its last block has the grey that libjpeg fills in.
     """
     scale = _scale(image)
     if ended and not _is_filling(image, scale):
         return
     first = _digest(image)
     if frame.kind in _PROGRESSIVE and not ended and scale > 1:
-        # What the last scans add may not be seen at reduced size.
+        # At full size, because the details from the last scans may be invisible at reduced size.
         scale, first = 1, _decoded(parts, _END, frame, 1)
     if _decoded(parts, _other_end(), frame, scale) != first:
         raise refused(BROKEN_OFF)
 
 
 def _scale(image: Image.Image) -> int:
-    """1, 2, 4 or 8: of so many pixels along an edge libjpeg made one."""
+    """The factor by which libjpeg reduced width and height: 1, 2, 4 or 8."""
     config = getattr(image, "decoderconfig", ())
     return int(config[0]) if config else 1
 
 
 def _is_filling(image: Image.Image, scale: int) -> bool:
-    """Whether what is seen of the last block may be the grey that libjpeg fills in.
+    """Whether the last block (bottom right) may have the grey that libjpeg fills in.
 
-    The block begins at a multiple of its size, so of an odd picture it may be a single pixel. The
-    colour of its first row and column may be mixed with that of its neighbours, the luma is not.
+    Blocks start at multiples of their size, so as little as one pixel of the last block may be
+    inside the picture. Only the luma is compared, because chroma upsampling mixes the colours of
+    neighbouring blocks.
     """
     edge = 8 // scale
     left, top = ((size - 1) // edge * edge for size in image.size)
@@ -321,7 +326,7 @@ def _is_filling(image: Image.Image, scale: int) -> bool:
 
 
 def _decoded(parts: Sequence[Part], end: bytes, frame: _Frame, scale: int) -> bytes:
-    """A digest of the pixels, with another end of the file."""
+    """A digest of the pixels when the file is decoded with ``end`` as its end."""
     with Image.open(joined([*parts, end]), formats=["JPEG"]) as image:
         image.draft(None, (max(1, frame.width // scale), max(1, frame.height // scale)))
         image.load()
@@ -329,8 +334,8 @@ def _decoded(parts: Sequence[Part], end: bytes, frame: _Frame, scale: int) -> by
 
 
 def _other_end() -> bytes:
-    """Bits that mean something else than none, all restart markers between, and an end marker."""
-    draw = Random(1)  # noqa: S311 - no secret
+    """The end that ``_verify`` appends: noise with all restart markers, then EOI."""
+    draw = Random(1)  # noqa: S311 - not for cryptography
     noise = [bytes(draw.randrange(255) for _ in range(2048)) for _ in range(9)]
     restarts = [bytes((0xFF, 0xD0 + number)) for number in range(8)]
     body = noise[0] + b"".join(mark + each for mark, each in zip(restarts, noise[1:], strict=True))

@@ -1,22 +1,22 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What a file is by its first bytes: the formats that are read, and names of others."""
+"""Recognises file types by their first bytes: the supported formats, and others by name."""
 
 from __future__ import annotations
 
 import re
 
-#: Formats that are tried; Pillow knows many more, each a parser that an attacker could reach.
+#: The supported formats. Pillow has many more, but each parser adds attack surface.
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "AVIF", "HEIF")
-#: Bytes at the start of a file that are enough to tell.
+#: Number of bytes at the start of a file that suffice to recognise its type.
 HEAD = 512
 
-# Pillow knows them, too, but only while it parses the file.
+# Own signatures, because Pillow recognises a format only by running its parser on the file.
 _SIGNATURES = (
     ("JPEG", re.compile(rb"\xff\xd8\xff")),
     ("PNG", re.compile(rb"\x89PNG\r\n\x1a\n")),
     ("BMP", re.compile(rb"BM")),
-    # Pillow also takes the number 42 turned round.
+    # Like Pillow, this accepts the number 42 in the wrong byte order.
     ("TIFF", re.compile(rb"II[*+]\0|II\0[*]|MM\0[*+]|MM[*]\0")),
     ("WEBP", re.compile(rb"RIFF....WEBP", re.DOTALL)),
     ("GIF", re.compile(rb"GIF8[79]a")),
@@ -85,7 +85,7 @@ def known(head: bytes) -> str | None:
 
 
 def explanation(head: bytes) -> str:
-    """Why a file is not an image that can be read, and what to do."""
+    """The error message for an unsupported file: what the file is, and what to do."""
     if not head:
         return "The file is empty"
     for signature, name, advice in _OTHERS:
@@ -99,20 +99,20 @@ def explanation(head: bytes) -> str:
     return "The file is not an image that can be read"
 
 
-# ISO/IEC 23008-12: what pictures in the container of MP4 say of themselves; videos name others.
+# Brands of still pictures in the MP4 container (ISO/IEC 23008-12); videos have other brands.
 _PICTURE_BRANDS = frozenset(
     b"heic heix heim heis hevc hevx hevm hevs mif1 mif2 msf1 miaf avif avis".split()
 )
 
 
 def may_be_picture(head: bytes) -> bool:
-    """Whether a file with this beginning is of a format that is read; cheap, for whole folders.
+    """Whether a file may be in a supported format. Cheap enough to search whole folders.
 
     Args:
-        head: the first ``HEAD`` bytes, or all there are.
+        head: the first ``HEAD`` bytes of the file, or all of a shorter file.
     """
     if head[4:8] == b"ftyp":
         end = min(int.from_bytes(head[:4], "big"), len(head))
-        # The major brand, a version, the compatible brands.
+        # The major brand is at 8, a version at 12, the compatible brands follow from 16.
         return any(head[at : at + 4] in _PICTURE_BRANDS for at in (8, *range(16, end - 3, 4)))
     return known(head) is not None

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Markers of a JPEG, found fast and in bounded memory (ITU-T T.81, annex B)."""
+"""Finds the markers of a JPEG, fast and in bounded memory (ITU-T T.81, annex B)."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from numpy.typing import NDArray
 
 SOI, EOI, SOS, DQT, DNL, DRI, COM = 0xD8, 0xD9, 0xDA, 0xDB, 0xDC, 0xDD, 0xFE
 DHT, DAC, APP0, APP1, APP2, APP14, APP15 = 0xC4, 0xCC, 0xE0, 0xE1, 0xE2, 0xEE, 0xEF
-#: starts of a frame, whatever its coding
+#: start-of-frame markers (SOF) of all codings
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
-# Below 128 KiB malloc takes its memory from what is there: a third of the time of larger blocks.
+# Below 128 KiB, where malloc reuses memory instead of mapping new pages: reading takes a third of
+# the time that it takes with larger blocks.
 _BLOCK = 96 << 10
 
 
 class Markers:
-    """Where the next marker is. A file is read once, in blocks, if the places asked for grow."""
+    """Finds markers in a file. Queries in ascending order read the file only once, in blocks."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -30,9 +31,9 @@ class Markers:
         self._kinds: list[int] = []
 
     def after(self, position: int) -> tuple[int, int] | None:
-        """Place and kind of the first marker at ``position`` or later; None if there is none.
+        """Position and code of the first marker at ``position`` or later; None if there is none.
 
-        Restart markers and what stands for a byte 0xFF in coded data do not count.
+        Skips restart markers and the pair FF 00, which stands for a byte FF in coded data.
         """
         while True:
             if not self._start <= position < self._stop:
@@ -42,11 +43,11 @@ class Markers:
                 return self._places[index], self._kinds[index]
             if self._stop - self._start <= 1:
                 return None
-            position = max(position, self._stop - 1)  # a marker may lie across two blocks
+            position = max(position, self._stop - 1)  # a marker may span two blocks
             self._read(position)
 
     def segment(self, place: int) -> tuple[int, int]:
-        """Start of the content and stop of the segment whose marker is at ``place``."""
+        """Start of the content and end of the segment whose marker is at ``place``."""
         self._file.seek(place + 2)
         length = int.from_bytes(self._file.read(2), "big")
         return place + 4, place + 2 + max(2, length)
@@ -71,10 +72,10 @@ class Markers:
 
 
 def _candidates(block: NDArray[np.uint8]) -> NDArray[np.intp]:
-    """Places of 0xFF with something else than 0 or 1 after it.
+    """Positions of each byte 0xFF that is followed by a byte above 1.
 
-    There is about one 0xFF in 128 bytes of coded data, nearly always with a 0 after it. So eight
-    bytes at a time are tested for a hit: twice as fast as to look at each place.
+    Such pairs are rare: coded data has a 0xFF about every 128 bytes, nearly always followed by 0.
+    So eight positions at a time are tested, which is twice as fast as testing each one.
     """
     hits = np.zeros(len(block) + -len(block) % 8, bool)
     np.equal(block[:-1], 0xFF, out=hits[: len(block) - 1])

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""How a camera was held: the orientation, read from EXIF or XMP whatever else is in there.
+"""Reads the orientation of a picture from EXIF or XMP, and turns pictures upright.
 
-Pillow parses all of the EXIF and writes it anew to turn a picture, so that any odd tag fails. Only
-one tag is read here; what cannot be understood counts as upright.
+Pillow's own function parses and rewrites all EXIF data, so it fails on any invalid tag. This module
+reads only the orientation tag; a picture with an unreadable orientation counts as upright.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ TURNED = (5, 6, 7, 8)
 
 _TAG = 0x0112
 _HEAD = b"Exif\0\0"
-_MAX_ENTRIES = 1000  # of one directory; cameras write about 15
-# Of TIFF types, by number: size in bytes and struct's letter of those that may hold 1 to 8.
+_MAX_ENTRIES = 1000  # entries of a directory; cameras write about 15
+# By number of the TIFF type: struct's format character, for the types that can hold 1 to 8.
 _TYPES = {1: "B", 2: "c", 3: "H", 4: "I", 6: "b", 7: "B", 8: "h", 9: "i", 11: "f", 12: "d",
           13: "I", 16: "Q", 17: "q"}  # fmt: skip
 _RATIONALS = {5: "II", 10: "ii"}
@@ -39,16 +39,16 @@ _METHODS = {
 
 
 def upright(image: Image.Image, orientation: int) -> Image.Image:
-    """The image as it is to be looked at; ``image`` itself where nothing has to be turned."""
+    """The image, rotated and mirrored to be upright; the same object if it is upright already."""
     method = _METHODS.get(orientation)
     return image if method is None else image.transpose(method)
 
 
 def of(image: Image.Image) -> int:
-    """The orientation of a loaded image, 1 to 8: from EXIF, for WebP else from XMP.
+    """The orientation of a loaded image, 1 to 8: from EXIF, or for WebP without EXIF from XMP.
 
-    pillow-heif has turned a HEIF while it loaded it. Pillow puts what an AVIF says (irot, imir)
-    into its EXIF.
+    HEIF counts as upright, because pillow-heif turns a picture when loading it. For AVIF, Pillow
+    translates the irot and imir properties to an EXIF orientation.
     """
     if image.format == "HEIF":
         return UPRIGHT
@@ -61,7 +61,7 @@ def of(image: Image.Image) -> int:
 def from_exif(exif: bytes) -> int | None:
     """The orientation, 1 to 8, in EXIF data with or without its head; None if there is no such tag.
 
-    A tag with a value that means nothing is 1, not None: the file does say something.
+    A tag with an invalid value gives 1, not None, so that no other source is consulted.
     """
     while exif.startswith(_HEAD):  # some programs write it twice
         exif = exif[len(_HEAD) :]
@@ -75,13 +75,13 @@ def from_exif(exif: bytes) -> int | None:
             entry = directory + 2 + 12 * number
             if struct.unpack_from(order + "H", exif, entry)[0] == _TAG:
                 return _value(exif, order, entry) or UPRIGHT
-    except struct.error:  # beyond the end
+    except struct.error:  # the data is cut off
         pass
     return None
 
 
 def from_raw_profile(text: str) -> int | None:
-    """From EXIF as ImageMagick keeps it in a text of a PNG: a name, a length, hex digits."""
+    """The orientation in ImageMagick's text form of EXIF in PNG: name, length, hex digits."""
     match = _RAW_PROFILE.match(text)
     digits = "".join(match[1].split()) if match else ""
     return from_exif(bytes.fromhex(digits[: len(digits) // 2 * 2]))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""A file put together from bytes and ranges of another file, without a copy of the ranges."""
+"""A virtual file, joined from bytes and ranges of other files without copying the ranges."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Range:
-    """The bytes ``start`` to ``stop`` of a file."""
+    """The bytes of a file from ``start`` up to, not including, ``stop``."""
 
     file: BinaryIO
     start: int
@@ -29,9 +29,9 @@ Part = bytes | Range
 
 
 def joined(parts: Sequence[Part]) -> BinaryIO:
-    """A readable and seekable file of the parts, one after another.
+    """A readable, seekable file that consists of the parts in order.
 
-    It moves the position of the files that its ranges are of.
+    Reading moves the positions of the files to which the ranges belong.
     """
     return cast("BinaryIO", io.BufferedReader(_Joined(parts), 1 << 16))
 
@@ -54,7 +54,7 @@ class _Joined(io.RawIOBase):
         return self._position
 
     def readinto(self, buffer: WriteableBuffer) -> int:
-        """May give fewer bytes than wanted, as raw files may; 0 at the end."""
+        """Reads bytes of one part, which may be fewer than ``buffer`` holds; 0 at the end."""
         view = memoryview(buffer)
         offset = self._position
         for part in self._parts:

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""PNG: its chunks are looked through before Pillow parses them (W3C, PNG specification, edition 3).
+"""PNG: filters the chunks of a file before Pillow parses it (W3C, PNG specification, edition 3).
 
-Pillow refuses a picture for metadata that it does not need, and keeps all of them in memory. So
-only the chunks that make the pixels go on; of the others those that change colours or turn the
-picture are read here, as far as they make sense. The chunks of the pixels must be whole.
+Pillow keeps all metadata in memory and refuses a picture if unneeded metadata is damaged. So Pillow
+gets only the chunks that define the pixels, which must be complete. Chunks for colours and
+orientation are read here, and ignored if damaged. All others are dropped.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from app.pictures.orientation import UPRIGHT, from_exif, from_raw_profile, from_
 from app.pictures.parts import Part, Range, joined
 from app.pictures.source import Metadata, Source, check_pixels, refused
 
-# Programs write pixels in chunks of 8 KB or more: 8,192 in a file of 64 MB.
+# Programs write pixels in chunks of 8 KB or more, so a file of 64 MB has 8,192 chunks.
 _MAX_CHUNKS = 100_000
-_MAX_TEXT = 1 << 20  # bytes of a text that is read; of what is longer the start counts
+_MAX_TEXT = 1 << 20  # bytes that are read of a text; the rest is ignored
 _MAX_EXIF = 1 << 20
 _BLOCK = 1 << 20
 
@@ -35,17 +35,18 @@ _BROKEN_OFF = (
 )
 _GREY, _RGB, _PALETTE = 0, 2, 3
 _TEXTS = {b"Raw profile type exif", b"Raw profile type APP1", b"XML:com.adobe.xmp"}
-# Chunks that are read here, with the most bytes that they may have.
+# Chunks that are read here, each with its largest accepted size in bytes.
 _READ = {b"tRNS": 256, b"iCCP": MAX_PROFILE, b"sRGB": 1, b"gAMA": 4, b"cHRM": 32, b"cICP": 4,
          b"eXIf": _MAX_EXIF}  # fmt: skip
 
 
 def check(file: BinaryIO, max_pixels: int) -> Source:
-    """The picture of a PNG file without what Pillow need not see. Of an APNG it is the still image.
+    """Check a PNG file; the result has only what Pillow needs, and of an APNG the still image.
 
     Raises:
-        BadRequest: a chunk of the pixels is damaged or missing.
-        TooLarge: more pixels than the budget, or more chunks than any program writes.
+        BadRequest: a chunk that defines the pixels is damaged or missing.
+        TooLarge: the picture has more pixels than the budget, or more chunks than any program
+            writes.
     """
     header = _header(file)
     check_pixels(int.from_bytes(header[:4], "big"), int.from_bytes(header[4:8], "big"), max_pixels)
@@ -67,7 +68,7 @@ def check(file: BinaryIO, max_pixels: int) -> Source:
 class _Found:
     header: bytes
     palette: bytes = b""
-    pixels: int = 0  # where the chunks with pixels begin
+    pixels: int = 0  # position of the first chunk with pixels (IDAT)
     pixels_stop: int = 0
     read: dict[bytes, bytes] = field(default_factory=dict)
     texts: dict[bytes, bytes] = field(default_factory=dict)
@@ -104,7 +105,8 @@ def _look_through(file: BinaryIO, header: bytes) -> _Found:
             break
         if kind == b"IDAT":
             found.pixels = found.pixels or position
-            if found.pixels_stop in (0, position):  # else no decoder takes it any more
+            # IDAT chunks must be consecutive; decoders ignore later ones.
+            if found.pixels_stop in (0, position):
                 _check_pixels(file, length)
                 found.pixels_stop = position + 12 + length
         elif kind[0] & 0x20:
@@ -125,7 +127,7 @@ def _look_through(file: BinaryIO, header: bytes) -> _Found:
 
 
 def _whole(file: BinaryIO, kind: bytes, length: int) -> bytes:
-    """The content of a chunk that has to be right."""
+    """The content of a critical chunk. Raises BadRequest if the chunk is damaged."""
     content, checksum = file.read(length), file.read(4)
     if len(checksum) < 4:
         raise refused(_BROKEN_OFF)
@@ -150,7 +152,7 @@ def _check_pixels(file: BinaryIO, length: int) -> None:
 
 
 def _read_ancillary(file: BinaryIO, kind: bytes, length: int, found: _Found) -> None:
-    """Keep the chunk if it matters and makes sense; the first of its kind counts."""
+    """Keep the content of a chunk if it is needed and valid; only the first of a kind counts."""
     if kind in (b"tEXt", b"zTXt", b"iTXt"):
         content = file.read(min(length, 80))
         keyword = content.partition(b"\0")[0]
@@ -184,7 +186,7 @@ def _unpacked(content: bytes, limit: int) -> bytes:
 
 
 def _as_pillow_reads(transparency: bytes, found: _Found) -> bytes:
-    """The content of tRNS, its levels in the range of the pixels that Pillow makes."""
+    """The content of tRNS, its levels scaled like Pillow scales the pixels."""
     if found.colour == _PALETTE:
         return transparency
     count = {_GREY: 1, _RGB: 3}.get(found.colour)
@@ -195,7 +197,7 @@ def _as_pillow_reads(transparency: bytes, found: _Found) -> bytes:
     if found.depth < 16:
         levels = tuple((level & ((1 << found.depth) - 1)) * scale for level in levels)
     elif found.colour == _RGB:
-        levels = tuple(level >> 8 for level in levels)  # it drops the lower byte
+        levels = tuple(level >> 8 for level in levels)  # Pillow drops the lower byte
     return struct.pack(f">{count}H", *levels)
 
 
@@ -210,7 +212,7 @@ def _orientation(found: _Found) -> int:
 
 
 def _profile(read: dict[bytes, bytes], grey: bool) -> bytes | None:
-    """What the colours mean: cICP, else iCCP, else sRGB, else gAMA with cHRM, as in browsers."""
+    """The ICC profile: from cICP, else iCCP, else sRGB, else gAMA and cHRM, as in browsers."""
     if len(code_points := read.get(b"cICP", b"")) == 4:
         primaries, transfer, matrix, full_range = code_points
         profile = profiles.from_code_points(primaries, transfer, grey)

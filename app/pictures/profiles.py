@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""ICC profiles of colours that a file describes by numbers: code points (CICP), or a gamma.
+"""Makes ICC profiles for colour spaces that a PNG states as CICP code points or as a gamma.
 
 Code points: ITU-T H.273. ICC: specification ICC.1:2001-04 (version 2). PQ and HLG: ITU-R BT.2100.
 """
@@ -13,11 +13,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-#: what says "these are sRGB's colours, nothing has to be converted"
+#: result for colours that are sRGB already and need no conversion
 SRGB = b""
 
 Curve = NDArray[np.float64]
-#: x and y of white, red, green, blue: the order of PNG's cHRM
+#: xy chromaticities of white, red, green, blue, in the order of PNG's cHRM chunk
 Chromaticities = Sequence[float]
 
 _D65 = (0.3127, 0.3290)
@@ -32,11 +32,12 @@ _PRIMARIES: dict[int, Chromaticities] = {
     11: (0.314, 0.351, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060),
     12: (*_D65, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060),
 }
-# BT.709, BT.601 and BT.2020 describe cameras; screens show them with about sRGB's curve.
+# Transfer functions that are treated as sRGB's. Those of BT.709, BT.601 and BT.2020 describe
+# cameras; displays show such video with about sRGB's curve.
 _LIKE_SRGB = (1, 6, 13, 14, 15)
 _GAMMAS = {4: 2.2, 5: 2.8, 8: 1.0, 17: 2.6}
 _PQ, _HLG = 16, 18
-_WHITE_NITS = 203.0  # of diffuse white in PQ and HLG: ITU-R BT.2408
+_WHITE_NITS = 203.0  # luminance of diffuse white in PQ and HLG, cd/m2 (ITU-R BT.2408)
 _PEAK_NITS = 1000.0
 
 _STEPS = np.linspace(0.0, 1.0, 4096)
@@ -47,10 +48,10 @@ _BRADFORD = np.array(
 
 
 def from_code_points(primaries: int, transfer: int, grey: bool) -> bytes | None:
-    """The profile that CICP code points mean; ``SRGB``, or None if they are unknown.
+    """The ICC profile for CICP code points; ``SRGB`` for sRGB, None for unknown code points.
 
-    HDR (PQ, HLG) is brought to the range of an ordinary screen: 203 cd/m2 is diffuse white, and
-    what is brighter, up to 1000 cd/m2, is compressed (Reinhard's curve, as Chromium does).
+    HDR (PQ, HLG) is tone mapped to standard dynamic range with the extended Reinhard curve, as in
+    Chromium: diffuse white is 203 cd/m2, and the peak 1000 cd/m2.
     """
     chromaticities = _PRIMARIES.get(primaries)
     if transfer in _LIKE_SRGB:
@@ -69,17 +70,17 @@ def from_code_points(primaries: int, transfer: int, grey: bool) -> bytes | None:
 
 
 def from_gamma(gamma: float, chromaticities: Chromaticities | None, grey: bool) -> bytes | None:
-    """The profile of an encoding gamma (1/2.2 = 0.45455) and of primaries, by default sRGB's.
+    """The ICC profile for an encoding gamma (usually 1/2.2 = 0.45455) and primaries.
 
-    ``SRGB`` where both are sRGB's within the rounding of PNG writers; None where the numbers cannot
-    be those of a picture.
+    Without chromaticities the primaries are sRGB's. Returns ``SRGB`` if gamma and primaries equal
+    sRGB's within the rounding of PNG writers, and None if the numbers are implausible.
     """
     if not 0.1 <= gamma <= 10:
         return None
     if chromaticities is None or grey:
         chromaticities = _SRGB_CHROMATICITIES
     same = np.abs(np.subtract(chromaticities, _SRGB_CHROMATICITIES)).max() < 0.002
-    if same and abs(gamma * 2.2 - 1) < 0.05:  # a difference that libpng ignores, too
+    if same and abs(gamma * 2.2 - 1) < 0.05:  # libpng ignores such a difference, too
         return SRGB
     return _profile(_STEPS ** (1 / gamma), None if grey else chromaticities)
 
@@ -89,7 +90,7 @@ def _srgb() -> Curve:
 
 
 def _pq() -> Curve:
-    """Light relative to diffuse white."""
+    """The PQ curve: light relative to diffuse white."""
     m1, m2, c1, c2, c3 = 0.1593017578125, 78.84375, 0.8359375, 18.8515625, 18.6875
     power = _STEPS ** (1 / m2)
     light = (np.maximum(power - c1, 0) / (c2 - c3 * power)) ** (1 / m1)
@@ -97,7 +98,7 @@ def _pq() -> Curve:
 
 
 def _hlg() -> Curve:
-    """Light relative to diffuse white, on a screen of 1000 cd/m2."""
+    """The HLG curve: light relative to diffuse white, on a display of 1000 cd/m2."""
     a, b, c = 0.17883277, 0.28466892, 0.55991073
     scene = np.where(_STEPS <= 0.5, _STEPS**2 / 3, (np.exp((_STEPS - c) / a) + b) / 12)
     return scene**1.2 * _PEAK_NITS / _WHITE_NITS
@@ -110,7 +111,7 @@ def _compressed(light: Curve) -> Curve:
 
 
 def _profile(curve: Curve, chromaticities: Chromaticities | None) -> bytes | None:
-    """A display profile of one curve for all channels; of a grey one without chromaticities."""
+    """A display profile with the same curve for all channels; a grey one without chromaticities."""
     levels = np.rint(np.clip(curve, 0, 1) * 65535).astype(">u2").tobytes()
     trc = b"curv" + struct.pack(">II", 0, len(curve)) + levels
     tags = {b"wtpt": _xyz(_D50_XYZ)}
@@ -146,7 +147,7 @@ def _assembled(space: bytes, tags: dict[bytes, bytes]) -> bytes:
 
 
 def _columns(chromaticities: Chromaticities) -> NDArray[np.float64] | None:
-    """[3, 3]: XYZ of red, green and blue, adapted to D50; None where there are none.
+    """[3, 3] XYZ of the primaries as columns, adapted to D50; None for invalid chromaticities.
 
     Source of the method: B. Lindbloom, "RGB/XYZ Matrices" and "Chromatic Adaptation".
     """

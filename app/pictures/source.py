@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What a look at a file's structure gives to the decoder."""
+"""The result of a structure check: what Pillow shall parse, and the metadata found."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from app.errors import BadRequest, TooLarge
 
 @dataclass(frozen=True)
 class Metadata:
-    """The metadata that change what a picture looks like."""
+    """The metadata that affect how a picture looks."""
 
-    #: as in EXIF, 1 to 8
+    #: EXIF orientation, 1 to 8
     orientation: int
-    #: ICC; None or empty is sRGB
+    #: ICC profile; None or empty: sRGB
     profile: bytes | None
 
 
 @dataclass(frozen=True)
 class Source:
-    """A file as Pillow is to parse it."""
+    """The file that Pillow shall parse, which may be a filtered version of the client's file."""
 
-    #: with the parts that matter, at its start
+    #: file with the needed parts
     file: BinaryIO
-    #: None: as Pillow finds them
+    #: None: Pillow reads the metadata
     metadata: Metadata | None = None
-    #: given the decoded image, raises BadRequest where a part of its pixels was not in the file
+    #: called with the decoded image; raises BadRequest if some of its pixels were not in the file
     verify: Callable[[Image.Image], None] | None = None
 
 
 def refused(message: str) -> BadRequest:
-    """The error for a file that cannot be read: the message says why and what to do."""
+    """The error for an unreadable file; ``message`` should say why, and what the client can do."""
     return BadRequest(message, title="Invalid image")
 
 
 def check_pixels(width: int, height: int, max_pixels: int) -> None:
-    """Raises TooLarge: more pixels than the budget."""
+    """Raises TooLarge if a picture has more pixels than the budget."""
     if width * height > max_pixels:
         raise TooLarge(
             f"The image has {width * height} pixels ({width}x{height}); "

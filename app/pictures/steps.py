@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Crops and resizes that are noted first and done later, maybe in another process."""
+"""Records crops and resizes, so that a decoding process can do them later."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ Step = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Outline:
-    """A picture without pixels that notes what is done to it."""
+    """A ``Canvas`` without pixels, which records the crops and resizes done to it."""
 
     size: tuple[int, int]
     steps: tuple[Step, ...] = ()
 
     def crop(self, box: Box) -> Outline:
-        """The part from left, top up to right, bottom, all within the picture."""
+        """Record a crop to a box (left, top, right, bottom) within the picture."""
         left, top, right, bottom = box
         return Outline((right - left, bottom - top), (*self.steps, ("crop", *box)))
 
     def resize(self, size: tuple[int, int]) -> Outline:
-        """To a width and height: bicubic with antialias, as Pillow does it."""
+        """Record a resize to a width and height."""
         return Outline(size, (*self.steps, ("resize", *size)))
 
 
 def resized(image: Image.Image, steps: Sequence[Sequence[str | int]]) -> Image.Image:
-    """Do what was noted.
+    """Apply recorded steps to an image.
 
     Raises:
-        ValueError: a step is not known, or not possible.
+        ValueError: a step is unknown or impossible.
     """
     for name, *numbers in steps:
         if name == "crop":
@@ -43,7 +43,7 @@ def resized(image: Image.Image, steps: Sequence[Sequence[str | int]]) -> Image.I
             image = image.crop((left, top, right, bottom))
         elif name == "resize":
             width, height = map(int, numbers)
-            if image.size != (width, height):  # else Pillow would copy it
+            if image.size != (width, height):  # Pillow would copy the image
                 image = image.resize((width, height), Image.Resampling.BICUBIC)
         else:
             raise ValueError(f"unknown step: {name}")

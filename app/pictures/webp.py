@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""WebP: the size, before libwebp allocates the canvas, and small first frames of animations.
+"""WebP: checks the size before libwebp allocates the canvas, and fills the canvas around a smaller
+first frame of an animation.
 
-A lossy or lossless picture may end in thousands of zero bytes (measured on flat pictures), so that
-a file whose tail was lost and filled with zeros cannot be told from a good one.
+A file whose end was lost and filled with zeros is not detected, because valid pictures may end in
+thousands of zero bytes, too (measured on pictures of one colour).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from PIL import Image, ImageFile
 
 from app.errors import BadRequest, TooLarge
 
-_MAX_CHUNKS = 50_000  # libwebp keeps a record of each
+_MAX_CHUNKS = 50_000  # libwebp keeps a record of each chunk
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,8 @@ def check(file: BinaryIO, max_pixels: int) -> None:
 
 
 def load(image: Image.Image) -> Image.Image:
-    """Decode the first frame. What it leaves of the canvas is transparent, so white here; Pillow
-    makes it black where the file declares no transparency.
+    """Decode the first frame. The canvas around a smaller frame is transparent, which this service
+    shows as white; Pillow makes it black if the file declares no transparency.
     """
     assert isinstance(image, ImageFile.ImageFile)
     assert image.fp is not None
@@ -60,7 +61,7 @@ def load(image: Image.Image) -> Image.Image:
 
 
 def _layout(file: BinaryIO) -> _Layout:
-    """Canvas and first frame, by the chunks of the file."""
+    """The canvas and the first frame, read from the chunks of the file."""
     size = file.seek(0, 2)
     canvas: tuple[int, int] | None = None
     start = 12
@@ -103,7 +104,7 @@ def _frame(kind: bytes, body: bytes) -> tuple[int, int, int, int]:
 
 
 def _count(file: BinaryIO, start: int, size: int) -> None:
-    """Walk over the chunks behind ``start``: all of them are kept by libwebp."""
+    """Limit the number of chunks after ``start``, because libwebp keeps a record of each."""
     for _ in range(_MAX_CHUNKS):
         file.seek(start)
         head = file.read(8)

@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""From a disparity map to the picture or file that was asked for."""
+"""Turns a disparity map into the picture or file that a client asked for."""

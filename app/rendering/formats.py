@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Arrays to files."""
+"""Output file formats: limits of each format, and encoding of arrays."""
 
 from __future__ import annotations
 
@@ -21,20 +21,22 @@ from app.rendering.stereo import MAX_WIDTH
 Pixels = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
 
 JPEG_QUALITY = 92
-# Of photos. Maps are lossless: lossy WebP has 220 levels of grey (BT.601), and edges matter.
+# For stereo pairs only. Depth maps are stored as lossless WebP, because lossy WebP has only 220
+# levels of grey (BT.601 limited range) and blurs edges.
 WEBP_QUALITY = 90
-# How hard it tries, 0 to 100 and 0 to 6; harder takes many times as long for a third of the size.
+# Encoder effort of lossless WebP (0 to 100) and method of lossy WebP (0 to 6). Higher values take
+# many times as long and save at most a third of the size.
 _WEBP_EFFORT = 60
 _WEBP_METHOD = 2
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What a file is called, and how long its edges may be."""
+    """MIME type, file suffix and size limit of a format."""
 
     mimetype: str
     suffix: str
-    #: pixels; None: longer than any picture
+    #: longest width or height that the format holds, pixels; None: no relevant limit
     longest_edge: int | None = None
 
 
@@ -43,21 +45,21 @@ KINDS: dict[Format, Kind] = {
     "png16": Kind("image/png", ".png"),
     "npy": Kind("application/octet-stream", ".npy"),
     "webp": Kind("image/webp", ".webp", 16383),
-    # libjpeg takes 65500 of the 65535 that the format has.
+    # The JPEG format allows 65535 pixels, but libjpeg only 65500.
     "jpeg": Kind("image/jpeg", ".jpg", 65500),
 }
 
 
 def check(options: DepthOptions, size: Size, max_pixels: int) -> None:
-    """Whether an answer of this size can be made, before anything is computed for it.
+    """Check that an answer of this size can be encoded, before anything is computed for it.
 
     Args:
-        options: what is wanted.
-        size: of the map, or of one view of a pair.
-        max_pixels: MAX_IMAGE_PIXELS, which a pair has to keep, too.
+        options: the requested format and kind of answer.
+        size: width and height of the map, or of one view of a stereo pair.
+        max_pixels: MAX_IMAGE_PIXELS; a stereo pair must not exceed it either.
 
     Raises:
-        TooLarge: the message says what to ask for instead.
+        TooLarge: the message says what to request instead.
     """
     width, height = (2 * size[0], size[1]) if options.is_pair else size
     if options.is_pair and size[0] > MAX_WIDTH:
@@ -79,7 +81,7 @@ def check(options: DepthOptions, size: Size, max_pixels: int) -> None:
 
 
 def encode(pixels: Pixels, options: DepthOptions) -> bytes:
-    """To a file of ``options.format``."""
+    """The bytes of a file in the format ``options.format``."""
     if options.format == "npy":
         return _npy(pixels)
     if options.format in ("png", "png16"):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Disparity maps as arrays: sizes, levels, colours."""
+"""Resizes, normalises and colours disparity maps, which are NumPy arrays."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from app.rendering.options import Colormap, DepthOptions, Size
 FloatArray = NDArray[np.float32]
 Levels = NDArray[np.uint8]
 
-# Tables of matplotlib, whose colours grow evenly brighter (turbo: evenly different), as OpenCV has
-# them.
+# OpenCV's copies of matplotlib's colormaps. Their brightness rises evenly, except for turbo, whose
+# colours change evenly instead.
 _TABLES: dict[Colormap, int] = {
     "inferno": cv2.COLORMAP_INFERNO,
     "magma": cv2.COLORMAP_MAGMA,
@@ -25,18 +25,19 @@ _TABLES: dict[Colormap, int] = {
     "cividis": cv2.COLORMAP_CIVIDIS,
     "turbo": cv2.COLORMAP_TURBO,
 }
-# A difference that small is what resizing adds to a constant; it must not be stretched.
+# Largest relative difference in a map that still counts as constant. Resizing a constant map causes
+# differences of this size by rounding, and normalising must not amplify them.
 _NO_DIFFERENCE = 1e-6
 _TOP = 65535
 _STRIP_ROWS = 256
 
 
 def shrunk(disparity: FloatArray, size: Size) -> FloatArray:
-    """No larger than needed: where it would be sampled, it is averaged first.
+    """Shrink a map to the target size by averaging, which avoids aliasing.
 
     Args:
         disparity: [h, w] float32.
-        size: that is wanted in the end; an edge that has to grow stays as it is.
+        size: target width and height; an edge of the map that is shorter already stays as it is.
     """
     height, width = disparity.shape
     smaller = min(width, size[0]), min(height, size[1])
@@ -46,16 +47,19 @@ def shrunk(disparity: FloatArray, size: Size) -> FloatArray:
 
 
 def check_finite(disparity: FloatArray) -> None:
-    """Raises ArithmeticError: the network gave infinite or undefined numbers."""
+    """Raises ArithmeticError if the map contains infinity or NaN."""
     if not np.isfinite(disparity).all():
         raise ArithmeticError("the map has infinite or undefined values")
 
 
 def enlarged(disparity: FloatArray, size: Size) -> FloatArray:
-    """[h, w] float32 to [height, width]; beside steep edges it goes a little beyond its range.
+    """Resize a map, [h, w] float32, bicubically to ``size``.
+
+    Bicubic interpolation overshoots: beside steep edges values may lie slightly outside the range
+    of the map.
 
     Raises:
-        ArithmeticError: the network gave infinite or undefined numbers.
+        ArithmeticError: the map contains infinity or NaN.
     """
     check_finite(disparity)
     full = cv2.resize(disparity, size, interpolation=cv2.INTER_CUBIC)
@@ -63,12 +67,12 @@ def enlarged(disparity: FloatArray, size: Size) -> FloatArray:
 
 
 def is_constant(low: float, high: float) -> bool:
-    """Whether a map with this minimum and maximum shows nothing."""
+    """Whether a map with this minimum and maximum counts as constant, i.e. without any depth."""
     return high - low <= _NO_DIFFERENCE * max(abs(low), abs(high))
 
 
 def normalised(map_: FloatArray) -> FloatArray:
-    """Spread a map over 0..1, in place; a constant map is all 0.5."""
+    """Normalise a map to 0..1 (min-max), in place; a constant map becomes all 0.5."""
     low, high = float(map_.min()), float(map_.max())
     if is_constant(low, high):
         map_.fill(0.5)
@@ -81,14 +85,14 @@ def normalised(map_: FloatArray) -> FloatArray:
 def exact(
     disparity: FloatArray, size: Size, options: DepthOptions
 ) -> FloatArray | NDArray[np.uint16]:
-    """The numbers of a map, for the formats that keep them.
+    """A map for the numeric formats, png16 and npy.
 
     Returns:
-        [height, width], for png16 uint16 spread over 0..65535, for npy float32 spread over 0..1 or,
-        with normalize=none, within the range that the network gave.
+        [height, width]. For png16: uint16, normalised to 0..65535. For npy: float32, normalised to
+        0..1, or with normalize=none clipped to the range of the network's output.
 
     Raises:
-        ArithmeticError: see ``enlarged``.
+        ArithmeticError: the map contains infinity or NaN.
     """
     map_ = enlarged(disparity, size)
     if options.normalize == "none":
@@ -106,7 +110,7 @@ def exact(
 
 
 def shown(levels: Levels, options: DepthOptions) -> Levels:
-    """A map as it is looked at: [height, width] uint8 to the same, or to [height, width, 3] RGB."""
+    """Invert and colour an 8-bit map: [height, width], or [height, width, 3] RGB if coloured."""
     if options.invert:
         levels = np.invert(levels)
     return levels if options.colormap == "gray" else _table(options.colormap)[levels]
@@ -114,7 +118,7 @@ def shown(levels: Levels, options: DepthOptions) -> Levels:
 
 @cache
 def _table(colormap: Colormap) -> Levels:
-    """[256, 3] uint8, RGB, from far to near."""
+    """The colormap as a lookup table, [256, 3] uint8 RGB, from far to near."""
     steps = np.arange(256, dtype=np.uint8)[:, None]
     coloured = cv2.applyColorMap(steps, _TABLES[colormap])[:, 0]
-    return np.ascontiguousarray(coloured[:, ::-1])  # OpenCV has blue first
+    return np.ascontiguousarray(coloured[:, ::-1])  # from OpenCV's BGR to RGB

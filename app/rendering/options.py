@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""How a depth map is wanted: the same names in a query, in a form and on the command line."""
+"""Options of a depth request; queries, forms and the command line use the same names."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Colormap = Literal["gray", "inferno", "magma", "plasma", "viridis", "cividis", "
 #: width and height, pixels
 Size = tuple[int, int]
 
-# Formats that carry the map's numbers in more than 256 steps, so nothing may be painted over them.
+# Formats with more than 256 levels, for the map's numbers; colormaps and stereo pairs need others.
 EXACT = ("png16", "npy")
 _NAMED_SIZES = ("original", "model")
 _MOST_DIGITS = 6
@@ -32,7 +32,7 @@ DEFAULT_DIVERGENCE = 2.0
 
 
 def _size(value: object) -> object:
-    """A name, or a number of pixels, also as text."""
+    """Validates ``size``: a name, or a number of pixels as an integer or as text."""
     if value in _NAMED_SIZES:
         return value
     text = str(value)
@@ -42,7 +42,7 @@ def _size(value: object) -> object:
     return int(text)
 
 
-# A string, since that is what queries and forms carry.
+# The schema is a string, because queries and forms carry text only.
 _SIZE_SCHEMA = {
     "type": "string",
     "pattern": f"^(original|model|[1-9][0-9]{{0,{_MOST_DIGITS - 1}}})$",
@@ -50,9 +50,9 @@ _SIZE_SCHEMA = {
 
 
 class DepthOptions(BaseModel):
-    """The defaults are the contract: an 8-bit grey PNG of the photo's size, near is bright."""
+    """The options; by default an 8-bit grey PNG of the photo's size, with near as bright."""
 
-    # Names that we do not know are ignored, as they always were.
+    # Unknown options are ignored, for compatibility with existing clients.
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
     format: Format = Field(
@@ -98,7 +98,7 @@ class DepthOptions(BaseModel):
             raise ValueError("stereo=sbs needs format=png, webp or jpeg")
         if self.is_pair and (self.invert or self.colormap != "gray"):
             raise ValueError("stereo=sbs shows the photo: leave invert and colormap out")
-        # The default itself is accepted, because forms may send every field.
+        # The default value is accepted without stereo=sbs, because forms may send every field.
         if not self.is_pair and self.divergence != DEFAULT_DIVERGENCE:
             raise ValueError("divergence needs stereo=sbs")
         return self
@@ -110,7 +110,7 @@ class DepthOptions(BaseModel):
 
     @classmethod
     def parse(cls, given: Mapping[str, object]) -> Self:
-        """From a query, a form or a command line; an empty text counts as not given.
+        """Options from a query, a form or a command line; an empty text counts as not given.
 
         Raises:
             BadRequest: the message names each wrong option and what is allowed.
@@ -122,7 +122,7 @@ class DepthOptions(BaseModel):
             raise BadRequest("; ".join(findings), title="Invalid option") from None
 
     def target(self, photo: Size, network: Size) -> Size:
-        """How large the map, or each view of a pair, becomes."""
+        """Width and height of the resulting map, or of each view of a stereo pair."""
         if self.size == "original":
             return photo
         if self.size == "model":

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""PNG for depth maps and stereo pairs, as fast as a fast deflate allows.
+"""A fast PNG encoder for depth maps and stereo pairs.
 
 Format: PNG specification, third edition, W3C, https://www.w3.org/TR/png-3/. Each row is stored as
-its difference to the one above (filter "up"), which suits smooth maps and is one numpy operation;
-ISA-L's deflate takes a fraction of zlib's time at about the same size.
+its difference from the row above (filter "up"), which compresses smooth maps well and is a single
+NumPy operation. ISA-L's deflate takes a fraction of zlib's time, for about the same file size.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ _LEVEL = 1
 
 
 def encode(pixels: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
-    """[height, width] or [height, width, 3] (RGB), uint8 or uint16, to a PNG of as many bits."""
+    """Encode [height, width] grey or [height, width, 3] RGB, uint8 or uint16, at that depth."""
     height, width = pixels.shape[:2]
     depth = 8 * pixels.itemsize
     if depth > 8:
-        pixels = pixels.astype(">u2")  # as the format has it
+        pixels = pixels.astype(">u2")  # PNG samples are big-endian
     samples = np.ascontiguousarray(pixels).view(np.uint8).reshape(height, -1)
     rows = np.empty((height, samples.shape[1] + 1), np.uint8)
     rows[:, 0] = _UP
     rows[0, 1:] = samples[0]
-    np.subtract(samples[1:], samples[:-1], out=rows[1:, 1:])  # modulo 256, as the filter has it
+    np.subtract(samples[1:], samples[:-1], out=rows[1:, 1:])  # modulo 256, as PNG filters require
     colours = _GREYSCALE if pixels.ndim == 2 else _RGB
     header = struct.pack(">IIBBBBB", width, height, depth, colours, 0, 0, 0)
     data = isal_zlib.compress(rows, level=_LEVEL)

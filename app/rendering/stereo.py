@@ -1,15 +1,16 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""A stereo pair from a photo and its depth: depth-image-based rendering.
+"""Renders a stereo pair from a photo and its disparity map (depth-image-based rendering).
 
 Fehn, "Depth-image-based rendering (DIBR), compression and transmission for a new approach on
-3D-TV", SPIE 5291, 2004. Both eyes are moved by half, so that each view has half the gaps. What lies
-in the middle of the range of disparity appears at the distance of the screen, nearer things in
-front of it.
+3D-TV", SPIE 5291, 2004. Each view is shifted by half of the disparity, so that each has half of
+the gaps. Points in the middle of the disparity range appear at the distance of the screen, nearer
+points in front of it.
 
 Rows are independent of each other. For the left eye a point moves to the right by a shift that
-grows with its nearness; so of all points that meet at one place the nearest came from furthest
-left, and "nearer wins" is a minimum of source columns. The right eye is the mirrored case.
+grows with its nearness. If several points land in the same column, the nearest is visible. It moved
+the farthest, so it is the point with the smallest source column. The right eye's view is computed
+by mirroring.
 """
 
 from __future__ import annotations
@@ -23,29 +24,31 @@ from numpy.typing import NDArray
 from app.rendering import maps
 from app.rendering.maps import FloatArray, Levels
 
-#: columns of a photo; OpenCV's remap counts in 16 bits
+#: widest photo, pixels: OpenCV's remap has 16-bit column numbers
 MAX_WIDTH = 32766
 
 _STRIP_PIXELS = 2**19
-# Neighbours whose distance grows by more than this factor belong to different things.
+# Neighbouring points that end up more than this many columns apart belong to different objects.
 _TEAR = 1.5
-# A thing's outline is blurred: what fills a gap begins so many columns beside it.
+# A gap is filled from this many columns beside the gap, because an object's outline is blurred.
 _MARGIN = 2
-# Where the shift grows by more columns a column, on average of a neighbourhood, is an edge: a wall
-# that leads from the nearest to the farthest point over a third of the widest pair has as much.
+# A change of the shift by more than this, in columns per column and averaged over a neighbourhood,
+# is an edge. For comparison: with the largest divergence, a wall that leads from the nearest to the
+# farthest point over a third of the width has this slope.
 _STEEP = 0.15
-# Where between far and near in the map a thing ends in the photo.
+# At a blurred edge, points whose shift exceeds the background's by more than this fraction of the
+# step belong to the foreground. Below 0.5, so that the foreground extends slightly outwards.
 _OUTSIDE = 0.2
 
 
 def pair(photo: Levels, disparity: FloatArray, divergence: float) -> Levels:
-    """Left and right view of a photo side by side.
+    """Render the left and the right view of a photo, side by side.
 
     Args:
-        photo: [height, width, 3] uint8, RGB, in the size of each view; at most MAX_WIDTH wide.
+        photo: [height, width, 3] uint8 RGB; each view gets this size; at most MAX_WIDTH wide.
         disparity: [h, w], larger is nearer.
-        divergence: percent of the width by which the views of the nearest and the farthest point
-            lie farther apart from each other.
+        divergence: difference between the parallax (distance between a point's positions in the
+            two views) of the nearest and of the farthest point, in percent of the width.
 
     Returns:
         [height, 2 * width, 3] uint8.
@@ -55,7 +58,7 @@ def pair(photo: Levels, disparity: FloatArray, divergence: float) -> Levels:
     """
     height, width = photo.shape[:2]
     size = width, height
-    # Over so many columns to each side enlarging blurs an edge.
+    # Enlarging the map blurs an edge over this many columns on each side.
     soft = round(width / disparity.shape[1]) if width > disparity.shape[1] else 0
     nearness = maps.normalised(maps.enlarged(maps.shrunk(disparity, size), size))
     columns = np.float32(divergence / 100 * width / 2)
@@ -73,11 +76,11 @@ def pair(photo: Levels, disparity: FloatArray, divergence: float) -> Levels:
 
 
 def _sharpened(shift: FloatArray, soft: int) -> FloatArray:
-    """Edges as steps: a blurred edge would be drawn as a slope, with the photo stretched over it.
+    """Turn blurred edges into steps; a blurred edge would be rendered as a stretched slope.
 
-    Where the neighbourhood holds two different shifts, each point takes one of them; the nearer one
-    also a little outside the thing, since a bit of background that moves with it is not seen, but
-    a line of its own colour that stays behind is.
+    Near an edge each point gets either the smallest or the largest shift of its neighbourhood. The
+    foreground's shift extends slightly beyond the object, because background that moves with the
+    object is hardly visible, but a line of the object's colour left on the background is.
     """
     kernel = np.ones((1, 4 * soft + 1), np.uint8)
     low, high = cv2.erode(shift, kernel), cv2.dilate(shift, kernel)
@@ -86,18 +89,19 @@ def _sharpened(shift: FloatArray, soft: int) -> FloatArray:
 
 
 def _sources(shift: FloatArray) -> FloatArray:
-    """For the left eye: the photo's column that is seen at each column of the view.
+    """For each column of the left eye's view, the column of the photo that is visible there.
 
     Args:
         shift: columns by which each point of the photo moves to the right, [rows, width].
 
     Returns:
-        [rows, width], gaps filled.
+        [rows, width] columns, with fractions; gaps are filled.
     """
     rows, width = shift.shape
     start = np.arange(width, dtype=np.float32) + shift
     first = np.ceil(start).astype(np.int32)
-    # What two neighbours span: it covers so many columns; none where they lie the other way round.
+    # For each pair of neighbouring points: their distance in the view, and the number of view
+    # columns between them. The distance is not positive if their order is reversed.
     span = np.diff(start)
     covered = np.diff(first)
     torn = (span > _TEAR) | (span <= 0)
@@ -108,8 +112,8 @@ def _sources(shift: FloatArray) -> FloatArray:
         at = first[row, column] + step
         part = (at - start[row, column]) / span[row, column]
         _nearest(seen, row, at, column + part, width)
-    # Single points beside a tear or at the border, which no pair of neighbours covers; taken as
-    # they are, since between columns they would mix with what lies beyond the tear.
+    # Points beside a tear or at the border, for columns that no pair of neighbours covers. Their
+    # whole source column is used, because a fraction would mix in colours from beyond the tear.
     edge = np.zeros(shift.shape, bool)
     edge[:, :-1] |= torn
     edge[:, 1:] |= torn
@@ -132,7 +136,7 @@ def _nearest(
 
 
 def _filled(seen: FloatArray, rows: int, width: int) -> FloatArray:
-    """Fill gaps with what lies behind: the photo beside the gap, mirrored, on its farther side."""
+    """Fill gaps with background: the photo on the farther side of the gap, mirrored into it."""
     gaps = np.flatnonzero(np.isinf(seen))
     known = np.flatnonzero(np.isfinite(seen))
     column, row = gaps % width, gaps // width
@@ -140,7 +144,7 @@ def _filled(seen: FloatArray, rows: int, width: int) -> FloatArray:
     left = known[np.maximum(after - 1, 0)]
     right = known[np.minimum(after, len(known) - 1)]
     has_left, has_right = left // width == row, right // width == row
-    # Smaller shift, farther away.
+    # The shift at each side of a gap; the side with the smaller shift is farther away.
     shift_left = left % width - seen[left]
     shift_right = right % width - seen[right]
     use_left = has_left & ((shift_left <= shift_right) | ~has_right)
@@ -151,7 +155,7 @@ def _filled(seen: FloatArray, rows: int, width: int) -> FloatArray:
 
 
 def _look_up(photo: Levels, sources: FloatArray, view: Levels) -> None:
-    """Fill a view; between two columns of the photo colours are mixed."""
+    """Fill a view from the photo, with linear interpolation between columns."""
     rows = np.arange(len(photo), dtype=np.float32)[:, None]
     lines = np.broadcast_to(rows, sources.shape)
     view[:] = cv2.remap(

@@ -1,11 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""TIFF files: which picture counts, and its pixels as they are meant.
+"""Reads TIFF files: chooses the right picture in a file and decodes its pixels.
 
-Pillow alone answers a camera RAW from its thumbnail, shows many kinds of samples wrong, and
-allocates what a file asks for. Here the directories are read within bounds, kinds that are not
-known to come out right are refused by name, and libtiff only unpacks bytes. (tifffile would add
-imagecodecs, some 80 native decoders, and still leave colours, budgets and the choice of the page.)
+Pillow does not read clients' TIFF files directly, because it takes the thumbnail of a camera RAW,
+decodes many kinds of samples wrongly, and allocates as much memory as a file demands. This package
+parses directories within limits and refuses unsupported kinds by name; libtiff only decompresses
+bytes. The library tifffile would need imagecodecs with about 80 native decoders, and would not
+handle colours, budgets and the choice of the page.
 """
 
 from __future__ import annotations
@@ -27,23 +28,23 @@ from app.pictures.tiff.pages import choose
 from app.pictures.tiff.samples import alpha_scale, numbers, scale
 from app.pictures.tiff.tags import Compression, Tag
 
-_PROFILE_BYTES = 1 << 23  # those for printing presses have up to 3 MB
+_PROFILE_BYTES = 1 << 23  # longest accepted ICC profile; printer profiles have up to 3 MB
 
 
 def read(file: BinaryIO, max_pixels: int) -> Image.Image:
-    """The picture of a TIFF file, upright.
+    """Decode the main picture of a TIFF file and turn it upright.
 
     Args:
         file: TIFF or BigTIFF, seekable.
-        max_pixels: budget for width x height; tiles and samples are bounded in proportion.
+        max_pixels: budget for width x height; the limits of tiles and samples depend on it.
 
     Returns:
-        "L", "LA", "RGB", "RGBA" or "CMYK", 8 bits a channel, colours not multiplied by the
-        transparency; ``info`` has the ICC profile, if any.
+        An image in mode "L", "LA", "RGB", "RGBA" or "CMYK", 8 bits per channel, with
+        unpremultiplied alpha. ``info`` has the ICC profile, if there is one.
 
     Raises:
-        BadRequest: damaged, incomplete, a camera RAW, or of a kind that is not read.
-        TooLarge: beyond the budget.
+        BadRequest: the file is damaged, incomplete, a camera RAW, or of an unsupported kind.
+        TooLarge: the file exceeds the budget.
     """
     tiff = Tiff(file)
     directory = choose(tiff)
@@ -53,13 +54,13 @@ def read(file: BinaryIO, max_pixels: int) -> Image.Image:
         profile = directory.raw(Tag.ICC_PROFILE, _PROFILE_BYTES)
         if profile is not None:
             image.info["icc_profile"] = profile
-    # A SubIFD without an orientation of its own is turned as page 1.
+    # A SubIFD without an orientation tag has the orientation of page 1.
     first = next(tiff.chain()).integer(Tag.ORIENTATION, 1)
     return orientation.upright(image, directory.integer(Tag.ORIENTATION, first))
 
 
 def _pixels(tiff: Tiff, directory: Directory, found: Layout) -> Image.Image:
-    """The pixels of a picture, band by band."""
+    """Decode the pixels of a picture, band by band to save memory."""
     found = with_jpeg_colours(tiff, directory, found)
     values = (rows for _, rows in _numbers(tiff, directory, found))
     how = scale(found, directory.integer(Tag.MAX_VALUE, 0), values)
@@ -71,16 +72,17 @@ def _pixels(tiff: Tiff, directory: Directory, found: Layout) -> Image.Image:
 
 
 def _numbers(tiff: Tiff, directory: Directory, found: Layout) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Bands of the picture without what tiles add below it: first row, and samples in use."""
+    """Bands of the picture without padding rows of tiles: first row, and the used samples."""
     for top, lines in bands(tiff, directory, found):
         if top < found.height:
             yield top, numbers(lines, found)[: found.height - top]
 
 
 def _whole_jpeg(tiff: Tiff, directory: Directory, max_pixels: int) -> Image.Image | None:
-    """The picture of a directory that holds a JPEG file, as the previews of RAW files do.
+    """The picture of a directory that embeds a complete JPEG file; None for other directories.
 
-    They say "old-style JPEG"; other files of that kind are not read.
+    Previews in RAW files are stored like that, with compression 6 ("old-style JPEG"). Other uses of
+    that compression are not supported.
     """
     if directory.integer(Tag.COMPRESSION, 1) != Compression.OLD_JPEG:
         return None

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Strips and tiles unpacked to lines of bytes, band by band.
+"""Decompresses strips and tiles of a TIFF to lines of bytes, band by band.
 
-libtiff (inside Pillow) unpacks LZW, PackBits, Zstandard and CCITT. It is given a small
-TIFF written here, of plain bytes in strips, so that none of the file's own entries reach it;
-``samples`` knows what the bytes mean.
+libtiff (through Pillow) decompresses LZW, PackBits, Zstandard and CCITT. It gets a small TIFF that
+this module writes, with the compressed strips and a minimal directory, so that libtiff never parses
+the client's directory. The module ``samples`` interprets the bytes.
 """
 
 from __future__ import annotations
@@ -32,20 +32,21 @@ Bytes = NDArray[np.uint8]
 
 _BAND_BYTES = 1 << 23
 _BAND_CHUNKS = 512
-# A strip is read up to this many times its unpacked size; CCITT can grow noise threefold.
+# Most compressed bytes that are read of a strip: a multiple of its decompressed size, plus a
+# constant. CCITT can make noise three times as large.
 _MOST_GROWTH, _MOST_EXTRA = 8, 1 << 16
-_LOOKED_AT = 8  # strips or tiles
+_LOOKED_AT = 8  # strips or tiles that are sampled to find the colours of JPEG data
 _LZMA_MEMORY = 1 << 27
 _TABLES_BYTES = 1 << 16
 _REVERSED = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))
 
 
 def bands(tiff: Tiff, directory: Directory, layout: Layout) -> Iterator[tuple[int, Bytes]]:
-    """The picture from top to bottom.
+    """Decompress the picture in bands, from top to bottom.
 
     Yields:
-        The first row of a band, and its bytes: [planes, lines, strips or tiles across, bytes];
-        one plane, or one for each sample in use where each is stored for itself.
+        The first row of a band, and its bytes: [planes, lines, strips or tiles across, bytes].
+        There is one plane, or with planar storage one for each used sample.
 
     Raises:
         BadRequest: the data are damaged or incomplete.
@@ -72,9 +73,10 @@ def bands(tiff: Tiff, directory: Directory, layout: Layout) -> Iterator[tuple[in
 
 
 def with_jpeg_colours(tiff: Tiff, directory: Directory, layout: Layout) -> Layout:
-    """The layout, with what the three components of JPEG strips or tiles are, by a look at a few.
+    """The layout, completed with the colours of JPEG strips or tiles: RGB or YCbCr.
 
-    libjpeg turns YCbCr into RGB on its way, unless the file wants other coefficients or ranges.
+    Some strips or tiles are decoded to find out, because the TIFF's tags may be wrong. libjpeg
+    converts YCbCr to RGB, unless the file states unusual coefficients or ranges.
     """
     if layout.compression != Compression.JPEG or layout.planar or layout.samples != 3:
         return layout
@@ -93,12 +95,12 @@ def with_jpeg_colours(tiff: Tiff, directory: Directory, layout: Layout) -> Layou
 
 
 def _most_bytes(layout: Layout, lines: int) -> int:
-    """How much of a strip or tile of so many lines is read at most."""
+    """Most compressed bytes that are read of a strip or tile with so many lines."""
     return _MOST_GROWTH * lines * layout.line_bytes + _MOST_EXTRA
 
 
 def _side_by_side(flat: Bytes, across: int, chunk_lines: int) -> Bytes:
-    """Chunks one after another, [lines, bytes], as [lines of the picture, across, bytes]."""
+    """Rearrange consecutive chunks, [lines, bytes], to [lines of the picture, across, bytes]."""
     if across == 1:
         return flat[:, None]
     chunks = flat.reshape(-1, across, chunk_lines, flat.shape[1])
@@ -112,7 +114,7 @@ def _unpacked(
     parts: Sequence[tuple[int, int]],
     lines: Sequence[int],
 ) -> Bytes:
-    """Strips or tiles as bytes, one after another: [lines, bytes]."""
+    """Decompress consecutive strips or tiles: [lines, bytes]."""
     width = layout.line_bytes
     most = _most_bytes(layout, max(lines))
     packed = [tiff.read(offset, min(count, most)) for offset, count in parts]
@@ -140,9 +142,10 @@ def _unpacked(
 
 
 def _inflated(compression: Compression, data: bytes, size: int, full: int) -> bytes:
-    """The first ``size`` bytes of a stream; its own checksum tells whether its end is damaged.
+    """The first ``size`` bytes of a compressed stream.
 
-    Some writers pad the last strip to ``full`` bytes, as long as the others, or never end a stream.
+    The stream is read to its end to verify its checksum. Two deviations are tolerated: some writers
+    pad the last strip to the ``full`` size of the others, and some do not terminate streams.
     """
     decoder = (
         lzma.LZMADecompressor(memlimit=_LZMA_MEMORY)
@@ -163,7 +166,7 @@ def _inflated(compression: Compression, data: bytes, size: int, full: int) -> by
 
 
 def _damaged(compression: Compression) -> BadRequest:
-    """The error for strips or tiles that cannot be unpacked to their size."""
+    """The error for strips or tiles that do not decompress to their size."""
     return refused(
         f"The TIFF file is damaged or incomplete: its {compression.name} data end early or cannot "
         "be unpacked"
@@ -171,7 +174,7 @@ def _damaged(compression: Compression) -> BadRequest:
 
 
 def _picture(directory: Directory, layout: Layout, data: bytes, rows: int) -> Bytes:
-    """A strip or tile that is a JPEG or WebP, as lines of samples."""
+    """Decode a strip or tile that is JPEG or WebP data, to lines of samples."""
     samples = 1 if layout.planar else layout.samples
     size = (layout.chunk[0], rows)
     if layout.compression == Compression.JPEG:
@@ -190,7 +193,7 @@ def _picture(directory: Directory, layout: Layout, data: bytes, rows: int) -> By
 def _by_libtiff(
     directory: Directory, layout: Layout, packed: Sequence[bytes], lines: Sequence[int]
 ) -> Bytes:
-    """Strips or tiles as the strips of a greyscale TIFF, a byte a pixel (CCITT: a bit)."""
+    """Decompress with libtiff, as strips of a greyscale TIFF with 8 bits (CCITT: 1 bit) a pixel."""
     bilevel = layout.compression in CCITT
     width = layout.chunk[0] if bilevel else layout.line_bytes
     offsets = np.cumsum([8, *map(len, packed)])
@@ -217,7 +220,7 @@ def _by_libtiff(
 
 
 def _pixels(image: Image.Image, bilevel: bool) -> Bytes:
-    """As an array, in steps: all at once takes twice the memory."""
+    """The pixels of an image as an array; converted in steps, which halves the memory needed."""
     width, height = image.size
     pixels = np.empty((height, (width + 7) // 8 if bilevel else width), np.uint8)
     step = max(1, _BAND_BYTES // width)
@@ -228,7 +231,7 @@ def _pixels(image: Image.Image, bilevel: bool) -> Bytes:
 
 
 def _tiff(packed: Sequence[bytes], entries: dict[Tag, list[int]], at: int) -> bytes:
-    """A TIFF of these strips, with its directory behind them; all values are 32-bit."""
+    """A TIFF file with these strips, followed by the directory; all values are 32-bit integers."""
     head, extra = [], []
     behind = at + 2 + 12 * len(entries) + 4
     for tag, values in sorted(entries.items()):

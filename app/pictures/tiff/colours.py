@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""8-bit samples of a TIFF as an image: what the colours of each photometric interpretation are."""
+"""Converts the samples of a TIFF to an image, by its photometric interpretation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FULL_RANGE = [0.0, 255.0, 128.0, 255.0, 128.0, 255.0]
 
 
 class Colours:
-    """From numbers to the pixels of an image of ``mode``: L, LA, RGB, RGBA or CMYK."""
+    """Converts samples to an image in ``mode``, which is L, LA, RGB, RGBA or CMYK."""
 
     def __init__(self, directory: Directory, layout: Layout, scale: Scale, alpha: Scale) -> None:
         self._layout = layout
@@ -40,7 +40,7 @@ class Colours:
         self._luma, self._reference = _ycbcr(directory)
 
     def image(self, values: NDArray[Any]) -> Image.Image:
-        """Numbers, [rows, width, samples in use], as an image of ``mode``."""
+        """Convert samples, [rows, width, used samples], to an image in ``mode``."""
         if self._palette is not None and values.shape[2] == 1 and values.dtype == np.uint8:
             indices = _image("P", values)
             indices.putpalette(self._palette.tobytes())
@@ -64,7 +64,7 @@ class Colours:
                 return self._scale(values)
 
     def _with_alpha(self, colours: Bytes, alpha: Bytes) -> Bytes:
-        if self.mode == "CMYK":  # no ink is white
+        if self.mode == "CMYK":  # composited over white, which is 0 of each ink
             if self._layout.premultiplied:
                 return colours
             return (colours * alpha.astype(np.uint16) // 255).astype(np.uint8)
@@ -74,11 +74,11 @@ class Colours:
         return np.concatenate([colours, alpha], axis=2)
 
     def _from_lab(self, values: NDArray[Any]) -> Bytes:
-        """CIE L*a*b* (D50): L* is unsigned, a* and b* are signed, or have 128 added in ICC's."""
+        """Convert CIE L*a*b* (D50). a* and b* are signed, or unsigned plus 128 in ICCLAB."""
         lab = values
         if values.dtype == np.uint16:
             icc = self._layout.photometric == Photometric.ICCLAB
-            full = 0xFF00 if icc else 0xFFFF  # L* of 100
+            full = 0xFF00 if icc else 0xFFFF  # the value of L* = 100
             lab = np.empty(values.shape, np.uint8)
             lab[..., 0] = np.rint(np.minimum(values[..., 0] * (255.0 / full), 255))
             lab[..., 1:] = values[..., 1:] >> 8
@@ -87,7 +87,7 @@ class Colours:
         return np.asarray(_image("LAB", lab).convert("RGB"))
 
     def _from_ycbcr(self, values: Bytes) -> Bytes:
-        """ITU-R BT.601 in full range, or as the file says (TIFF 6.0, section 21)."""
+        """Convert YCbCr: full-range ITU-R BT.601, or by the file's tags (TIFF 6.0, section 21)."""
         if self._plain_ycbcr:
             return np.asarray(_image("YCbCr", values).convert("RGB"))
         black, white = self._reference[::2], self._reference[1::2]
@@ -105,12 +105,12 @@ class Colours:
 
 
 def plain_ycbcr(directory: Directory) -> bool:
-    """Whether YCbCr colours have the usual coefficients and range, those of JPEG."""
+    """Whether YCbCr colours have the coefficients and range that JPEG uses."""
     return _ycbcr(directory) == (_LUMA, _FULL_RANGE)
 
 
 def _ycbcr(directory: Directory) -> tuple[list[float], list[float]]:
-    """Coefficients of the luma; black and white of each channel."""
+    """Luma coefficients, and the reference black and white of each channel."""
     luma = directory.reals(Tag.YCBCR_COEFFICIENTS, 3)
     if luma is None or all(abs(own - usual) < 0.01 for own, usual in zip(luma, _LUMA, strict=True)):
         luma = _LUMA
@@ -119,7 +119,7 @@ def _ycbcr(directory: Directory) -> tuple[list[float], list[float]]:
 
 
 def _palette(directory: Directory, layout: Layout) -> Bytes:
-    """[colours, 3]; 16 bits a channel, but some writers store 8."""
+    """The palette, [colours, 3] uint8. Files should have 16-bit values; some have 8-bit ones."""
     size = 1 << layout.bits
     values = np.array(directory.integers(Tag.COLOR_MAP, 3 * size), np.uint32)
     if len(values) < 3 * size:

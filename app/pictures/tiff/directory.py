@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Image file directories (IFDs) of a TIFF, read within bounds.
+"""Reads image file directories (IFDs) of a TIFF within limits.
 
-Nothing is allocated from a number in the file alone: a directory has at most ``MAX_ENTRIES``
-entries, and values are read when asked for, only as many as asked for.
+Counts in the file never decide alone how much memory is allocated: a directory has at most
+``MAX_ENTRIES`` entries, and the caller says how many values of an entry are read.
 Source: TIFF 6.0 (Adobe, 1992) and the BigTIFF design of libtiff.
 """
 
@@ -33,12 +33,12 @@ _BYTES = (1, 2, 6, 7)
 
 
 def incomplete() -> BadRequest:
-    """The error for a TIFF that refers to bytes that it does not have."""
+    """The error for a TIFF with offsets beyond the end of the file."""
     return refused("The TIFF file is incomplete: parts of it lie beyond its end")
 
 
 class Directory:
-    """The entries of one directory."""
+    """The entries (tags) of one directory."""
 
     def __init__(self, tiff: Tiff, entries: dict[int, tuple[int, int, int]], next_at: int) -> None:
         self._tiff = tiff
@@ -49,22 +49,22 @@ class Directory:
         return tag in self._entries
 
     def count(self, tag: int) -> int:
-        """How many values the entry says it has; 0 where there is none."""
+        """The stated number of values of an entry; 0 if there is no such entry."""
         return self._entries[tag][1] if tag in self._entries else 0
 
     def integers(self, tag: int, limit: int) -> list[int]:
-        """The first values of an entry, at most ``limit``; [] where there is no such entry."""
+        """The first values of an entry, at most ``limit``; [] if there is no such entry."""
         kind, count, _ = self._entries.get(tag, (1, 0, 0))
         if kind not in _NUMBERS or _NUMBERS[kind].startswith("f"):
             raise refused(f"The TIFF file is damaged: tag {tag} does not hold whole numbers")
         return [int(value) for value in self._values(_NUMBERS[kind], min(count, limit), kind, tag)]
 
     def integer(self, tag: int, default: int) -> int:
-        """The first value of an entry, or the default where there is none."""
+        """The first value of an entry, or the default if there is no such entry."""
         return next(iter(self.integers(tag, 1)), default)
 
     def reals(self, tag: int, count: int) -> list[float] | None:
-        """Exactly ``count`` numbers (rationals, floats or integers), or None where they are not."""
+        """The numbers of an entry as floats; None unless there are exactly ``count`` numbers."""
         kind, actual, _ = self._entries.get(tag, (0, 0, 0))
         if actual != count or kind not in (*_NUMBERS, *_RATIONALS):
             return None
@@ -74,7 +74,7 @@ class Directory:
         return (pairs[:, 0] / pairs[:, 1]).tolist() if pairs[:, 1].all() else None
 
     def raw(self, tag: int, limit: int) -> bytes | None:
-        """The bytes of an entry, or None where there is none or it has more than ``limit``."""
+        """The bytes of an entry; None if the entry is missing or longer than ``limit``."""
         kind, count, _ = self._entries.get(tag, (0, 0, 0))
         if kind not in _BYTES or not 0 < count <= limit:
             return None
@@ -96,7 +96,7 @@ class Tiff:
     """An open TIFF or BigTIFF file.
 
     Raises:
-        BadRequest: the file is no TIFF, or its header is broken.
+        BadRequest: the file is not a TIFF, or its header is damaged.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -109,7 +109,7 @@ class Tiff:
         self.first_at = self.offset(8 if self._big else 4)
 
     def read(self, at: int, count: int) -> bytes:
-        """Bytes of the file; an error where it does not have them."""
+        """Bytes of the file. Raises BadRequest if the range is beyond the end of the file."""
         if at < 0 or count < 0 or at + count > self.length:
             raise incomplete()
         self._file.seek(at)
@@ -119,12 +119,12 @@ class Tiff:
         return data
 
     def offset(self, at: int) -> int:
-        """The offset that stands at a position."""
+        """Read the offset stored at a position."""
         code = "Q" if self._big else "I"
         return int(struct.unpack(self.order + code, self.read(at, self.word))[0])
 
     def directory(self, at: int) -> Directory:
-        """The directory at a position."""
+        """Read the directory at a position."""
         width, code = (8, "Q") if self._big else (2, "H")
         count = struct.unpack(self.order + code, self.read(at, width))[0]
         if not 0 < count <= MAX_ENTRIES:
@@ -137,15 +137,16 @@ class Tiff:
         entries: dict[int, tuple[int, int, int]] = {}
         field = at + width + entry.size - self.word
         for tag, kind, values in entry.iter_unpack(data):
-            entries.setdefault(tag, (kind, values, field))  # as libtiff: the first one counts
+            # Like libtiff, use the first of duplicate entries.
+            entries.setdefault(tag, (kind, values, field))
             field += entry.size
         end = at + width + len(data)
-        # Some writers leave the last link out.
+        # Some writers omit the offset of the next directory at the end of the file.
         next_at = self.offset(end) if end + self.word <= self.length else 0
         return Directory(self, entries, next_at)
 
     def chain(self) -> Iterator[Directory]:
-        """The directories from the first on, at most ``MAX_DIRECTORIES``; a loop ends it."""
+        """The linked list of directories, up to ``MAX_DIRECTORIES``; stops at a cycle."""
         at, seen = self.first_at, set[int]()
         while at and at not in seen and len(seen) < MAX_DIRECTORIES:
             seen.add(at)

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""JPEG data inside a TIFF: strips and tiles (compression 7), and whole files (previews).
+"""Decodes JPEG data inside a TIFF: strips and tiles (compression 7), and whole files (previews).
 
-libjpeg guesses the colours of a JPEG from markers that strips do not have; here the TIFF's own
-entries decide, and libjpeg is told by an Adobe marker.
+libjpeg derives the colour space from markers that strips and tiles usually lack. Here the TIFF's
+tags decide, and an inserted Adobe marker tells libjpeg.
 """
 
 from __future__ import annotations
@@ -19,37 +19,38 @@ from PIL import Image, ImageChops
 from app.pictures.source import refused
 from app.pictures.tiff.directory import Tiff
 
-_HEAD = 1 << 16  # bytes in which the frame header of a whole file is looked for, at first
+_HEAD = 1 << 16  # bytes of a JPEG file that are searched first for the frame header
 _MAX_SEGMENTS = 1000
-_MAX_SCANS = 100  # an honest progressive JPEG has about ten
+_MAX_SCANS = 100  # a normal progressive JPEG has about ten
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _LOSSLESS = (0xC3, 0xC7, 0xCB, 0xCF)
 _READABLE = (0xC0, 0xC1, 0xC2)  # baseline, extended, progressive; Huffman coded
-_COMPONENTS = (1, 3, 4)  # that Pillow takes from a JPEG
-_OUTSIDE, _MOST_OUTSIDE = 24, 0.1  # levels of 255, part of the pixels
+_COMPONENTS = (1, 3, 4)  # numbers of components that Pillow supports
+# See holds_rgb: tolerance in levels of 255, and the accepted fraction of pixels beyond it.
+_OUTSIDE, _MOST_OUTSIDE = 24, 0.1
 _SOS, _APP0, _APP14, _EOI = 0xDA, 0xE0, 0xEE, 0xD9
 
 
 @dataclass(frozen=True)
 class _Frame:
-    """What the frame header says."""
+    """The fields of a frame header (SOF)."""
 
     marker: int
     precision: int
     size: tuple[int, int]
-    sampling: tuple[int, ...]  # of each component: horizontal and vertical factor in one byte
+    sampling: tuple[int, ...]  # of each component: horizontal and vertical factor, 4 bits each
 
 
 @dataclass(frozen=True)
 class _Stream:
-    """A JPEG taken apart up to its first scan."""
+    """A JPEG, split at its first scan."""
 
-    segments: list[tuple[int, bytes]]  # marker, with its bytes from the 0xff on
-    scans: bytes  # from the first scan on
+    segments: list[tuple[int, bytes]]  # marker code, and the bytes of the segment from 0xFF on
+    scans: bytes  # all bytes from the first scan on
     frame: _Frame | None
 
     def says_ycbcr(self) -> bool:
-        """Whether the stream itself tells that it is YCbCr: JFIF, Adobe, or halved chroma."""
+        """Whether the stream is marked as YCbCr by JFIF, an Adobe marker or subsampled chroma."""
         adobe = [data for marker, data in self.segments if marker == _APP14]
         if adobe and adobe[0][4:9] == b"Adobe" and len(adobe[0]) >= 16:
             return adobe[0][15] == 1
@@ -59,14 +60,14 @@ class _Stream:
 
 
 def frame_size(tiff: Tiff, at: int) -> tuple[int, int] | None:
-    """Width and height of the JPEG at a position, in pixels; None where there is none.
+    """Width and height of the JPEG at a position, in pixels; None if there is no JPEG.
 
-    The lossless JPEG of a camera's sensor has several components side by side; its width is of
-    all of them.
+    The lossless JPEG of a camera's sensor stores adjacent pixels as components, so its width is
+    multiplied by the number of components.
     """
     if not 0 < at < tiff.length:
         return None
-    for length in (_HEAD, 32 * _HEAD):  # a preview may have an EXIF and a profile first
+    for length in (_HEAD, 32 * _HEAD):  # EXIF and a profile may come first
         data = tiff.read(at, min(length, tiff.length - at))
         if data[:2] != b"\xff\xd8":
             return None
@@ -81,21 +82,22 @@ def frame_size(tiff: Tiff, at: int) -> tuple[int, int] | None:
 def chunk(
     data: bytes, tables: bytes | None, ycbcr: bool | None, samples: int, size: tuple[int, int]
 ) -> Image.Image:
-    """The pixels of a strip or tile.
+    """Decode a strip or tile.
 
     Args:
-        data: as it lies in the file.
-        tables: the entry JPEGTables, shared by all of them.
-        ycbcr: whether three components are YCbCr; None where the stream's own markers decide.
-        samples: how many components there must be.
-        size: width, and the least height; a strip may be padded, but no more than to 16 rows.
+        data: JPEG data of the strip or tile.
+        tables: the tag JPEGTables, which all strips or tiles share.
+        ycbcr: whether three components are YCbCr; None: the markers in the data decide.
+        samples: the required number of components.
+        size: required width, and minimum height; the data may have up to 15 padding rows.
 
     Returns:
-        "L", "RGB" or "CMYK" for one, three or four components, as they are stored; only YCbCr has
-        become RGB.
+        An image in mode "L", "RGB" or "CMYK" for one, three or four components. YCbCr is converted
+        to RGB; other components are returned as stored.
 
     Raises:
-        BadRequest: a JPEG of another kind or size, or of two components (grey and transparency).
+        BadRequest: the JPEG has another size or number of components, or is of an unsupported
+            kind, for example with two components (grey and alpha).
     """
     stream = _parse(data)
     frame = _checked(stream)
@@ -112,15 +114,16 @@ def chunk(
         )
     image = _opened(stream, tables, stream.says_ycbcr() if ycbcr is None else ycbcr)
     image.load()
-    # Pillow inverts four components, as Adobe stores them in JPEG files, but not in TIFF.
+    # Undo Pillow's inversion of CMYK: Adobe programs store inverted CMYK in JPEG files, but not in
+    # TIFF.
     return ImageChops.invert(image) if image.mode == "CMYK" else image
 
 
 def holds_rgb(chunks: Iterable[bytes], tables: bytes | None) -> bool:
-    """Whether data that the TIFF calls YCbCr are RGB, as some writers leave them.
+    """Whether data that the TIFF declares as YCbCr are actually RGB, which some writers store.
 
-    What was RGB once lies within the RGB cube after the way back, but for what JPEG itself changed.
-    Where much does not, the data never were YCbCr. Looked at in an eighth of the size.
+    True YCbCr data, converted to RGB, are within the range of RGB, apart from JPEG's errors. If
+    many pixels are outside, the data are not YCbCr. Decodes at an eighth of the size to save time.
     """
     outside, total = 0, 0
     for data in chunks:
@@ -138,7 +141,7 @@ def holds_rgb(chunks: Iterable[bytes], tables: bytes | None) -> bool:
 
 
 def _opened(stream: _Stream, tables: bytes | None, ycbcr: bool) -> Image.Image:
-    """A strip or tile as a JPEG file of its own, told whether three components are YCbCr."""
+    """Open a strip or tile as a JPEG file, with an Adobe marker that states whether it is YCbCr."""
     head = [body for marker, body in stream.segments if marker not in (_APP0, _APP14)]
     if stream.frame is not None and len(stream.frame.sampling) == 3:
         head.insert(0, struct.pack(">BBH5sHHHB", 0xFF, _APP14, 14, b"Adobe", 100, 0, 0, ycbcr))
@@ -148,7 +151,7 @@ def _opened(stream: _Stream, tables: bytes | None, ycbcr: bool) -> Image.Image:
 
 
 def whole(data: bytes, size: tuple[int, int]) -> Image.Image:
-    """The pixels of a complete JPEG file, coloured as it says itself."""
+    """Decode a complete JPEG file, whose own markers define its colours."""
     frame = _checked(_parse(data))
     if frame.size != size:
         raise refused("The TIFF file is damaged: its JPEG has another size than the file says")
@@ -174,7 +177,7 @@ def _checked(stream: _Stream) -> _Frame:
 
 
 def _parse(data: bytes) -> _Stream:
-    """Take a stream apart, as far as it goes and without failing; tables have no scan."""
+    """Split a stream into segments up to its first scan or a defect. JPEGTables have no scan."""
     segments: list[tuple[int, bytes]] = []
     frame = None
     at = 2

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""How the pixels of one TIFF picture lie in its file, checked against all budgets.
+"""Describes how the pixels of a TIFF picture are stored, and checks all limits.
 
-After this, sizes and counts can be trusted: nothing else allocates by what a file says. What cannot
-be read is refused by its name.
+The sizes and counts in a ``Layout`` are safe to allocate memory by. Unsupported kinds of TIFF are
+refused with a message that names them.
 """
 
 from __future__ import annotations
@@ -24,64 +24,65 @@ from app.pictures.tiff.tags import (
 )
 
 MAX_CHUNKS = 1 << 16  # strips or tiles of one plane
-_UNPACKED_BYTES = 8  # of each pixel of the budget: 16 bits for four channels
-_LEAST_BUDGET = 1 << 25  # pixels: small budgets are no reason to refuse 64 bits a sample
-_PADDING_PIXELS = 1 << 26  # tiles may cover so much where the picture itself is smaller
-_CHUNK_BYTES = 1 << 29  # of a strip or tile when unpacked; libtiff needs them twice
+_UNPACKED_BYTES = 8  # most decompressed bytes per pixel of the budget: four 16-bit channels
+_LEAST_BUDGET = 1 << 25  # pixels: smaller budgets count as this, so that 64-bit samples fit
+_PADDING_PIXELS = 1 << 26  # tiles may cover so many pixels, even if the picture is smaller
+_CHUNK_BYTES = 1 << 29  # largest decompressed strip or tile; libtiff needs twice that memory
 _BAND_BYTES = 1 << 22
 _DEPTHS = {
     "u": (*range(1, 17), 32, 64),
     "i": (8, 16, 32, 64),
     "f": (16, 32, 64),
 }
-_FORMATS = {1: "u", 2: "i", 3: "f", 4: "u"}  # 4 is "undefined", as good as unsigned
+_FORMATS = {1: "u", 2: "i", 3: "f", 4: "u"}  # 4 is "undefined", treated as unsigned
 _FORMAT_NAMES = {"u": "unsigned", "i": "signed", "f": "float"}
-_ASSOCIATED, _UNASSOCIATED = 1, 2  # of ExtraSamples
+_ASSOCIATED, _UNASSOCIATED = 1, 2  # values of the tag ExtraSamples: premultiplied alpha or not
 _SPECIAL = (Compression.JPEG, Compression.WEBP, Compression.OLD_JPEG)
 
 
 @dataclass(frozen=True)
 class Layout:
-    """One picture: what its samples are, and where its strips or tiles lie."""
+    """The format of a picture's samples, and the positions of its strips or tiles."""
 
     width: int
     height: int
     photometric: Photometric
     compression: Compression
-    samples: int  # of each pixel, extra ones included
-    bits: int  # of each sample
-    kind: str  # of the samples: "u" unsigned, "i" signed, "f" float
-    order: str  # of bytes within a sample: "<" or ">"
-    planar: bool  # each channel lies in strips or tiles of its own
-    predictor: int  # 1 none, 2 differences, 3 differences of floats
-    reversed_bits: bool  # the lowest bit of a byte comes first
-    alpha: int  # index of the transparency among the samples, or 0 for none
-    premultiplied: bool  # colours are multiplied by the transparency already
-    subsampling: tuple[int, int]  # of chroma, where it is stored so: horizontal, vertical
+    samples: int  # per pixel, extra samples included
+    bits: int  # per sample
+    kind: str  # type of the samples: "u" unsigned, "i" signed, "f" float
+    order: str  # byte order of the samples: "<" or ">"
+    planar: bool  # whether each channel is stored in separate strips or tiles
+    predictor: int  # 1: none, 2: horizontal differences, 3: the same for floats
+    reversed_bits: bool  # whether the lowest bit of each byte comes first
+    alpha: int  # index of the alpha sample, 0 if there is none
+    premultiplied: bool  # whether colours are premultiplied by alpha
+    subsampling: tuple[int, int]  # chroma subsampling of stored samples: horizontal, vertical
     chunk: tuple[int, int]  # width and height of a strip or tile, pixels
     tiled: bool
-    parts: list[tuple[int, int]]  # offset and bytes of each strip or tile, one plane after another
-    #: JPEG: three components are YCbCr and become RGB; False: they stay; None: as the JPEG says
+    parts: list[tuple[int, int]]  # offset and length of each strip or tile, plane by plane
+    #: for JPEG compression: whether the data are YCbCr, to be converted to RGB; None: the markers
+    #: in the data decide
     jpeg_ycbcr: bool | None = False
 
     @property
     def across(self) -> int:
-        """Strips or tiles beside each other."""
+        """Number of columns of tiles; 1 for strips."""
         return -(-self.width // self.chunk[0])
 
     @property
     def down(self) -> int:
-        """Strips or tiles above each other."""
+        """Number of strips, or of rows of tiles."""
         return -(-self.height // self.chunk[1])
 
     @property
     def used(self) -> list[int]:
-        """Indices of the samples that matter: the colours, then the transparency."""
+        """Indices of the used samples: the colours, then alpha if there is one."""
         return [*range(CHANNELS[self.photometric]), *([self.alpha] if self.alpha else [])]
 
     @property
     def line_bytes(self) -> int:
-        """Bytes of a line of a strip or tile when unpacked."""
+        """Decompressed bytes of a line of a strip or tile."""
         across, down = self.subsampling
         if (across, down) != (1, 1):
             return -(-self.chunk[0] // across) * (across * down + 2)
@@ -89,26 +90,27 @@ class Layout:
 
     @property
     def unpacked(self) -> int:
-        """Bytes of all strips or tiles in use when unpacked."""
+        """Decompressed bytes of all used strips or tiles."""
         lines = self.across * self.down * self.lines(self.chunk[1])
         return lines * self.line_bytes * (len(self.used) if self.planar else 1)
 
     def lines(self, rows: int) -> int:
-        """Lines that so many rows of pixels take; with halved chroma a line is several rows."""
+        """Stored lines of so many pixel rows; with subsampled chroma a line has several rows."""
         return -(-rows // self.subsampling[1])
 
     def rows(self, index: int) -> int:
-        """Rows of the strips or tiles at a place from the top; the last strip may have fewer."""
+        """Rows of pixels in a strip or row of tiles; the last strip may have fewer than others."""
         if self.tiled:
             return self.chunk[1]
         return min(self.chunk[1], self.height - index * self.chunk[1])
 
 
 def layout(tiff: Tiff, directory: Directory, max_pixels: int) -> Layout:
-    """Describe the picture of a directory.
+    """Determine and check the layout of the picture in a directory.
 
     Raises:
-        BadRequest: damaged, incomplete, or of a kind that is not read; the message names it.
+        BadRequest: the file is damaged, incomplete, or of an unsupported kind, which the message
+            names.
         TooLarge: the picture, its tiles or its samples exceed the budget.
     """
     width, height = directory.integer(Tag.WIDTH, 0), directory.integer(Tag.HEIGHT, 0)
@@ -155,7 +157,7 @@ def layout(tiff: Tiff, directory: Directory, max_pixels: int) -> Layout:
 
 
 def check_size(width: int, height: int, max_pixels: int) -> None:
-    """Refuse a picture without a size, or beyond the budget."""
+    """Refuse a picture without a size or with more pixels than the budget."""
     if width < 1 or height < 1:
         raise refused("The TIFF file is damaged: the picture has no width or height")
     check_pixels(width, height, max_pixels)
@@ -170,7 +172,7 @@ def _compression(directory: Directory) -> Compression:
         raise refused(
             f"TIFF with {name} compression cannot be read; save it with LZW or Deflate compression"
         ) from None
-    if found == Compression.OLD_JPEG:  # but for a whole JPEG, which has been looked for before
+    if found == Compression.OLD_JPEG:  # complete JPEG files were handled before
         raise refused(
             "TIFF with old-style JPEG compression (6) cannot be read; save it with LZW or as JPEG"
         )
@@ -178,7 +180,8 @@ def _compression(directory: Directory) -> Compression:
 
 
 def _photometric(directory: Directory, compression: Compression, samples: int) -> Photometric:
-    guess = 2 if samples > 2 else int(compression not in CCITT)  # as libtiff, if it is missing
+    # The default if the tag is missing is the same as libtiff's.
+    guess = 2 if samples > 2 else int(compression not in CCITT)
     number = directory.integer(Tag.PHOTOMETRIC, guess)
     try:
         found = Photometric(number)
@@ -193,11 +196,11 @@ def _photometric(directory: Directory, compression: Compression, samples: int) -
 def _sample_type(
     directory: Directory, photometric: Photometric, compression: Compression
 ) -> tuple[str, int]:
-    """Kind and bits of the samples, which must be the same for all."""
+    """Type and bits of the samples; all samples must have the same."""
     depths = set(directory.integers(Tag.BITS, 64)) or {1}
     formats = set(directory.integers(Tag.SAMPLE_FORMAT, 64)) or {1}
     if photometric in (Photometric.CIELAB, Photometric.ICCLAB):
-        formats = {1}  # the sign of each channel is a matter of the colour space
+        formats = {1}  # the colour space defines which channels are signed
     if len(depths) > 1 or len(formats) > 1:
         raise refused("TIFF with channels of different types cannot be read; save it as 8-bit RGB")
     bits, form = depths.pop(), formats.pop()
@@ -221,7 +224,7 @@ def _sample_type(
 
 
 def _alpha(directory: Directory, photometric: Photometric, samples: int) -> tuple[int, bool]:
-    """Index of the transparency, 0 for none, and whether colours are multiplied by it."""
+    """Index of the alpha sample (0: none), and whether colours are premultiplied."""
     first = CHANNELS[photometric]
     extra = directory.integers(Tag.EXTRA_SAMPLES, 64)[: samples - first]
     for index, meaning in enumerate(extra):
@@ -231,7 +234,7 @@ def _alpha(directory: Directory, photometric: Photometric, samples: int) -> tupl
 
 
 def _predictor(directory: Directory, compression: Compression, kind: str, bits: int) -> int:
-    """Differences are stored by LZW, Deflate and their like only; others ignore the entry."""
+    """The predictor. Compressions other than LZW, Deflate and similar ones ignore the tag."""
     if compression in (*CCITT, *_SPECIAL, Compression.NONE, Compression.PACKBITS):
         return 1
     predictor = directory.integer(Tag.PREDICTOR, 1)
@@ -265,7 +268,7 @@ def _subsampling(
 
 
 def _chunk(directory: Directory, width: int, height: int) -> tuple[tuple[int, int], bool]:
-    """Width and height of a strip or tile, and whether they are tiles."""
+    """Width and height of a strip or tile, and whether the picture has tiles."""
     if Tag.TILE_WIDTH in directory or Tag.TILE_OFFSETS in directory:
         size = directory.integer(Tag.TILE_WIDTH, 0), directory.integer(Tag.TILE_HEIGHT, 0)
         if min(size) < 1:
@@ -276,7 +279,7 @@ def _chunk(directory: Directory, width: int, height: int) -> tuple[tuple[int, in
 
 
 def _check_amount(found: Layout, max_pixels: int) -> None:
-    """Refuse what would cost more memory or time than a picture of the budget."""
+    """Refuse pictures that would need more memory or time than the pixel budget justifies."""
     what = "tiles" if found.tiled else "strips"
     chunks = found.across * found.down
     if chunks > MAX_CHUNKS:
@@ -297,7 +300,7 @@ def _check_amount(found: Layout, max_pixels: int) -> None:
 
 
 def _parts(tiff: Tiff, directory: Directory, found: Layout) -> list[tuple[int, int]]:
-    """Where the strips or tiles of the used planes lie; all of them within the file."""
+    """Offsets and lengths of the used planes' strips or tiles, which must be within the file."""
     chunks = found.across * found.down
     wanted = chunks * (max(found.used) + 1 if found.planar else 1)
     of_tiles = found.tiled and Tag.TILE_OFFSETS in directory
@@ -308,7 +311,7 @@ def _parts(tiff: Tiff, directory: Directory, found: Layout) -> list[tuple[int, i
             f"The TIFF file is incomplete: it names {len(offsets)} of {wanted} "
             f"{'tiles' if found.tiled else 'strips'}"
         )
-    if found.compression == Compression.NONE:  # known anyway, and often written wrong
+    if found.compression == Compression.NONE:  # calculated, because the tag is often wrong
         counts = [
             found.lines(found.rows(index % chunks // found.across)) * found.line_bytes
             for index in range(wanted)
@@ -326,7 +329,7 @@ def _parts(tiff: Tiff, directory: Directory, found: Layout) -> list[tuple[int, i
 
 
 def _split(found: Layout) -> Layout:
-    """A single large strip without compression as several, so that it is read bit by bit."""
+    """Split a single large uncompressed strip into several, so that less is read at a time."""
     if found.compression != Compression.NONE or found.tiled or found.down > 1:
         return found
     each = max(1, _BAND_BYTES // found.line_bytes)  # lines

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Which picture of a TIFF file is the one that its owner means.
+"""Chooses the main picture of a TIFF file.
 
-Page 1 of a document counts. Where page 1 is a thumbnail, the full picture lies on a later page or
-in a directory below it (SubIFD). Most camera RAW files are such TIFFs; the sensor's data are not a
-picture, so of those only a preview of full size is taken.
+That is page 1, or a larger picture in a SubIFD of page 1. If page 1 is a thumbnail, the full
+picture is on a later page or in a SubIFD. Most camera RAW files are TIFFs, too. Their sensor data
+is not a finished picture, so only an embedded preview of full size is accepted.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from app.pictures.tiff.directory import MAX_DIRECTORIES, Directory, Tiff, incomp
 from app.pictures.tiff.jpeg import frame_size
 from app.pictures.tiff.tags import Tag
 
-# Bits of NewSubfileType
+# Bits of the tag NewSubfileType
 _REDUCED, _MASK, _DEPTH = 1, 4, 8
-_OLD_REDUCED = 2  # of SubfileType
+_OLD_REDUCED = 2  # value of the tag SubfileType
 
 _SENSOR_PHOTOMETRICS = (32803, 34892)
-# Of Sony, Epson, Samsung, Nikon, Kodak, Pentax
+# Compressions of sensor data by Sony, Epson, Samsung, Nikon, Kodak and Pentax
 _SENSOR_COMPRESSIONS = (32767, 32769, 32770, 32772, 32867, 34713, 65000, 65535)
 _RAW = (
     "The file is a camera RAW (DNG, NEF, CR2, ARW or similar) that holds no finished picture of "
     "full size; export it as JPEG and send that"
 )
-_PREVIEW = 0.9  # least width and height of a preview, as a part of the sensor's
+_PREVIEW = 0.9  # minimum width and height of a preview, relative to the sensor's
 
 
 @dataclass(frozen=True)
 class Page:
-    """A picture of the file."""
+    """A picture in the file."""
 
     directory: Directory
-    size: tuple[int, int]  # (0, 0) where it cannot be told
-    reduced: bool  # a smaller copy of another picture
-    aside: bool  # a mask or depth map of another picture
-    sensor: bool  # the data of a camera's sensor
-    below_first: bool = False  # in a SubIFD of page 1
+    size: tuple[int, int]  # (0, 0) if unknown
+    reduced: bool  # whether it is a smaller copy of another picture
+    aside: bool  # whether it is a mask or depth map of another picture
+    sensor: bool  # whether it holds raw data of a camera's sensor
+    below_first: bool = False  # whether it is in a SubIFD of page 1
 
     @property
     def area(self) -> int:
@@ -48,10 +48,10 @@ class Page:
 
 
 def choose(tiff: Tiff) -> Directory:
-    """The directory of the picture to read.
+    """The directory of the main picture.
 
     Raises:
-        BadRequest: a camera RAW without a full-size picture, or a broken file.
+        BadRequest: a camera RAW without a full-size preview, or a damaged file.
     """
     pages, broken = _pages(tiff)
     first = pages[0]
@@ -72,8 +72,8 @@ def choose(tiff: Tiff) -> Directory:
 
 
 def _pages(tiff: Tiff) -> tuple[list[Page], bool]:
-    """All pictures in the file's order, those of SubIFDs behind their own, and whether some could
-    not be read.
+    """All pictures in the order of the file, each followed by those in its SubIFDs, and whether
+    some directories could not be read.
     """
     pages: list[Page] = []
     seen = {tiff.first_at}
@@ -113,7 +113,7 @@ def _page(tiff: Tiff, directory: Directory, below_first: bool = False) -> Page:
 
 
 def _size(tiff: Tiff, directory: Directory) -> tuple[int, int]:
-    """As the entries say; of an embedded JPEG without them (NEF, CR2) as its header says."""
+    """Size by the tags, or from the JPEG header if an embedded JPEG has no size tags (NEF, CR2)."""
     size = directory.integer(Tag.WIDTH, 0), directory.integer(Tag.HEIGHT, 0)
     if all(size):
         return size
@@ -122,7 +122,7 @@ def _size(tiff: Tiff, directory: Directory) -> tuple[int, int]:
 
 
 def _full_preview(pages: list[Page], sensors: list[Page]) -> Directory:
-    """The finished picture of a RAW that is as large as the sensor's, within a border."""
+    """The largest preview in a RAW; refused if smaller than the sensor by more than a border."""
     sensor = max(sensors, key=lambda page: page.area, default=None)
     finished = [page for page in pages if not page.sensor and not page.aside]
     best = max(finished, key=lambda page: page.area, default=None)
@@ -134,6 +134,6 @@ def _full_preview(pages: list[Page], sensors: list[Page]) -> Directory:
 
 
 def _is_raw_by_signature(tiff: Tiff) -> bool:
-    """Of Canon (CR2) and Phase One (IIQ)."""
+    """Whether the file has the signature of a Canon (CR2) or Phase One (IIQ) RAW."""
     head = tiff.read(0, min(16, tiff.length))
     return head[8:10] == b"CR" or head[8:12] in (b"IIII", b"MMMM")

@@ -1,11 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Unpacked bytes of a TIFF as numbers, and numbers as 8-bit values.
+"""Converts decompressed bytes of a TIFF to samples, and samples to 8-bit values.
 
-Unsigned samples of up to 16 bits keep their range: 0 is black, all bits set is white. Wider ones,
-signed ones and floats have no range that all writers agree on. They get the smallest customary one
-(0 to 1, 255, 65535, or all of their type) if they fill more than half of it; others are stretched
-from their least to their greatest value.
+For unsigned samples of up to 16 bits, 0 is black and all bits set is white. Wider integers, signed
+integers and floats have no standard range. Their white is the smallest customary value (1, 255,
+65535 or the type's maximum) that is not exceeded, provided that the samples are not negative and
+their maximum is more than half of it. Otherwise the range from the minimum to the maximum is
+stretched to 8 bits.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from app.pictures.tiff.tags import CHANNELS
 
 Values = NDArray[Any]
 Bytes = NDArray[np.uint8]
-#: From numbers to 8 bits, same shape.
+#: A function from samples to 8-bit values of the same shape.
 Scale = Callable[[Values], Bytes]
 
 
 def numbers(planes: Bytes, layout: Layout) -> Values:
-    """Bytes as ``chunks.bands`` yields them, as [rows, width, samples in use]."""
+    """Samples [rows, width, used samples] from the bytes that ``chunks.bands`` yields."""
     found = [_plane(plane, layout) for plane in planes]
     if layout.planar:
         return np.concatenate(found, axis=2)
@@ -34,14 +35,14 @@ def numbers(planes: Bytes, layout: Layout) -> Values:
 
 
 def scale(layout: Layout, max_value: int, pictures: Iterable[Values]) -> Scale:
-    """How the colours of a picture become 8 bits.
+    """The function that converts the colours of a picture to 8 bits.
 
     Args:
-        layout: of the picture.
-        max_value: the entry MaxSampleValue, 0 for none. TIFF calls it a statistic. Where it is the
-            largest number of fewer bits, and no sample is larger, it tells the bits in use: those
-            of a 12-bit camera in 16-bit samples.
-        pictures: bands of the picture; only looked at where the range depends on them.
+        layout: the picture's layout.
+        max_value: the tag MaxSampleValue, 0 if missing. In TIFF it is only a statistic. But if it
+            is 2**n - 1 for an n below the sample's bits, and no sample is larger, it is taken as
+            white: for example 4095 for 12-bit camera data in 16-bit samples.
+        pictures: bands of the picture; used only if the range depends on the samples.
     """
     if layout.kind == "u" and layout.bits <= 16:
         white = (1 << layout.bits) - 1
@@ -58,7 +59,7 @@ def scale(layout: Layout, max_value: int, pictures: Iterable[Values]) -> Scale:
 
 
 def _customary(layout: Layout) -> list[float]:
-    """Values of white that writers use, ascending."""
+    """Customary values of white, ascending."""
     if layout.kind == "f":
         return [1.0, 255.0, 65535.0]
     return [255.0, 65535.0, _all_of_type(layout)] if layout.bits > 16 else [_all_of_type(layout)]
@@ -69,7 +70,7 @@ def _all_of_type(layout: Layout) -> float:
 
 
 def alpha_scale(layout: Layout) -> Scale:
-    """How the transparency becomes 8 bits: it always has the full range of its type."""
+    """The function that converts alpha to 8 bits; alpha has the full range of its type."""
     if layout.kind == "u" and layout.bits <= 16:
         return _by_depth(layout.bits, (1 << layout.bits) - 1)
     if layout.kind == "f":
@@ -78,7 +79,7 @@ def alpha_scale(layout: Layout) -> Scale:
 
 
 def _plane(lines: Bytes, layout: Layout) -> Values:
-    """[lines, across, bytes] as [rows, width, samples]."""
+    """Samples [rows, width, samples] of one plane [lines, across, bytes]."""
     if layout.subsampling != (1, 1):
         return _full_chroma(lines, layout)
     rows, across, _ = lines.shape
@@ -91,10 +92,10 @@ def _plane(lines: Bytes, layout: Layout) -> Values:
 
 
 def _whole_bytes(lines: Bytes, layout: Layout, samples: int) -> Values:
-    """Samples of 8, 16, 32 or 64 bits; differences are summed up."""
+    """Samples of 8, 16, 32 or 64 bits, with the predictor (differences) undone."""
     rows, across, _ = lines.shape
     each = layout.bits // 8
-    if layout.predictor == 3:  # bytes of equal weight lie together, the highest first
+    if layout.predictor == 3:  # all highest bytes of a row come first, then the next
         sums = np.add.accumulate(
             lines.reshape(rows, across, -1, samples), axis=2, dtype=np.uint8
         ).reshape(rows, across, each, -1)
@@ -108,12 +109,12 @@ def _whole_bytes(lines: Bytes, layout: Layout, samples: int) -> Values:
 
 
 def _small(lines: Bytes, count: int, bits: int) -> Values:
-    """Samples of 1 to 15 bits that are no bytes, packed with the highest bit first."""
+    """Samples of 1 to 15 bits (not 8), packed with the highest bit first."""
     if 8 % bits == 0:
         shifts = np.arange(8 - bits, -1, -bits, dtype=np.uint8)
         every = (lines[..., None] >> shifts) & np.uint8((1 << bits) - 1)
         return every.reshape(*lines.shape[:2], -1)[..., :count]
-    # Each sample lies within the three bytes from its first bit on.
+    # Each sample is within three bytes, the first of which holds its first bit.
     first = np.arange(count) * bits
     padded = np.pad(lines, ((0, 0), (0, 0), (0, 2))).astype(np.uint32)
     window = padded[..., first // 8] << 16
@@ -124,7 +125,7 @@ def _small(lines: Bytes, count: int, bits: int) -> Values:
 
 
 def _full_chroma(lines: Bytes, layout: Layout) -> Values:
-    """YCbCr with chroma for blocks of pixels only: the luma of a block, then its two chroma."""
+    """Upsample subsampled YCbCr, which stores the luma of a block of pixels, then its Cb and Cr."""
     wide, high = layout.subsampling
     units = lines.reshape(*lines.shape[:2], -1, wide * high + 2)
     rows, across, count, _ = units.shape
@@ -137,7 +138,7 @@ def _full_chroma(lines: Bytes, layout: Layout) -> Values:
 
 
 def _by_depth(bits: int, white: int) -> Scale:
-    """From 0..white to 0..255, rounded; of samples of up to 16 bits."""
+    """Scales 0..white to 0..255 with rounding, for unsigned samples of up to 16 bits."""
     if bits == 8:
         return lambda values: values
 
@@ -152,11 +153,11 @@ def _by_depth(bits: int, white: int) -> Scale:
 
 
 def _range(pictures: Iterable[Values]) -> tuple[float, float]:
-    """Least and greatest value; what is not finite counts as 0."""
+    """Minimum and maximum; infinities and NaN count as 0."""
     lows, highs = [], []
     for band in pictures:
         low, high = float(band.min()), float(band.max())
-        if not np.isfinite([low, high]).all():  # NaN anywhere makes both NaN
+        if not np.isfinite([low, high]).all():  # a NaN makes both results NaN
             finite = _finite(band)
             low, high = float(finite.min()), float(finite.max())
         lows.append(low)
@@ -178,7 +179,7 @@ def _stretch(low: float, high: float) -> Scale:
 
 
 def _finite(values: Values) -> NDArray[np.float64]:
-    """As float64, since the span of two large float32 does not fit into float32; else 0."""
+    """As float64, because the range of float32 data may exceed float32; non-finite values are 0."""
     wide = values.astype(np.float64)
     if values.dtype.kind == "f":
         wide[~np.isfinite(wide)] = 0.0

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Numbers of the TIFF format that more than one module needs, and their names in messages."""
+"""Constants of the TIFF format, and names of unsupported kinds for error messages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import IntEnum
 
 
 class Tag(IntEnum):
-    """Entries of a directory."""
+    """Tags: the numbers of the entries in a directory."""
 
     NEW_SUBFILE_TYPE = 254
     SUBFILE_TYPE = 255
@@ -50,7 +50,7 @@ class Tag(IntEnum):
 
 
 class Photometric(IntEnum):
-    """What the samples mean; the kinds that are read."""
+    """The supported photometric interpretations, which define what the samples mean."""
 
     WHITE_IS_ZERO = 0
     BLACK_IS_ZERO = 1
@@ -63,7 +63,7 @@ class Photometric(IntEnum):
 
 
 class Compression(IntEnum):
-    """How strips and tiles are packed; the kinds that are read."""
+    """The supported compressions of strips and tiles."""
 
     NONE = 1
     CCITT_RLE = 2
@@ -82,7 +82,7 @@ class Compression(IntEnum):
 
 CCITT = (Compression.CCITT_RLE, Compression.CCITT_G3, Compression.CCITT_G4)
 
-#: Colour channels of each kind, in front of the extra samples.
+#: Number of colour channels of each photometric interpretation, without extra samples.
 CHANNELS = {
     Photometric.WHITE_IS_ZERO: 1,
     Photometric.BLACK_IS_ZERO: 1,
@@ -94,7 +94,7 @@ CHANNELS = {
     Photometric.ICCLAB: 3,
 }
 
-#: Photometric interpretations that are refused by name.
+#: Unsupported photometric interpretations, with their names for error messages.
 OTHER_PHOTOMETRICS = {
     4: "a transparency mask",
     10: "ITU L*a*b* colours",
@@ -105,7 +105,7 @@ OTHER_PHOTOMETRICS = {
     51177: "a depth map",
     52527: "a semantic mask",
 }
-#: Compressions that are refused by name.
+#: Unsupported compressions, with their names for error messages.
 OTHER_COMPRESSIONS = {
     9: "JBIG",
     10: "JBIG",
