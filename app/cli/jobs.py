@@ -160,7 +160,7 @@ class EmbedJob(Job):
         self._journal = Journal(self._rows, made_with)
 
     def is_done(self, photo: Photo) -> bool:
-        """See the base class: a photo is done if the file has its row."""
+        """See the base class: a photo is done if the output file has a row for it."""
         return str(photo.path) in self._journal.done
 
     def left(self, photos: Sequence[Photo]) -> list[Photo]:

@@ -95,9 +95,9 @@ class Entry:
     pending_load: Future[LoadedNetwork] | None = None
     failure: LoadError | None = None
     failed_at: float = 0.0
-    #: number of requests that use the network, and when the last one began or ended (monotonic
-    #: seconds)
+    #: number of requests that are using this neural network now
     leases: int = 0
+    #: when a request last began or finished using it, whichever is later (monotonic seconds)
     used_at: float = 0.0
 
     @contextmanager
