@@ -72,10 +72,18 @@ class OpenClip(EmbeddingFamily):
         self._read_preparation(preparation, f"preprocess_cfg in {file}")
         self.check_row(dims=self.dims, image_size=self.image_size)
         # With the wrong activation a checkpoint loads but all its vectors are wrong. open_clip 3 no
-        # longer selects QuickGELU for OpenAI's weights by itself, and OpenAI's checkpoints on the
-        # hub do not name their activation, so the model's row does.
-        if "quick_gelu" in architecture:
-            self.check_row(activation="quick_gelu" if architecture["quick_gelu"] else "gelu")
+        # longer selects QuickGELU for OpenAI's weights by itself, so it is never guessed.
+        if architecture.get("quick_gelu") is not None:
+            activation = "quick_gelu" if architecture["quick_gelu"] else "gelu"
+            self.check_row(activation=activation)
+        elif spec.activation is not None:
+            activation = spec.activation
+        else:
+            raise Unsupported(
+                f'model_cfg in {file} lacks "quick_gelu"; state activation = "gelu" or '
+                '"quick_gelu" in its row of the table; its page on the hub says which'
+            )
+        self._quick_gelu = activation == "quick_gelu"
         #: most tokens of a text, start and end tokens included
         self.context_length = int(text.get("context_length", 77))
         #: whether the text tower uses CLIP's own tokenizer
@@ -103,7 +111,7 @@ class OpenClip(EmbeddingFamily):
             "text": (_build_text_tower, "text_cfg"),
         }[network]
         with torch.device("meta"):
-            module = build(self.dims, self._architecture[part], quick_gelu=self._quick_gelu())
+            module = build(self.dims, self._architecture[part], quick_gelu=self._quick_gelu)
         with safe_open(self.checkpoint.path / self.FILES[1], framework="pt") as file:
             prefixes = self.NETWORKS[network]
             names = [name for name in file.keys() if name.startswith(prefixes)]  # noqa: SIM118
@@ -137,10 +145,6 @@ class OpenClip(EmbeddingFamily):
     def load_tokenizer(self) -> None:
         """See the base class."""
         tokens.load()
-
-    def _quick_gelu(self) -> bool:
-        stated = self.spec.activation
-        return bool(self._architecture.get("quick_gelu", stated == "quick_gelu"))
 
     def _read_preparation(self, found: dict[str, Any], where: str) -> None:
         """Read mean and deviation. Raises LoadError if the preprocessing is not supported."""

@@ -113,6 +113,21 @@ def test_texts_of_other_tokens_are_refused_while_images_are_not(name: str, tmp_p
         family.source("text")
 
 
+@pytest.mark.parametrize("stated", ["gelu", "quick_gelu", None])
+def test_an_activation_that_nobody_states_is_not_guessed(
+    stated: str | None, tmp_path: Path
+) -> None:
+    """With the wrong one every vector would be wrong."""
+    spec = spec_of("builtin-clip").model_copy(update={"activation": stated})
+    change = lambda c: c["model_cfg"].pop("quick_gelu", None)  # noqa: E731
+    checkpoint = altered("builtin-clip", OpenClip.FILES[0], change, tmp_path)
+    if stated is not None:
+        describe_checkpoint(spec, checkpoint)
+        return
+    with pytest.raises(Unsupported, match='lacks "quick_gelu"; state activation'):
+        describe_checkpoint(spec, checkpoint)
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"backbone_config": 5}', "[" * 9999])
 def test_a_damaged_description(text: str, tmp_path: Path) -> None:
     altered("builtin-depth", "", lambda _: None, tmp_path)
