@@ -25,7 +25,7 @@ from app.hub.store import Checkpoint
 from app.models import description
 from app.models.tokens import Tokens
 from app.pictures.canvas import Canvas, ImageWork, Pixels, Steps, unchanged
-from config.families import Task, family_class
+from config.families import family_class
 from config.models import ModelSpec
 from config.values import EngineName, Precision
 
@@ -77,15 +77,17 @@ class Provenance:
 class Family(ABC):
     """One checkpoint, interpreted by its family. Holds the description, not the loaded networks."""
 
-    TASK: ClassVar[Task]
     #: Files of the checkpoint that loading needs; the last one holds the weights (safetensors).
     FILES: ClassVar[tuple[str, ...]]
     #: The networks, each with the name prefixes of its tensors. A model counts as loaded when its
     #: first network is loaded.
-    NETWORKS: ClassVar[dict[str, tuple[str, ...]]]
+    NETWORKS: ClassVar[dict[str, tuple[str, ...]]] = {"image": ("",)}
     #: Version of the pre- and postprocessing. Increase it with every change that alters the numbers
     #: of answers, so that users know that stored results have to be recomputed.
     PREPROCESS_VERSION: ClassVar[int] = 1
+    #: mean and standard deviation of each channel of a picture, for pixels scaled to 0..1
+    mean: FloatArray
+    deviation: FloatArray
 
     def __init__(self, spec: ModelSpec, checkpoint: Checkpoint) -> None:
         """Read the checkpoint's description from its small files.
@@ -199,14 +201,9 @@ class Family(ABC):
 class DepthFamily(Family):
     """A family of depth models: photo to disparity map."""
 
-    TASK = "depth"
-    NETWORKS: ClassVar[dict[str, tuple[str, ...]]] = {"image": ("",)}
     #: A photo is decoded to at least this multiple of the network's input width and height, so that
     #: the final resize starts from enough pixels.
     OVERSAMPLED: ClassVar[float] = 1.4
-    #: mean and standard deviation of each channel, for pixels scaled to 0..1
-    mean: FloatArray
-    deviation: FloatArray
 
     @abstractmethod
     def input_size(self, width: int, height: int) -> tuple[int, int]:
@@ -239,17 +236,12 @@ class DepthFamily(Family):
 class EmbeddingFamily(Family):
     """A family of embedding models: maps images, and mostly texts too, to vectors in one space."""
 
-    TASK = "embedding"
-    NETWORKS: ClassVar[dict[str, tuple[str, ...]]] = {"image": ("",)}
     #: An image is decoded to at least this multiple of the size that its first resize needs.
     OVERSAMPLED: ClassVar[float] = 2.0
     #: number of dimensions of a vector
     dims: int
     #: edge of the network's input, pixels
     image_size: int
-    #: mean and standard deviation of each channel, for pixels scaled to 0..1
-    mean: FloatArray
-    deviation: FloatArray
 
     def decode_size(self, image_size: int | None, width: int, height: int) -> tuple[int, int]:
         """The smallest size to which an image of this size may be decoded for ``prepare_image``."""
