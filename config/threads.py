@@ -9,6 +9,8 @@ from __future__ import annotations
 MAX_DOWNLOAD_WAITS = 4
 # For requests that neither wait for a download nor have a place in the waiting room.
 _OTHER_THREADS = 12
+# Of the threads outside the waiting room, so many may read a body; the rest answer health probes.
+_OTHER_BODIES = 8
 
 
 def request_threads(concurrency: int, max_queue: int) -> int:
@@ -19,3 +21,8 @@ def request_threads(concurrency: int, max_queue: int) -> int:
         max_queue: requests that may wait in the waiting room. Each of them holds a thread.
     """
     return concurrency + max_queue + MAX_DOWNLOAD_WAITS + _OTHER_THREADS
+
+
+def max_bodies(concurrency: int, max_queue: int) -> int:
+    """Bodies that a worker may hold at the same time; for the arguments see ``request_threads``."""
+    return concurrency + max_queue + _OTHER_BODIES

@@ -26,6 +26,7 @@ from app.host import memory
 from app.runtime import Runtime
 from app.server.bodies import BodyGuard, Budget
 from config.settings import Settings, load_settings
+from config.threads import max_bodies
 
 log = logging.getLogger("twinlens.app")
 
@@ -54,8 +55,8 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
     hooks.install(app, settings)
     for part in (health, console, docs, depth, embedding, text, openai, admin, prometheus):
         app.register_blueprint(part.blueprint)
-    in_progress = settings.image_embedder_concurrency + settings.image_embedder_max_queue + 8
-    budget = Budget(runtime.shared, settings.max_waiting_bytes, in_progress)
+    bodies = max_bodies(settings.image_embedder_concurrency, settings.image_embedder_max_queue)
+    budget = Budget(runtime.shared, settings.max_waiting_bytes, bodies)
     guard = BodyGuard(
         app.wsgi_app,
         settings.max_upload_bytes,
