@@ -18,6 +18,5 @@ def wait_for(
     while not what():
         if service is not None:
             assert service.process.poll() is None, service.text()
-        said = service.text()[-5000:] if service is not None else "it did not become true"
-        assert time.monotonic() < end, said
+        assert time.monotonic() < end, service.text()[-5000:] if service else "it never came true"
         time.sleep(0.05)

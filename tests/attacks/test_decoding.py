@@ -15,8 +15,7 @@ import signal
 import socket
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import closing
 from pathlib import Path
@@ -32,6 +31,7 @@ from benchmarks.service import PROJECT, Service
 from tests.attacks.bombs import progressive
 from tests.contract import check
 from tests.pictures import encoded, picture
+from tests.waiting import wait_for
 
 FAULTY = PROJECT / "tests" / "attacks" / "faulty_template.py"
 PHOTO = encoded(picture(320, 240), "JPEG")
@@ -71,13 +71,6 @@ def faulty(name: str) -> bytes:
 
 def post(service: Service, data: bytes, path: str = "/embed-image") -> requests.Response:
     return service.post(path, files={"image": ("a.jpg", data)})
-
-
-def until(what: Callable[[], object], service: Service) -> None:
-    end = time.monotonic() + 30
-    while not what():
-        assert time.monotonic() < end, service.text()[-3000:]
-        time.sleep(0.05)
 
 
 def templates(worker: psutil.Process) -> list[psutil.Process]:
@@ -154,8 +147,10 @@ def test_who_hangs_up_frees_the_decoder(attacked: Service) -> None:
     for connection in [hang_up(attacked, faulty("stop")) for _ in range(4)]:
         connection.close()
     assert post(attacked, PHOTO).status_code == 200
-    until(lambda: attacked.text().count("status=499") == before + 4, attacked)
-    until(lambda: all(each.status() != "stopped" for each in decoders(attacked)), attacked)
+    wait_for(lambda: attacked.text().count("status=499") == before + 4, service=attacked)
+    wait_for(
+        lambda: all(each.status() != "stopped" for each in decoders(attacked)), service=attacked
+    )
 
 
 @pytest.mark.parametrize("stays", [False, True])
@@ -213,8 +208,8 @@ def test_many_requests_leave_no_process_and_no_descriptor(attacked: Service) -> 
     descriptors, (_, held) = worker.num_fds(), counts()
     some()
     cores = len(os.sched_getaffinity(0))
-    until(lambda: counts()[0] <= 1 + cores, attacked)
-    until(lambda: worker.num_fds() <= descriptors + 2, attacked)
+    wait_for(lambda: counts()[0] <= 1 + cores, service=attacked)
+    wait_for(lambda: worker.num_fds() <= descriptors + 2, service=attacked)
     assert counts()[1] <= held + cores
 
 
@@ -224,7 +219,9 @@ def test_no_decoder_is_left(attacked: Service, how: str) -> None:
     (worker,) = attacked.workers()
     assert post(attacked, PHOTO).status_code == 200
     connection = hang_up(attacked, faulty("spin"))  # one is at work, too
-    until(lambda: any(each.cpu_times().user > 0.3 for each in decoders(attacked)), attacked)
+    wait_for(
+        lambda: any(each.cpu_times().user > 0.3 for each in decoders(attacked)), service=attacked
+    )
     before = worker.children(recursive=True)
     assert len(before) >= 2
     if how == "the worker is killed":
@@ -235,9 +232,9 @@ def test_no_decoder_is_left(attacked: Service, how: str) -> None:
         os.kill(attacked.pid, signal.SIGTERM)
         assert attacked.process.wait(20) == 0
     connection.close()
-    until(lambda: not any(_is_alive(each) for each in before), attacked)
+    wait_for(lambda: not any(_is_alive(each) for each in before), service=attacked)
     if how != "shutdown":
-        until(lambda: len(attacked.workers()) == WORKERS, attacked)
+        wait_for(lambda: len(attacked.workers()) == WORKERS, service=attacked)
         attacked.wait_until_ready()
         assert post(attacked, PHOTO).status_code == 200
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ import requests
 from benchmarks.service import PROJECT, Service
 from tests.pictures import encoded, picture
 from tests.services import start  # noqa: F401
+from tests.waiting import wait_for
 
 SMALL = encoded(picture(60, 40))
 
@@ -59,10 +59,7 @@ class Faulty:
 
     def wait_for(self, what: Callable[[], object]) -> None:
         """Until something is true."""
-        end = time.monotonic() + 120
-        while not what():
-            assert time.monotonic() < end, self.service.text()
-            time.sleep(0.02)
+        wait_for(what, 120, self.service)
 
     def wait_for_successor(self, worker: psutil.Process) -> None:
         """Until another worker alone has its place."""

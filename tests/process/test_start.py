@@ -16,6 +16,7 @@ import pytest
 from app.server.ports import require_free
 from benchmarks.service import Service
 from config.settings import Settings
+from tests.waiting import wait_for
 
 
 @pytest.fixture
@@ -44,10 +45,7 @@ def test_the_log_says_once_which_address_to_open(tmp_path: Path) -> None:
     line = f"ready: open {address} in a browser"
     with service.started():
         service.wait_until_ready()
-        deadline = time.monotonic() + 60
-        while line not in service.text():
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        wait_for(lambda: line in service.text(), service=service)
         time.sleep(1)  # the other worker looks, too
     assert service.text().count(line) == 1
     assert service.text().index(f"listening on {address}") < service.text().index(line)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.service import PROJECT, Service
+from benchmarks.service import Service
 from tests.contract import check
 from tests.services import PHOTO
 from tests.waiting import wait_for
@@ -76,7 +76,7 @@ def odd(
         resize_mode="squash",
     )
     table = folder / "models.toml"
-    table.write_text((PROJECT / "config" / "models.toml").read_text() + ROWS)
+    table.write_text(ROWS)
     return start(
         HF_HUB_CACHE=cache,
         MODELS_FILE=table,
