@@ -46,7 +46,7 @@ class NetworkStatus(BaseModel):
     revision: str | None = None
     preprocess_version: int | None = None
     in_use: bool = False
-    #: when a request last began or ended to use it (monotonic seconds)
+    #: when a request last began or finished using it (monotonic seconds)
     used_at: float = 0.0
 
 

@@ -53,7 +53,7 @@ class EmbeddingTask:
             sources: image files, or the errors of those that could not be fetched.
             spec: an embedding model.
             normalize: whether to scale each vector to length 1.
-            image_size: edge in pixels of the network's input; None for the model's own.
+            image_size: see ``EmbeddingFamily.prepare_image``.
             is_gone: tells whether the client has hung up.
 
         Raises:
