@@ -16,14 +16,14 @@ from benchmarks.results import Results, Row, ratios, spread
 
 #: As in the header Server-Timing.
 STAGES = ("decode", "prepare", "wait", "infer", "finish", "encode")
-_WARM_SECONDS, _WARM_REQUESTS = 3.0, 5
+_WARM_SECONDS = 3.0
 _MOST_IN_A_TURN = 5
 
 
 def in_turns(contenders: list[Contender], size: str, plan: Plan) -> dict[str, list[list[Answer]]]:
     """Of each contender the answers of each round."""
     photos = Photos((SIZES | MEGAPIXELS)[size])
-    counts = {each.name: _warm(each, photos, plan.turn_seconds) for each in contenders}
+    counts = {each.name: _warm(each, photos, plan) for each in contenders}
     return _rounds(contenders, photos, counts, plan.rounds)
 
 
@@ -38,14 +38,14 @@ def _rounds(
     return answers
 
 
-def _warm(contender: Contender, photos: Photos, turn_seconds: float) -> int:
+def _warm(contender: Contender, photos: Photos, plan: Plan) -> int:
     """Ask until threads and buffers are there; how many requests a turn shall have."""
     began = time.perf_counter()
-    for _ in range(_WARM_REQUESTS):
+    for _ in range(plan.warm_requests):
         seconds = ask(contender, photos.next()).seconds
         if time.perf_counter() - began > _WARM_SECONDS:
             break
-    return max(1, min(_MOST_IN_A_TURN, int(turn_seconds / seconds)))
+    return max(1, min(_MOST_IN_A_TURN, int(plan.turn_seconds / seconds)))
 
 
 def compared(answers: dict[str, list[list[Answer]]]) -> Row:

@@ -26,6 +26,8 @@ class Plan:
     rounds_alone: int
     #: in one turn as many requests, one after the other, as fit
     turn_seconds: float
+    #: before the first turn, so that threads and buffers are there
+    warm_requests: int
     window: Window
     #: size of photo that many clients send, by model
     usual: dict[str, str]
@@ -37,6 +39,7 @@ class Plan:
     #: models that one service serves, for memory and start-up
     together: tuple[tuple[str, ...], ...]
     engines: tuple[str, ...]
+    #: for start-up; before several there is one more, which makes what only a first start makes
     starts: int
     #: sizes of photos; times are those of the first
     accuracy: tuple[str, ...]
@@ -63,6 +66,7 @@ FULL = Plan(
     rounds=3,
     rounds_alone=1,
     turn_seconds=1.0,
+    warm_requests=5,
     window=Window(seconds=4, answers=24, lead_in=0.5),
     usual={"small": "12 MP 4:3", "ViT-B-16": "poster 1000x1500", "ViT-L-14": "poster 1000x1500"},
     clients=(1, 2, 4, 8, 16, 64),
@@ -76,14 +80,15 @@ FULL = Plan(
     ceiling_seconds=0.7,
 )
 QUICK = Plan(
-    latency={"small": ("1920x1080",), "ViT-B-16": ("poster 500x750",)},
+    latency={"small": ("poster 500x750",), "ViT-B-16": ("poster 500x750",)},
     cost=("0.3 MP",),
     rounds=1,
     rounds_alone=1,
     turn_seconds=0.1,
-    window=Window(seconds=0.5, answers=8, lead_in=0),
-    usual={"small": "1920x1080", "ViT-B-16": "poster 500x750"},
-    clients=(1, 8),
+    warm_requests=1,
+    window=Window(seconds=0.2, answers=3, lead_in=0),
+    usual={"small": "poster 500x750", "ViT-B-16": "poster 500x750"},
+    clients=(1, 2),
     compared_at=(1,),
     workers=(1,),
     health_seconds=1,

@@ -48,7 +48,7 @@ def measure(results: Results, cache: Path, logs: Path, models: list[str], plan: 
         for workers in plan.workers:
             environ = {"ENGINE": engine, "WEB_CONCURRENCY": workers}
             make = partial(twinlens, cache, logs, models, **environ)
-            if workers == min(plan.workers):
+            if workers == min(plan.workers) and plan.starts > 1:
                 _start_once(make())
             put(f"Twinlens {engine}", models, workers, make)
     for model in models:

@@ -35,9 +35,9 @@ hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
 
 
-def _convert(specs: Iterable[ModelSpec], cache: Path) -> None:
+def convert_all(specs: Iterable[ModelSpec], cache: Path, *, half: bool = True) -> None:
     """As a first start would, but all in this process, which is faster."""
-    conversions = Conversions(half=True, life=0)
+    conversions = Conversions(half=half, life=0)
     for spec in specs:
         checkpoint = checkpoint_of(spec, cache)
         for id in networks_of(spec):
@@ -49,7 +49,7 @@ def _make_hub(cache: Path) -> None:
     for key in ("small", "base", "large", "ViT-L-14", "ViT-B-16"):
         for repository in make(key, small_scale=True):
             repository.write(cache)
-    _convert(Settings().table().model, cache)
+    convert_all(Settings().table().model, cache)
 
 
 @pytest.fixture(scope="session")

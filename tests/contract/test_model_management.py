@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +16,7 @@ from benchmarks.service import Service
 from tests.contract import check
 from tests.fake_hub import FakeHub
 from tests.services import PHOTO
+from tests.waiting import wait_for
 
 EMPTY = {"Content-Type": "application/x-www-form-urlencoded", "Content-Length": "0"}
 
@@ -176,10 +176,7 @@ def test_loads_of_several_models_at_once_leave_one(fresh: Service) -> None:
     check.json(fresh.post("/api/models/small/load"))
     check.json(fresh.post("/api/models/base/load"))
     assert active(fresh) == ["base"]
-    deadline = time.monotonic() + 30
-    while in_memory(fresh) != ["base"]:
-        assert time.monotonic() < deadline, in_memory(fresh)
-        time.sleep(0.1)
+    wait_for(lambda: in_memory(fresh) == ["base"], service=fresh)
 
 
 def test_a_failed_load_frees_nothing(fresh: Service) -> None:
@@ -288,8 +285,5 @@ def test_load_and_download_wait_for_the_hub(
         # And a request for what is not there starts its download.
         check.json(service.delete("/api/models/base"))
         check.error(depth(service, "?model=base"), 503)
-        deadline = time.monotonic() + 30
-        while "base" not in current(service)["downloaded_models"]:
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+        wait_for(lambda: "base" in current(service)["downloaded_models"], service=service)
         check.depth_map(depth(service, "?model=base"))

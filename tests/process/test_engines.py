@@ -36,7 +36,6 @@ def ask(service: Service) -> list[int]:
     return [service.post(path, files=files).status_code for path in ("/api/depth", "/embed-image")]
 
 
-@pytest.mark.timeout(180)
 def test_the_first_start_converts_once_and_answers_meanwhile(hub: Path, tmp_path: Path) -> None:
     cache = without_conversions(hub, tmp_path / "hub")
     service = Service(tmp_path / "log", HF_HUB_CACHE=cache, HF_HUB_OFFLINE=1, WEB_CONCURRENCY=2)
@@ -57,7 +56,6 @@ def test_the_first_start_converts_once_and_answers_meanwhile(hub: Path, tmp_path
     assert "is converted" not in again.text()
 
 
-@pytest.mark.timeout(180)
 def test_a_damaged_conversion_is_made_anew(hub: Path, tmp_path: Path) -> None:
     cache = tmp_path / "hub"
     shutil.copytree(hub, cache, symlinks=True)
@@ -73,7 +71,6 @@ def test_a_damaged_conversion_is_made_anew(hub: Path, tmp_path: Path) -> None:
     assert service.text().count("small is converted for OpenVINO") == 1
 
 
-@pytest.mark.timeout(120)
 def test_a_conversion_ends_with_its_service(hub: Path, tmp_path: Path) -> None:
     cache = without_conversions(hub, tmp_path / "hub")
     service = Service(
@@ -101,7 +98,6 @@ def test_a_conversion_ends_with_its_service(hub: Path, tmp_path: Path) -> None:
         assert not list(cache.glob("*/twinlens/tmp*"))
 
 
-@pytest.mark.timeout(180)
 def test_with_no_network_at_all_nobody_is_called(hub: Path, tmp_path: Path) -> None:
     """In the steady state; a network namespace has nothing but its own loopback."""
     command = ["unshare", "--map-root-user", "--net", sys.executable, "-m", "tests.process.offline"]

@@ -10,7 +10,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -33,7 +32,6 @@ def ask(service: Service, port: int, number: int) -> NDArray[np.float64]:
     return np.asarray(response.json()["embedding"])
 
 
-@pytest.mark.timeout(180)
 def test_inference_works_in_forked_workers_and_all_ends_well(hub: Path, tmp_path: Path) -> None:
     service = Service(
         tmp_path / "log",

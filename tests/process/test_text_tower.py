@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
 import requests
 
 from app.engines.openvino.conversions import Conversions
@@ -36,7 +35,6 @@ def wait_for_state(service: Service, *wanted: str | None) -> None:
         assert service.process.poll() is None, service.text()
 
 
-@pytest.mark.timeout(180)
 def test_it_comes_and_goes(start: Callable[..., Service], hub: Path) -> None:
     service = start(HF_HUB_CACHE=hub, WEB_CONCURRENCY=2, ENABLED_FAMILIES="embedding")
     assert state(service) == ("loaded", None)
@@ -57,7 +55,6 @@ def test_it_comes_and_goes(start: Callable[..., Service], hub: Path) -> None:
     assert service.post("/api/models/ViT-L-14:text/unload").status_code == 400
 
 
-@pytest.mark.timeout(180)
 def test_it_is_converted_once_and_unloaded_when_idle(hub: Path, tmp_path: Path) -> None:
     cache = tmp_path / "hub"
     shutil.copytree(hub, cache, symlinks=True)
@@ -84,7 +81,6 @@ def test_it_is_converted_once_and_unloaded_when_idle(hub: Path, tmp_path: Path) 
     assert {path.parent for path in cache.glob("*large*/twinlens/*/model.bin")} == made
 
 
-@pytest.mark.timeout(180)
 def test_a_text_for_a_model_that_is_missing(start: Callable[..., Service], tmp_path: Path) -> None:
     service = start(ready=False, HF_HUB_CACHE=tmp_path, WARMUP_ON_STARTUP="false")
     for _ in range(2):  # the first one is told the same as all others

@@ -8,10 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.models import row
 from benchmarks.service import Service
+from tests.conftest import convert_all
 
 
 @pytest.fixture(scope="session")
 def conversions(demo: Service) -> Path:
-    """The cache in which ``demo`` keeps what it made from the built-in checkpoints."""
-    return Path(demo.environ["HF_HUB_CACHE"])
+    """The cache of ``demo``, with what OpenVINO needs in fp32, too."""
+    cache = Path(demo.environ["HF_HUB_CACHE"])
+    convert_all((row(key) for key in ("builtin-depth", "builtin-clip")), cache, half=False)
+    return cache

@@ -50,7 +50,7 @@ def load_both(hub: Path, key: str) -> tuple[ImageModel, Any, Any]:
     return ours, network, CLIPImageProcessorPil.from_pretrained(folder)
 
 
-@pytest.fixture(params=["ViT-L-14", "ViT-B-16"])
+@pytest.fixture(scope="module", params=["ViT-L-14", "ViT-B-16"])
 def pair(request: pytest.FixtureRequest, hub: Path) -> tuple[ImageModel, Any, Any]:
     return load_both(hub, request.param)
 

@@ -26,19 +26,19 @@ from tests.pictures import picture, upright
 _SIZE = '{{"size": {{"height": {}, "width": {}}}}}'
 
 
-@pytest.fixture
-def spec(settings: Settings) -> ModelSpec:
-    return settings.table().model[0]
+@pytest.fixture(scope="module")
+def spec() -> ModelSpec:
+    return Settings().table().model[0]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def model(hub: Path, spec: ModelSpec) -> DepthModel:
     model = load(hub, spec.key)
     assert isinstance(model, DepthModel)
     return model
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def reference(hub: Path, spec: ModelSpec) -> Any:
     checkpoint = find_checkpoint(spec, DepthAnything.FILES, hub)
     assert checkpoint is not None

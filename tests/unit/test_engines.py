@@ -23,9 +23,10 @@ from app.hub.store import find_checkpoint
 from app.lending import loader as loader_module
 from app.lending.loader import Loader
 from app.models.depth_anything import DepthAnything
-from benchmarks.models import DepthModel, first_network, load
+from benchmarks.models import DepthModel, first_network, load, row
 from config.settings import Settings, SettingsError, load_settings
 from config.values import EngineName, EngineSetting
+from tests.conftest import convert_all
 from tests.pictures import picture, upright
 
 SPEC = Settings().table().model[0]
@@ -35,6 +36,12 @@ model_of = cache(load)
 LIFE, _ = os.pipe()
 # Photo, portrait, wide, tall, tiny, panorama at the cap, one patch.
 SIZES = [(400, 300), (300, 400), (1920, 1080), (250, 1000), (64, 48), (2000, 200), (1, 1)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _converted_in_full(hub: Path) -> None:
+    """What the tests here want of OpenVINO in fp32, made in this process, which is faster."""
+    convert_all((row(key) for key in ("small", "ViT-L-14", "ViT-B-16")), hub, half=False)
 
 
 @pytest.mark.parametrize("size", SIZES)

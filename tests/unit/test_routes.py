@@ -6,6 +6,9 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +24,30 @@ from app.rendering.options import DepthOptions
 from app.runtime import Runtime
 from config.settings import Settings
 from tests.pictures import encoded, picture, rotated_jpeg
+
+
+@contextmanager
+def running(settings: Settings) -> Iterator[Flask]:
+    runtime = Runtime(settings)
+    runtime.start()
+    try:
+        yield create_app(runtime.settings, runtime)
+    finally:
+        runtime.close()
+
+
+@pytest.fixture(scope="module")
+def app(hub: Path) -> Iterator[Flask]:
+    """For pytest-flask's ``client``: one for all tests here but those that change it."""
+    with running(Settings(hf_hub_cache=hub, hf_hub_offline=True)) as app:
+        yield app
+
+
+@pytest.fixture
+def fresh(settings: Settings) -> Iterator[Flask]:
+    """Of a test's own, with no model loaded."""
+    with running(settings) as app:
+        yield app
 
 
 def upload(
@@ -136,8 +163,8 @@ def test_wrong_content_types(client: FlaskClient) -> None:
     assert_error(client.post("/embed-image", data="{", content_type="application/json"), 422)
 
 
-def test_budgets_are_named(app: Flask, client: FlaskClient) -> None:
-    runtime = app.extensions["twinlens"]
+def test_budgets_are_named(fresh: Flask) -> None:
+    runtime, client = fresh.extensions["twinlens"], fresh.test_client()
     runtime.settings = runtime.settings.model_copy(update={"max_image_bytes": 1000})
     too_big = assert_error(upload(client, "/embed-image", bytes(1001)), 413)
     assert "1001 bytes; at most 1000" in too_big
@@ -187,7 +214,8 @@ def test_index_and_models(client: FlaskClient) -> None:
     ]
 
 
-def test_ready_follows_the_default_model(client: FlaskClient) -> None:
+def test_ready_follows_the_default_model(fresh: Flask) -> None:
+    client = fresh.test_client()
     before = client.get("/ready")
     assert before.status_code == 503
     assert before.get_json()["default_model_loaded"] is False
@@ -200,22 +228,20 @@ def test_ready_follows_the_default_model(client: FlaskClient) -> None:
 
 def test_a_page_of_any_origin_may_embed(settings: Settings) -> None:
     """What fetch() in a browser does for a POST with JSON: ask first, then send."""
-    runtime = Runtime(settings.model_copy(update={"cors_allowed_origins": ("*",)}))
-    runtime.start()
-    client = create_app(runtime.settings, runtime).test_client()
     page = {"Origin": "http://localhost:3000"}
     asks = {
         "Access-Control-Request-Method": "POST",
         "Access-Control-Request-Headers": "content-type",
     }
-    preflight = client.options("/embed-image", headers=page | asks)
-    assert preflight.headers["Access-Control-Allow-Origin"] == "*"
-    assert preflight.headers["Access-Control-Allow-Headers"] == "content-type"
     text = base64.b64encode(encoded(picture(50, 50))).decode()
-    answer = client.post("/embed-image", json={"image_base64": text}, headers=page)
-    assert answer.status_code == 200
-    assert answer.headers["Access-Control-Allow-Origin"] == "*"
-    runtime.close()
+    with running(settings.model_copy(update={"cors_allowed_origins": ("*",)})) as app:
+        client = app.test_client()
+        preflight = client.options("/embed-image", headers=page | asks)
+        assert preflight.headers["Access-Control-Allow-Origin"] == "*"
+        assert preflight.headers["Access-Control-Allow-Headers"] == "content-type"
+        answer = client.post("/embed-image", json={"image_base64": text}, headers=page)
+        assert answer.status_code == 200
+        assert answer.headers["Access-Control-Allow-Origin"] == "*"
 
 
 @pytest.mark.parametrize(

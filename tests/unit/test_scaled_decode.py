@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import io
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,17 @@ def clip(hub: Path) -> ImageModel:
     return model
 
 
+@cache
+def jpeg(size: tuple[int, int]) -> bytes:
+    """A JPEG of this size; enlarged, since a large picture takes seconds to make."""
+    return encoded(picture(400, 300).resize(size), "JPEG")
+
+
+@cache
+def landscape() -> Image.Image:
+    return picture(2400, 1600)
+
+
 def scaled(data: bytes, family: DepthModel | ImageModel) -> Picture:
     decode_size = (
         family.decode_size if isinstance(family, DepthModel) else partial(family.decode_size, None)
@@ -43,7 +54,7 @@ def scaled(data: bytes, family: DepthModel | ImageModel) -> Picture:
 
 @pytest.mark.parametrize("size", [(4000, 3000), (3001, 4003), (1920, 1080), (700, 500), (64, 48)])
 def test_it_stays_large_enough(size: tuple[int, int], depth: DepthModel, clip: ImageModel) -> None:
-    data = encoded(picture(*size), "JPEG")
+    data = jpeg(size)
     for_depth, for_clip = scaled(data, depth), scaled(data, clip)
     assert for_depth.size == for_clip.size == size
     columns, rows = input_size(*size)
@@ -59,7 +70,7 @@ def test_it_stays_large_enough(size: tuple[int, int], depth: DepthModel, clip: I
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_the_orientation_counts(orientation: int, depth: DepthModel) -> None:
-    data = rotated_jpeg(picture(2400, 1600), orientation)
+    data = rotated_jpeg(landscape(), orientation)
     assert scaled(data, depth).size == decode(io.BytesIO(data), BUDGET).image.size
     assert (scaled(data, depth).size == (2400, 1600)) == (orientation < 5)
     assert scaled(data, depth).image.width < 2400
@@ -74,7 +85,7 @@ def test_other_formats_are_decoded_in_full(kind: str, clip: ImageModel) -> None:
 
 
 def test_a_larger_image_size_needs_more_pixels(clip: ImageModel) -> None:
-    data = encoded(picture(4000, 3000), "JPEG")
+    data = jpeg((4000, 3000))
     decoded = decode(io.BytesIO(data), BUDGET, partial(clip.decode_size, 512))
     assert decoded.image.size == (2000, 1500)
 
