@@ -5,6 +5,7 @@
 import { wantsLessMotion } from "./dom.js";
 
 const EASE_MS = 100; // in which a third of the way is left, however many frames that are
+const LONGEST_STEP_MS = 50; // after a late frame it goes on from where it was seen, it never jumps
 const ARRIVED = 0.002;
 const KEY_STEP = 0.25;
 const TILT_DEGREES = 18; // of the phone, from the middle to the end
@@ -119,7 +120,7 @@ export class Motion {
     const rest = goal.map((value, i) => value - this.#place[i]);
     const isThere = Math.hypot(...rest) < ARRIVED;
     // A frame's own time may lie a little before what woke it.
-    const passed = Math.max(0, now - this.#lastStep);
+    const passed = Math.min(Math.max(0, now - this.#lastStep), LONGEST_STEP_MS);
     const share = isThere || wantsLessMotion() ? 1 : 1 - Math.exp(-passed / EASE_MS);
     this.#lastStep = now;
     this.#place = this.#place.map((value, i) => value + share * rest[i]);

@@ -15,7 +15,7 @@ from app.models.base import NetworkId, Provenance
 class LoadedNetwork:
     """What the manager lends to requests."""
 
-    #: a DepthFamily or an EmbeddingFamily (``app.models.base``), depending on the task of the model
+    #: a DepthFamily or an EmbeddingFamily (``app.models``), depending on the task of the model
     family: Any
     id: NetworkId
     network: Network

@@ -1,16 +1,16 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Base classes of model families: the networks of a checkpoint, and their pre- and postprocessing.
+"""Base class of model families: what a checkpoint says of itself, and its networks.
 
-A family is one file beside this one with a subclass of ``DepthFamily`` or ``EmbeddingFamily``, and
-one line in ``config/families.py``; docs/adding-a-model.md shows two complete examples.
+A family is one file beside this one with a subclass of ``DepthFamily`` (``depth_family``) or
+``EmbeddingFamily`` (``embedding_family``), and one line in ``config/families.py``;
+docs/adding-a-model.md shows two complete examples.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import partial
@@ -23,8 +23,7 @@ from app.engines.base import FloatArray, InputArray, LoadError, NetworkSource
 from app.hub import weights
 from app.hub.store import Checkpoint
 from app.models import description
-from app.models.tokens import Tokens
-from app.pictures.canvas import Canvas, ImageWork, Pixels, Steps, unchanged
+from app.pictures.canvas import Pixels
 from config.families import family_class
 from config.models import ModelSpec
 from config.values import EngineName, Precision
@@ -79,6 +78,8 @@ class Family(ABC):
 
     #: Files of the checkpoint that loading needs; the last one holds the weights (safetensors).
     FILES: ClassVar[tuple[str, ...]]
+    #: Files that some checkpoints of the family have, and that are used where they exist.
+    OPTIONAL_FILES: ClassVar[tuple[str, ...]] = ()
     #: The networks, each with the name prefixes of its tensors. A model counts as loaded when its
     #: first network is loaded.
     NETWORKS: ClassVar[dict[str, tuple[str, ...]]] = {"image": ("",)}
@@ -127,6 +128,11 @@ class Family(ABC):
         """How many inputs of one shape are worth running as one batch on a device."""
         return 1
 
+    def files(self) -> tuple[str, ...]:
+        """The files of this checkpoint that exist; the last one holds the weights."""
+        there = [each for each in self.OPTIONAL_FILES if (self.checkpoint.path / each).is_file()]
+        return *there, *self.FILES
+
     def check_network(self, network: str) -> None:  # noqa: B027 - optional
         """Raises LoadError if this network cannot be used though the checkpoint's others can."""
 
@@ -147,7 +153,8 @@ class Family(ABC):
             # its hash, so the name does not change when the cache is copied.
             name = file.resolve().name if file.is_symlink() else file.stat().st_mtime_ns
             parts = [self.checkpoint.revision, file.stat().st_size, name]
-            for each in self.FILES[:-1]:
+            files = self.files()
+            for each in files[:-1]:
                 parts.append(hashlib.sha256((self.checkpoint.path / each).read_bytes()).hexdigest())
         except Exception as error:  # a damaged file makes its parser raise anything
             raise _damaged_weights() from error
@@ -157,7 +164,7 @@ class Family(ABC):
             identity=" ".join(map(str, (row, *parts))),
             name=network,
             repository=self.checkpoint.repository,
-            files=tuple(self.checkpoint.path / each for each in self.FILES),
+            files=tuple(self.checkpoint.path / each for each in files),
             size=size,
             input_shape=self.input_shape(network),
             input_type=np.int64 if self.blank(network).dtype == np.int64 else np.float32,
@@ -198,106 +205,6 @@ class Family(ABC):
                 raise LoadError(f"the checkpoint has {name} {value}, the table of models {stated}")
 
 
-class DepthFamily(Family):
-    """A family of depth models: photo to disparity map."""
-
-    #: A photo is decoded to at least this multiple of the network's input width and height, so that
-    #: the final resize starts from enough pixels.
-    OVERSAMPLED: ClassVar[float] = 1.4
-
-    @abstractmethod
-    def input_size(self, width: int, height: int) -> tuple[int, int]:
-        """Width and height of the network's input for an upright photo, pixels.
-
-        Raises:
-            TooLarge: the network does not support this aspect ratio.
-        """
-
-    def decode_size(self, width: int, height: int) -> tuple[int, int]:
-        """The smallest size to which a photo of this size may be decoded for ``prepare``."""
-        columns, rows = self.input_size(width, height)
-        return math.ceil(columns * self.OVERSAMPLED), math.ceil(rows * self.OVERSAMPLED)
-
-    def steps(self, size: tuple[int, int]) -> Steps:
-        """The resize that ``prepare`` starts with, for a photo of this size. Raises TooLarge."""
-        target = self.input_size(*size)
-        return lambda canvas: canvas.resize(target)
-
-    def prepare(self, picture: Picture, work: ImageWork) -> FloatArray:
-        """The network's input [3, rows, columns] float32 for an upright photo."""
-        steps = unchanged if picture.done else self.steps(picture.size)
-        return work.prepared(picture.image, steps, self.mean, self.deviation)
-
-    def disparity(self, output: FloatArray) -> FloatArray:
-        """The network's output for one photo, [h, w] float32, as disparity: larger is nearer."""
-        return output
-
-
-class EmbeddingFamily(Family):
-    """A family of embedding models: maps images, and mostly texts too, to vectors in one space."""
-
-    #: An image is decoded to at least this multiple of the size that its first resize needs.
-    OVERSAMPLED: ClassVar[float] = 2.0
-    #: number of dimensions of a vector
-    dims: int
-    #: edge of the network's input, pixels
-    image_size: int
-
-    def decode_size(self, image_size: int | None, width: int, height: int) -> tuple[int, int]:
-        """The smallest size to which an image of this size may be decoded for ``prepare_image``."""
-        scale = self.OVERSAMPLED * (image_size or self.image_size) / min(width, height)
-        return math.ceil(width * scale), math.ceil(height * scale)
-
-    def steps(self, image_size: int | None, size: tuple[int, int]) -> Steps:
-        """The crops and resizes that ``prepare_image`` starts with, for an image of this size."""
-
-        def steps(canvas: Canvas) -> Canvas:
-            before = size
-            if image_size is not None:
-                canvas = resize_shortest(canvas, before, image_size)
-                before = canvas.size
-            return self.to_square(canvas, before)
-
-        return steps
-
-    def prepare_image(
-        self, picture: Picture, image_size: int | None, work: ImageWork
-    ) -> FloatArray:
-        """The network's input [3, s, s] float32 with the native size s.
-
-        Args:
-            picture: the upright image.
-            image_size: shortest edge, in pixels, to which the image is resized first; None: no
-                such resize. The model's own resize and crop always follow, so vectors remain
-                comparable.
-            work: does the crops, resizes and normalisation, on the CPU or on a device.
-        """
-        steps = unchanged if picture.done else self.steps(image_size, picture.size)
-        return work.prepared(picture.image, steps, self.mean, self.deviation)
-
-    def to_square(self, canvas: Canvas, size: tuple[int, int]) -> Canvas:
-        """The model's own resize and crop, to its native size.
-
-        Args:
-            canvas: the picture; it may have been decoded at reduced size.
-            size: width and height of the picture at full size, from which the aspect is taken.
-        """
-        edge = self.image_size
-        return centre(resize_shortest(canvas, size, edge), edge, edge)
-
-    def prepare_text(self, text: str) -> Tokens:
-        """The network's input for a text; tokens beyond the context length are dropped.
-
-        Raises:
-            BadRequest: the text is blank.
-            TooLarge: the text has too many characters.
-        """
-        raise NotImplementedError(text)
-
-    def load_tokenizer(self) -> None:
-        """Load the tokenizer. Called when the text network is loaded, not at the first request."""
-
-
 def describe_checkpoint(spec: ModelSpec, checkpoint: Checkpoint) -> Family:
     """The family object for a checkpoint; reads only its small files. Raises LoadError."""
     try:
@@ -318,38 +225,6 @@ def source_from(text: str) -> NetworkSource:
 
 
 _CHECKPOINT: TypeAdapter[Checkpoint] = TypeAdapter(Checkpoint)
-_LARGEST_RESIZED = 20_000_000  # pixels
-
-
-def centre(canvas: Canvas, width: int, height: int) -> Canvas:
-    """Crops the centre. Odd margins are floored, as in transformers; torchvision rounds them, which
-    can shift the crop by one pixel.
-    """
-    left, top = (canvas.size[0] - width) // 2, (canvas.size[1] - height) // 2
-    return canvas.crop((left, top, left + width, top + height))
-
-
-def resize_shortest(canvas: Canvas, size: tuple[int, int], edge: int) -> Canvas:
-    """Resize the shorter side to ``edge`` and keep the aspect ratio of ``size``.
-
-    ``size`` is the picture's width and height before it was decoded at reduced size.
-
-    A very long picture is first cropped to its middle part: resizing all of a picture of 1x3000
-    pixels would need gigabytes. The result is the same, because the caller then crops a square
-    from the centre.
-    """
-    width, height = canvas.size
-    short, long = sorted(canvas.size)
-    keep = -(-short * max(edge, _LARGEST_RESIZED // edge) // edge)
-    if long > keep:
-        canvas = centre(canvas, min(width, keep), min(height, keep))
-        size = canvas.size
-    width, height = size
-    if width <= height:
-        target = edge, int(edge * height / width)
-    else:
-        target = int(edge * width / height), edge
-    return canvas.resize(target)
 
 
 def _damaged_weights() -> LoadError:

@@ -18,7 +18,7 @@ from app.engines.base import FloatArray, LoadError, Unsupported
 from app.errors import TooLarge
 from app.hub.store import Checkpoint
 from app.models import description
-from app.models.base import DepthFamily
+from app.models.depth_family import DepthFamily
 from app.models.description import ABSENT, Allowed
 from config.models import ModelSpec
 

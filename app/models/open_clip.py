@@ -17,8 +17,8 @@ from safetensors import safe_open
 from app.engines.base import FloatArray, InputArray, Unsupported
 from app.hub.store import Checkpoint
 from app.models import description, tokens
-from app.models.base import EmbeddingFamily
 from app.models.description import ABSENT, Allowed
+from app.models.embedding_family import EmbeddingFamily
 from app.models.tokens import Tokens
 from config.models import ModelSpec
 

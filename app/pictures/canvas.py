@@ -17,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from app.pictures import resampling
 from app.pictures.arrays import normalised
+from app.pictures.resampling import Colour, Interpolation
 from app.rendering.maps import is_constant
 
 FloatArray = NDArray[np.float32]
@@ -40,8 +42,16 @@ class Canvas(Protocol):
     def crop(self, box: Box) -> Canvas:
         """The part inside the box (left, top, right, bottom), which must lie within the picture."""
 
-    def resize(self, size: tuple[int, int]) -> Canvas:
-        """Resize to a width and height: bicubic with antialiasing, like Pillow."""
+    def resize(self, size: tuple[int, int], interpolation: Interpolation = "bicubic") -> Canvas:
+        """Resize to a width and height, with antialiasing, like Pillow."""
+
+    def pad(self, size: tuple[int, int], colour: Colour) -> Canvas:
+        """Put the picture into the middle of a larger one; odd margins are floored at left and top.
+
+        Args:
+            size: width and height of the larger picture, at least those of this one.
+            colour: red, green and blue of the border, 0 to 255.
+        """
 
 
 @dataclass(frozen=True)
@@ -62,11 +72,14 @@ class HostCanvas:
     def crop(self, box: Box) -> HostCanvas:
         return HostCanvas(self.image.crop(box))
 
-    def resize(self, size: tuple[int, int]) -> HostCanvas:
-        return HostCanvas(self.image.resize(size, Image.Resampling.BICUBIC))
+    def resize(self, size: tuple[int, int], interpolation: Interpolation = "bicubic") -> HostCanvas:
+        return HostCanvas(resampling.resized(self.image, size, interpolation))
+
+    def pad(self, size: tuple[int, int], colour: Colour) -> HostCanvas:
+        return HostCanvas(resampling.padded(self.image, size, colour))
 
 
-#: A function that crops and resizes a picture by the methods of ``Canvas``.
+#: A function that crops, resizes and pads a picture by the methods of ``Canvas``.
 Steps = Callable[[Canvas], Canvas]
 
 

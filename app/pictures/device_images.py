@@ -26,6 +26,7 @@ from app.pictures.canvas import (
     Pixels,
     Steps,
 )
+from app.pictures.resampling import Colour, Interpolation
 from app.rendering.maps import is_constant
 
 if TYPE_CHECKING:
@@ -44,8 +45,8 @@ _LARGEST_MAP = 32_000_000
 Result = TypeVar("Result")
 
 
-class _TooLarge(Exception):
-    """The picture or map has too many pixels for the device."""
+class _NotHere(Exception):
+    """The CPU has to do it: too many pixels for the device, or a filter that torch lacks."""
 
 
 @dataclass(frozen=True)
@@ -62,14 +63,28 @@ class DeviceCanvas:
         left, top, right, bottom = box
         return DeviceCanvas(self.pixels[:, top:bottom, left:right])
 
-    def resize(self, size: tuple[int, int]) -> DeviceCanvas:
+    def resize(
+        self, size: tuple[int, int], interpolation: Interpolation = "bicubic"
+    ) -> DeviceCanvas:
         _check(size[0] * size[1], LARGEST_PICTURE)
-        return DeviceCanvas(resized(self.pixels, *size))
+        if interpolation == "lanczos":
+            raise _NotHere
+        return DeviceCanvas(resized(self.pixels, *size, interpolation))
+
+    def pad(self, size: tuple[int, int], colour: Colour) -> DeviceCanvas:
+        import torch
+
+        width, height = self.size
+        left, top = (size[0] - width) // 2, (size[1] - height) // 2
+        border = torch.tensor(colour, dtype=torch.float32, device=self.pixels.device)
+        whole = border[:, None, None].repeat(1, size[1], size[0])
+        whole[:, top : top + height, left : left + width] = self.pixels
+        return DeviceCanvas(whole)
 
 
-def resized(pixels: Tensor, width: int, height: int) -> Tensor:
-    """Resize [3, h, w] to [3, height, width], bicubic with antialiasing. Input and output are
-    float32 with whole numbers from 0 to 255.
+def resized(pixels: Tensor, width: int, height: int, interpolation: str = "bicubic") -> Tensor:
+    """Resize [3, h, w] to [3, height, width] with antialiasing, bicubic or bilinear. Input and
+    output are float32 with whole numbers from 0 to 255.
 
     Width and height are resized one after the other, each with rounding. Pillow does the same, and
     two one-dimensional filters cost less than a two-dimensional one.
@@ -78,7 +93,7 @@ def resized(pixels: Tensor, width: int, height: int) -> Tensor:
 
     for size in ((pixels.shape[1], width), (height, width)):
         if pixels.shape[1:] != size:
-            (pixels,) = F.interpolate(pixels[None], size, mode="bicubic", antialias=True)
+            (pixels,) = F.interpolate(pixels[None], size, mode=interpolation, antialias=True)
             pixels = pixels.add_(0.5).floor_().clamp_(0, 255)  # rounds halves up, like Pillow
     return pixels
 
@@ -159,7 +174,7 @@ class DeviceImages(HostImages):
         try:
             with torch.inference_mode(), self._device.stream():
                 return work()
-        except _TooLarge:
+        except _NotHere:
             return None
         except RuntimeError as error:
             if fault(error) == "lost":
@@ -170,4 +185,4 @@ class DeviceImages(HostImages):
 
 def _check(pixels: int, most: int) -> None:
     if pixels > most:
-        raise _TooLarge
+        raise _NotHere

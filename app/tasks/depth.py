@@ -13,7 +13,7 @@ from app.decoding.job import Pixels
 from app.engines.base import FloatArray
 from app.lending.loaded import LoadedNetwork
 from app.lending.registry import networks_of
-from app.models.base import DepthFamily
+from app.models.depth_family import DepthFamily
 from app.pictures.canvas import Levels
 from app.rendering import formats, maps, stereo
 from app.rendering.options import EXACT, DepthOptions, Size

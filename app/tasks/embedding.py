@@ -18,7 +18,8 @@ import numpy as np
 from app.engines.base import FloatArray
 from app.errors import BadRequest, ProcessingFailed, TwinlensError
 from app.lending.registry import networks_of
-from app.models.base import EmbeddingFamily, NetworkId
+from app.models.base import NetworkId
+from app.models.embedding_family import EmbeddingFamily
 from app.models.tokens import Tokens
 from app.tasks.results import Embeddings, TextEmbeddings, Timings
 from app.tasks.turns import IsGone, Turn, Turns

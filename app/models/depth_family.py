@@ -1,0 +1,73 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Base class of families of depth models."""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from typing import ClassVar
+
+from app.engines.base import FloatArray
+from app.models.base import Family, Picture
+from app.pictures.canvas import ImageWork, Steps, unchanged
+from app.pictures.resampling import Interpolation
+
+
+class DepthFamily(Family):
+    """A family of depth models: photo to disparity map."""
+
+    #: A photo is decoded to at least this multiple of the network's input width and height, so that
+    #: the final resize starts from enough pixels.
+    OVERSAMPLED: ClassVar[float] = 1.4
+    #: how a photo is resized to the network's input
+    interpolation: Interpolation = "bicubic"
+    #: whether the model estimates metres, so that ``metres`` can be called
+    is_metric: bool = False
+
+    @abstractmethod
+    def input_size(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height of the network's input for an upright photo, pixels.
+
+        Raises:
+            TooLarge: the network does not support this aspect ratio.
+        """
+
+    def decode_size(self, width: int, height: int) -> tuple[int, int]:
+        """The smallest size to which a photo of this size may be decoded for ``prepare``."""
+        columns, rows = self.input_size(width, height)
+        return math.ceil(columns * self.OVERSAMPLED), math.ceil(rows * self.OVERSAMPLED)
+
+    def steps(self, size: tuple[int, int]) -> Steps:
+        """The resize that ``prepare`` starts with, for a photo of this size. Raises TooLarge."""
+        target = self.input_size(*size)
+        return lambda canvas: canvas.resize(target, self.interpolation)
+
+    def prepare(self, picture: Picture, work: ImageWork) -> FloatArray:
+        """The network's input [3, rows, columns] float32 for an upright photo."""
+        steps = unchanged if picture.done else self.steps(picture.size)
+        return work.prepared(picture.image, steps, self.mean, self.deviation)
+
+    def disparity(self, output: FloatArray) -> FloatArray:
+        """The network's output for one photo, as disparity [h, w] float32: larger is nearer.
+
+        Args:
+            output: [h, w] float32, or [channels, h, w] if the network gives more than one map.
+        """
+        return output
+
+    def metres(self, output: FloatArray, focal_length: float | None) -> FloatArray:
+        """The network's output for one photo, as distance in metres [h, w] float32.
+
+        Args:
+            output: see ``disparity``.
+            focal_length: of the camera, in pixels of the network's input; None if nobody knows.
+
+        Raises:
+            BadRequest: the model needs the focal length, and it is not known.
+        """
+        raise NotImplementedError(output, focal_length)
+
+    def focal_length(self, output: FloatArray) -> float | None:  # noqa: ARG002
+        """The camera's focal length that the network estimated, in pixels of its input; or None."""
+        return None

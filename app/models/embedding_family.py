@@ -1,0 +1,122 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Base class of families of embedding models."""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, Literal
+
+from app.engines.base import FloatArray
+from app.models.base import Family, Picture
+from app.models.tokens import Tokens
+from app.pictures.canvas import Canvas, ImageWork, Steps, unchanged
+from app.pictures.resampling import Colour, Interpolation
+
+_LARGEST_RESIZED = 20_000_000  # pixels
+
+
+class EmbeddingFamily(Family):
+    """A family of embedding models: maps images, and mostly texts too, to vectors in one space."""
+
+    #: An image is decoded to at least this multiple of the size that its first resize needs.
+    OVERSAMPLED: ClassVar[float] = 2.0
+    #: number of dimensions of a vector
+    dims: int
+    #: edge of the network's input, pixels
+    image_size: int
+    #: How an image becomes a square. "shortest": its shorter side is resized to the edge, and the
+    #: centre is cropped; "longest": its longer side is resized to the edge, and a border of the
+    #: colour ``fill`` is added; "squash": it is resized to the square, and its aspect is lost.
+    resize_mode: Literal["shortest", "longest", "squash"] = "shortest"
+    interpolation: Interpolation = "bicubic"
+    fill: Colour = (0, 0, 0)
+
+    def decode_size(self, image_size: int | None, width: int, height: int) -> tuple[int, int]:
+        """The smallest size to which an image of this size may be decoded for ``prepare_image``."""
+        scale = self.OVERSAMPLED * (image_size or self.image_size) / min(width, height)
+        return math.ceil(width * scale), math.ceil(height * scale)
+
+    def steps(self, image_size: int | None, size: tuple[int, int]) -> Steps:
+        """The crops and resizes that ``prepare_image`` starts with, for an image of this size."""
+
+        def steps(canvas: Canvas) -> Canvas:
+            before = size
+            if image_size is not None:
+                canvas = self._resize_shortest(canvas, before, image_size)
+                before = canvas.size
+            return self.to_square(canvas, before)
+
+        return steps
+
+    def prepare_image(
+        self, picture: Picture, image_size: int | None, work: ImageWork
+    ) -> FloatArray:
+        """The network's input [3, s, s] float32 with the native size s.
+
+        Args:
+            picture: the upright image.
+            image_size: shortest edge, in pixels, to which the image is resized first; None: no
+                such resize. The model's own resize and crop always follow, so vectors remain
+                comparable.
+            work: does the crops, resizes and normalisation, on the CPU or on a device.
+        """
+        steps = unchanged if picture.done else self.steps(image_size, picture.size)
+        return work.prepared(picture.image, steps, self.mean, self.deviation)
+
+    def to_square(self, canvas: Canvas, size: tuple[int, int]) -> Canvas:
+        """The model's own resize and crop, to its native size.
+
+        Args:
+            canvas: the picture; it may have been decoded at reduced size.
+            size: width and height of the picture at full size, from which the aspect is taken.
+        """
+        edge = self.image_size
+        if self.resize_mode == "squash":
+            return canvas.resize((edge, edge), self.interpolation)
+        if self.resize_mode == "longest":
+            width, height = (max(1, round(side * edge / max(size))) for side in size)
+            return canvas.resize((width, height), self.interpolation).pad((edge, edge), self.fill)
+        return centre(self._resize_shortest(canvas, size, edge), edge, edge)
+
+    def prepare_text(self, text: str) -> Tokens:
+        """The network's input for a text; tokens beyond the context length are dropped.
+
+        Raises:
+            BadRequest: the text is blank.
+            TooLarge: the text has too many characters.
+        """
+        raise NotImplementedError(text)
+
+    def load_tokenizer(self) -> None:
+        """Load the tokenizer. Called when the text network is loaded, not at the first request."""
+
+    def _resize_shortest(self, canvas: Canvas, size: tuple[int, int], edge: int) -> Canvas:
+        """Resize the shorter side to ``edge`` and keep the aspect ratio of ``size``.
+
+        ``size`` is the picture's width and height before it was decoded at reduced size.
+
+        A very long picture is first cropped to its middle part: resizing all of a picture of 1x3000
+        pixels would need gigabytes. The result is the same, because the caller then crops a square
+        from the centre.
+        """
+        width, height = canvas.size
+        short, long = sorted(canvas.size)
+        keep = -(-short * max(edge, _LARGEST_RESIZED // edge) // edge)
+        if long > keep:
+            canvas = centre(canvas, min(width, keep), min(height, keep))
+            size = canvas.size
+        width, height = size
+        if width <= height:
+            target = edge, int(edge * height / width)
+        else:
+            target = int(edge * width / height), edge
+        return canvas.resize(target, self.interpolation)
+
+
+def centre(canvas: Canvas, width: int, height: int) -> Canvas:
+    """Crops the centre. Odd margins are floored, as in transformers; torchvision rounds them, which
+    can shift the crop by one pixel.
+    """
+    left, top = (canvas.size[0] - width) // 2, (canvas.size[1] - height) // 2
+    return canvas.crop((left, top, left + width, top + height))
