@@ -61,8 +61,8 @@ sendfile = False
 # Seconds; longer than nginx keeps an idle connection (config/nginx.conf), so that nginx closes it.
 # If this side closed it, nginx could send a POST just then, and that request would fail.
 keepalive = 75
-# This limits only the heartbeat of a worker. The waiting room limits the time of inferences
-# (app/queueing/waiting_room.py).
+# Seconds without a heartbeat after which gunicorn kills a worker. It does not limit a request:
+# INFERENCE_TIMEOUT_SECONDS does, in app/queueing/waiting_room.py.
 timeout = min(120, max(30, _settings.inference_timeout_seconds))
 graceful_timeout = _settings.shutdown_timeout_seconds
 # The heartbeat file must not be on a slow or read-only disk.

@@ -8,8 +8,8 @@ import re
 from collections.abc import Collection, Mapping
 from difflib import SequenceMatcher
 
-#: Sections and keys of the replaced image embedder's ``config.toml``, each with the name of its
-#: environment variable.
+#: The service that Twinlens replaces had a ``config.toml``, which still works here. For each of its
+#: sections: the keys, and the setting (environment variable) that each key stands for.
 SECTIONS = {
     "server": {
         "host": "IMAGE_EMBEDDER_HOST",

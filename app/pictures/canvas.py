@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.pictures import resampling
-from app.pictures.arrays import normalised
 from app.pictures.resampling import Colour, Interpolation
 from app.rendering.maps import is_constant
 
@@ -148,3 +147,18 @@ def spread(disparity: NDArray[np.float32], width: int, height: int) -> Levels:
     # One pass that scales, rounds and clamps the floats, so they are quantised only once.
     scale = 255 / (high - low)
     return cast(Levels, cv2.convertScaleAbs(full, alpha=scale, beta=-low * scale))
+
+
+def normalised(
+    image: Image.Image, mean: NDArray[np.float32], deviation: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Convert an RGB picture to [3, height, width] float32: scale each channel to 0..1, subtract
+    its mean and divide by its standard deviation.
+    """
+    pixels = np.asarray(image)
+    planes = np.empty((3, *pixels.shape[:2]), np.float32)
+    for channel in range(3):
+        scale = 1 / (255 * deviation[channel])
+        np.multiply(pixels[..., channel], scale, out=planes[channel], dtype=np.float32)
+        planes[channel] -= mean[channel] / deviation[channel]
+    return planes

@@ -43,7 +43,9 @@ _HDR_PEAK = 1000.0  # cd/m2
 
 @cache
 def icc_profile(primaries: int, transfer: int) -> bytes | None:
-    """The ICC profile of a colour space; None if the space is unknown or (nearly) sRGB.
+    """The ICC profile of a colour space.
+
+    None if no conversion is needed or possible: the space is sRGB or nearly so, or not a known one.
 
     HDR (PQ, HLG) is tone mapped to standard dynamic range, each channel separately, with the curve
     that browsers use (extended Reinhard, with a peak of 1000 cd/m2).

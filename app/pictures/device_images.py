@@ -99,7 +99,7 @@ def resized(pixels: Tensor, width: int, height: int, interpolation: str = "bicub
 
 
 def normalised(pixels: Tensor, mean: FloatArray, deviation: FloatArray) -> Tensor:
-    """Like ``app.pictures.arrays.normalised``, for [3, h, w] float32 from 0 to 255."""
+    """Like ``canvas.normalised``, for [3, h, w] float32 from 0 to 255."""
     import torch
 
     scale, offset = (

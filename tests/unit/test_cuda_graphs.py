@@ -18,7 +18,7 @@ from app.engines.torch.cuda_graphs import CudaNetwork, Graphs, Shape
 from app.engines.torch.runner import TorchNetwork
 from app.host.cuda import Cuda, Streams
 from app.models.depth_anything import MEAN, STD
-from app.pictures.arrays import normalised
+from app.pictures.canvas import normalised
 from tests.unit.on_cpu import OnCpu
 
 FULL = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")

@@ -95,7 +95,10 @@ def with_jpeg_colours(tiff: Tiff, directory: Directory, layout: Layout) -> Layou
 
 
 def _most_bytes(layout: Layout, lines: int) -> int:
-    """Most compressed bytes that are read of a strip or tile with so many lines."""
+    """How many compressed bytes a strip or tile of so many lines can have; no more are read.
+
+    The file may state any number, so a damaged one could otherwise make us read gigabytes.
+    """
     return _MOST_GROWTH * lines * layout.line_bytes + _MOST_EXTRA
 
 
