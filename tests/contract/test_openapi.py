@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The OpenAPI document against the real service."""
+"""Tests that a running service keeps to its OpenAPI document."""
 
 from __future__ import annotations
 
