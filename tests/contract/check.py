@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Checks of answers that all contract tests share."""
+"""Checks of answers, which the contract tests share."""
 
 from __future__ import annotations
 

@@ -200,7 +200,7 @@ def test_readme_and_settings_name_the_same() -> None:
 
 
 def test_the_contract_names_no_setting_that_does_not_exist() -> None:
-    """docs/contracts.md, "Settings", names every setting, too."""
+    """The section "Settings" of docs/contracts.md names all settings and nothing else."""
     text = (PROJECT / "docs" / "contracts.md").read_text().split("## Settings")[1]
     names = set(re.findall(r"`([A-Z][A-Z_]{4,})`", text))
     assert names == {name.upper() for name in Settings.model_fields}

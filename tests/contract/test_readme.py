@@ -24,7 +24,7 @@ DOCUMENTS = ("README.md", "docs/api.md", "docs/text.md")
 INPUTS = ("photo.jpg", "poster.jpg", "photos/one.jpg", "photos/two.jpg", "posters/three.jpg")
 WIDTH, HEIGHT = 160, 120
 PHOTO = encoded(picture(WIDTH, HEIGHT), "JPEG")
-# A comment in the line before a block says why it cannot run here.
+# If a block cannot run here, a comment in the line before it says why.
 BLOCK = re.compile(
     r"(?:^<!-- not run: (?P<why>.+) -->\n)?^```(?P<language>.*)\n(?P<code>(?s:.*?))^```$",
     re.MULTILINE,

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Converted models on disk: found, seen to be damaged, made anew, kept where there is a place."""
+"""Tests converted networks on disk: where they are stored and found, and when they are redone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from benchmarks.models import checkpoint_of, first_network, source
 from config.settings import Settings
 from config.values import EngineSetting
 
-# Nobody closes the other end: this process is the service.
+# A conversion process ends when the other end is closed. Here it stays open, as in the service.
 LIFE, _ = os.pipe()
 SPEC = Settings().table().model[0]
 
@@ -33,7 +33,7 @@ def loader(engine: EngineSetting) -> Loader:
 
 @pytest.fixture
 def copy(hub: Path, tmp_path: Path) -> tuple[Checkpoint, Conversions]:
-    """A checkpoint of our own, with its converted model."""
+    """A copy of a checkpoint and its converted network, which a test may damage."""
     folder = repository_folder(hub, SPEC).name
     shutil.copytree(hub / folder, tmp_path / folder, symlinks=True)
     checkpoint = find_checkpoint(SPEC, DepthAnything.FILES, tmp_path)

@@ -86,7 +86,7 @@ def test_a_grey_corner_is_no_reason_to_refuse() -> None:
 
 
 def test_a_second_picture_in_the_file_leaves_reduced_decoding_to_the_first() -> None:
-    """As an MPF segment announces it; Pillow calls these "MPO" and decodes them in full."""
+    """An MPF segment announces it. Pillow alone calls the file "MPO" and decodes it in full."""
     image = picture(1600, 1200)
     data = encoded(image, "MPO", save_all=True, append_images=[picture(160, 120)])
     assert b"MPF\0" in data

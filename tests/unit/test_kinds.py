@@ -1,6 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What cannot be read is named by its first bytes, with what to do."""
+"""Tests the errors for files that cannot be read: they name the kind of file, which its first bytes
+show, and the known formats.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The architecture as a test: imports go one way."""
+"""Tests the architecture: modules import only from lower layers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.service import PROJECT
 
-# From the top down; a room does not import its neighbours in one line.
+# The layers, from top to bottom. Entries of one line do not import each other.
 LAYERS = (
     {"wsgi", "app.__main__"},
     {"app.blueprints", "app.cli"},
@@ -33,9 +33,10 @@ LAYERS = (
     {"app.errors"},
     {"config"},
 )
-# Rooms: their modules may import each other, without a circle.
+# Rooms are all entries but the two entry points. Modules of one room may import each other, but not
+# in a circle.
 ROOMS = tuple(name for line in LAYERS for name in line if name not in ("wsgi", "app.__main__"))
-#: All that stands in app/ itself.
+#: modules in app/ itself, which belong to none of its packages
 LOOSE = {"app", "app.__main__", "app.runtime", "app.errors"}
 ENGINES = ("torch", "transformers", "open_clip", "openvino")
 
@@ -52,7 +53,7 @@ def name_of(file: Path) -> str:
 
 
 def imported(tree: ast.AST, known: set[str]) -> set[str]:
-    """Names of our modules that a tree imports, wherever in it."""
+    """Names of our modules that are imported anywhere in a syntax tree, also inside functions."""
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Properties of decoder and parsers that hold for every input; `make fuzz` looks longer."""
+"""Tests properties of the decoder and the parsers with random input; `make fuzz` tries more."""
 
 from __future__ import annotations
 
