@@ -25,7 +25,7 @@ KEY = "correct horse battery staple"
 DEPTH = [
     ("POST", "/api/depth"),
     ("POST", "/api/depth?model=base"),
-    ("POST", "/api//depth"),  # served as the same route, so the same rule holds
+    ("POST", "/api//depth"),  # it reaches the same route, so the same rule applies
     ("GET", "/api/models"),
     ("HEAD", "/api/models"),
     ("GET", "/api/models?type=depth"),

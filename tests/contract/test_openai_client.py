@@ -58,7 +58,8 @@ def test_a_text(service: Service, client: openai.OpenAI) -> None:
     assert (plain.data[0].object, plain.data[0].index) == ("embedding", 0)
     assert same(plain, expected)
     assert plain.usage.prompt_tokens == plain.usage.total_tokens == 7
-    packed = client.embeddings.create(model="ViT-L-14", input="a photo of a cat")  # as base64
+    # If no encoding_format is given, the client asks for base64.
+    packed = client.embeddings.create(model="ViT-L-14", input="a photo of a cat")
     assert same(packed, expected)
     sized = client.embeddings.create(model="ViT-L-14", input="a photo of a cat", dimensions=768)
     assert same(sized, expected)

@@ -29,7 +29,7 @@ BLOCK = re.compile(
     r"(?:^<!-- not run: (?P<why>.+) -->\n)?^```(?P<language>.*)\n(?P<code>(?s:.*?))^```$",
     re.MULTILINE,
 )
-SHOWN = {"json"}  # answers, which cannot be run
+SHOWN = {"json"}  # examples of answers, which are not run
 
 
 class Block(NamedTuple):

@@ -233,7 +233,7 @@ def test_a_failing_caller_gives_its_place_back(place: Place) -> None:
 
 
 def test_another_model_is_not_starved(place: Place) -> None:
-    """It gets its turn although requests that fit into the first model's next batch keep coming."""
+    """Its request is run although many later ones still fit into the first model's next batch."""
     first = place.ask(0)
     place.wait_until_busy()
     crowd = [place.ask(number, max_batch=100) for number in range(1, 6)]

@@ -34,7 +34,7 @@ def no_links(*_arguments: object, **_options: object) -> None:
 def test_a_disk_without_links(
     tmp_path: Path, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """FAT and exFAT refuse to make links, with this error."""
+    """FAT and exFAT have no links: an attempt to make one fails with this error."""
     publish(tmp_path / "cache", b"weights")
     checkpoint = store.find_checkpoint(spec, FILES, tmp_path / "cache")
     assert checkpoint is not None

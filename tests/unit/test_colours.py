@@ -70,7 +70,7 @@ def test_grey_of_every_depth(mode: str) -> None:
 
 
 def test_a_grey_jpeg_may_have_an_rgb_profile() -> None:
-    """Browsers apply it in a JPEG. In a PNG, where it is forbidden, they ignore it."""
+    """Browsers apply the RGB profile of a grey JPEG. PNG forbids it, and there they ignore it."""
     grey = Image.new("L", (16, 16), 55)
     assert np.abs(pixel(grey, "JPEG", icc_profile=LINEAR) - 128).max() <= 1
     assert pixel(grey, icc_profile=LINEAR).tolist() == [55] * 3

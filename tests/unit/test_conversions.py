@@ -147,7 +147,7 @@ def test_a_cache_that_cannot_be_written(
     checkpoint, conversions = copy
     beside = checkpoint.path.parents[1] / "twinlens"
     shutil.rmtree(beside)
-    beside.touch()  # no folder can be made there, whoever asks
+    beside.touch()  # because of this file, not even root can make the folder
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
     folder = conversions.ensure(source(SPEC, checkpoint))
     assert folder.is_relative_to(tmp_path / "home")

@@ -77,7 +77,7 @@ def test_an_upload_that_broke_off_is_called_incomplete(
     rest += filling * (len(data) - len(rest))
     with pytest.raises(BadRequest, match=r"incomplete|damaged") as refusal:
         decoded(rest)
-    # If the file broke off early, the tables are cut or overwritten: it may look damaged instead.
+    # A file that broke off early may look damaged instead: its tables are cut or overwritten.
     assert "incomplete" in refusal.value.message or kept < 0.5
 
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Tests the errors for files that cannot be read: they name the kind of file, which its first bytes
-show, and the known formats.
+"""Tests that files of unsupported kinds are recognised by their first bytes, and that the error
+names the kind and the known formats.
 """
 
 from __future__ import annotations

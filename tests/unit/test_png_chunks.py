@@ -123,7 +123,7 @@ def test_a_gamma_says_what_levels_mean() -> None:
     linear = chunk(b"gAMA", struct.pack(">I", 100_000))
     for image in (grey, grey.convert("RGB"), grey.convert("LA"), grey.convert("P")):
         assert abs(pixels(with_chunks(linear, image=image))[0, 0, 0] - 128) <= 1
-        # an sRGB chunk takes precedence over gAMA
+        # An sRGB chunk takes precedence over gAMA.
         srgb = with_chunks(linear, chunk(b"sRGB", b"\0"), image=image)
         assert pixels(srgb)[0, 0].tolist() == [55, 55, 55]
     usual = chunk(b"gAMA", struct.pack(">I", 45_455))

@@ -65,7 +65,7 @@ def test_rgb_in_either_byte_order_and_in_bigtiff(order: str, big: bool, dtype: s
 def test_the_number_42_turned_round_leads_to_no_other_reader(
     order: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Pillow accepts such a file as a TIFF, too, but does not know our limits."""
+    """Pillow accepts such a file as a TIFF, too, but would read it without our limits."""
     data = tiff(page(PHOTO, RGB), order=order)
     monkeypatch.delattr(Image, "open")
     assert np.array_equal(decode(data[:2] + data[3:1:-1] + data[4:]), PHOTO)

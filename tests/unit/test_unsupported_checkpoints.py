@@ -117,7 +117,7 @@ def test_texts_of_other_tokens_are_refused_while_images_are_not(name: str, tmp_p
 def test_an_activation_that_nobody_states_is_not_guessed(
     stated: str | None, tmp_path: Path
 ) -> None:
-    """If the guess were wrong, every vector would be wrong."""
+    """If the activation were guessed wrongly, every vector would be wrong."""
     spec = spec_of("builtin-clip").model_copy(update={"activation": stated})
     change = lambda c: c["model_cfg"].pop("quick_gelu", None)  # noqa: E731
     checkpoint = altered("builtin-clip", OpenClip.FILES[0], change, tmp_path)
