@@ -33,7 +33,7 @@ def test_no_order_is_lost_when_many_are_given_at_once(tmp_path: Path) -> None:
 
 
 def test_an_order_that_was_begun_long_ago_is_given_anew(tmp_path: Path) -> None:
-    """A process that was stopped between reading and writing the orders must not undo newer ones."""
+    """A process that was stopped between reading and writing orders must not undo newer ones."""
     book = OrderBook(tmp_path)
     late = book.read()
     late.number = 1

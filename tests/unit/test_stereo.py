@@ -78,7 +78,7 @@ def test_gaps_show_the_background_beside_them() -> None:
 
 
 def test_between_a_thin_thing_and_its_old_place_the_background_is_seen() -> None:
-    """A renderer that keeps only what lies to the right of all earlier points would leave it out."""
+    """A renderer that keeps only points to the right of all earlier ones would leave it out."""
     left, _ = views(*scene(100, 101))
     assert (left[:, 107:190] == background()[:, 112:195]).all()
 
@@ -106,7 +106,7 @@ def test_strips_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_soft_edge_of_an_enlarged_map_is_one_edge() -> None:
-    """If the edge were rendered as a slope from near to far, the photo would be stretched over it."""
+    """If the edge were rendered as a slope from near to far, it would stretch the photo."""
     photo, _ = scene(80, 119)
     small = np.zeros((3, 50), np.float32)
     small[:, 20:30] = 1
