@@ -15,6 +15,7 @@ from contextlib import suppress
 
 import numpy as np
 
+from app.decoding.decoder import WINDOW_BYTES
 from app.decoding.job import Job, Pixels
 from app.decoding.wire import Message, Wire
 from app.errors import (
@@ -64,6 +65,7 @@ class Connection:
         self._kill = kill
         self._max_pixels = max_pixels
         self._seconds = seconds
+        self._window: mmap.mmap | None = None
         #: number of files sent to the decoder so far
         self.files = 0
         #: whether the decoder is idle and can take the next file
@@ -172,19 +174,29 @@ class Connection:
         )
 
     def _mapped(self, message: Message, done: bool, seconds: float) -> Pixels:
-        """The pixels, mapped from the shared memory whose descriptor came with the message."""
+        """The pixels: copied from the window, which the decoder uses again for its next picture; or
+        mapped from the shared memory whose descriptor came with the message.
+        """
         height, width = _size(message["shape"])
-        size = _size(message["size"])
+        size, count = _size(message["size"]), height * width * 3
+        if not message.get("window"):
+            # Copy-on-write, because torch needs a writable array.
+            array = np.frombuffer(self._map(count, mmap.ACCESS_COPY), np.uint8)
+        else:
+            if self._window is None:
+                self._window = self._map(WINDOW_BYTES, mmap.ACCESS_READ)
+            array = np.frombuffer(self._window, np.uint8, count).copy()
+        return Pixels(array.reshape(height, width, 3), size, done, seconds)
+
+    def _map(self, count: int, access: int) -> mmap.mmap:
+        """Shared memory of ``count`` bytes, whose descriptor came with the message."""
         descriptor = self._wire.take_descriptor()
         try:
-            if os.fstat(descriptor).st_size != height * width * 3:
+            if os.fstat(descriptor).st_size != count:
                 raise ValueError("the pixels do not fit their shape")
-            # Copy-on-write, because torch needs a writable array.
-            memory = mmap.mmap(descriptor, height * width * 3, access=mmap.ACCESS_COPY)
+            return mmap.mmap(descriptor, count, access=access)
         finally:
             os.close(descriptor)
-        array = np.frombuffer(memory, np.uint8).reshape(height, width, 3)
-        return Pixels(array, size, done, seconds)
 
     def _error(self, message: Message, memory: int) -> TwinlensError:
         """The error for the client. Raises Broken if the decoder was killed from outside."""

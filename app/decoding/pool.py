@@ -249,6 +249,15 @@ class Decoders:
                 self._idle.pop().close()
 
 
+# Settings of glibc's malloc: one arena, and freed memory is kept for the next picture, because
+# getting it from the system again costs 2 ms. An idle decoder returns it, see ``limits.trim``.
+_MALLOC = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
+    "MALLOC_TRIM_THRESHOLD_": str(128 * 2**20),
+}
+
+
 class _Template:
     """The worker's handle of the template, the process that decoders are forked from."""
 
@@ -262,7 +271,7 @@ class _Template:
             self._process = subprocess.Popen(
                 [*COMMAND, str(its.fileno()), level],
                 cwd=_PROJECT,
-                env={**environment, "MALLOC_ARENA_MAX": "1"},
+                env={**environment, **_MALLOC},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=(its.fileno(),),
