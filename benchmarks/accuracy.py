@@ -48,7 +48,7 @@ def variants() -> list[tuple[EngineSetting, PrecisionSetting]]:
 
 
 def measure(cache: Path, key: str, inputs: list[str]) -> Iterator[Row]:
-    """Yields a row for each variant, and one for the default with JPEGs decoded at reduced size."""
+    """Yield a row for each variant, and one for the default with JPEGs decoded at reduced size."""
     exact = models.load(cache, key, *_EXACT)
     files = _files(exact, inputs)
     expected = [_answer(exact, file, full=True) for file in files]
@@ -99,10 +99,10 @@ def _answer(model: Model, file: bytes, *, full: bool) -> NDArray[Any]:
 
 
 def differences(answers: list[NDArray[Any]], expected: list[NDArray[Any]]) -> Row:
-    """Compares answers with the expected ones.
+    """Compare answers with the expected ones.
 
-    Returns the highest mean and 99.9th percentile of the difference for maps, and the lowest cosine
-    for vectors.
+    For maps, return the highest mean and 99.9th percentile of the difference; for vectors, return
+    the lowest cosine.
     """
     pairs = list(zip(answers, expected, strict=True))
     if answers[0].ndim == 1:

@@ -34,12 +34,12 @@ _BEGAN = time.monotonic()
 
 
 def say(what: str) -> None:
-    """Prints a line of progress."""
+    """Print a line of progress."""
     print(f"[{time.monotonic() - _BEGAN:5.0f} s] {what}", file=sys.stderr, flush=True)
 
 
 def lines_of(module: str, *arguments: str) -> Iterator[str]:
-    """Runs a module as a process of its own and yields the lines that it prints."""
+    """Run a module as a process of its own and yield the lines that it prints."""
     command = [sys.executable, "-m", module, *arguments]
     with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -49,7 +49,7 @@ def lines_of(module: str, *arguments: str) -> Iterator[str]:
 
 
 def make_checkpoints(cache: Path, models: list[str], tiny: bool) -> None:
-    """Makes the missing ones, in a process of its own because this one must not import torch."""
+    """Make the missing ones, in a process of its own because this one must not import torch."""
     folders = {spec.key: repository_folder(cache, spec) for spec in Settings().table().model}
     missing = [model for model in models if not (folders[model] / "refs" / "main").exists()]
     if missing:
@@ -69,7 +69,7 @@ class Bench:
         self._logs = Path(tempfile.mkdtemp(prefix="twinlens-bench-"))
 
     def run(self) -> None:
-        """Measures all sections that were asked for."""
+        """Measure all sections that were asked for."""
         say(f"logs of the services: {self._logs}")
         self._limits()
         for model in self._models:
@@ -97,7 +97,7 @@ class Bench:
         )
 
     def _over_http(self, model: str, workers: int) -> None:
-        """Measures what needs running services; with more than one worker Twinlens runs alone."""
+        """Measure what needs running services; with more than one worker Twinlens runs alone."""
         alone = workers > 1
         possible = {
             "latency": not alone,

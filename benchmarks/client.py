@@ -43,7 +43,7 @@ def connection(contender: Contender) -> HTTPConnection:
 
 
 def ask(contender: Contender, photo: bytes, through: HTTPConnection | None = None) -> Answer:
-    """Sends a photo and reads the answer; any status but 200 ends the benchmark."""
+    """Send a photo and read the answer; any status but 200 ends the benchmark."""
     through = through or connection(contender)
     body = _HEAD + photo + _TAIL
     began = time.perf_counter()
@@ -72,7 +72,7 @@ class Clients:
 
     @contextmanager
     def asking(self) -> Iterator[Clients]:
-        """Runs the clients during the block.
+        """Run the clients during the block.
 
         At the end they hang up; if the contender does not notice that, they wait for a last answer.
         """
@@ -90,7 +90,7 @@ class Clients:
         self.check()
 
     def check(self) -> None:
-        """Raises the first error that a client met."""
+        """Raise the first error that a client met."""
         if self._errors:
             raise self._errors[0]
 
@@ -157,6 +157,6 @@ def rate(
 
 
 def _wait_until_idle(contender: Contender) -> None:
-    """Waits, because an inference that has begun runs to its end even if its client hangs up."""
+    """Wait, because an inference that has begun runs to its end even if its client hangs up."""
     while contender.service.get("/health").json()["queue"]["in_flight"]:
         time.sleep(0.05)

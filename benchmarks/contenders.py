@@ -63,7 +63,7 @@ def reference(cache: Path, logs: Path, model: str, name: str) -> Reference:
 def contenders(
     cache: Path, logs: Path, model: str, workers: int, alone: bool
 ) -> Iterator[list[Contender]]:
-    """Starts all contenders and waits until they are ready.
+    """Start all contenders and wait until they are ready.
 
     Yields Twinlens first and then, unless it runs ``alone``, the references.
     """

@@ -78,7 +78,7 @@ def _noise(random: np.random.Generator, edge: int, deviation: float) -> Image.Im
 
 
 def _tiled(tile: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Repeats a tile over the whole size; fresh noise for a large photo would take seconds."""
+    """Repeat a tile over the whole size; fresh noise for a large photo would take seconds."""
     filled = Image.new("RGB", size)
     for left in range(0, size[0], tile.width):
         for top in range(0, size[1], tile.height):

@@ -42,7 +42,7 @@ def _rounds(
 
 
 def _warm(contender: Contender, photos: Photos, plan: Plan) -> int:
-    """Warms up threads and buffers by requests; returns how many requests a turn shall have."""
+    """Warm up threads and buffers by requests; return how many requests a turn shall have."""
     began = time.perf_counter()
     for _ in range(plan.warm_requests):
         seconds = ask(contender, photos.next()).seconds
@@ -83,7 +83,7 @@ def stages(answers: Iterable[Answer]) -> Row:
 
 
 def measure(results: Results, contenders: list[Contender], model: str, plan: Plan) -> None:
-    """Measures latency, stages and the share of the ceiling for each size of photo."""
+    """Measure latency, stages and the share of the ceiling for each size of photo."""
     rows: list[Row] = []
     parts: list[Row] = []
     for size in plan.latency[model]:
@@ -100,7 +100,7 @@ def measure(results: Results, contenders: list[Contender], model: str, plan: Pla
 
 
 def measure_cost(results: Results, contenders: list[Contender], model: str, plan: Plan) -> None:
-    """Measures latency against megapixels, for photos of one aspect ratio."""
+    """Measure latency against megapixels, for photos of one aspect ratio."""
     rows: list[Row] = []
     for size in plan.cost:
         width, height = MEGAPIXELS[size]

@@ -27,7 +27,7 @@ FEW, MANY = 8, 64
 
 
 def ask(service: Service, path: str, data: bytes) -> int:
-    """Sends a photo, waits for the answer, however long it takes, and returns its status."""
+    """Send a photo, wait for the answer, however long it takes, and return its status."""
     files = {"image": ("a.jpg", data)}
     return requests.post(service.url(path), files=files, timeout=600).status_code
 
@@ -57,7 +57,7 @@ def answers_per_second(
 
 
 def throughput(cache: Path, workers: int, rounds: int, seconds: float) -> None:
-    """Prints a line for each family."""
+    """Print a line for each family."""
     log = Path(tempfile.mkdtemp()) / "log"
     service = Service(
         log,
@@ -86,7 +86,7 @@ def throughput(cache: Path, workers: int, rounds: int, seconds: float) -> None:
 
 
 def waiting(cache: Path) -> None:
-    """Prints how much memory a full waiting room takes."""
+    """Print how much memory a full waiting room takes."""
     service = Service(
         Path(tempfile.mkdtemp()) / "log",
         HF_HUB_CACHE=cache,

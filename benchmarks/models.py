@@ -73,7 +73,7 @@ class DepthModel(Model):
         return inputs
 
     def finish(self, output: FloatArray, width: int, height: int) -> Levels:
-        """Turns the network's output for a photo into the map that the service gives by default."""
+        """Turn the network's output for a photo into the map that the service gives by default."""
         disparity = self.family.disparity(output)
         maps.check_finite(disparity)
         levels: Levels = self.network.images.spread(disparity, width, height)
@@ -96,7 +96,7 @@ class ImageModel(Model):
 
     @staticmethod
     def finish(vector: FloatArray, normalize: bool) -> FloatArray:
-        """Turns the network's output for an image into the vector that the service gives."""
+        """Turn the network's output for an image into the vector that the service gives."""
         return unit_vector(vector) if normalize else checked(vector)
 
 
@@ -154,7 +154,7 @@ def load(
     precision: PrecisionSetting = "fp32",
     network: str = "image",
 ) -> Any:
-    """Loads a model on the CPU and warms it up; converts it first if the engine needs that.
+    """Load a model on the CPU and warm it up; convert it first if the engine needs that.
 
     Returns:
         ``DepthModel``, ``ImageModel`` or, with the network "text", ``TextModel``.

@@ -18,7 +18,7 @@ _REFERENCES = {"reference": "x", "reference OpenVINO": "s"}
 
 
 def plot(results: Results, path: Path) -> None:
-    """Draws the measured figures; those that are missing are left out."""
+    """Draw the measured figures; those that are missing are left out."""
     figure = Figure(figsize=(11, 4.5), dpi=100, layout="constrained")
     left, right = figure.subplots(1, 2)
     _throughput(left, results.tables.get("throughput", []))
@@ -62,7 +62,7 @@ def _cost(axes: Axes, rows: list[Row]) -> None:
 def _line(
     axes: Axes, rows: Iterable[Row], x: str, y: str, label: str, style: str, colour: str
 ) -> None:
-    """Draws the medians of column ``y`` against column ``x`` for all rows that have ``y``."""
+    """Draw the medians of column ``y`` against column ``x`` for all rows that have ``y``."""
     points = [(row[x], row[y]) for row in rows if y in row]
     if points:
         across = [one for one, _ in points]

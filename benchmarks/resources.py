@@ -38,7 +38,7 @@ _IDLE_SECONDS = 2  # the service returns idle memory to the system within a seco
 
 
 def measure(results: Results, cache: Path, logs: Path, models: list[str], plan: Plan) -> None:
-    """Measures Twinlens with each engine and number of workers, then the references."""
+    """Measure Twinlens with each engine and number of workers, then the references."""
 
     def put(name: str, of: list[str], workers: int, make: Callable[[], Service]) -> None:
         about: Row = {"model": " + ".join(of), "service": name, "workers": workers}
@@ -58,7 +58,7 @@ def measure(results: Results, cache: Path, logs: Path, models: list[str], plan: 
 
 
 def _start_once(service: Service) -> None:
-    """Starts it once, so that work that only a first start does is not measured."""
+    """Start it once, so that work that only a first start does is not measured."""
     with service.started():
         service.wait_until_warm()
 

@@ -49,19 +49,19 @@ class Results:
         self._resume()
 
     def _resume(self) -> None:
-        """Takes over earlier figures if machine, libraries and ``about`` are the same."""
+        """Take over earlier figures if machine, libraries and ``about`` are the same."""
         if self._path.exists():
             old = json.loads(self._path.read_text())
             if old["head"] == self.head:
                 self.runs, self.tables = old["runs"], old["tables"]
 
     def begin(self, command: str, limits: dict[str, Any]) -> None:
-        """Notes the command of the run that begins, and the findings of benchmarks.ceiling."""
+        """Note the command of the run that begins, and the findings of benchmarks.ceiling."""
         self._flop = limits.pop("flop")
         self.runs.append({"date": f"{datetime.now(UTC):%Y-%m-%d}", "command": command} | limits)
 
     def put(self, table: str, rows: list[Row], **of: Cell) -> None:
-        """Replaces the rows that have the values ``of`` in these columns, and saves everything."""
+        """Replace the rows that have the values ``of`` in these columns, and save everything."""
         stay = [
             row
             for row in self.tables.get(table, [])
@@ -71,7 +71,7 @@ class Results:
         self.save()
 
     def save(self) -> None:
-        """Writes the file, so that an interruption never leaves half of one."""
+        """Write the file, so that an interruption never leaves half of one."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         content = {"head": self.head, "runs": self.runs, "tables": self.tables}
         scratch = self._path.with_suffix(".part")

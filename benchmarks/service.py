@@ -51,7 +51,7 @@ class Service:
 
     @contextmanager
     def started(self, prefix: Sequence[str] = ()) -> Iterator[Service]:
-        """Runs it during the block, after the words ``prefix`` if given; then stops or kills it."""
+        """Run it during the block, after the words ``prefix`` if given; then stop or kill it."""
         config = self._config or self.project / "gunicorn.conf.py"
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -94,7 +94,7 @@ class Service:
         return found
 
     def stop(self, seconds: float = 40.0) -> int:
-        """Sends SIGTERM, returns the exit code; if it hangs, kills it and raises TimeoutExpired."""
+        """Send SIGTERM, return the exit code; if it hangs, kill it and raise TimeoutExpired."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
@@ -117,7 +117,7 @@ class Service:
         return requests.post(self.url(path, port), timeout=60, **options)
 
     def delete(self, path: str, port: int | None = None) -> requests.Response:
-        """Sends a DELETE request."""
+        """Send a DELETE request."""
         return requests.delete(self.url(path, port), timeout=60)
 
     def text(self) -> str:
@@ -125,7 +125,7 @@ class Service:
         return self.log.read_text()
 
     def wait_for(self, path: str, status: int) -> requests.Response:
-        """Repeats the request until the answer has this status."""
+        """Repeat the request until the answer has this status."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
@@ -141,11 +141,11 @@ class Service:
         raise AssertionError(f"{path} did not answer {status}:\n{self.text()}")
 
     def wait_until_ready(self) -> None:
-        """Waits until /ready answers 200, from whichever worker."""
+        """Wait until /ready answers 200, from whichever worker."""
         self.wait_for("/ready", 200)
 
     def wait_until_warm(self) -> None:
-        """Waits until the service is ready and the depth model is loaded or unavailable.
+        """Wait until the service is ready and the depth model is loaded or unavailable.
 
         With two families, /ready speaks only of one default model.
         """

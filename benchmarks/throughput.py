@@ -26,7 +26,7 @@ _BATCH = 8  # images that Twinlens puts into one batch for embeddings on a CPU
 def measure(
     results: Results, contenders: list[Contender], model: str, workers: int, plan: Plan
 ) -> None:
-    """Measures answers per second at each number of clients, and one request when all have left."""
+    """Measure answers per second at each number of clients, and one request when all have left."""
     photos = Photos(SIZES[plan.usual[model]])
     rates: dict[tuple[str, int], list[float]] = defaultdict(list)
     afterwards: dict[int, list[float]] = defaultdict(list)
@@ -68,7 +68,7 @@ def measure(
 
 
 def measure_health(results: Results, ours: Contender, model: str, plan: Plan) -> None:
-    """Measures /health ten times per second, from a process of its own, while all clients send."""
+    """Measure /health ten times per second, from a process of its own, while all clients send."""
     photos, clients = Photos(SIZES[plan.usual[model]]), max(plan.clients)
     probe = [sys.executable, "-m", "benchmarks.probe", str(plan.health_seconds)]
     with Clients(ours, photos, clients).asking() as asking:

@@ -17,7 +17,7 @@ _TEXTS = Path(__file__).parent / "cards"
 
 
 def write_card(key: str, figures: dict[str, float]) -> None:
-    """Writes a model's card beside its checkpoint, as README.md.
+    """Write a model's card beside its checkpoint, as README.md.
 
     Args:
         key: the model's key in the model table.

@@ -16,7 +16,7 @@ _METADATA = {"format": "pt", "weights": "built-in"}
 
 
 def save_depth(network: Any, edge: int, folder: Path) -> None:
-    """Saves a network as ``save_pretrained`` does, but with our mark in the file's metadata.
+    """Save a network as ``save_pretrained`` does, but with our mark in the file's metadata.
 
     ``edge``: pixels to which one side of a photo is resized.
     """
@@ -30,7 +30,7 @@ def save_depth(network: Any, edge: int, folder: Path) -> None:
 
 
 def save_clip(network: Any, config: dict[str, Any], folder: Path) -> None:
-    """Saves a network in the layout of open_clip's ``push_to_hf_hub``."""
+    """Save a network in the layout of open_clip's ``push_to_hf_hub``."""
     folder.mkdir(parents=True, exist_ok=True)
     _write_json(folder / "open_clip_config.json", config)
     _save(network, folder / "open_clip_model.safetensors")

@@ -76,7 +76,7 @@ def _tokenizer() -> Any:
 
 
 def train(steps: int) -> Any:
-    """Trains a network and returns it in float32 and in evaluation mode."""
+    """Train a network and return it in float32 and in evaluation mode."""
     torch.manual_seed(SEED)
     place = device()
     model = network().to(place)
@@ -101,13 +101,13 @@ def train(steps: int) -> Any:
 
 
 def normalised(pixels: NDArray[np.uint8]) -> torch.Tensor:
-    """Normalises pixels as the service does: [n, 128, 128, 3] to [n, 3, 128, 128] float32."""
+    """Normalise pixels as the service does: [n, 128, 128, 3] to [n, 3, 128, 128] float32."""
     scaled = (pixels.astype(np.float32) / 255 - MEAN) / STD
     return torch.from_numpy(np.ascontiguousarray(scaled.transpose(0, 3, 1, 2)))
 
 
 def _batches(steps: int) -> Iterator[tuple[NDArray[np.uint8], list[str]]]:
-    """Yields drawings [n, 128, 128, 3] uint8 and their captions, which other processes make."""
+    """Yield drawings [n, 128, 128, 3] uint8 and their captions, which other processes make."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(MAKERS, mp_context=context) as makers:
         yield from ahead(makers, _batch, steps, MAKERS + 3)

@@ -107,7 +107,7 @@ def loss(predicted: Tensor, target: Tensor) -> Tensor:
 
 
 def train(data: Scenes, stages: tuple[Stage, ...]) -> Any:
-    """Trains a network and returns it in float32 and in evaluation mode."""
+    """Train a network and return it in float32 and in evaluation mode."""
     torch.manual_seed(SEED)
     place = device()
     # With this memory format a step takes half the time.
@@ -134,7 +134,7 @@ def train(data: Scenes, stages: tuple[Stage, ...]) -> Any:
 
 
 def _batches(data: Scenes, stage: Stage) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yields normalised pixels [n, 3, h, w] and disparity [n, h, w], which other threads make."""
+    """Yield normalised pixels [n, 3, h, w] and disparity [n, h, w], which other threads make."""
 
     def make(step: int) -> tuple[Tensor, Tensor]:
         rng = np.random.default_rng([SEED, stage.steps, step])

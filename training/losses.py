@@ -18,7 +18,7 @@ _FAR = 0.05  # added before taking a logarithm of a disparity in 0..1, because t
 
 
 def aligned(disparity: Tensor) -> Tensor:
-    """Shifts each map to median 0 and scales it to mean absolute deviation 1.
+    """Shift each map to median 0 and scale it to mean absolute deviation 1.
 
     See Ranftl et al., "Towards Robust Monocular Depth Estimation" (MiDaS), 2020, equation 5; Depth
     Anything uses the same.

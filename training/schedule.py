@@ -26,7 +26,7 @@ def device() -> torch.device:
 
 
 def ahead(makers: Executor, make: Callable[[int], Batch], steps: int, most: int) -> Iterator[Batch]:
-    """Yields ``make(0)`` to ``make(steps - 1)``; ``makers`` work up to ``most`` steps ahead."""
+    """Yield ``make(0)`` to ``make(steps - 1)``; ``makers`` work up to ``most`` steps ahead."""
     waiting = deque(makers.submit(make, step) for step in range(min(most, steps)))
     for step in range(most, steps + most):
         batch = waiting.popleft().result()
@@ -54,7 +54,7 @@ class Optimizer:
         self._rate, self._steps, self._step = rate, steps, 0
 
     def step(self, loss: torch.Tensor) -> float:
-        """Updates the weights by the gradients of a loss, and returns the loss as a number."""
+        """Update the weights by the gradients of a loss, and return the loss as a number."""
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self._all, 1.0)
         for optimizer in self._optimizers:
@@ -84,7 +84,7 @@ class Average:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Adds the current weights; to be called after each step."""
+        """Add the current weights; to be called after each step."""
         self._count += 1
         keep = min(self._keep, self._count / (self._count + 10))
         for name, value in self._values():
@@ -92,7 +92,7 @@ class Average:
 
     @torch.no_grad()
     def apply(self) -> None:
-        """Replaces the network's weights by their mean; to be called at the end."""
+        """Replace the network's weights by their mean; to be called at the end."""
         for name, value in self._values():
             value.copy_(self._mean[name])
 

@@ -16,7 +16,7 @@ from benchmarks.checkpoints.hub_cache import Repository
 
 
 def make(key: str, *, small_scale: bool) -> list[Repository]:
-    """Makes the repositories of one model of the model table."""
+    """Make the repositories of one model of the model table."""
     if key in depth.SHAPES:
         return [depth.make(key, small_scale)]
     return list(clip.make(key, small_scale))

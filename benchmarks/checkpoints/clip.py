@@ -72,7 +72,7 @@ PREPROCESSOR = {
 
 
 def make(key: str, small_scale: bool) -> tuple[Repository, Repository]:
-    """Makes the same weights as a repository in open_clip's format and one in transformers'."""
+    """Make the same weights as a repository in open_clip's format and one in transformers'."""
     shape = tiny(SHAPES[key]) if small_scale else SHAPES[key]
     network = _network(shape, SEED + 11 + list(SHAPES).index(key))
     state = {k: v for k, v in network.state_dict().items() if "position_ids" not in k}
@@ -119,7 +119,7 @@ def _values(draw: Draw, name: str, shape: torch.Size, layers: int) -> Tensor:
 
 
 def _spread_vectors(network: Any) -> None:
-    """Subtracts from all image vectors most of what they have in common."""
+    """Subtract from all image vectors most of what they have in common."""
     norm = network.vision_model.post_layernorm
     seen: list[Tensor] = []
     hook = norm.register_forward_hook(lambda _module, _inputs, output: seen.append(output.clone()))
@@ -130,7 +130,7 @@ def _spread_vectors(network: Any) -> None:
 
 
 def to_open_clip(state: dict[str, Tensor], layers: int, text_layers: int) -> dict[str, Tensor]:
-    """Renames transformers' tensors as open_clip does, and joins query, key and value weights."""
+    """Rename transformers' tensors as open_clip does, and join query, key and value weights."""
     out = {
         "visual.class_embedding": state["vision_model.embeddings.class_embedding"],
         "visual.positional_embedding": state["vision_model.embeddings.position_embedding.weight"],

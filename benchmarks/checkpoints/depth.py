@@ -121,7 +121,7 @@ def _gain(name: str) -> float:
 
 
 def _scale_last_layer(network: Any) -> None:
-    """Scales the map before the ReLU to about 1 to 20 over pictures of the usual shapes."""
+    """Scale the map before the ReLU to about 1 to 20 over pictures of the usual shapes."""
     seen: list[Tensor] = []
     hook = network.head.conv3.register_forward_hook(
         lambda _module, _inputs, output: seen.append(output.flatten().clone())

@@ -31,7 +31,7 @@ class Repository:
         return cache / f"models--{self.name.replace('/', '--')}"
 
     def write(self, cache: Path) -> None:
-        """Writes it into a cache, the reference last, so that an unfinished copy is never used."""
+        """Write it into a cache, the reference last, so that an unfinished copy is never used."""
         folder = self.folder(cache)
         revision = hashlib.sha1(f"{self.name} random {SEED}".encode()).hexdigest()
         for content in ("blobs", "refs", f"snapshots/{revision}"):

@@ -90,5 +90,5 @@ def _picture(draw: Draw, y: Tensor, x: Tensor) -> Tensor:
 
 
 def normalise(images: Tensor, mean: list[float], std: list[float]) -> Tensor:
-    """Normalises each channel, as transformers' image processors do."""
+    """Normalise each channel, as transformers' image processors do."""
     return (images - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]

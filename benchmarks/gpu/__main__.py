@@ -47,7 +47,7 @@ class Run:
         self.page.add("ceilings", {**self._ceilings, "copy, GB/s": found["copy, GB/s"]})
 
     def measure(self, parts: list[str]) -> None:
-        """Measures these parts; a part that fails is named on the page, and the others go on."""
+        """Measure these parts; a part that fails is named on the page, and the others go on."""
         if "networks" in parts:
             for model in self._models:
                 self._guarded(f"{model}: network", partial(self._network, model))
@@ -65,7 +65,7 @@ class Run:
         self._tables_of("networks", "--model", model, "--ceilings", ceilings)
 
     def _tables_of(self, module: str, *own: str) -> None:
-        """Adds to the page the rows that a module prints, run as a process of its own."""
+        """Add to the page the rows that a module prints, run as a process of its own."""
         common = ("--cache", str(self._cache), *self._device_options)
         for line in lines_of(f"benchmarks.gpu.{module}", *common, *own):
             name, row = json.loads(line)

@@ -56,7 +56,7 @@ def copying(clock: Clock) -> float:
 
 
 def about(clock: Clock) -> dict[str, str]:
-    """Describes the device and the versions of the libraries."""
+    """Describe the device and the versions of the libraries."""
     versions = {"python": platform.python_version()} | {name: version(name) for name in _LIBRARIES}
     device = "CPU"
     if clock.is_cuda:

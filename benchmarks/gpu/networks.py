@@ -64,7 +64,7 @@ _FLOP_SIZE = "12 MP 4:3"
 def measure(
     cache: Path, key: str, clock: Clock, ceilings: dict[str, float], quick: bool
 ) -> Iterator[Row]:
-    """Yields a row for each precision, size of batch and way."""
+    """Yield a row for each precision, size of batch and way."""
     exact = models.load(cache, key)
     family = exact.spec.task
     batches = (_QUICK_BATCHES if quick else BATCHES)[family]
@@ -119,7 +119,7 @@ def inputs(model: Model, sizes: tuple[str, ...], count: int) -> FloatArray:
 
 
 def answers(model: Model, outputs: FloatArray) -> list[NDArray[Any]]:
-    """Turns outputs of a network into maps [h, w] uint8, or into vectors [dims] of length 1."""
+    """Turn outputs of a network into maps [h, w] uint8, or into vectors [dims] of length 1."""
     if isinstance(model, DepthModel):
         return [model.finish(each, each.shape[1], each.shape[0]) for each in outputs]
     assert isinstance(model, ImageModel)
@@ -127,7 +127,7 @@ def answers(model: Model, outputs: FloatArray) -> list[NDArray[Any]]:
 
 
 def _give_back(clock: Clock) -> None:
-    """Frees the memory that torch caches: a CUDA graph leaves memory that nothing else reuses."""
+    """Free the memory that torch caches: a CUDA graph leaves memory that nothing else reuses."""
     gc.collect()
     if clock.is_cuda:
         torch.cuda.empty_cache()

@@ -59,7 +59,7 @@ class Page:
         folder.mkdir(parents=True, exist_ok=True)
 
     def add(self, name: str, row: Row) -> None:
-        """Adds a row to a table; ``gpu.json`` and ``gpu.md`` contain it when this returns."""
+        """Add a row to a table; ``gpu.json`` and ``gpu.md`` contain it when this returns."""
         self._tables.setdefault(name, []).append(row)
         content = {"head": self._head, "tables": self._tables}
         self._write("gpu.json", json.dumps(content, indent=1) + "\n")

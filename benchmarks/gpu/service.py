@@ -96,7 +96,7 @@ def gpu_busy(device: str) -> Iterator[list[int]]:
 def measure(
     cache: Path, logs: Path, model: str, photo: str, device: str, load: Load
 ) -> Iterator[Row]:
-    """Yields a row for each setting of the service and each number of clients."""
+    """Yield a row for each setting of the service and each number of clients."""
     photos = Photos(SIZES[photo])
     for concurrency, workers, way in load.settings:
         service = twinlens(

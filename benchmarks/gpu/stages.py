@@ -57,7 +57,7 @@ Way = Callable[[], NDArray[Any] | Tensor]
 def compared(
     clock: Clock, stage: str, ways: dict[str, Way], scale: float | FloatArray = 1.0
 ) -> Iterator[Row]:
-    """Yields a row for each way; results times ``scale`` are levels of 255."""
+    """Yield a row for each way; results times ``scale`` are levels of 255."""
     expected: NDArray[Any] | None = None
     for name, way in ways.items():
         row: Row = {"stage": stage, "way": name}
@@ -87,7 +87,7 @@ class Ours:
 def enlarging(
     clock: Clock, ours: Ours, disparity: FloatArray, size: tuple[int, int]
 ) -> Iterator[Row]:
-    """Compares ways from a map [h, w] float32 to [height, width] uint8."""
+    """Compare ways from a map [h, w] float32 to [height, width] uint8."""
     there = torch.from_numpy(disparity).to(clock.device)
 
     def kernels() -> Tensor:
@@ -104,7 +104,7 @@ def enlarging(
 
 
 def shrinking(clock: Clock, ours: Ours, picture: Picture) -> Iterator[Row]:
-    """Compares ways from a decoded picture to the network's input [3, h, w] float32."""
+    """Compare ways from a decoded picture to the network's input [3, h, w] float32."""
     size = ours.on_cpu.input_size(*picture.size)
     there = torch.from_numpy(np.array(picture.image)).to(clock.device).permute(2, 0, 1).float()
 
@@ -122,7 +122,7 @@ def shrinking(clock: Clock, ours: Ours, picture: Picture) -> Iterator[Row]:
 
 
 def decoding(clock: Clock, ours: Ours, photo: bytes) -> Iterator[Row]:
-    """Compares ways from a JPEG file to pixels [3, height, width] uint8."""
+    """Compare ways from a JPEG file to pixels [3, height, width] uint8."""
     # The bytes are copied, because torch wants memory that may be written to.
     file = torch.frombuffer(bytearray(photo), dtype=torch.uint8)
 
@@ -150,7 +150,7 @@ def decoding(clock: Clock, ours: Ours, photo: bytes) -> Iterator[Row]:
 
 
 def preparing(clock: Clock, ours: Ours, photo: bytes) -> Iterator[Row]:
-    """Compares ways from a JPEG file to the network's input [3, h, w] float32 on the device."""
+    """Compare ways from a JPEG file to the network's input [3, h, w] float32 on the device."""
     file = torch.frombuffer(bytearray(photo), dtype=torch.uint8)
 
     def decoded_by_host(model: DepthModel, decode_size: DecodeSize) -> Tensor:
@@ -179,7 +179,7 @@ def preparing(clock: Clock, ours: Ours, photo: bytes) -> Iterator[Row]:
 
 
 def copies(clock: Clock, size: tuple[int, int]) -> Iterator[Row]:
-    """Compares copies of a batch to the device, and of a map of this size to the host."""
+    """Compare copies of a batch to the device, and of a map of this size to the host."""
     batch = torch.randn(_INPUT)
     levels = torch.randint(256, size[::-1], dtype=torch.uint8, device=clock.device)
     there = torch.empty_like(batch, device=clock.device)

@@ -50,7 +50,7 @@ class Clock:
         return statistics.median(self._elapsed(work, count) / count for _ in range(self._windows))
 
     def wait(self) -> None:
-        """Waits until the device has done all work that is queued."""
+        """Wait until the device has done all work that is queued."""
         if self.is_cuda:
             torch.cuda.synchronize()
 
@@ -72,7 +72,7 @@ class Clock:
 
 @contextmanager
 def failing_into(row: Row) -> Iterator[None]:
-    """Notes an error of the block in the row in place of its time, so that the run goes on."""
+    """Note an error of the block in the row in place of its time, so that the run goes on."""
     try:
         yield
     except Exception as error:  # libraries and drivers may raise errors of any kind
@@ -89,7 +89,7 @@ def on_host(result: NDArray[Any] | Tensor) -> NDArray[Any]:
 
 
 def emit(table: str, row: Row) -> None:
-    """Prints a row for the process that started this one."""
+    """Print a row for the process that started this one."""
     print(json.dumps([table, row]), flush=True)
 
 
@@ -102,6 +102,6 @@ def arguments(description: str) -> argparse.ArgumentParser:
 
 
 def check_device(device: str) -> None:
-    """Ends the process with a clear message if torch does not find the device."""
+    """End the process with a clear message if torch does not find the device."""
     if device.startswith("cuda") and not torch.cuda.is_available():
         sys.exit(f"{device}: torch finds no such device here; --device cpu shows that all runs")

@@ -32,7 +32,7 @@ Work = Callable[[], Any]
 
 
 def load(cache: Path, key: str, precision: Precision, device: str) -> Any:
-    """Loads a model onto a device as the service does, but does not warm it up."""
+    """Load a model onto a device as the service does, but do not warm it up."""
     spec = row(key)
     family = describe_checkpoint(spec, checkpoint_of(spec, cache))
     network = TorchNetwork(family.module("image"), precision, usable_cores())
@@ -41,12 +41,12 @@ def load(cache: Path, key: str, precision: Precision, device: str) -> Any:
 
 
 def as_service(network: TorchNetwork, batch: FloatArray) -> Work:
-    """Runs it as the service does, with copies from and to the host; on CUDA as a CUDA graph."""
+    """Run it as the service does, with copies from and to the host; on CUDA as a CUDA graph."""
     return partial(network.infer, batch)
 
 
 def plain(network: TorchNetwork, batch: FloatArray) -> Work:
-    """Runs it with the same copies but without a graph, on CUDA's default stream.
+    """Run it with the same copies but without a graph, on CUDA's default stream.
 
     The batch is copied through memory that is pinned anew for each call.
     """
@@ -61,17 +61,17 @@ def plain(network: TorchNetwork, batch: FloatArray) -> Work:
 
 
 def eager(network: TorchNetwork, batch: FloatArray) -> Work:
-    """Runs it without copies: the input is on the device, and the output stays there."""
+    """Run it without copies: the input is on the device, and the output stays there."""
     return partial(network._module, _on_device(network, torch.from_numpy(batch)))
 
 
 def graph(network: TorchNetwork, batch: FloatArray) -> Work:
-    """Runs all kernels as one CUDA graph, without copies."""
+    """Run all kernels as one CUDA graph, without copies."""
     return _captured(network._module, _on_device(network, torch.from_numpy(batch)))
 
 
 def tuned_graph(network: TorchNetwork, batch: FloatArray) -> Work:
-    """Runs it as ``graph`` does, after cuDNN has tried which of its convolutions is the fastest."""
+    """Run it as ``graph`` does, after cuDNN has tried which of its convolutions is the fastest."""
     torch.backends.cudnn.benchmark = True
     try:
         return graph(network, batch)
@@ -80,7 +80,7 @@ def tuned_graph(network: TorchNetwork, batch: FloatArray) -> Work:
 
 
 def compiled(network: TorchNetwork, batch: FloatArray) -> Work:
-    """Runs kernels that torch.compile made for this one shape, as one CUDA graph.
+    """Run kernels that torch.compile made for this one shape, as one CUDA graph.
 
     This is torch.compile's mode "reduce-overhead", but with a capture of our own: torch's works
     only in the thread that made it (pytorch issue 123177), and the service has many threads.
@@ -111,7 +111,7 @@ def _on_device(network: TorchNetwork, batch: Tensor) -> Tensor:
 
 
 def _captured(run: Callable[[Tensor], Tensor], pixels: Tensor) -> Work:
-    """Records a CUDA graph as https://docs.pytorch.org/docs/stable/notes/cuda.html describes."""
+    """Record a CUDA graph as https://docs.pytorch.org/docs/stable/notes/cuda.html describes."""
     side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
@@ -125,6 +125,6 @@ def _captured(run: Callable[[Tensor], Tensor], pixels: Tensor) -> Work:
 
 
 def _replayed(recorded: torch.cuda.CUDAGraph, _read: object, outputs: Tensor) -> Tensor:
-    """Replays a graph; ``_read`` keeps alive what it reads, because it stores only addresses."""
+    """Replay a graph; ``_read`` keeps alive what it reads, because it stores only addresses."""
     recorded.replay()
     return outputs

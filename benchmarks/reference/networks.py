@@ -29,11 +29,11 @@ class OneAtATime:
         self._thread = ThreadPoolExecutor(1)
 
     def __call__(self, image: Image.Image) -> Any:
-        """Waits for a turn, then for the answer."""
+        """Wait for a turn, then for the answer."""
         return self._thread.submit(self.work, image).result()
 
     def work(self, image: Image.Image) -> Any:
-        """Turns an RGB image into the answer."""
+        """Turn an RGB image into the answer."""
         raise NotImplementedError
 
 

@@ -91,7 +91,7 @@ def put(
     canvas: Canvas, shape: str, colour: str, texture: str | None,
     place: tuple[float, float], size: float, rng: Rng,
 ) -> None:  # fmt: skip
-    """Draws a shape; its place (x, y) and its radius ``size`` are fractions of the canvas' edge."""
+    """Draw a shape; its place (x, y) and its radius ``size`` are fractions of the canvas' edge."""
     edge = canvas.shape[0]
     turned = rng.normal(0, 0.12)
     cos, sin = np.cos(turned), np.sin(turned)

@@ -29,7 +29,7 @@ class Idea(ABC):
 
     @abstractmethod
     def _paint(self, edge: int, rng: Rng) -> NDArray[np.float32]:
-        """Draws it as [edge, edge, 3], sRGB in 0..255."""
+        """Draw it as [edge, edge, 3], sRGB in 0..255."""
 
     def draw(self, edge: int, rng: Rng) -> NDArray[np.uint8]:
         """One way to draw it: [edge, edge, 3] uint8, sRGB."""

@@ -55,7 +55,7 @@ class Land:
         return f"{prefix}{words}{joint}{self.sky}"
 
     def paint(self, edge: int, rng: Rng) -> Canvas:
-        """Draws it as [edge, edge, 3] float32, sRGB in 0..255."""
+        """Draw it as [edge, edge, 3] float32, sRGB in 0..255."""
         horizon = int(edge * rng.uniform(0.4, 0.7))
         canvas = np.empty((edge, edge, 3), np.float32)
         canvas[:horizon] = _shaded(_SKIES[self.sky], horizon, rng)

@@ -29,7 +29,7 @@ class Rendering:
 
 
 def render(scene: Scene, width: int, height: int) -> Rendering:
-    """Renders a scene.
+    """Render a scene.
 
     Args:
         scene: from ``compose``.
@@ -174,7 +174,7 @@ def _sky(scene: Scene, rays: Floats) -> Floats:
 
 
 def _developed(linear: Floats) -> NDArray[np.uint8]:
-    """Converts linear RGB to sRGB, with an exposure like that of a camera."""
+    """Convert linear RGB to sRGB, with an exposure like that of a camera."""
     bright = float(np.percentile(linear, 80)) + 1e-4
     exposed = np.clip(linear * (0.5 / bright), 0, None)
     # Bright parts are compressed smoothly instead of being cut off.
