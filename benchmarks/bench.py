@@ -49,7 +49,7 @@ def lines_of(module: str, *arguments: str) -> Iterator[str]:
 
 
 def make_checkpoints(cache: Path, models: list[str], tiny: bool) -> None:
-    """Make the missing ones, in a process of its own because this one must not import torch."""
+    """Make missing checkpoints in a process of its own; this one must not import torch."""
     folders = {spec.key: repository_folder(cache, spec) for spec in Settings().table().model}
     missing = [model for model in models if not (folders[model] / "refs" / "main").exists()]
     if missing:
