@@ -22,10 +22,10 @@ class FakeHub(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.cache = cache
         self.refuse = 0  # number of requests that are still to be answered with 503
-        self.deny: tuple[int, str] | None = None  # status and error code for all requests
-        self.large_files: FakeHub | None = None  # another host, to which requests for files go
-        self.stall_at: int | None = None  # answers stop after this many bytes of a file
-        self.hold_at: int | None = None  # answers pause after this many bytes, until it is None
+        self.deny: tuple[int, str] | None = None  # if set, status and error code of all answers
+        self.large_files: FakeHub | None = None  # if set, another host that serves the files
+        self.stall_at: int | None = None  # after this many bytes of a file nothing more is sent
+        self.hold_at: int | None = None  # after this many bytes sending waits until this is None
         self.garble = False  # whether the bytes of files are changed
         self.pause = 0.0  # seconds to wait before each MiB
         self.ranges: list[str] = []  # Range headers of requests

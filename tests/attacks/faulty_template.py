@@ -50,7 +50,7 @@ def die() -> None:
 
 
 def die_once() -> None:
-    """Die, as if the system had run out of memory, but only at the first of two attempts."""
+    """Die at the first of two attempts only, as if memory had run out just then."""
     mark = Path(tempfile.gettempdir(), f"twinlens-test-{os.getppid()}")
     if mark.exists():
         mark.unlink()

@@ -35,7 +35,7 @@ from tests.waiting import wait_for
 
 FAULTY = PROJECT / "tests" / "attacks" / "faulty_template.py"
 PHOTO = encoded(picture(320, 240), "JPEG")
-SECONDS = 2  # DECODE_TIMEOUT_SECONDS
+SECONDS = 2  # the service's DECODE_TIMEOUT_SECONDS
 WORKERS = 1
 
 BUILT_IN = {

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Remote URLs over TLS: certificates must be valid and trusted, and must not redirect to http."""
+"""Remote URLs over TLS: certificates must match and be trusted, redirects to http are refused."""
 
 from __future__ import annotations
 

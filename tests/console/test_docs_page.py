@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""On the API's page, /docs, "Try it out" works on every route with the values it is filled with."""
+"""On the API's page, /docs, "Try it out" works for every route with the values already there."""
 
 from __future__ import annotations
 

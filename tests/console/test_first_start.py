@@ -41,7 +41,7 @@ def test_while_the_model_is_downloaded_the_built_in_one_is_offered(
             HF_ENDPOINT=hub.endpoint,
             ENABLED_FAMILIES="depth",
             WARMUP_ON_STARTUP="false",
-            ENGINE="torch",  # nothing to convert
+            ENGINE="torch",  # needs no conversion
             PRECISION="fp32",
         )
         with service.started():

@@ -20,7 +20,7 @@ from tests.pictures import encoded
 from training.scenes import imagine, render
 
 WAIT_MS = 100_000
-_FRAME = 10  # pixels
+_FRAME = 10  # width in pixels of an element's frame, which ``seen`` cuts off
 DESKTOP: dict[str, Any] = {"viewport": {"width": 1440, "height": 900}}
 PHONE: dict[str, Any] = {
     "viewport": {"width": 390, "height": 844},

@@ -40,7 +40,7 @@ def check_inputs(
 
 
 def check_maps(got: Iterable[NDArray[np.uint8]], expected: Iterable[NDArray[np.uint8]]) -> None:
-    """Check that each map agrees with the expected one at its place, and with no other as well."""
+    """Check that each map agrees with the expected map at its place, and less with all others."""
     ours, theirs = list(got), list(expected)
     for place, one in enumerate(ours):
         difference = off(one, theirs[place])

@@ -97,7 +97,7 @@ class Crowd:
             except requests.Timeout:
                 self._note(f"{question.path}: no answer within a minute")
                 continue
-            except requests.RequestException:  # also in the middle of an answer
+            except requests.RequestException:  # it may also end in the middle of an answer
                 self._count("connection ended")
                 continue
             code = response.status_code

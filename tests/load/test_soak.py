@@ -16,7 +16,8 @@ from tests.load.clients import Crowd, questions
 
 REQUESTS = int(os.environ.get("SOAK_REQUESTS", "240"))
 PARTS = 6
-# Requests in the first part, so that each worker has answered every question a few times.
+# The first part has at least this many requests, so that each worker has answered every question
+# a few times.
 FILLING = 300
 CLIENTS = 8
 
