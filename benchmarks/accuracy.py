@@ -35,7 +35,7 @@ from config.values import EngineSetting, PrecisionSetting
 
 _BATCH = 8
 _REPEATS = 3
-_LONG_SECONDS = 2.0  # an inference that takes longer than this is not repeated
+_LONG_SECONDS = 2.0  # no more repeats once they have taken this long together
 _DEFAULT: tuple[EngineSetting, PrecisionSetting] = ("auto", "auto")
 _EXACT: tuple[EngineSetting, PrecisionSetting] = ("torch", "fp32")
 

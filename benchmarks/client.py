@@ -157,6 +157,6 @@ def rate(
 
 
 def _wait_until_idle(contender: Contender) -> None:
-    """Wait, because an inference that has begun runs to its end even if its client hangs up."""
+    """Wait until nothing runs; an inference goes on to its end even if its client hangs up."""
     while contender.service.get("/health").json()["queue"]["in_flight"]:
         time.sleep(0.05)

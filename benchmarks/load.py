@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Measures overload: ``python -m benchmarks.load --cache CACHE``.
+"""Measures throughput and memory under overload: ``python -m benchmarks.load --cache CACHE``.
 
 It lets 8 and 64 clients in turns send requests without pause, and prints how many answers with
 status 200 they get per second, and the ratio of the two. It also prints how much memory 100 waiting
@@ -57,7 +57,7 @@ def answers_per_second(
 
 
 def throughput(cache: Path, workers: int, rounds: int, seconds: float) -> None:
-    """Print a line for each family."""
+    """Measure the throughput of each family and print it."""
     log = Path(tempfile.mkdtemp()) / "log"
     service = Service(
         log,
@@ -86,7 +86,7 @@ def throughput(cache: Path, workers: int, rounds: int, seconds: float) -> None:
 
 
 def waiting(cache: Path) -> None:
-    """Print how much memory a full waiting room takes."""
+    """Measure how much memory many waiting photos take and print it."""
     service = Service(
         Path(tempfile.mkdtemp()) / "log",
         HF_HUB_CACHE=cache,

@@ -20,7 +20,7 @@ Row = dict[str, Cell]
 
 
 def spread(values: Sequence[float]) -> list[float]:
-    """Median, lowest, highest."""
+    """The median, the lowest and the highest value."""
     return [statistics.median(values), min(values), max(values)]
 
 

@@ -147,7 +147,7 @@ class Service:
     def wait_until_warm(self) -> None:
         """Wait until the service is ready and the depth model is loaded or unavailable.
 
-        With two families, /ready speaks only of one default model.
+        That is more than /ready says, which with two families covers only one default model.
         """
         self.wait_until_ready()
         end = time.monotonic() + START_SECONDS

@@ -73,7 +73,7 @@ def nvidia_smi(field: str, device: str = "cuda") -> str:
 
 @contextmanager
 def gpu_busy(device: str) -> Iterator[list[int]]:
-    """Samples the percentage of time in which some kernel ran; no samples where it is unknown."""
+    """Sample the percentage of time in which some kernel ran; no samples where it is unknown."""
     samples: list[int] = []
     ended = threading.Event()
 

@@ -36,7 +36,7 @@ class Clock:
         self.is_cuda = self.device.type == "cuda"
         self._warm_ups, self._windows, self._seconds = (1, 1, 0.02) if quick else (3, 5, 0.2)
         if self.is_cuda:
-            # Without an index, "cuda" must mean the same device in later calls.
+            # In later calls, "cuda" without an index shall mean this device.
             torch.cuda.set_device(self.device.index or 0)
 
     def seconds_of(self, work: Callable[[], object]) -> float:

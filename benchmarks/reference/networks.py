@@ -63,7 +63,7 @@ class Embedding(OneAtATime):
 
     def work(self, image: Image.Image) -> NDArray[np.float32]:
         """The vector [dims], L2-normalised."""
-        torch.get_num_threads()  # as above
+        torch.get_num_threads()  # see Depth.work
         vector = self.infer(self._processor(images=image, return_tensors="pt")["pixel_values"])
         return vector / np.linalg.norm(vector)
 
