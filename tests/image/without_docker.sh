@@ -2,8 +2,8 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
 #
-# Builds and checks the image on a machine that has neither a Docker engine nor access to Docker Hub.
-# Run it as root on Debian:
+# Builds and checks the image on a machine that has neither a Docker engine nor access to Docker
+# Hub. Run it as root on Debian:
 #
 #   tests/image/without_docker.sh FOLDER [OPTIONS OF "build"]
 #
@@ -27,7 +27,8 @@ if ! buildah inspect "$base" >"$work/base.json" 2>&1; then
     python=$(python3.11 -c "import sys; print(sys.base_prefix)")
     mkdir -p "$work/root/usr/local/lib/python3.11"
     cp -a "$python/bin/python3.11" "$work/root/usr/local/bin/"
-    cp -a "$python"/lib/libpython3* "$work/root/usr/local/lib/" || true # there is none if it is linked statically
+    # There is no libpython where Python is linked statically.
+    cp -a "$python"/lib/libpython3* "$work/root/usr/local/lib/" || true
     tar -C "$python/lib/python3.11" --exclude=site-packages --exclude='test*' --exclude=__pycache__ \
         -cf - . | tar -C "$work/root/usr/local/lib/python3.11" -xf -
     mkdir -p "$work/root/usr/local/lib/python3.11/site-packages"
