@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Measurements, and the random checkpoints that they, the tests and the demo run on."""
+"""Benchmarks, and the random-weight checkpoints that they, the tests and the demo run on."""

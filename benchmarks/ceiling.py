@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What the machine could do at best, and what a model asks of it.
+"""Measures how fast the machine can compute at best, and counts the work of one inference.
 
 ``python -m benchmarks.ceiling --cache CACHE --models small,ViT-L-14`` prints JSON: the ceilings of
 matrix multiplication in GFLOP/s, and for each model and size of photo the FLOP of one inference
-(a multiplication and an addition are two). A process of its own, because threads and allocations of
-other work would lower the ceilings.
+(a multiplication and an addition are two). It runs as a process of its own, because threads and
+allocations of other work would lower the ceilings.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ from app.models.depth_anything import input_size
 from benchmarks.inputs import SIZES
 from benchmarks.reference.folders import folder
 
-# Rows, inner length, columns: two squares, then layers of ViT-L-14 on a batch of 8 and of Small.
+# Rows, inner length and columns of a product: two of squares, then layers of ViT-L-14 (for a batch
+# of 8) and of Depth Anything Small.
 SHAPES = (
     (1024, 1024, 1024),
     (2048, 2048, 2048),
@@ -39,8 +40,8 @@ SHAPES = (
     (2056, 4096, 1024),
     (1814, 384, 1536),
 )
-# Where the processor knows no bf16, torch has no fast product either: one of those above would take
-# a minute, and fp32 is the ceiling.
+# On a processor without bf16, torch multiplies bf16 so slowly that one of the products above would
+# take a minute. A small one is enough there, because the ceiling is that of fp32.
 _SLOW_SHAPES = ((256, 256, 256),)
 _CLIP_EDGE = 224
 _SAME = 1e-5
@@ -51,7 +52,7 @@ def gflops(shape: tuple[int, int, int], dtype: torch.dtype, seconds: float) -> f
     rows, inner, columns = shape
     left, right = torch.randn(rows, inner).to(dtype), torch.randn(inner, columns).to(dtype)
     best, end = float("inf"), time.perf_counter() + seconds
-    left @ right  # the first one also makes room
+    left @ right  # the first product also allocates memory, so it is not timed
     while (began := time.perf_counter()) < end or best == float("inf"):
         left @ right
         best = min(best, time.perf_counter() - began)
@@ -59,11 +60,12 @@ def gflops(shape: tuple[int, int, int], dtype: torch.dtype, seconds: float) -> f
 
 
 def ceilings(seconds: float) -> dict[str, float]:
-    """The best over all shapes in GFLOP/s for "bf16" and "fp32", on all cores."""
+    """Speed on all cores for "bf16" and "fp32": the fastest of all shapes, in GFLOP/s."""
     shapes = SHAPES if precision_for("cpu") == "bf16" else _SLOW_SHAPES
     bf16 = max(gflops(shape, torch.bfloat16, seconds) for shape in shapes)
     fp32 = max(gflops(shape, torch.float32, seconds) for shape in SHAPES)
-    # Another library multiplies then; it counts where its numbers are those of fp32.
+    # "medium" selects another library, which on some CPUs rounds to bf16. Its speed counts as that
+    # of fp32 only where its results are as exact as those of fp32.
     sample = torch.randn(512, 512)
     exact = sample @ sample
     torch.set_float32_matmul_precision("medium")
@@ -79,7 +81,7 @@ def _difference(one: Tensor, other: Tensor) -> float:
 
 
 def flop(cache: Path, key: str) -> dict[str, int]:
-    """FLOP of one inference for each size of photo, counted without computing anything."""
+    """FLOP of one inference by size of photo, counted without computing on torch's meta device."""
     path = folder(cache, key)
     config = AutoConfig.from_pretrained(path)
     with torch.device("meta"), torch.no_grad():

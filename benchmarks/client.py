@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""A lean HTTP client: on few cores its own work would be measured, too."""
+"""An HTTP client that does little work, which on few cores would slow the measured service down."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ _STAGE = re.compile(r"([\w-]+);dur=([\d.]+)")
 
 @dataclass(frozen=True)
 class Answer:
-    """A good answer."""
+    """An answer with status 200."""
 
-    #: from connecting to the last byte
+    #: from connecting to the last byte of the answer
     seconds: float
-    #: milliseconds by stage, as the service says (Server-Timing); the reference says nothing
+    #: milliseconds by stage from the header Server-Timing, which the reference does not send
     stages: dict[str, float]
 
 
 def connection(contender: Contender) -> HTTPConnection:
-    """A new one, not yet connected."""
+    """A new connection that is not yet open."""
     return HTTPConnection("127.0.0.1", contender.service.embedder_port, timeout=_PATIENCE)
 
 
 def ask(contender: Contender, photo: bytes, through: HTTPConnection | None = None) -> Answer:
-    """Send a photo, read the answer; anything but 200 ends the benchmark."""
+    """Send a photo and read the answer; any status but 200 ends the benchmark."""
     through = through or connection(contender)
     body = _HEAD + photo + _TAIL
     began = time.perf_counter()
@@ -59,20 +59,23 @@ def ask(contender: Contender, photo: bytes, through: HTTPConnection | None = Non
 
 
 class Clients:
-    """So many at a time, each asking again at once."""
+    """Clients that run at the same time; each sends its next request as soon as it is answered."""
 
     def __init__(self, contender: Contender, photos: Photos, count: int) -> None:
         self._contender, self._photos = contender, photos
         self._stopped = threading.Event()
         self._open: set[HTTPConnection] = set()
         self._errors: list[BaseException] = []
-        #: when good answers came, perf_counter() seconds
+        #: perf_counter() at each answer with status 200
         self.answered: list[float] = []
         self._threads = [threading.Thread(target=self._ask_on) for _ in range(count)]
 
     @contextmanager
     def asking(self) -> Iterator[Clients]:
-        """At the end they hang up, or wait for a last answer where hanging up is not noticed."""
+        """Run the clients during the block.
+
+        At the end they hang up; if the contender does not notice that, they wait for a last answer.
+        """
         for thread in self._threads:
             thread.start()
         try:
@@ -87,13 +90,13 @@ class Clients:
         self.check()
 
     def check(self) -> None:
-        """Raises what went wrong in a client."""
+        """Raise the first error that a client met."""
         if self._errors:
             raise self._errors[0]
 
     @staticmethod
     def _hang_up(each: HTTPConnection) -> None:
-        with suppress(OSError):  # it is just ending by itself
+        with suppress(OSError):  # the client may just have closed it
             if each.sock:
                 each.sock.shutdown(2)
 
@@ -114,23 +117,23 @@ class Clients:
 
 @dataclass(frozen=True)
 class Window:
-    """How long throughput is measured."""
+    """Says how long throughput is measured."""
 
     seconds: float
-    #: so many answers are enough
+    #: the measurement ends early after this many answers
     answers: int
-    #: what comes before is not counted: the first requests all arrive at once
+    #: seconds before counting begins, because the first requests all arrive at once
     lead_in: float
 
 
 def rate(
     contender: Contender, photos: Photos, clients: int, window: Window, least: int = 3
 ) -> float:
-    """Good answers a second.
+    """Answers with status 200 per second.
 
-    It is the slope of their number over time, which is right for answers that come in bursts, as
-    those of a batch do, and needs no whole number of bursts in the window; but a few of them, so
-    ``least`` says how many answers there must be, however long that takes.
+    The result is the slope of a line fitted to the number of answers over time. That is right for
+    answers in bursts, as from batches, even if the window holds no whole number of bursts. A few
+    bursts are needed, however, so at least ``least`` answers are awaited, however long that takes.
     """
     if contender.notices_hang_up:
         _wait_until_idle(contender)
@@ -149,11 +152,11 @@ def rate(
             time.sleep(0.02)
         times = counted()
     if not contender.notices_hang_up:
-        times = counted()  # it served the last ones at its usual rate
+        times = counted()  # the answers after the end count, too: they came at the usual rate
     return statistics.linear_regression(times, range(len(times))).slope
 
 
 def _wait_until_idle(contender: Contender) -> None:
-    """What ran when its clients hung up is still computed to its end."""
+    """Wait until nothing runs; an inference goes on to its end even if its client hangs up."""
     while contender.service.get("/health").json()["queue"]["in_flight"]:
         time.sleep(0.05)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Tests wait for something to be true, never for a fixed time."""
+"""Waits for something to be true, so that tests need not wait for a fixed time."""
 
 from __future__ import annotations
 

@@ -97,7 +97,9 @@ class Connection:
                 reply, done = self._answer(message, job)
             except TwinlensError as error:
                 reply, refusal = {"not_wanted": True}, error
-            with suppress(OSError):  # a decoder that has exited is reported by the next message
+            # Sending fails if the decoder has died. That is ignored, because wait() then returns
+            # the message "ended", which the template process sends when a decoder has died.
+            with suppress(OSError):
                 self._wire.send(reply)
         self._log(message.get("log", ()))
         self.is_usable = message["answer"] not in _ENDS

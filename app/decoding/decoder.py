@@ -158,7 +158,7 @@ def _ask(wire: Wire, question: Message) -> Message:
 def _shared(image: Image.Image) -> int:
     """An RGB image as [height, width, 3] bytes in memory that another process can map."""
     descriptor = shared_memory("pixels")
-    # In strips, because tobytes() of the whole image would need 3 more bytes a pixel at once.
+    # Writes in strips, because tobytes() of the whole image would need 3 more bytes per pixel.
     rows = max(1, _STRIP_BYTES // (3 * image.width))
     with os.fdopen(os.dup(descriptor), "wb") as file:
         for top in range(0, image.height, rows):

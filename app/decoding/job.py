@@ -15,7 +15,7 @@ from app.pictures.steps import Step
 
 Size = tuple[int, int]
 #: Maps the size of the decoded picture and the size of the upright photo to the crops and resizes
-#: that the decoder shall do; None: the decoder does none.
+#: that the decoder shall do; None means that it shall do none.
 Plan = Callable[[Size, Size], Sequence[Step] | None]
 
 

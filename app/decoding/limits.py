@@ -35,7 +35,7 @@ def bound_memory(count: int) -> None:
         return
     limit = pages * os.sysconf("SC_PAGE_SIZE") + count
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-    # No core dumps, because they would contain a client's picture.
+    # Core dumps are turned off, because they would contain a client's picture.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 

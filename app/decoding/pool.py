@@ -230,7 +230,10 @@ class Decoders:
         decoder.close()
 
     def _running_template(self) -> _Template:
-        """The template, restarted if it has ended. Raises NotAvailable. Needs the lock."""
+        """The template, restarted if it has ended. Raises NotAvailable if it cannot be started.
+
+        The caller must hold the lock.
+        """
         if self._closed:
             raise _not_available("the service ends")
         if self._template is None or self._template.has_ended():
@@ -241,7 +244,10 @@ class Decoders:
         return self._template
 
     def _drop(self, template: _Template) -> None:
-        """Kill the template and its decoders; the next file starts a new one. Needs the lock."""
+        """Kill the template and its decoders; the next file starts a new one.
+
+        The caller must hold the lock.
+        """
         template.kill_all()
         if self._template is template:
             self._template = None

@@ -88,7 +88,7 @@ class Template:
             os._exit(status)
 
     def _leave(self, parent: int) -> None:
-        """In a new decoder: drop the signal handlers and connections of the template."""
+        """Make a new decoder drop the signal handlers and connections of the template."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         limits.end_with_parent()

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Messages between a worker and its decoding processes: JSON lines over a Unix socket.
 
-JSON instead of pickle, because unpickling data from a compromised decoder could run code in the
-worker.
+They are JSON and not pickle, because unpickling data from a compromised decoder could run code in
+the worker.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Wire:
         """Wait for the next message. A descriptor sent with it is kept for ``take_descriptor``.
 
         Args:
-            seconds: longest wait; None: no limit.
+            seconds: longest wait; None means no limit.
 
         Raises:
             TimeoutError: no message arrived in time.

@@ -144,7 +144,7 @@ def spread(disparity: NDArray[np.float32], width: int, height: int) -> Levels:
     low, high, _, _ = cv2.minMaxLoc(full)
     if is_constant(low, high):
         return np.full(full.shape, CONSTANT_LEVEL, np.uint8)
-    # One pass that scales, rounds and clamps the floats, so they are quantised only once.
+    # This scales, rounds and clamps the floats in one pass, so they are quantised only once.
     scale = 255 / (high - low)
     return cast(Levels, cv2.convertScaleAbs(full, alpha=scale, beta=-low * scale))
 

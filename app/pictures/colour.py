@@ -130,5 +130,5 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 def _finite(values: NDArray[Any]) -> NDArray[np.float64]:
-    """As float64, since the span of two large float32 does not fit into float32."""
+    """Convert to float64, since the span of two large float32 numbers does not fit into float32."""
     return np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0)

@@ -68,7 +68,7 @@ class Picture:
     done: bool = False
 
 
-#: Maps the upright size to the smallest width and height that suffice; None: decode at full size.
+#: Maps the upright size to the smallest width and height that suffice; None means the full size.
 DecodeSize = Callable[[int, int], tuple[int, int] | None]
 
 
@@ -94,7 +94,7 @@ def decode(file: BinaryIO, max_pixels: int, decode_size: DecodeSize = in_full) -
         TooLarge: the image has more pixels than the budget, or ``decode_size`` raised the error.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they are about broken metadata; serious problems raise
+        warnings.simplefilter("ignore")  # for broken metadata; serious problems raise errors
         read = _READERS.get(_format(file))
         if read is not None:
             return _upright_by(read, file, max_pixels)
@@ -112,7 +112,7 @@ def decode(file: BinaryIO, max_pixels: int, decode_size: DecodeSize = in_full) -
             return Picture(upright, size or upright.size)
         except (MemoryError, TwinlensError):  # TwinlensError: from decode_size or verify
             raise
-        except Exception as error:  # the decoders raise many kinds
+        except Exception as error:  # the decoders raise many kinds of errors
             log.debug("decoding failed", exc_info=error)
             raise _broken(kind, error) from None
 
@@ -151,7 +151,7 @@ def _upright_by(
         return Picture(upright, upright.size)
     except (MemoryError, TwinlensError):
         raise
-    except Exception as error:  # the decoders raise many kinds
+    except Exception as error:  # the decoders raise many kinds of errors
         log.debug("decoding failed", exc_info=error)
         raise _broken("TIFF", error) from None
 
@@ -170,7 +170,7 @@ def _open(file: BinaryIO, original: BinaryIO) -> Image.Image:
         raise refused(f"{explanation(original.read(HEAD))}; {formats}") from None
     except MemoryError:
         raise
-    except Exception as error:  # the parsers raise many kinds on broken headers
+    except Exception as error:  # the parsers raise many kinds of errors on broken headers
         log.debug("opening failed", exc_info=error)
         original.seek(0)
         raise _broken(known(original.read(HEAD)) or "image", error) from None

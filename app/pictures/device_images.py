@@ -46,7 +46,7 @@ Result = TypeVar("Result")
 
 
 class _NotHere(Exception):
-    """The CPU has to do it: too many pixels for the device, or a filter that torch lacks."""
+    """Raised if the CPU has to do it, because of too many pixels or a filter that torch lacks."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def spread(disparity: Tensor, width: int, height: int) -> Tensor:
     base, low, high = torch.stack((lowest, *torch.aminmax(full))).tolist()
     if is_constant(base + low, base + high):
         return torch.full_like(full, CONSTANT_LEVEL, dtype=torch.uint8)
-    # In place, because a copy of 32 megapixels would take 128 MB.
+    # This works in place, because a copy of 32 megapixels would take 128 MB.
     levels = full.sub_(low).mul_(255 / (high - low)).round_().clamp_(0, 255)
     return levels.to(torch.uint8)
 
@@ -168,7 +168,7 @@ class DeviceImages(HostImages):
         return levels
 
     def _attempt(self, work: Callable[[], Result]) -> Result | None:
-        """The result, or None if the CPU has to do it. Raises RuntimeError: the device is lost."""
+        """The result; None if the CPU has to do it. Raises RuntimeError if the device is lost."""
         import torch
 
         try:

@@ -36,7 +36,7 @@ def check(file: BinaryIO, max_pixels: int) -> None:
     """Check a HEIF or AVIF file before a decoder parses it.
 
     Args:
-        file: seekable.
+        file: a seekable file.
         max_pixels: budget for width x height.
 
     Raises:

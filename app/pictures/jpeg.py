@@ -48,7 +48,8 @@ _MAX_SEGMENTS = 10_000
 _MAX_TABLES = 1 << 18  # bytes of tables and frame header; 600 are usual
 # Cameras write 1 scan, and progressive files have about 10. Chromium has the same limit.
 _MAX_SCANS = 100
-# Each scan is a pass over all pixels; all passes together may cover ``max_pixels`` so many times.
+# Each scan is a pass over all pixels; all passes together may cover at most so many times
+# ``max_pixels``.
 _MAX_PASSES = 20
 
 _HUFFMAN = (0xC0, 0xC1, 0xC2)
@@ -57,7 +58,7 @@ _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _ICC = b"ICC_PROFILE\0"
 
 _END = b"\xff\xd9"
-_LONG_TAIL = 16  # so many bytes of zeros or ones at the end are not image data
+_LONG_TAIL = 16  # this many bytes of zeros or ones at the end cannot be image data
 _STRIP_ROWS = 256
 _GREY = (126, 129)  # grey levels that libjpeg fills in, with rounding errors
 
@@ -299,7 +300,7 @@ def _verify(parts: Sequence[Part], frame: _Frame, ended: bool, image: Image.Imag
         return
     first = _digest(image)
     if frame.kind in _PROGRESSIVE and not ended and scale > 1:
-        # At full size, because the details from the last scans may be invisible at reduced size.
+        # Compares at full size, because details from the last scans may be invisible when reduced.
         scale, first = 1, _decoded(parts, _END, frame, 1)
     if _decoded(parts, _other_end(), frame, scale) != first:
         raise refused(BROKEN_OFF)

@@ -11,7 +11,7 @@ FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "AVIF", "HEIF")
 #: Number of bytes at the start of a file that suffice to recognise its type.
 HEAD = 512
 
-# Own signatures, because Pillow recognises a format only by running its parser on the file.
+# We have our own signatures, because Pillow recognises a format only by running its parser.
 _SIGNATURES = (
     ("JPEG", re.compile(rb"\xff\xd8\xff")),
     ("PNG", re.compile(rb"\x89PNG\r\n\x1a\n")),

@@ -16,8 +16,8 @@ DHT, DAC, APP0, APP1, APP2, APP14, APP15 = 0xC4, 0xCC, 0xE0, 0xE1, 0xE2, 0xEE, 0
 #: start-of-frame markers (SOF) of all codings
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
-# Below 128 KiB, where malloc reuses memory instead of mapping new pages: reading takes a third of
-# the time that it takes with larger blocks.
+# For blocks below 128 KiB, malloc reuses memory instead of mapping new pages. So reading takes only
+# a third of the time that it takes with larger blocks.
 _BLOCK = 96 << 10
 
 

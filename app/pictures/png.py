@@ -41,7 +41,7 @@ _READ = {b"tRNS": 256, b"iCCP": MAX_PROFILE, b"sRGB": 1, b"gAMA": 4, b"cHRM": 32
 
 
 def check(file: BinaryIO, max_pixels: int) -> Source:
-    """Check a PNG file; the result has only what Pillow needs, and of an APNG the still image.
+    """Check a PNG file. The result has only what Pillow needs, and no animation.
 
     Raises:
         BadRequest: a chunk that defines the pixels is damaged or missing.
@@ -174,7 +174,7 @@ def _text(kind: bytes, content: bytes) -> bytes:
     if kind == b"zTXt":
         return _unpacked(content[1:], _MAX_TEXT)
     packed, content = content[:1] == b"\1", content[2:]
-    content = content.partition(b"\0")[2].partition(b"\0")[2]  # language, translated keyword
+    content = content.partition(b"\0")[2].partition(b"\0")[2]  # skips language and translation
     return _unpacked(content, _MAX_TEXT) if packed else content
 
 
@@ -186,7 +186,7 @@ def _unpacked(content: bytes, limit: int) -> bytes:
 
 
 def _as_pillow_reads(transparency: bytes, found: _Found) -> bytes:
-    """The content of tRNS, its levels scaled like Pillow scales the pixels."""
+    """The content of tRNS, with its levels scaled in the way in which Pillow scales the pixels."""
     if found.colour == _PALETTE:
         return transparency
     count = {_GREY: 1, _RGB: 3}.get(found.colour)

@@ -19,7 +19,7 @@ class Metadata:
 
     #: EXIF orientation, 1 to 8
     orientation: int
-    #: ICC profile; None or empty: sRGB
+    #: ICC profile; None or empty means sRGB
     profile: bytes | None
 
 
@@ -29,7 +29,7 @@ class Source:
 
     #: file with the needed parts
     file: BinaryIO
-    #: None: Pillow reads the metadata
+    #: metadata that the check has read; if None, Pillow reads them
     metadata: Metadata | None = None
     #: called with the decoded image; raises BadRequest if some of its pixels were not in the file
     verify: Callable[[Image.Image], None] | None = None

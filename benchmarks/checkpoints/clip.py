@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""CLIP checkpoints with random weights, under transformers' and open_clip's names."""
+"""CLIP checkpoints with random weights, in the formats of transformers and of open_clip."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STD = [0.26862954, 0.26130258, 0.27577711]
 
 @dataclass(frozen=True)
 class Shape:
-    """What tells the variants apart."""
+    """The values in which the variants differ."""
 
     repository: str
     transformers_repository: str
@@ -72,7 +72,7 @@ PREPROCESSOR = {
 
 
 def make(key: str, small_scale: bool) -> tuple[Repository, Repository]:
-    """The same numbers twice: as open_clip's repository and as transformers'."""
+    """Make the same weights as a repository in open_clip's format and one in transformers'."""
     shape = tiny(SHAPES[key]) if small_scale else SHAPES[key]
     network = _network(shape, SEED + 11 + list(SHAPES).index(key))
     state = {k: v for k, v in network.state_dict().items() if "position_ids" not in k}
@@ -119,7 +119,7 @@ def _values(draw: Draw, name: str, shape: torch.Size, layers: int) -> Tensor:
 
 
 def _spread_vectors(network: Any) -> None:
-    """Take most of the part that all image vectors have in common out of them."""
+    """Subtract from all image vectors most of what they have in common."""
     norm = network.vision_model.post_layernorm
     seen: list[Tensor] = []
     hook = norm.register_forward_hook(lambda _module, _inputs, output: seen.append(output.clone()))
@@ -130,7 +130,7 @@ def _spread_vectors(network: Any) -> None:
 
 
 def to_open_clip(state: dict[str, Tensor], layers: int, text_layers: int) -> dict[str, Tensor]:
-    """transformers' names to open_clip's."""
+    """Rename transformers' tensors as open_clip does, and join query, key and value weights."""
     out = {
         "visual.class_embedding": state["vision_model.embeddings.class_embedding"],
         "visual.positional_embedding": state["vision_model.embeddings.position_embedding.weight"],

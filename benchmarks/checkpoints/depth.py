@@ -21,7 +21,7 @@ MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 @dataclass(frozen=True)
 class Shape:
-    """What tells the variants apart."""
+    """The values in which the variants differ."""
 
     repository: str
     hidden: int
@@ -81,7 +81,7 @@ def _network(shape: Shape, seed: int) -> Any:
     network: Any = DepthAnythingForDepthEstimation(_config(shape))
     network.eval()
     draw = Draw(seed)
-    # twice as many layers, each adding less, end at a similar total
+    # In deeper networks each layer adds less, so that all depths end at a similar total.
     residual = 0.35 * math.sqrt(12 / shape.layers)
     for name, parameter in network.named_parameters():
         parameter.copy_(_values(draw, name, parameter.shape, residual))
@@ -104,12 +104,12 @@ def _values(draw: Draw, name: str, shape: torch.Size, residual: float) -> Tensor
             if name.startswith("backbone.")
             else draw(*shape, std=0.05)
         )
-    if "resize.weight" in name and shape[2] in (2, 4):  # transposed: [in, out, k, k]
+    if "resize.weight" in name and shape[2] in (2, 4):  # a transposed convolution: [in, out, k, k]
         common = draw(shape[0], shape[1], 1, 1)
         return (common + 0.2 * draw(*shape)) / math.sqrt(shape[0])
     if shape[2] == 1:
         return draw(*shape) * _gain(name) / math.sqrt(shape[1])
-    # a 3x3 filter of independent numbers is mostly edge detector; mix in a blur
+    # A 3x3 filter of independent numbers mostly detects edges, so a blur is mixed in.
     mixed = 0.6 * draw(*shape) + 0.8 * draw(shape[0], shape[1], 1, 1)
     return mixed * _gain(name) / math.sqrt(shape[1] * shape[2] * shape[3] * 3)
 
@@ -121,7 +121,7 @@ def _gain(name: str) -> float:
 
 
 def _scale_last_layer(network: Any) -> None:
-    """Before the ReLU the map runs from about 1 to about 20 over pictures of the usual shapes."""
+    """Scale the map before the ReLU to about 1 to 20 over pictures of the usual shapes."""
     seen: list[Tensor] = []
     hook = network.head.conv3.register_forward_hook(
         lambda _module, _inputs, output: seen.append(output.flatten().clone())
@@ -160,7 +160,7 @@ def _config(shape: Shape) -> DepthAnythingConfig:
 
 
 def _config_json(shape: Shape) -> dict[str, Any]:
-    """config.json as the public repositories word it (only the keys that matter)."""
+    """The config.json of the public repositories, with only the keys that matter."""
     return {
         "architectures": ["DepthAnythingForDepthEstimation"],
         "model_type": "depth_anything",
@@ -201,7 +201,7 @@ _OLD_NAMES = {
 
 
 def _hub_name(name: str) -> str:
-    """The hub's files keep DINOv2's old names of tensors that transformers 5 renamed."""
+    """Name of a tensor in the hub's files, which keep DINOv2's names from before transformers 5."""
     for new, old in _OLD_NAMES.items():
         if re.search(rf"encoder\.layer\.\d+\.{re.escape(new)}\.", name):
             return name.replace(new, old)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The networks of the reference: an RGB image to a depth map or to a vector."""
+"""The networks of the reference, which turn an RGB image into a depth map or into a vector."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from benchmarks.machine import has_bf16
 
 
 class OneAtATime:
-    """What the replaced services have a lock for.
+    """Runs one inference at a time, for which the replaced services have a lock.
 
-    A thread that stays is kinder to them: a fresh one is slow at first, and with many of them each
-    has OpenMP threads of its own.
+    Here one lasting thread does the work instead, which favours the reference: a fresh thread is
+    slow at first, and each of many threads would have OpenMP threads of its own.
     """
 
     def __init__(self) -> None:
@@ -33,27 +33,27 @@ class OneAtATime:
         return self._thread.submit(self.work, image).result()
 
     def work(self, image: Image.Image) -> Any:
-        """From an RGB image to the answer."""
+        """Turn an RGB image into the answer."""
         raise NotImplementedError
 
 
 class Depth(OneAtATime):
-    """transformers' pipeline."""
+    """Depth maps by transformers' pipeline."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
-        make: Any = pipeline  # its hints know the tasks, but not all arguments
+        make: Any = pipeline  # its type hints lack some of the arguments
         self._pipeline = make("depth-estimation", str(folder), device="cpu", dtype=torch.float32)
 
     def work(self, image: Image.Image) -> Image.Image:
-        """The map in 8 bits, of the image's size."""
+        """The map in 8 bits, as large as the image."""
         torch.get_num_threads()  # else a fresh thread's first convolution runs on one core
         map_: Image.Image = self._pipeline(image)["depth"]
         return map_
 
 
 class Embedding(OneAtATime):
-    """transformers' processor and network."""
+    """Vectors by transformers' processor and network."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class Embedding(OneAtATime):
 
     def work(self, image: Image.Image) -> NDArray[np.float32]:
         """The vector [dims], L2-normalised."""
-        torch.get_num_threads()  # as above
+        torch.get_num_threads()  # see Depth.work
         vector = self.infer(self._processor(images=image, return_tensors="pt")["pixel_values"])
         return vector / np.linalg.norm(vector)
 
@@ -75,11 +75,11 @@ class Embedding(OneAtATime):
 
 
 class OpenvinoEmbedding(Embedding):
-    """The same network, converted at the start."""
+    """Vectors by the same network, converted to OpenVINO at the start."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # it calls home
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # it sends usage data
         import openvino
 
         converted = openvino.convert_model(
@@ -92,13 +92,13 @@ class OpenvinoEmbedding(Embedding):
         del self._network
 
     def infer(self, pixels: torch.Tensor) -> NDArray[np.float32]:
-        """As above."""
+        """[1, 3, 224, 224] to [dims], by OpenVINO."""
         vector: NDArray[np.float32] = self._request.infer(pixels.numpy())[0][0]
         return vector
 
 
 class _OnlyVector(torch.nn.Module):
-    """The network with one output, as the conversion wants it."""
+    """The network with the vector as its only output, as the conversion needs it."""
 
     def __init__(self, network: Any) -> None:
         super().__init__()

@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Untrusted input, a module for each class of attack, against the real process."""
+"""Attacks with untrusted input on a running service, with a module for each class of attack."""

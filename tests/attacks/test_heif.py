@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""HEIC and AVIF files of attackers, and broken ones, against the running service."""
+"""Hostile and broken HEIC and AVIF files, sent to the running service."""
 
 from __future__ import annotations
 

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""``python -m app`` on folders: the answers of HTTP, every file once, also after Ctrl-C."""
+"""``python -m app`` on folders gives the same answers as HTTP, and each file once.
+
+This holds even if it is interrupted with Ctrl-C and run again.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,7 @@ def test_500_mixed_files_are_interrupted_and_resumed(
     before = rows(out)
     assert 20 <= len(before) < len(made.good)
 
-    with out.open("a") as file:  # as if it had been killed while it wrote
+    with out.open("a") as file:  # as if it had been killed while writing a line
         file.write('{"path": "photos/some')
     again = run(hub, *arguments)
     assert again.returncode == 1, again.stderr
@@ -75,7 +78,7 @@ def test_500_mixed_files_are_interrupted_and_resumed(
         }
         for key in ("model", "dims", "image_size", "weights"):
             assert row[key] == answer[key]
-        # As batches of other sizes are computed by other kernels.
+        # Not exactly 1, because batches of another size may be computed by other kernels.
         assert float(np.dot(row["embedding"], answer["embedding"])) > 0.9999
 
 
@@ -227,7 +230,7 @@ def test_what_a_nas_keeps_is_left_out(tmp_path: Path) -> None:
     everything = find_files([tmp_path], own=(), everything=True)
     assert set(NAS) < names_found(everything, tmp_path)
     assert not everything.left_out
-    # What the user names is taken.
+    # Files and folders that the user names are taken nevertheless.
     assert len(find_files([tmp_path / "#recycle"], own=()).photos) == 1
     (named,) = find_files([tmp_path / "below" / "Thumbs.db"], own=()).photos
     assert named.is_named
@@ -257,7 +260,7 @@ def test_a_folder_that_cannot_be_read_is_named_once(
 
 
 def box(*brands: bytes) -> bytes:
-    """The beginning of a file of the MP4 family."""
+    """The beginning of a file of the MP4 family, which includes HEIC and AVIF."""
     content = brands[0] + bytes(4) + b"".join(brands[1:])
     return (8 + len(content)).to_bytes(4, "big") + b"ftyp" + content + b"....mdat"
 
@@ -284,7 +287,7 @@ def test_pictures_are_told_by_their_first_bytes(head: bytes, expected: bool) -> 
 
 @pytest.mark.timeout(300)
 def test_files_that_are_no_pictures_are_counted(tmp_path: Path) -> None:
-    """With the built-in model: neither they nor what a NAS keeps are errors."""
+    """Neither files that are not pictures nor the files of a NAS are errors."""
     photos, out = tmp_path / "photos", tmp_path / "maps"
     lay(photos, ["one/notes.txt", "two/notes.txt", "one/fake.jpg"], b"no image")
     lay(photos, ["one/live.mov"], box(b"qt  "))
@@ -292,13 +295,13 @@ def test_files_that_are_no_pictures_are_counted(tmp_path: Path) -> None:
     lay(photos, ["one/a.png", "two/b.png"], encoded(picture(40, 40)))
     arguments = ("-o", out, "--model", "builtin-depth")
     hub = tmp_path / "hub"
-    # Both folders have a file of the same name, which is no picture.
+    # Both folders have a file with the same name, which is not a picture.
     done = run(hub, "depth", photos / "one", photos / "two", *arguments)
     assert done.returncode == 0, done.stderr
     assert "2 files: 2 done, 0 done before, 0 failed" in done.stderr
     assert "4 files are no pictures" in done.stderr
     assert not (out / "errors.txt").exists()
-    # Nothing is left, so no model is loaded.
+    # Nothing is left to do, so no model is loaded.
     again = run(hub, "depth", photos / "one", photos / "two", *arguments)
     assert again.returncode == 0
     assert "2 files: 0 done, 2 done before, 0 failed" in again.stderr

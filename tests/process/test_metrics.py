@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""``GET /metrics`` of a service with two workers: what Prometheus sees is what happened."""
+"""``GET /metrics`` of a service with two workers reports to Prometheus what really happened."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ def test_a_restart_begins_at_zero(hub: Path, tmp_path: Path) -> None:
         HF_HUB_CACHE=hub,
         HF_HUB_OFFLINE=1,
         WARMUP_ON_STARTUP="false",
-        PROMETHEUS_MULTIPROC_DIR=tmp_path,  # somebody else's
+        PROMETHEUS_MULTIPROC_DIR=tmp_path,  # must be ignored, because it may belong to others
     )
     folders = []
     for _ in range(2):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What a start says: where the service is, when it is ready, or why it cannot listen."""
+"""What the service logs at its start: its address, when it is ready, or why it cannot listen."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_the_log_says_once_which_address_to_open(tmp_path: Path) -> None:
     with service.started():
         service.wait_until_ready()
         wait_for(lambda: line in service.text(), service=service)
-        time.sleep(1)  # the other worker looks, too
+        time.sleep(1)  # the other worker gets the chance to log it, too
     assert service.text().count(line) == 1
     assert service.text().index(f"listening on {address}") < service.text().index(line)
 

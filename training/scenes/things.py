@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What stands in a scene: solids, and solids put together. All stand on the ground, y = 0."""
+"""Makes the things in a scene from one or more solids. They stand on the ground, y = 0."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from training.scenes.solids import Ball, Box, Post, Solid, turned
 from training.scenes.textures import PATTERNS, Floats, Texture
 
 Rng = np.random.Generator
-#: Puts a thing at x, z, metres.
+#: Makes the solids of a thing at x, z, in metres.
 Maker = Callable[[Rng, float, float], list[Solid]]
 
 
 def colour(rng: Rng, low: float = 0.03, high: float = 0.9) -> Floats:
-    """Linear RGB [3]; most surfaces are dull and rather dark, some are not."""
+    """A random colour, linear RGB [3]; most are dull and rather dark."""
     grey = low + (high - low) * rng.random() ** 1.7
     strength = rng.beta(1.2, 1.6)
     mixed = grey * (1 - strength) + strength * rng.uniform(low, high, 3)
@@ -25,7 +25,7 @@ def colour(rng: Rng, low: float = 0.03, high: float = 0.9) -> Floats:
 
 
 def texture(rng: Rng, size: float, patterns: tuple[str, ...] = tuple(PATTERNS)) -> Texture:
-    """Any of the patterns, with features of about ``size`` metres."""
+    """A texture with one of these patterns and features of about ``size`` metres."""
     first = colour(rng)
     second = colour(rng) if rng.random() < 0.5 else np.clip(first * rng.uniform(0.4, 1.8), 0, 1)
     return Texture(
@@ -69,7 +69,7 @@ def ball(rng: Rng, x: float, z: float) -> list[Solid]:
 
 
 def barrel(rng: Rng, x: float, z: float) -> list[Solid]:
-    """A cylinder, upright or lying."""
+    """A cylinder, upright or lying on its side."""
     size, half = float(rng.uniform(0.1, 0.6)), float(rng.uniform(0.2, 0.8))
     lying = rng.random() < 0.3
     frame = turned(float(rng.uniform(0, np.pi)), np.pi / 2 if lying else 0.0)
@@ -257,7 +257,7 @@ def car(rng: Rng, x: float, z: float) -> list[Solid]:
     return parts
 
 
-#: How near each may come, metres: nearer, a large thing would be all that is seen.
+#: Things and their smallest distances in metres; nearer, a large thing would fill the picture.
 OUTSIDE: tuple[tuple[Maker, float], ...] = (
     (person, 1.4), (person, 1.4), (person, 2), (tree, 4), (tree, 7), (bush, 2), (house, 9),
     (wall, 4), (fence, 1.5), (pole, 2), (car, 4), (crate, 1.6), (ball, 1.2), (barrel, 1.5),

@@ -38,7 +38,7 @@ class _Frame:
     marker: int
     precision: int
     size: tuple[int, int]
-    sampling: tuple[int, ...]  # of each component: horizontal and vertical factor, 4 bits each
+    sampling: tuple[int, ...]  # horizontal and vertical factor of each component, 4 bits each
 
 
 @dataclass(frozen=True)

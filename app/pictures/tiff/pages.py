@@ -51,7 +51,7 @@ def choose(tiff: Tiff) -> Directory:
     """The directory of the main picture.
 
     Raises:
-        BadRequest: a camera RAW without a full-size preview, or a damaged file.
+        BadRequest: the file is a camera RAW without a full-size preview, or is damaged.
     """
     pages, broken = _pages(tiff)
     first = pages[0]
