@@ -97,7 +97,10 @@ class Bench:
         )
 
     def _over_http(self, model: str, workers: int) -> None:
-        """Measure what needs running services; with more than one worker Twinlens runs alone."""
+        """Measure all that needs running services.
+
+        With several workers, only Twinlens is measured.
+        """
         alone = workers > 1
         possible = {
             "latency": not alone,

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: MIT
 """The project's gunicorn.conf.py, but without Twinlens' optimisations for CUDA.
 
-A service with it uses no CUDA graphs and no streams of its own, and the CPU does all image work.
-The benchmark compares it with the usual service to show how much these optimisations gain.
+With this configuration, the service uses neither CUDA graphs nor CUDA streams of its own, and the
+CPU does all image work. The benchmark compares it with the usual service to show how much these
+optimisations gain.
 """
 
 import runpy

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Files that would take for ever, need all memory or crash their decoder.
+"""Tests files that would take for ever, need all memory or crash their decoder.
 
 Most tests make a decoder misbehave on purpose (tests/attacks/faulty_template.py), because the
 limits have to hold even where the checks of a format find nothing wrong.
@@ -48,7 +48,7 @@ BUILT_IN = {
 
 @pytest.fixture(scope="module")
 def attacked(built_in: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service whose decoders misbehave on files that name a fault."""
+    """Run a service whose decoders misbehave on files that name a fault."""
     folder = tmp_path_factory.mktemp("decoding")
     config = PROJECT / "tests" / "attacks" / "decoding.conf.py"
     service = Service(
@@ -142,7 +142,10 @@ def test_the_process_behind_the_decoders_may_be_killed(attacked: Service) -> Non
 
 
 def test_who_hangs_up_frees_the_decoder(attacked: Service) -> None:
-    """A stopped decoder would otherwise occupy its place until its deadline."""
+    """If a client hangs up, its decoder is free for others.
+
+    Otherwise the decoder, which the file stops, would be occupied until its deadline.
+    """
     before = attacked.text().count("status=499")
     for connection in [hang_up(attacked, faulty("stop")) for _ in range(4)]:
         connection.close()
@@ -169,7 +172,7 @@ def test_scans_without_end_beside_honest_clients(attacked: Service, stays: bool)
         honest = [clients.submit(post, attacked, PHOTO, path) for path in paths * 2]
         assert [each.result().status_code for each in honest] == [200] * 4
         for each in refused:
-            # It is stopped by CPU time or, if all cores are busy, by elapsed time.
+            # The bomb is stopped by its CPU time or, if all cores are busy, by the elapsed time.
             assert each.result().status_code in (400, 413, 503, 504)
 
 
@@ -215,10 +218,10 @@ def test_many_requests_leave_no_process_and_no_descriptor(attacked: Service) -> 
 
 @pytest.mark.parametrize("how", ["the worker is killed", "reload", "shutdown"])
 def test_no_decoder_is_left(attacked: Service, how: str) -> None:
-    """This test is the last one in this file, because it ends the service."""
+    """This test comes last in this file, because it ends the service."""
     (worker,) = attacked.workers()
     assert post(attacked, PHOTO).status_code == 200
-    connection = hang_up(attacked, faulty("spin"))  # keeps one decoder busy
+    connection = hang_up(attacked, faulty("spin"))  # this keeps one decoder busy
     wait_for(
         lambda: any(each.cpu_times().user > 0.3 for each in decoders(attacked)), service=attacked
     )

@@ -29,7 +29,7 @@ def pixel(image: Image.Image, kind: str = "PNG", **options: Any) -> NDArray[np.i
 
 
 def corner(image: Image.Image) -> NDArray[np.int64]:
-    """The pixel at the top left."""
+    """Return the pixel at the top left."""
     values: NDArray[np.int64] = np.asarray(image, np.int64)[0, 0]
     return values
 
@@ -70,7 +70,10 @@ def test_grey_of_every_depth(mode: str) -> None:
 
 
 def test_a_grey_jpeg_may_have_an_rgb_profile() -> None:
-    """Browsers apply the RGB profile of a grey JPEG. PNG forbids it, and there they ignore it."""
+    """As in browsers, the RGB profile of a grey JPEG counts, but not that of a grey PNG.
+
+    PNG forbids such a profile.
+    """
     grey = Image.new("L", (16, 16), 55)
     assert np.abs(pixel(grey, "JPEG", icc_profile=LINEAR) - 128).max() <= 1
     assert pixel(grey, icc_profile=LINEAR).tolist() == [55] * 3

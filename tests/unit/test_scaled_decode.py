@@ -36,7 +36,7 @@ def clip(hub: Path) -> ImageModel:
 
 @cache
 def jpeg(size: tuple[int, int]) -> bytes:
-    """A JPEG of this size, enlarged from a small picture: a large one takes seconds to draw."""
+    """Make a JPEG of this size by enlarging a small picture: a large one takes seconds to draw."""
     return encoded(picture(400, 300).resize(size), "JPEG")
 
 
