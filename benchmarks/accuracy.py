@@ -82,7 +82,7 @@ def _files(model: Model, inputs: list[str]) -> list[bytes]:
 
 
 def _inputs(model: Model, file: bytes, full: bool) -> tuple[FloatArray, tuple[int, int]]:
-    """Return the network's input [3, h, w] and the photo's width and height."""
+    """Prepare a photo; return the network's input [3, h, w] and the photo's width and height."""
     assert isinstance(model, DepthModel | ImageModel)
     decode_size: Any = (
         model.decode_size if isinstance(model, DepthModel) else partial(model.decode_size, None)
@@ -92,7 +92,7 @@ def _inputs(model: Model, file: bytes, full: bool) -> tuple[FloatArray, tuple[in
 
 
 def _answer(model: Model, file: bytes, *, full: bool) -> NDArray[Any]:
-    """Return a map [height, width] uint8, or a vector [dims] of length 1."""
+    """Return the answer to a photo: a map [height, width] uint8, or a vector [dims] of length 1."""
     inputs, size = _inputs(model, file, full)
     output = model.infer(inputs[None])[0]
     if isinstance(model, DepthModel):

@@ -61,7 +61,7 @@ def gflops(shape: tuple[int, int, int], dtype: torch.dtype, seconds: float) -> f
 
 
 def ceilings(seconds: float) -> dict[str, float]:
-    """Return the speed on all cores for "bf16" and "fp32", in GFLOP/s, of the fastest shape."""
+    """Return the highest GFLOP/s over all shapes, on all cores, for "bf16" and for "fp32"."""
     shapes = SHAPES if precision_for("cpu") == "bf16" else _SLOW_SHAPES
     bf16 = max(gflops(shape, torch.bfloat16, seconds) for shape in shapes)
     fp32 = max(gflops(shape, torch.float32, seconds) for shape in SHAPES)

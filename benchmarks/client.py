@@ -66,7 +66,7 @@ class Clients:
         self._stopped = threading.Event()
         self._open: set[HTTPConnection] = set()
         self._errors: list[BaseException] = []
-        #: perf_counter() at each answer with status 200
+        #: the value of perf_counter() at each answer with status 200
         self.answered: list[float] = []
         self._threads = [threading.Thread(target=self._ask_on) for _ in range(count)]
 
@@ -133,8 +133,8 @@ def rate(
     """Return the number of answers with status 200 per second.
 
     The result is the slope of a line fitted to the number of answers over time. This works even if
-    answers come in bursts, as batches cause them, and the window ends in the middle of a burst. It
-    needs a few bursts, so it waits for at least ``least`` answers, however long that takes.
+    answers come in bursts, as they do from batches, and the window ends in the middle of a burst.
+    It needs a few bursts, so it waits for at least ``least`` answers, however long that takes.
     """
     if contender.notices_hang_up:
         _wait_until_idle(contender)

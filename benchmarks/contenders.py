@@ -39,7 +39,7 @@ class Contender:
 def twinlens(
     cache: Path, logs: Path, models: list[str], config: Path | None = None, /, **environ: object
 ) -> Service:
-    """Return Twinlens with these default models, at most one per family; disable other families.
+    """Configure Twinlens with these default models, at most one per family, and no other family.
 
     ``config`` replaces the project's gunicorn.conf.py.
     """
@@ -55,7 +55,7 @@ def twinlens(
 
 
 def reference(cache: Path, logs: Path, model: str, name: str) -> Reference:
-    """Return the reference that runs one of the networks in ``REFERENCES``."""
+    """Configure the reference with one of the networks in ``REFERENCES``."""
     network = REFERENCES[FAMILIES[model]][name]
     return Reference(logs / f"reference-{model}-{network}.log", cache, model, network)
 

@@ -144,8 +144,8 @@ def source(spec: ModelSpec, checkpoint: Checkpoint, network: str = "image") -> N
 def cpu_loader(engine: EngineSetting, precision: PrecisionSetting) -> Loader:
     """Make a loader that serves only this process.
 
-    ``life`` is a pipe that closes when the service has ended, which ends the conversion process.
-    Here nobody closes it, so it closes when this process ends.
+    A conversion process ends when the pipe ``life`` closes. Nothing closes this one, so that
+    happens only when this process ends.
     """
     life, _ = os.pipe()
     return Loader.make(engine, precision, "cpu", threads=usable_cores(), life=life)

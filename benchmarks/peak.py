@@ -36,7 +36,7 @@ def photo(width: int, height: int) -> bytes:
 
 
 def highest_mb(pid: int) -> float:
-    """Return the highest resident set since the last reset."""
+    """Return the highest resident set since the last reset, in MB."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 

@@ -82,7 +82,7 @@ class Service:
         """Return the worker processes; the download process is not one of them."""
         found = []
         for child in psutil.Process(self.pid).children():
-            with suppress(psutil.Error):  # it has just ended
+            with suppress(psutil.Error):  # the child may have just ended
                 if "gunicorn" in " ".join(child.cmdline()):
                     found.append(child)
         return found
@@ -91,7 +91,7 @@ class Service:
         """Return the children that have ended, but for which the master has not waited."""
         found = []
         for child in psutil.Process(self.pid).children():
-            with suppress(psutil.NoSuchProcess):  # it has just been waited for
+            with suppress(psutil.NoSuchProcess):  # the master may have just waited for it
                 if child.status() == psutil.STATUS_ZOMBIE:
                     found.append(child)
         return found

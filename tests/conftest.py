@@ -26,11 +26,12 @@ from benchmarks.service import Service
 from config.models import ModelSpec
 from config.settings import Settings
 
-# OpenMP reads this when torch is imported. By default its threads wait actively for each other and
-# thereby occupy cores, but the two halves of the tests run at the same time on two cores.
+# OpenMP reads this when torch is imported. By default its threads occupy cores while they wait for
+# each other. Here those cores are needed, because the two halves of the tests run at the same time
+# on two cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-# With time limits, single examples would fail whenever something else uses the cores.
+# With hypothesis' time limit, an example would fail whenever something else uses the cores.
 hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
 
@@ -38,7 +39,7 @@ hypothesis.settings.load_profile("no deadline")
 def convert_all(specs: Iterable[ModelSpec], cache: Path, *, half: bool = True) -> None:
     """Convert models as a first start would, but in this process, which is faster.
 
-    ``life`` ends a conversion process together with the service, and here there is no such process.
+    ``life`` is not used, because it would only end a conversion process.
     """
     conversions = Conversions(half=half, life=0)
     for spec in specs:

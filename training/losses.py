@@ -14,7 +14,7 @@ from torch import Tensor
 _SCALES = 4
 _PAIRS = 4096
 _DIFFERENT = 1.1  # a pair counts if one of its pixels is nearer by this factor
-_SURE = 4.0  # the higher this is, the less a right order with a small difference costs
+_SURE = 4.0  # the higher this is, the less a pair in the right order costs
 _FAR = 0.05  # added to disparities in 0..1 before taking logarithms, because the sky has 0
 
 
@@ -87,7 +87,7 @@ def _logarithm(disparity: Tensor) -> Tensor:
 
 
 def contrastive(images: Tensor, texts: Tensor, scale: Tensor) -> Tensor:
-    """Symmetric cross-entropy over the batch (Radford et al., CLIP, 2021, figure 3).
+    """Return the symmetric cross-entropy over the batch (Radford et al., CLIP, 2021, figure 3).
 
     Args:
         images, texts: [n, dims] of length 1; the rows i of both belong together.

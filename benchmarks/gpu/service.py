@@ -144,9 +144,9 @@ def _answered(contender: Contender, photos: Photos, clients: int, device: str, l
 
 
 def _one_among(contender: Contender, photos: Photos, clients: int, seconds: float) -> list[Answer]:
-    """Return at least one client's answer, and all that it gets in this time while others send.
+    """Send requests from one client for this time, and return its answers, at least one.
 
-    The others are as many as ``clients`` says, less one.
+    Meanwhile ``clients - 1`` other clients send requests, too.
     """
     with Clients(contender, photos, clients - 1).asking():
         ask(contender, photos.next())  # not counted, because all clients begin at the same time

@@ -125,6 +125,9 @@ def _captured(run: Callable[[Tensor], Tensor], pixels: Tensor) -> Work:
 
 
 def _replayed(recorded: torch.cuda.CUDAGraph, _read: object, outputs: Tensor) -> Tensor:
-    """Replay a graph; ``_read`` keeps its inputs alive, because it stores only their addresses."""
+    """Replay a graph.
+
+    The graph stores only the addresses of its inputs, so ``_read`` keeps the inputs alive.
+    """
     recorded.replay()
     return outputs

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Defines the routes of the reference, which loads the model REFERENCE_MODEL at its start."""
+"""Defines the routes of the reference, which at its start loads the model in REFERENCE_MODEL."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _network = _NETWORKS[os.environ["REFERENCE_NETWORK"]](
 
 @app.get("/ready")
 def ready() -> str:
-    """Answer any request: the model is loaded before the first one, so any answer means ready."""
+    """Answer that the service is ready: its model is loaded before it answers any request."""
     return "ready"
 
 

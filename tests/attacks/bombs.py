@@ -52,7 +52,7 @@ def png_chunks(good: bytes, count: int) -> bytes:
 
 
 def tiff(entries: Sequence[tuple[int, int, Values]], data: bytes = b"") -> bytes:
-    """A classic little-endian TIFF.
+    """Make a classic little-endian TIFF.
 
     Args:
         entries: tag, type (1 byte, 3 short, 4 long) and values; the value "D" stands for the
@@ -133,7 +133,10 @@ def gif_frame(width: int, height: int, frame_width: int, frame_height: int) -> b
 
 
 def patch_ispe(data: bytes, width: int, height: int) -> tuple[bytes, int]:
-    """Change the size in all headers of an AVIF or HEIF; return it and how many changed."""
+    """Change the size in all headers of an AVIF or HEIF file.
+
+    Return the changed file and the number of headers.
+    """
     out, place, count = bytearray(data), 0, 0
     while (place := out.find(b"ispe", place)) >= 0:
         out[place + 8 : place + 16] = struct.pack(">II", width, height)

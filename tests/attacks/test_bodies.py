@@ -37,7 +37,10 @@ def strict(start: Callable[..., Service], hub: Path) -> Service:
 
 
 def talk(service: Service, request: bytes, drip: float | None = None) -> bytes:
-    """Send raw bytes; then, if ``drip`` is given, send a byte that often until an answer comes."""
+    """Send raw bytes and return the answer.
+
+    If ``drip`` is given, one more byte is sent every ``drip`` seconds until the answer comes.
+    """
     with socket.create_connection(("127.0.0.1", service.embedder_port), 10) as connection:
         connection.sendall(request)
         connection.settimeout(drip or 10)

@@ -86,7 +86,7 @@ def decoders(service: Service) -> list[psutil.Process]:
 
 
 def hang_up(service: Service, data: bytes, path: bytes = b"/embed-image") -> socket.socket:
-    """Send a whole request for a client that will not wait for the answer."""
+    """Send a whole request and return the connection, without waiting for the answer."""
     head = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
     body = head + data + b"\r\n--b--\r\n"
     connection = socket.create_connection(("127.0.0.1", service.embedder_port))
@@ -158,7 +158,7 @@ def test_who_hangs_up_frees_the_decoder(attacked: Service) -> None:
 
 @pytest.mark.parametrize("stays", [False, True])
 def test_scans_without_end_beside_honest_clients(attacked: Service, stays: bool) -> None:
-    """Such files once kept all clients without an answer for minutes (issue 18)."""
+    """Files of countless scans do no harm; they once blocked all clients for minutes (issue 18)."""
     bomb = progressive(10_000, 10_000, 40_000)
     assert len(bomb) < 700_000
     paths = ("/api/depth", "/embed-image")
@@ -177,7 +177,10 @@ def test_scans_without_end_beside_honest_clients(attacked: Service, stays: bool)
 
 
 def test_the_file_that_takes_longest_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise two slow files, one of them set aside, would block all others for 60 seconds."""
+    """If other files wait, the slowest one is given up.
+
+    Otherwise two slow files, one of them set aside, would block all others for 60 seconds.
+    """
     monkeypatch.setattr(pool, "COMMAND", [sys.executable, str(FAULTY)])
     monkeypatch.setattr(pool, "_CLAIM_SECONDS", 2.0)
     decoders = pool.Decoders(1, 10**6, 20)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Tests that JPEG and PNG files that cost far more than their size are refused by structure.
+"""Tests that JPEG and PNG files whose structure makes decoding far too costly are refused.
 
 Each file is decoded in a separate process, so that its memory can be measured.
 """

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Tests photos, decodes, colours and the example when they arrive late or not at all."""
+"""Tests the console when photos, decodes, colours or the example arrive late or not at all."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Does and sees what a user of the console does and sees."""
+"""Acts on the console as a user does, and reads what a user sees."""
 
 from __future__ import annotations
 

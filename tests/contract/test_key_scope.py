@@ -76,7 +76,7 @@ ALWAYS_OPEN = [("GET", path) for path in ("/", "/health", "/ready", "/ui", "/doc
 
 
 def client(tmp_path: Path, **settings: Any) -> Iterator[FlaskClient]:
-    """Yield a client of an app in this process that has no model on disk."""
+    """Yield a client of an app that runs in this process and has no model on disk."""
     chosen = Settings(hf_hub_cache=tmp_path, hf_hub_offline=True, **settings)
     runtime = Runtime(chosen)
     runtime.start()

@@ -80,7 +80,7 @@ def test_clip_prepares_the_same(
 
 
 def test_many_threads_at_once(depth: DepthModel) -> None:
-    """There are more threads than streams for images."""
+    """Many threads share the few streams for images, and still get the right results."""
     photos = [upright(picture(800 + 8 * seed, 600, seed)) for seed in range(16)]
     expected = [depth.prepare(photo) for photo in photos]
     with ThreadPoolExecutor(16) as pool:

@@ -98,7 +98,7 @@ class Crowd:
             except requests.Timeout:
                 self._note(f"{question.path}: no answer within a minute")
                 continue
-            except requests.RequestException:  # it may also break in the middle of an answer
+            except requests.RequestException:  # an answer may also break off in the middle
                 self._count("connection ended")
                 continue
             code = response.status_code

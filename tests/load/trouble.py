@@ -71,7 +71,7 @@ class Trouble:
             with suppress(OSError), self._connection() as connection:
                 connection.sendall(_multipart(path, bomb))
                 self.bombs += 1
-                if number % 3:  # every third client hangs up immediately
+                if number % 3:  # the others, every third client, hang up immediately
                     connection.settimeout(1)
                     connection.recv(4096)
 

@@ -14,7 +14,7 @@ from tests.process.conftest import Faulty
 
 
 def different(number: int) -> bytes:
-    """Make a picture that differs from those with other numbers."""
+    """Make a picture that differs from those for other numbers."""
     return encoded(picture(40 + 3 * number, 60).rotate(11 * number))
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Tests that ``python -m app`` on folders gives the same answers as HTTP, and each file once.
+"""Tests that ``python -m app`` answers each file of a folder once, with the same result as HTTP.
 
 This holds even if it is interrupted with Ctrl-C and run again.
 """
@@ -276,8 +276,8 @@ def box(*brands: bytes) -> bytes:
         (box(b"avif"), True),
         (box(b"qt  ", b"qt  "), False),  # the video of a live photo
         (box(b"isom", b"iso2", b"mp41"), False),
-        (b"\0\0\0\x01Bud1", False),  # .DS_Store
-        (b"\0\x05\x16\x07\0\x02\0\0Mac OS X", False),  # ._a.jpg
+        (b"\0\0\0\x01Bud1", False),  # a .DS_Store file
+        (b"\0\x05\x16\x07\0\x02\0\0Mac OS X", False),  # a file like ._a.jpg, which macOS adds
         (b"%PDF-1.7", False),
         (b"RIFF....WAVE", False),
     ],

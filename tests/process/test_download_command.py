@@ -176,7 +176,7 @@ def test_a_bar_on_a_terminal_only(fake_hub: FakeHub, cache: Path) -> None:
 
 
 def test_two_at_once(fake_hub: FakeHub, cache: Path) -> None:
-    """Two processes download the same two models together, but each byte comes only once."""
+    """Two processes download the same two models at the same time, but each byte comes once."""
     publish(fake_hub.cache, WEIGHTS)
     publish(fake_hub.cache, WEIGHTS, BASE)
     env = environ(cache, fake_hub.endpoint)

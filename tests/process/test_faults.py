@@ -23,7 +23,7 @@ PART = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r
 
 
 def send_depth(service: Service) -> socket.socket:
-    """Send a request without reading the answer."""
+    """Send a request for a depth map without reading the answer."""
     body = PART + SMALL + b"\r\n--b--\r\n"
     connection = socket.create_connection(("127.0.0.1", service.embedder_port))
     connection.sendall(HEAD % len(body) + body)
@@ -43,7 +43,7 @@ def test_a_hanging_inference_ends_its_worker_and_nothing_else(faulty: Faulty) ->
     for each in waiting:
         check.error(each.result(), 503)
         assert int(each.result().headers["Retry-After"]) > 0
-    # A new worker takes its place and works; the log shows where the old one hung.
+    # A new worker takes the place of the hanging one and works; the log shows where that one hung.
     assert faulty.ask("/api/depth").result().status_code == 200
     faulty.wait_for_successor(worker)
     assert "an inference hangs" in faulty.service.text()
@@ -156,7 +156,7 @@ def test_the_successor_answers_who_connects_while_a_worker_is_replaced(faulty: F
 def test_clients_that_do_not_close_hold_up_nobody(faulty: Faulty) -> None:
     """The main loop, not a thread, waits for clients that do not close their connections.
 
-    So more of them than there are threads do not delay other clients.
+    Other clients are therefore not delayed, even if there are more of these than threads.
     """
     threads = request_threads(concurrency=1, max_queue=20)
     head = b"GET /models HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"

@@ -71,7 +71,7 @@ def test_slow_clients_do_not_reach_the_service(proxied: tuple[Faulty, str]) -> N
 def test_slow_clients_without_nginx_leave_room_for_others(proxied: tuple[Faulty, str]) -> None:
     """Idle connections hold no thread until they send something.
 
-    So the service answers even if there are more of them than threads.
+    The service therefore answers even if there are more idle connections than threads.
     """
     faulty, _ = proxied
     ports = [faulty.service.depth_port, faulty.service.embedder_port] * 150

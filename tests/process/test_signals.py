@@ -65,7 +65,7 @@ def test_two_signals_to_have_fewer_workers_leave_one(service: Service) -> None:
 
 @pytest.mark.timeout(300 + 20 * STEPS)
 def test_any_sequence_of_signals(service: Service) -> None:
-    """TTIN adds a worker, TTOU removes one but never the last, HUP restores the set number."""
+    """TTIN adds a worker, TTOU removes one but never the last, HUP restores the initial number."""
     dice = random.Random(int(os.environ.get("SIGNAL_SEED", "18")))
     os.kill(service.pid, signal.SIGHUP)
     wanted = 2
@@ -94,7 +94,7 @@ def test_any_sequence_of_signals(service: Service) -> None:
 
 
 def test_workers_free_the_ports_when_the_master_is_killed(tmp_path: Path) -> None:
-    """Even a stopped worker frees them, so that a new service can start on the same ports."""
+    """Even a stopped worker frees the ports, so that a new service can start on them."""
     service = Service(
         tmp_path / "log",
         HF_HUB_CACHE=tmp_path / "hub",

@@ -21,7 +21,7 @@ from tests.waiting import wait_for
 
 @pytest.fixture
 def taken() -> Iterator[int]:
-    """Open a port on which another program listens."""
+    """Yield a port on which another program already listens."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port: int = other.getsockname()[1]
         yield port
@@ -46,7 +46,7 @@ def test_the_log_says_once_which_address_to_open(tmp_path: Path) -> None:
     with service.started():
         service.wait_until_ready()
         wait_for(lambda: line in service.text(), service=service)
-        time.sleep(1)  # the other worker gets the chance to log it, too
+        time.sleep(1)  # gives the other worker time to log it, too
     assert service.text().count(line) == 1
     assert service.text().index(f"listening on {address}") < service.text().index(line)
 

@@ -49,7 +49,7 @@ def test_load_and_unload_reach_every_worker(two: Faulty) -> None:
     assert one["current"]["current_model"] == "large"
     models = one["managed"]["models"]
     assert [each["key"] for each in models if each["is_loaded"]] == ["large", "ViT-L-14"]
-    # The default model stays, because it was not loaded by such a request.
+    # The default model stays, because no load request had loaded it.
     loaded = [each["key"] for each in models if each["state"] == "loaded"]
     assert loaded == ["small", "large", "ViT-L-14"]
     # The model is really loaded in both workers.
@@ -115,7 +115,7 @@ def test_waiting_bytes_are_counted_together(two: Faulty) -> None:
         first = two.ask("/api/depth", large)
         two.wait_for_queue(1, 0)
     two.heal("slow")
-    with only(other, two.service):  # the first worker is stopped while it holds its bytes
+    with only(other, two.service):  # the first worker is stopped while it holds the request's bytes
         refused = two.ask("/api/depth", large).result()
     check.error(refused, 429)
     assert "MAX_WAITING_BYTES" in refused.json()["message"]

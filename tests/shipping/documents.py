@@ -33,7 +33,7 @@ def documents(file: Path) -> list[dict[str, Any]]:
 
 
 def compose(file: Path) -> dict[str, Any]:
-    """Return a compose file without the values that it only removes."""
+    """Return a compose file without the values that ``!reset`` removes."""
     (whole,) = documents(file)
     for service in whole["services"].values():
         for key in [key for key, value in service.items() if value is None]:

@@ -66,7 +66,7 @@ def test_grey_of_every_depth(mode: str) -> None:
     if mode == "I;16":
         image = Image.fromarray(np.full((4, 4), 55 * 257, np.uint16))
     found = pixel(image.convert(mode), icc_profile=LINEAR_GREY)
-    assert np.abs(found - 128).max() <= 1  # light of 55 / 255 is level 128 in sRGB
+    assert np.abs(found - 128).max() <= 1  # linear 55 / 255 is level 128 in sRGB
 
 
 def test_a_grey_jpeg_may_have_an_rgb_profile() -> None:

@@ -248,6 +248,6 @@ def test_a_clock_that_is_set_back_delays_nothing(
     downloads = make_downloads()
     fake_hub.refuse = 1
     real = time.time
-    monkeypatch.setattr(time, "time", lambda: real() + 3600)  # in this process only
+    monkeypatch.setattr(time, "time", lambda: real() + 3600)  # changes only this process's clock
     with pytest.raises(DownloadFailed, match="the hub answered 503"):
         downloads.wait(spec, FILES)

@@ -83,7 +83,10 @@ def test_gaps_show_the_background_beside_them() -> None:
 
 
 def test_between_a_thin_thing_and_its_old_place_the_background_is_seen() -> None:
-    """A renderer that keeps only points to the right of all earlier ones would lose this part."""
+    """The background stays visible there.
+
+    A renderer that keeps only points to the right of all earlier ones would lose it.
+    """
     left, _ = views(*scene(100, 101))
     assert (left[:, 107:190] == background()[:, 112:195]).all()
 
@@ -111,7 +114,10 @@ def test_strips_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_soft_edge_of_an_enlarged_map_is_one_edge() -> None:
-    """If the edge were rendered as a slope from near to far, it would stretch the photo."""
+    """A soft edge is rendered as one edge.
+
+    If it were rendered as a slope from near to far, it would stretch the photo.
+    """
     photo, _ = scene(80, 119)
     small = np.zeros((3, 50), np.float32)
     small[:, 20:30] = 1

@@ -65,9 +65,9 @@ def test_rgb_in_either_byte_order_and_in_bigtiff(order: str, big: bool, dtype: s
 def test_the_number_42_turned_round_leads_to_no_other_reader(
     order: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Such a file is read by our own reader.
+    """A TIFF whose number 42 has its bytes swapped is read by our own reader.
 
-    Pillow accepts it as a TIFF, too, but would read it without our limits.
+    Pillow accepts such a file, too, but would read it without our limits.
     """
     data = tiff(page(PHOTO, RGB), order=order)
     monkeypatch.delattr(Image, "open")
@@ -112,7 +112,7 @@ def test_any_number_of_bits(bits: int, photometric: int) -> None:
 def test_twelve_bits_in_sixteen_where_the_file_says_so() -> None:
     twelve = (GREY.astype(np.uint16) * 16).astype("<u2")
     assert np.abs(grey(tiff(page(twelve, BLACK_IS_ZERO, {281: 4095}))) - GREY).max() <= 1
-    full = GREY.astype("<u2") * 257  # here the entry is only a statistic, and a wrong one
+    full = GREY.astype("<u2") * 257  # here entry 281 is only a statistic, and wrong
     assert np.array_equal(grey(tiff(page(full, BLACK_IS_ZERO, {281: 1023}))), GREY)
 
 

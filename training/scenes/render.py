@@ -96,7 +96,8 @@ def _window(solid: Solid, camera: Camera, columns: int, rows: int) -> tuple[slic
     if z < 2 * solid.radius:
         return everywhere
     focal = camera.focal * max(columns, rows)
-    # A ball's outline is an ellipse, which is up to 1 / cos^2 longer away from the camera's axis.
+    # Away from the camera's axis, a ball's outline is an ellipse, which is longer by up to 1 /
+    # cos^2.
     reach = focal * solid.radius / (z - solid.radius) * (1 + (x * x + y * y) / z**2) + 2
     column, row = columns / 2 + focal * x / z, rows / 2 - focal * y / z
     return (
