@@ -59,7 +59,7 @@ def make_checkpoints(cache: Path, models: list[str], tiny: bool) -> None:
 
 
 class Bench:
-    """One run of the benchmark."""
+    """Runs the benchmark once."""
 
     def __init__(
         self, plan: Plan, cache: Path, sections: list[str], models: list[str], results: Results

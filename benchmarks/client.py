@@ -59,7 +59,10 @@ def ask(contender: Contender, photo: bytes, through: HTTPConnection | None = Non
 
 
 class Clients:
-    """Clients that run at the same time; each sends its next request as soon as it is answered."""
+    """Sends requests from several clients at the same time.
+
+    Each client sends its next request as soon as the previous one is answered.
+    """
 
     def __init__(self, contender: Contender, photos: Photos, count: int) -> None:
         self._contender, self._photos = contender, photos

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Photos for requests: as large as files from a camera, and each with different bytes."""
+"""Makes photos for requests: as large as files from a camera, and each with different bytes."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def free_port() -> int:
 
 
 class Service:
-    """One gunicorn on free loopback ports, with its own environment variables."""
+    """Runs one gunicorn on free loopback ports, with its own environment variables."""
 
     #: the folder of the program that runs
     project = PROJECT

@@ -25,7 +25,8 @@ class FakeHub(ThreadingHTTPServer):
         self.deny: tuple[int, str] | None = None  # if set, the status and error code of all answers
         self.large_files: FakeHub | None = None  # if set, another host, which serves the files
         self.stall_at: int | None = None  # if set, a file's sending stops after this many bytes
-        self.hold_at: int | None = None  # if set, a file's sending pauses after this many bytes
+        # If set, sending a file pauses after this many bytes, until this is None again.
+        self.hold_at: int | None = None
         self.garble = False  # whether the bytes of files are changed
         self.pause = 0.0  # seconds to wait before each MiB
         self.ranges: list[str] = []  # the Range headers of requests

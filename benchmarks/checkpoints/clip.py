@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""CLIP checkpoints with random weights, in the formats of transformers and of open_clip."""
+"""Makes CLIP checkpoints with random weights, in the formats of transformers and of open_clip."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Depth Anything V2 checkpoints with random weights."""
+"""Makes Depth Anything V2 checkpoints with random weights."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ WAYS = {"Twinlens": None, "plain": PROJECT / "benchmarks" / "gpu" / "plain_gunic
 
 @dataclass(frozen=True)
 class Load:
-    """Settings of the service, numbers of clients, and how long each is measured."""
+    """Says with which settings and how many clients the service is measured, and for how long."""
 
     #: IMAGE_EMBEDDER_CONCURRENCY, WEB_CONCURRENCY, and the way
     settings: tuple[tuple[int, int, str], ...]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The networks of the reference, which turn an RGB image into a depth map or into a vector."""
+"""Defines the reference's networks, which turn an RGB image into a depth map or into a vector."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Starts the reference as a service of its own."""
+"""Starts the reference as a service."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Network = Literal["depth", "embedding", "openvino"]
 
 
 class Reference(Service):
-    """The reference with one worker and one model, on ``embedder_port`` only."""
+    """Runs the reference with one worker and one model, on ``embedder_port`` only."""
 
     def __init__(self, log: Path, cache: Path, model: str, network: Network) -> None:
         super().__init__(

@@ -161,7 +161,7 @@ def test_a_long_list_gets_a_short_answer(service: Service) -> None:
 
 
 def test_a_body_that_was_complete_in_time_is_not_late(strict: Service) -> None:
-    """The timeout applies only until the last byte of the body, so slow work may take longer."""
+    """The timeout applies only until the last byte of the body; the connection may stay open."""
     with requests.Session() as session:
         files = {"image": ("a.bmp", encoded(picture(600, 400), "BMP"))}
         for _ in range(2):

@@ -142,7 +142,7 @@ def test_a_large_image_within_the_limits(demo: Service) -> None:
 
 @pytest.fixture(scope="module")
 def full(built_in: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Run a service with one megabyte for temporary files, in a mount namespace of its own."""
+    """Run a service with one megabyte for temporary files, in its own mount namespace."""
     if subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
         pytest.skip("no namespaces here")
     folder = tmp_path_factory.mktemp("full")

@@ -64,7 +64,7 @@ def questions(service: Service, count: int, seed: int = 0) -> list[Question]:
 
 
 class Crowd:
-    """Clients that send requests without pause, and count the answers, during a ``with`` block."""
+    """Sends requests from many clients during a ``with`` block, and counts the answers."""
 
     def __init__(self, service: Service, asked: list[Question], clients: int) -> None:
         self._service = service

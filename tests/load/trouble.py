@@ -23,7 +23,7 @@ _STOPPED_SECONDS = 3.0
 
 
 class Trouble:
-    """Slow readers and senders of bombs, which run during a ``with`` block."""
+    """Reads slowly and sends bombs during a ``with`` block."""
 
     def __init__(self, service: Service) -> None:
         self._service = service

@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Tests the running service and the command line, each in processes of its own."""
+"""Tests the running service and the command line as separate processes."""

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The project's gunicorn.conf.py, but it logs network calls and new processes.
+"""Runs the project's gunicorn.conf.py, and logs network calls and new processes.
 
-A hook from sys.addaudithook, which workers inherit, adds a line to the file $CALLS for each of
+An audit hook (sys.addaudithook), which workers inherit, adds a line to the file $CALLS for each of
 them.
 """
 

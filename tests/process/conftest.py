@@ -26,7 +26,7 @@ SMALL = encoded(picture(60, 40))
 
 
 class Faulty:
-    """A service that runs with tests/process/faults.conf.py, and its clients."""
+    """Controls a service that runs with tests/process/faults.conf.py, and sends it requests."""
 
     def __init__(self, service: Service, folder: Path) -> None:
         self.service = service
@@ -76,7 +76,7 @@ class Faulty:
 
 
 class Stream:
-    """Clients that send requests without pause, and collect all errors, during a ``with`` block."""
+    """Sends requests from many clients during a ``with`` block, and collects all errors."""
 
     def __init__(self, faulty: Faulty, base: str | None = None) -> None:
         self._faulty = faulty

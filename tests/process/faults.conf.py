@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The project's gunicorn.conf.py, with faults around the engine. Files in $FAULTS ask for them.
+"""Runs the project's gunicorn.conf.py with faults around the engine, which files in $FAULTS plan.
 
 * slow: contains the seconds by which each inference takes longer
 * hang: the next inference hangs

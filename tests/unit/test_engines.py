@@ -67,7 +67,7 @@ def test_vectors_of_any_batch_agree_to_five_nines(hub: Path, key: str, images: i
 
 @pytest.mark.parametrize("engine", ["torch", "openvino"])
 def test_reduced_precision_stays_within_its_bounds(hub: Path, engine: EngineSetting) -> None:
-    """The bounds are those for full-size weights, whose measurements are in docs/performance.md."""
+    """The bounds are those that docs/performance.md states for full-size weights."""
     exact, rounded = model_of(hub, "small"), model_of(hub, "small", engine, "bf16")
     assert isinstance(exact, DepthModel)
     inputs = exact.prepare(upright(picture(400, 300)))[None]

@@ -12,8 +12,8 @@ from app.rendering import stereo
 from app.rendering.stereo import pair
 
 WIDTH, HEIGHT = 200, 12
-#: in percent of the width; in each view, near points move by 5 columns, and far points by 5 in the
-#: other direction
+#: in percent of the width; in each view, near points move by 5 columns in one direction, and far
+#: points by 5 in the other
 DIVERGENCE = 10.0
 RED = (255, 0, 0)
 
@@ -83,7 +83,7 @@ def test_gaps_show_the_background_beside_them() -> None:
 
 
 def test_between_a_thin_thing_and_its_old_place_the_background_is_seen() -> None:
-    """The background stays visible there.
+    """The background is seen next to a thin object.
 
     A renderer that keeps only points to the right of all earlier ones would lose it.
     """

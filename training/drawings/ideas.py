@@ -122,7 +122,7 @@ class Pair(Idea):
 
 @dataclass(frozen=True)
 class View(Idea):
-    """A landscape."""
+    """A landscape, as ``Land`` describes and draws it."""
 
     land: Land
 

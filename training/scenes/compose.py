@@ -18,7 +18,7 @@ _STILL_LIFES = 0.2
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole camera above the origin, looking along z."""
+    """A pinhole camera above the origin, which looks along z."""
 
     height: float  # metres
     focal: float  # in units of the longer edge of the picture

@@ -179,7 +179,7 @@ class Post(Solid):
 
 @dataclass(frozen=True)
 class Box(Solid):
-    """A cuboid; ``half`` [3] is half the length of its edges. If ``hollow``, it is a room."""
+    """A cuboid, with half the length of its edges in ``half`` [3]; if ``hollow``, it is a room."""
 
     half: Floats = field(default_factory=lambda: np.full(3, 0.5, np.float32))
     hollow: bool = False
