@@ -3,10 +3,10 @@
 """Measures how fast each engine and precision is, and how far its answers are from torch in fp32.
 
 ``python -m benchmarks.accuracy --cache CACHE --models small,ViT-L-14 --inputs "1920x1080"`` prints
-one line per model, a JSON list of rows. Whole answers are compared with those that torch in fp32
-gives for the fully decoded photos. For vectors a row states the lowest cosine over all photos; for
-maps it states the highest mean and the highest 99.9th percentile of the absolute difference, in
-levels of 255.
+one line per model, which is a JSON list of rows. The answers are compared with those that torch in
+fp32 gives for the fully decoded photos. For vectors, a row states the lowest cosine over all
+photos. For maps, it states the highest mean and the highest 99.9th percentile of the absolute
+difference, in levels of 255.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from config.values import EngineSetting, PrecisionSetting
 
 _BATCH = 8
 _REPEATS = 3
-_LONG_SECONDS = 2.0  # no more repeats once they have taken this long together
+_LONG_SECONDS = 2.0  # repeats end once they have taken this long in total
 _DEFAULT: tuple[EngineSetting, PrecisionSetting] = ("auto", "auto")
 _EXACT: tuple[EngineSetting, PrecisionSetting] = ("torch", "fp32")
 
 
 def variants() -> list[tuple[EngineSetting, PrecisionSetting]]:
-    """Pairs of engine and precision: the default, then all that this CPU supports."""
+    """Return pairs of engine and precision: the default first, then all that this CPU supports."""
     precisions: tuple[PrecisionSetting, ...] = ("fp32", "bf16") if has_bf16() else ("fp32",)
     engines: tuple[EngineSetting, ...] = ("torch", "openvino")
     return [_DEFAULT, *((engine, each) for engine in engines for each in precisions)]
@@ -71,7 +71,10 @@ def measure(cache: Path, key: str, inputs: list[str]) -> Iterator[Row]:
 
 
 def _files(model: Model, inputs: list[str]) -> list[bytes]:
-    """Several photos of each size for an embedding model, which is quick; one for a depth model."""
+    """Return several photos of each size for an embedding model, and only one for a depth model.
+
+    Embedding models are quick enough for several.
+    """
     count = DISTINCT if isinstance(model, ImageModel) else 1
     return [
         photos.next() for photos in (Photos(SIZES[name]) for name in inputs) for _ in range(count)
@@ -79,7 +82,7 @@ def _files(model: Model, inputs: list[str]) -> list[bytes]:
 
 
 def _inputs(model: Model, file: bytes, full: bool) -> tuple[FloatArray, tuple[int, int]]:
-    """The network's input [3, h, w] and the photo's width and height."""
+    """Prepare a photo; return the network's input [3, h, w] and the photo's width and height."""
     assert isinstance(model, DepthModel | ImageModel)
     decode_size: Any = (
         model.decode_size if isinstance(model, DepthModel) else partial(model.decode_size, None)
@@ -89,7 +92,7 @@ def _inputs(model: Model, file: bytes, full: bool) -> tuple[FloatArray, tuple[in
 
 
 def _answer(model: Model, file: bytes, *, full: bool) -> NDArray[Any]:
-    """A map [height, width] uint8, or a vector [dims] of length 1."""
+    """Return the answer to a photo: a map [height, width] uint8, or a vector [dims] of length 1."""
     inputs, size = _inputs(model, file, full)
     output = model.infer(inputs[None])[0]
     if isinstance(model, DepthModel):
@@ -115,7 +118,7 @@ def differences(answers: list[NDArray[Any]], expected: list[NDArray[Any]]) -> Ro
 
 
 def _times(model: Model, file: bytes) -> Row:
-    """Milliseconds per image, inferred alone and, where the model takes batches, within a batch."""
+    """Return the milliseconds per image: alone and, if the model takes batches, within a batch."""
     inputs, _ = _inputs(model, file, full=True)
     times: Row = {"alone, ms": _median_ms(model, inputs[None])}
     if isinstance(model, ImageModel):

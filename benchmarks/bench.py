@@ -39,7 +39,7 @@ def say(what: str) -> None:
 
 
 def lines_of(module: str, *arguments: str) -> Iterator[str]:
-    """Run a module as a process of its own and yield the lines that it prints."""
+    """Run a module in a separate process and yield the lines that it prints."""
     command = [sys.executable, "-m", module, *arguments]
     with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -49,7 +49,7 @@ def lines_of(module: str, *arguments: str) -> Iterator[str]:
 
 
 def make_checkpoints(cache: Path, models: list[str], tiny: bool) -> None:
-    """Make missing checkpoints in a process of its own; this one must not import torch."""
+    """Make missing checkpoints in a separate process, because this one must not import torch."""
     folders = {spec.key: repository_folder(cache, spec) for spec in Settings().table().model}
     missing = [model for model in models if not (folders[model] / "refs" / "main").exists()]
     if missing:
@@ -59,7 +59,7 @@ def make_checkpoints(cache: Path, models: list[str], tiny: bool) -> None:
 
 
 class Bench:
-    """One run of the benchmark."""
+    """Runs the benchmark once."""
 
     def __init__(
         self, plan: Plan, cache: Path, sections: list[str], models: list[str], results: Results
@@ -97,7 +97,10 @@ class Bench:
         )
 
     def _over_http(self, model: str, workers: int) -> None:
-        """Measure what needs running services; with more than one worker Twinlens runs alone."""
+        """Measure all that needs running services.
+
+        With several workers, only Twinlens is measured.
+        """
         alone = workers > 1
         possible = {
             "latency": not alone,

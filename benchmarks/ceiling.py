@@ -31,8 +31,9 @@ from app.models.depth_anything import input_size
 from benchmarks.inputs import SIZES
 from benchmarks.reference.folders import folder
 
-# Rows, inner length and columns of a product: two of squares, then layers of ViT-L-14 (for a batch
-# of 8) and of Depth Anything Small.
+# Each entry holds the rows, inner length and columns of a matrix product. The first two multiply
+# square matrices; the others occur in layers of ViT-L-14 (for a batch of 8) and of Depth Anything
+# Small.
 SHAPES = (
     (1024, 1024, 1024),
     (2048, 2048, 2048),
@@ -48,7 +49,7 @@ _SAME = 1e-5
 
 
 def gflops(shape: tuple[int, int, int], dtype: torch.dtype, seconds: float) -> float:
-    """GFLOP/s of the fastest of as many products as fit into ``seconds``."""
+    """Return the GFLOP/s of the fastest product among as many as fit into ``seconds``."""
     rows, inner, columns = shape
     left, right = torch.randn(rows, inner).to(dtype), torch.randn(inner, columns).to(dtype)
     best, end = float("inf"), time.perf_counter() + seconds
@@ -60,12 +61,12 @@ def gflops(shape: tuple[int, int, int], dtype: torch.dtype, seconds: float) -> f
 
 
 def ceilings(seconds: float) -> dict[str, float]:
-    """Speed on all cores for "bf16" and "fp32": the fastest of all shapes, in GFLOP/s."""
+    """Return the highest GFLOP/s over all shapes, on all cores, for "bf16" and for "fp32"."""
     shapes = SHAPES if precision_for("cpu") == "bf16" else _SLOW_SHAPES
     bf16 = max(gflops(shape, torch.bfloat16, seconds) for shape in shapes)
     fp32 = max(gflops(shape, torch.float32, seconds) for shape in SHAPES)
-    # "medium" selects another library, which on some CPUs rounds to bf16. Its speed counts as that
-    # of fp32 only where its results are as exact as those of fp32.
+    # With "medium", torch uses another library, which rounds to bf16 on some CPUs. Its speed counts
+    # as that of fp32 only if its results are as exact as those of fp32.
     sample = torch.randn(512, 512)
     exact = sample @ sample
     torch.set_float32_matmul_precision("medium")
@@ -76,12 +77,15 @@ def ceilings(seconds: float) -> dict[str, float]:
 
 
 def _difference(one: Tensor, other: Tensor) -> float:
-    """The largest difference, relative to the largest number."""
+    """Return the largest difference, relative to the largest number in ``other``."""
     return float((one - other).abs().max() / other.abs().max())
 
 
 def flop(cache: Path, key: str) -> dict[str, int]:
-    """FLOP of one inference by size of photo, counted without computing on torch's meta device."""
+    """Count the FLOP of one inference for each size of photo.
+
+    The network is on torch's meta device, so nothing is computed.
+    """
     path = folder(cache, key)
     config = AutoConfig.from_pretrained(path)
     with torch.device("meta"), torch.no_grad():

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""An HTTP client that does little work, which on few cores would slow the measured service down."""
+"""An HTTP client that uses little CPU time, so that it hardly slows the measured service down."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Answer:
 
 
 def connection(contender: Contender) -> HTTPConnection:
-    """A new connection that is not yet open."""
+    """Return a new connection that is not open yet."""
     return HTTPConnection("127.0.0.1", contender.service.embedder_port, timeout=_PATIENCE)
 
 
@@ -59,14 +59,17 @@ def ask(contender: Contender, photo: bytes, through: HTTPConnection | None = Non
 
 
 class Clients:
-    """Clients that run at the same time; each sends its next request as soon as it is answered."""
+    """Sends requests from several clients at the same time.
+
+    Each client sends its next request as soon as the previous one is answered.
+    """
 
     def __init__(self, contender: Contender, photos: Photos, count: int) -> None:
         self._contender, self._photos = contender, photos
         self._stopped = threading.Event()
         self._open: set[HTTPConnection] = set()
         self._errors: list[BaseException] = []
-        #: perf_counter() at each answer with status 200
+        #: the value of perf_counter() at each answer with status 200
         self.answered: list[float] = []
         self._threads = [threading.Thread(target=self._ask_on) for _ in range(count)]
 
@@ -74,7 +77,8 @@ class Clients:
     def asking(self) -> Iterator[Clients]:
         """Run the clients during the block.
 
-        At the end they hang up; if the contender does not notice that, they wait for a last answer.
+        At the end they hang up if the contender notices that; otherwise each waits for its last
+        answer.
         """
         for thread in self._threads:
             thread.start()
@@ -96,7 +100,7 @@ class Clients:
 
     @staticmethod
     def _hang_up(each: HTTPConnection) -> None:
-        with suppress(OSError):  # the client may just have closed it
+        with suppress(OSError):  # the client's thread may have just closed it
             if each.sock:
                 each.sock.shutdown(2)
 
@@ -122,18 +126,18 @@ class Window:
     seconds: float
     #: the measurement ends early after this many answers
     answers: int
-    #: seconds before counting begins, because the first requests all arrive at once
+    #: seconds at the start that are not counted, because the first requests all arrive together
     lead_in: float
 
 
 def rate(
     contender: Contender, photos: Photos, clients: int, window: Window, least: int = 3
 ) -> float:
-    """Answers with status 200 per second.
+    """Return the number of answers with status 200 per second.
 
-    The result is the slope of a line fitted to the number of answers over time. That is right for
-    answers in bursts, as from batches, even if the window holds no whole number of bursts. A few
-    bursts are needed, however, so at least ``least`` answers are awaited, however long that takes.
+    The result is the slope of a line fitted to the number of answers over time. This works even if
+    answers come in bursts, as they do from batches, and the window ends in the middle of a burst.
+    It needs a few bursts, so it waits for at least ``least`` answers, however long that takes.
     """
     if contender.notices_hang_up:
         _wait_until_idle(contender)
@@ -152,11 +156,11 @@ def rate(
             time.sleep(0.02)
         times = counted()
     if not contender.notices_hang_up:
-        times = counted()  # the answers after the end count, too: they came at the usual rate
+        times = counted()  # answers after the end count too, because they came at the usual rate
     return statistics.linear_regression(times, range(len(times))).slope
 
 
 def _wait_until_idle(contender: Contender) -> None:
-    """Wait until nothing runs; an inference goes on to its end even if its client hangs up."""
+    """Wait until nothing runs, because an inference runs to its end even if its client hangs up."""
     while contender.service.get("/health").json()["queue"]["in_flight"]:
         time.sleep(0.05)

@@ -13,11 +13,12 @@ from benchmarks.reference.service import Network, Reference
 from benchmarks.service import Service
 from config.settings import Settings
 
-#: task of each model of the table by its key: "depth" or "embedding"
+#: the task of each model in the table, "depth" or "embedding", by the model's key
 FAMILIES = {spec.key: spec.task for spec in Settings().table().model}
 PATHS = {"depth": "/api/depth", "embedding": "/embed-image"}
 _DEFAULTS = {"depth": "DEPTH_MODEL", "embedding": "DEFAULT_MODEL"}
-#: the reference's networks by family and name; the replaced embedding service could use OpenVINO
+#: the reference's networks by family and name; OpenVINO is among them, because the replaced
+#: embedding service could use it
 REFERENCES: dict[str, dict[str, Network]] = {
     "depth": {"reference": "depth"},
     "embedding": {"reference": "embedding", "reference OpenVINO": "openvino"},
@@ -38,7 +39,7 @@ class Contender:
 def twinlens(
     cache: Path, logs: Path, models: list[str], config: Path | None = None, /, **environ: object
 ) -> Service:
-    """Twinlens with these default models, at most one per family; other families are disabled.
+    """Configure Twinlens with these default models, at most one per family, and no other family.
 
     ``config`` replaces the project's gunicorn.conf.py.
     """
@@ -54,7 +55,7 @@ def twinlens(
 
 
 def reference(cache: Path, logs: Path, model: str, name: str) -> Reference:
-    """One of ``REFERENCES``."""
+    """Configure the reference with one of the networks in ``REFERENCES``."""
     network = REFERENCES[FAMILIES[model]][name]
     return Reference(logs / f"reference-{model}-{network}.log", cache, model, network)
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Photos for requests: as large as files from a camera, and each with different bytes."""
+"""Makes photos for requests: as large as files from a camera, and each with different bytes."""
 
 from __future__ import annotations
 
@@ -42,20 +42,20 @@ class Photos:
         self._numbers = itertools.count()  # its next() is thread-safe
 
     def next(self) -> bytes:
-        """One of a few pictures, made unique by a comment in the file."""
+        """Return one of a few pictures, made unique by a comment in the file."""
         number = next(self._numbers)
         return _commented(self._files[number % DISTINCT], f"photo {number}".encode())
 
 
 def _commented(jpeg: bytes, text: bytes) -> bytes:
-    """The file with a comment segment (COM) inserted after its first marker (SOI)."""
+    """Return the file with a comment segment (COM) inserted after its first marker (SOI)."""
     segment = b"\xff\xfe" + (len(text) + 2).to_bytes(2, "big") + text
     return jpeg[:2] + segment + jpeg[2:]
 
 
 @cache
 def _photo(width: int, height: int, seed: int) -> bytes:
-    """A scene of soft blobs, discs with sharp edges, texture, and the grain of a sensor."""
+    """Draw a scene of soft blobs, discs with sharp edges, texture, and the grain of a sensor."""
     random = np.random.default_rng([width, height, seed])
     size = width, height
     scene = _noise(random, 5, 60).resize(size, Image.Resampling.BICUBIC)
@@ -72,7 +72,7 @@ def _photo(width: int, height: int, seed: int) -> bytes:
 
 
 def _noise(random: np.random.Generator, edge: int, deviation: float) -> Image.Image:
-    """A square of independent colours around grey."""
+    """Return a square of independent colours around grey."""
     values = random.normal(128, deviation, (edge, edge, 3))
     return Image.fromarray(values.clip(0, 255).astype(np.uint8))
 

@@ -24,7 +24,7 @@ _MOST_IN_A_TURN = 5
 
 
 def in_turns(contenders: list[Contender], size: str, plan: Plan) -> dict[str, list[list[Answer]]]:
-    """The answers of each round, by contender; requests go to the contenders in turns."""
+    """Send requests to the contenders in turns; return the answers of each round by contender."""
     photos = Photos((SIZES | MEGAPIXELS)[size])
     counts = {each.name: _warm(each, photos, plan) for each in contenders}
     return _rounds(contenders, photos, counts, plan.rounds)
@@ -42,7 +42,7 @@ def _rounds(
 
 
 def _warm(contender: Contender, photos: Photos, plan: Plan) -> int:
-    """Warm up threads and buffers by requests; return how many requests a turn shall have."""
+    """Warm up threads and buffers with requests, and return how many requests a turn will have."""
     began = time.perf_counter()
     for _ in range(plan.warm_requests):
         seconds = ask(contender, photos.next()).seconds
@@ -52,7 +52,7 @@ def _warm(contender: Contender, photos: Photos, plan: Plan) -> int:
 
 
 def compared(answers: dict[str, list[list[Answer]]]) -> Row:
-    """Milliseconds of each contender, and how many times as long as Twinlens the others take."""
+    """Return each contender's milliseconds, and the ratios of the others' to those of Twinlens."""
     times = {
         name: [statistics.median(1000 * answer.seconds for answer in turn) for turn in turns]
         for name, turns in answers.items()
@@ -67,7 +67,7 @@ def compared(answers: dict[str, list[list[Answer]]]) -> Row:
 
 
 def stages(answers: Iterable[Answer]) -> Row:
-    """Median milliseconds of each stage; "rest" is the time of HTTP and of the client itself."""
+    """Return the median milliseconds of each stage; "rest" is the time of HTTP and the client."""
     known = [answer for answer in answers if "infer" in answer.stages]
     if not known:
         return {}

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 """Measures throughput and memory under overload: ``python -m benchmarks.load --cache CACHE``.
 
-It lets 8 and 64 clients in turns send requests without pause, and prints how many answers with
-status 200 they get per second, and the ratio of the two. It also prints how much memory 100 waiting
-photos of 12 megapixels take, in MB of 2**20 bytes.
+In alternating rounds, 8 and 64 clients send requests without pause. The module prints how many
+answers with status 200 they get per second, and the ratio of the two rates. It also prints how much
+memory 100 waiting photos of 12 megapixels take, in MB of 2**20 bytes.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def ask(service: Service, path: str, data: bytes) -> int:
 def answers_per_second(
     service: Service, path: str, data: bytes, clients: int, seconds: float
 ) -> float:
-    """Answers with status 200 per second; the first second is not counted.
+    """Return the answers with status 200 per second; the first second is not counted.
 
-    Each client sends its next request as soon as it is answered.
+    Each client sends its next request as soon as the previous one is answered.
     """
     begin = time.monotonic() + 1.0
     end = begin + seconds

@@ -25,7 +25,7 @@ _MB = 2**20
 
 
 def pss_mb(process: psutil.Process) -> float:
-    """Proportional set size of a process."""
+    """Return the proportional set size of a process, in MB."""
     return float(process.memory_full_info().pss) / _MB
 
 

@@ -112,37 +112,41 @@ class TextModel(Model):
 
 
 def with_work(loaded: LoadedNetwork) -> Any:
-    """The ``DepthModel``, ``ImageModel`` or ``TextModel`` that fits a network."""
+    """Return the ``DepthModel``, ``ImageModel`` or ``TextModel`` that fits a network."""
     if loaded.id.spec.task == "depth":
         return DepthModel(loaded)
     return TextModel(loaded) if loaded.id.name == "text" else ImageModel(loaded)
 
 
 def row(key: str) -> ModelSpec:
-    """The row of the model table that has this key."""
+    """Return the row of the model table that has this key."""
     (spec,) = [spec for spec in Settings().table().model if spec.key == key]
     return spec
 
 
 def first_network(spec: ModelSpec) -> NetworkId:
-    """The network that must be loaded for its model to count as loaded."""
+    """Return the network that must be loaded for its model to count as loaded."""
     return networks_of(spec)[0]
 
 
 def checkpoint_of(spec: ModelSpec, cache: Path) -> Checkpoint:
-    """A model's checkpoint, which must be in this cache."""
+    """Find a model's checkpoint, which must be in this cache."""
     checkpoint = find_checkpoint(spec, files_of(spec), cache)
     assert checkpoint is not None, f"{spec.key} is not in {cache}"
     return checkpoint
 
 
 def source(spec: ModelSpec, checkpoint: Checkpoint, network: str = "image") -> NetworkSource:
-    """A network of a checkpoint, in the form that engines take."""
+    """Return a network of a checkpoint in the form that engines take."""
     return describe_checkpoint(spec, checkpoint).source(network)
 
 
 def cpu_loader(engine: EngineSetting, precision: PrecisionSetting) -> Loader:
-    """A loader that serves only this process."""
+    """Make a loader that serves only this process.
+
+    A conversion process ends when the pipe ``life`` closes. Nothing closes this one, so that
+    happens only when this process ends.
+    """
     life, _ = os.pipe()
     return Loader.make(engine, precision, "cpu", threads=usable_cores(), life=life)
 

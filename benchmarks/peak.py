@@ -26,7 +26,7 @@ SIZES = {"12 MP": (4000, 3000), "50 MP": (8160, 6120)}
 
 
 def photo(width: int, height: int) -> bytes:
-    """A JPEG with some detail."""
+    """Make a JPEG with some detail."""
     file = io.BytesIO()
     image = Image.effect_mandelbrot((width // 4, height // 4), (-2, -1, 1, 1), 100)
     grain = Image.effect_noise((width, height), 10)
@@ -36,7 +36,7 @@ def photo(width: int, height: int) -> bytes:
 
 
 def highest_mb(pid: int) -> float:
-    """The highest resident set since the last reset."""
+    """Return the highest resident set since the last reset, in MB."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 

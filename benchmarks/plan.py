@@ -22,9 +22,9 @@ class Plan:
     cost: tuple[str, ...]
     #: how many turns each contender has
     rounds: int
-    #: the same where Twinlens runs alone, for throughput
+    #: how many turns Twinlens has for throughput where it runs alone
     rounds_alone: int
-    #: how long a turn lasts: it has as many requests, one after the other, as fit
+    #: how long a turn lasts; a turn has as many requests, one after the other, as fit
     turn_seconds: float
     #: requests before the first turn, which warm up threads and buffers
     warm_requests: int
@@ -39,9 +39,9 @@ class Plan:
     #: sets of models that one service serves when memory and start-up are measured
     together: tuple[tuple[str, ...], ...]
     engines: tuple[str, ...]
-    #: starts that are timed; if there are several, an uncounted one first does one-time work
+    #: how many starts are timed; if several, an uncounted start comes first and does one-time work
     starts: int
-    #: sizes of photos for accuracy; the times are those of the first
+    #: sizes of photos for accuracy; times are measured only for the first size
     accuracy: tuple[str, ...]
     #: how long each shape of matrix is multiplied
     ceiling_seconds: float

@@ -46,7 +46,7 @@ TITLES = {
 
 
 def markdown(results: Results) -> str:
-    """The page; numbers in brackets are the lowest and the highest of all rounds."""
+    """Return the page; numbers in brackets are the lowest and the highest of all rounds."""
     head = results.head
     lines = [
         "# Benchmark",
@@ -67,7 +67,7 @@ def markdown(results: Results) -> str:
 
 
 def table(rows: list[Row]) -> list[str]:
-    """Lines of a Markdown table, with a column for every key that at least one row has."""
+    """Return the lines of a Markdown table, with a column for every key that some row has."""
     columns = list(dict.fromkeys(column for row in rows for column in row))
     return [
         _line(columns),
@@ -81,7 +81,7 @@ def _line(cells: list[str]) -> str:
 
 
 def _text(cell: Cell, column: str) -> str:
-    """A number with three significant digits; a cosine, which is close to 1, with six decimals."""
+    """Show a number with three significant digits, and a cosine (close to 1) with six decimals."""
     if isinstance(cell, list):
         middle, low, high = (_text(each, column) for each in cell)
         return middle if low == high else f"{middle} ({low} to {high})"

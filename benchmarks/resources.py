@@ -3,8 +3,8 @@
 """Measures seconds from the start of the process to /ready, and memory before and after requests.
 
 Memory is the proportional set size (PSS: shared pages counted once) in MB of 2**20 bytes. The
-measuring process imports neither torch nor OpenVINO: it would share their pages with the service,
-which would then seem to need less.
+measuring process imports neither torch nor OpenVINO, because it would share their pages with the
+service, which would then seem to need less memory.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from benchmarks.results import Results, Row, spread
 from benchmarks.service import Service
 
 _PHOTO = "poster 1000x1500"
-_REQUESTS = 4  # for each worker, so that every worker has answered some
+_REQUESTS = 4  # requests per worker, so that every worker answers some
 _IDLE_SECONDS = 2  # the service returns idle memory to the system within a second
 
 
@@ -58,7 +58,7 @@ def measure(results: Results, cache: Path, logs: Path, models: list[str], plan: 
 
 
 def _start_once(service: Service) -> None:
-    """Start it once, so that work that only a first start does is not measured."""
+    """Start it once, so that work which only a first start does is not measured."""
     with service.started():
         service.wait_until_warm()
 
@@ -87,7 +87,7 @@ def _figures(make: Callable[[], Service], models: list[str], workers: int, start
 
 
 def _pss(service: Service) -> list[float]:
-    """PSS of the master, then of all its descendants."""
+    """Return the PSS of the master, then of each of its descendants."""
     master = psutil.Process(service.pid)
     return [pss_mb(process) for process in (master, *master.children(recursive=True))]
 

@@ -13,24 +13,24 @@ from typing import Any
 
 from benchmarks import machine
 
-#: A number, a text, or a list of median, lowest and highest.
+#: A number, a text, or a list of the median, the lowest and the highest value.
 Cell = str | int | float | list[float]
-#: Cells by the heading of their column; "model" is always among them.
+#: Maps the heading of each column to its cell; "model" is always among the headings.
 Row = dict[str, Cell]
 
 
 def spread(values: Sequence[float]) -> list[float]:
-    """The median, the lowest and the highest value."""
+    """Return the median, the lowest and the highest value."""
     return [statistics.median(values), min(values), max(values)]
 
 
 def ratios(others: Sequence[float], ours: Sequence[float]) -> list[float]:
-    """The spread of the ratios of values that were measured in the same round."""
+    """Return the spread of the ratios of values that were measured in the same round."""
     return spread([other / own for other, own in zip(others, ours, strict=True)])
 
 
 class Results:
-    """The figures of one machine with one set of libraries and weights.
+    """Holds the figures of one machine with one set of libraries and weights.
 
     ``about`` describes the weights and the extent of the run.
     """
@@ -71,7 +71,7 @@ class Results:
         self.save()
 
     def save(self) -> None:
-        """Write the file, so that an interruption never leaves half of one."""
+        """Write the file in one step, so that an interruption never leaves half of it."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         content = {"head": self.head, "runs": self.runs, "tables": self.tables}
         scratch = self._path.with_suffix(".part")
@@ -79,10 +79,10 @@ class Results:
         scratch.replace(self._path)
 
     def gflop(self, model: str, size: str) -> float:
-        """GFLOP of one inference on a photo of this size."""
+        """Return the GFLOP of one inference on a photo of this size."""
         return self._flop[model][size] / 1e9
 
     def share(self, model: str, size: str, per_second: float) -> float:
-        """The share, 0 to 1, of the machine's ceiling that ``per_second`` inferences use."""
+        """Return the share, 0 to 1, of the machine's ceiling that ``per_second`` inferences use."""
         ceiling: float = max(self.runs[-1]["bf16"], self.runs[-1]["fp32"])
         return self.gflop(model, size) * per_second / ceiling

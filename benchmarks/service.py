@@ -23,7 +23,7 @@ START_SECONDS = 90.0
 
 
 def free_port() -> int:
-    """A port on which nothing listens at this moment."""
+    """Return a port on which nothing listens at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -31,7 +31,7 @@ def free_port() -> int:
 
 
 class Service:
-    """One gunicorn on free loopback ports, with an environment of its own."""
+    """Runs one gunicorn on free loopback ports, with its own environment variables."""
 
     #: the folder of the program that runs
     project = PROJECT
@@ -51,7 +51,10 @@ class Service:
 
     @contextmanager
     def started(self, prefix: Sequence[str] = ()) -> Iterator[Service]:
-        """Run it during the block, after the words ``prefix`` if given; then stop or kill it."""
+        """Run it during the block, then stop or kill it.
+
+        ``prefix`` goes before its command line.
+        """
         config = self._config or self.project / "gunicorn.conf.py"
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -76,25 +79,25 @@ class Service:
         return self.process.pid
 
     def workers(self) -> list[psutil.Process]:
-        """The worker processes; the download process is not one of them."""
+        """Return the worker processes; the download process is not one of them."""
         found = []
         for child in psutil.Process(self.pid).children():
-            with suppress(psutil.Error):  # it has just ended
+            with suppress(psutil.Error):  # the child may have just ended
                 if "gunicorn" in " ".join(child.cmdline()):
                     found.append(child)
         return found
 
     def zombies(self) -> list[psutil.Process]:
-        """Children that have ended, but for which the master has not waited."""
+        """Return the children that have ended, but for which the master has not waited."""
         found = []
         for child in psutil.Process(self.pid).children():
-            with suppress(psutil.NoSuchProcess):  # it has just been waited for
+            with suppress(psutil.NoSuchProcess):  # the master may have just waited for it
                 if child.status() == psutil.STATUS_ZOMBIE:
                     found.append(child)
         return found
 
     def stop(self, seconds: float = 40.0) -> int:
-        """Send SIGTERM, return the exit code; if it hangs, kill it and raise TimeoutExpired."""
+        """Send SIGTERM and return the exit code; if it hangs, kill it and raise TimeoutExpired."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
@@ -121,7 +124,7 @@ class Service:
         return requests.delete(self.url(path, port), timeout=60)
 
     def text(self) -> str:
-        """What it has written to its log so far."""
+        """Return what it has written to its log so far."""
         return self.log.read_text()
 
     def wait_for(self, path: str, status: int) -> requests.Response:
@@ -141,13 +144,14 @@ class Service:
         raise AssertionError(f"{path} did not answer {status}:\n{self.text()}")
 
     def wait_until_ready(self) -> None:
-        """Wait until /ready answers 200, from whichever worker."""
+        """Wait until /ready answers 200; any worker may be the one that answers."""
         self.wait_for("/ready", 200)
 
     def wait_until_warm(self) -> None:
         """Wait until the service is ready and the depth model is loaded or unavailable.
 
-        That is more than /ready says, which with two families covers only one default model.
+        This is more than /ready says: if both families are enabled, /ready covers only one default
+        model.
         """
         self.wait_until_ready()
         end = time.monotonic() + START_SECONDS

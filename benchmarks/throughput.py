@@ -18,20 +18,20 @@ from benchmarks.plan import Plan
 from benchmarks.results import Results, Row, ratios, spread
 from benchmarks.service import PROJECT
 
-_FEW = 8  # higher numbers of clients are compared with this one
-_BURSTS = 3  # bursts of answers from each worker that a rate needs at least
+_FEW = 8  # higher numbers of clients are compared with this number
+_BURSTS = 3  # a rate needs at least this many bursts of answers from each worker
 _BATCH = 8  # images that Twinlens puts into one batch for embeddings on a CPU
 
 
 def measure(
     results: Results, contenders: list[Contender], model: str, workers: int, plan: Plan
 ) -> None:
-    """Measure answers per second at each number of clients, and one request when all have left."""
+    """Measure answers per second for each number of clients, then one request with no others."""
     photos = Photos(SIZES[plan.usual[model]])
     rates: dict[tuple[str, int], list[float]] = defaultdict(list)
     afterwards: dict[int, list[float]] = defaultdict(list)
     least = _BURSTS * workers * (_BATCH if FAMILIES[model] == "embedding" else 1)
-    for each in contenders:  # a warm-up, because fresh threads are slow at first
+    for each in contenders:  # a warm-up, because new threads are slow at first
         rate(each, photos, max(plan.compared_at), plan.window)
     for _ in range(plan.rounds if len(contenders) > 1 else plan.rounds_alone):
         for clients in plan.clients:
@@ -68,7 +68,7 @@ def measure(
 
 
 def measure_health(results: Results, ours: Contender, model: str, plan: Plan) -> None:
-    """Measure /health ten times per second, from a process of its own, while all clients send."""
+    """Measure /health ten times per second, from a separate process, while all clients send."""
     photos, clients = Photos(SIZES[plan.usual[model]]), max(plan.clients)
     probe = [sys.executable, "-m", "benchmarks.probe", str(plan.health_seconds)]
     with Clients(ours, photos, clients).asking() as asking:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""A model hub on the loopback interface, which fails in the ways that a test asks for."""
+"""Runs a model hub on the loopback interface, which fails in the ways that a test asks for."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ class FakeHub(ThreadingHTTPServer):
     def __init__(self, cache: Path) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.cache = cache
-        self.refuse = 0  # number of requests that are still to be answered with 503
-        self.deny: tuple[int, str] | None = None  # if set, status and error code of all answers
-        self.large_files: FakeHub | None = None  # if set, another host that serves the files
-        self.stall_at: int | None = None  # after this many bytes of a file nothing more is sent
-        self.hold_at: int | None = None  # after this many bytes sending waits until this is None
+        self.refuse = 0  # how many more requests are answered with 503
+        self.deny: tuple[int, str] | None = None  # if set, the status and error code of all answers
+        self.large_files: FakeHub | None = None  # if set, another host, which serves the files
+        self.stall_at: int | None = None  # if set, a file's sending stops after this many bytes
+        # If set, sending a file pauses after this many bytes, until this is None again.
+        self.hold_at: int | None = None
         self.garble = False  # whether the bytes of files are changed
         self.pause = 0.0  # seconds to wait before each MiB
-        self.ranges: list[str] = []  # Range headers of requests
-        self.gets: list[str] = []  # names of the requested files
-        self.heads: list[str] = []  # revisions in HEAD requests
-        self.tokens: list[str] = []  # Authorization headers of GET requests
+        self.ranges: list[str] = []  # the Range headers of requests
+        self.gets: list[str] = []  # the names of the requested files
+        self.heads: list[str] = []  # the revisions in HEAD requests
+        self.tokens: list[str] = []  # the Authorization headers of GET requests
 
     @property
     def endpoint(self) -> str:

@@ -16,12 +16,12 @@ from tests.pictures import encoded
 
 @dataclass
 class Part:
-    """An item of the file to be built."""
+    """Holds an item of the file to be built."""
 
     kind: bytes
     data: bytes
     properties: list[bytes] = field(default_factory=list)
-    #: ids of referenced parts by type of reference; an id is a place in the list of parts, from 1
+    #: ids of the parts that it refers to, by type of reference; ids count the list of parts from 1
     references: dict[bytes, list[int]] = field(default_factory=dict)
     in_idat: bool = False
 
@@ -60,7 +60,7 @@ def overlay(size: tuple[int, int], images: list[int]) -> Part:
 
 
 def heif(parts: list[Part], primary: int = 1, brand: bytes = b"heic", version: int = 0) -> bytes:
-    """A file of these parts, whose ids count from 1; ``version`` is that of its iloc box."""
+    """Build a file of these parts, whose ids count from 1; ``version`` is that of its iloc box."""
     known: list[bytes] = []
     associations = b""
     for number, part in enumerate(parts, 1):

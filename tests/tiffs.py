@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""A small writer of TIFF files for the tests, which writes any entry, valid or not."""
+"""Writes small TIFF files for the tests, with any entry, valid or not."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SUB_IFDS = 330
 
 @dataclass
 class Page:
-    """One directory with its entries, its strips or tiles, and the pages below it."""
+    """One directory, with its entries, its strips or tiles, and the pages below it."""
 
     entries: dict[int, Value]
     chunks: list[bytes] = field(default_factory=list)
@@ -34,9 +34,10 @@ def page(
     chunks: list[bytes] | None = None,
     below: Sequence[Page] = (),
 ) -> Page:
-    """A page of an array, [height, width] or [height, width, samples], in one uncompressed strip.
+    """Make a page of an array, [height, width] or [height, width, samples].
 
-    ``entries`` override the usual entries, and ``chunks`` replace the strip.
+    It has one uncompressed strip. ``entries`` override the usual entries, and ``chunks`` replace
+    the strip.
     """
     height, width = pixels.shape[:2]
     samples = pixels.shape[2] if pixels.ndim == 3 else 1
@@ -56,7 +57,10 @@ def page(
 
 
 def tiff(*pages: Page, order: str = "<", big: bool = False) -> bytes:
-    """A file of these pages; ``order`` is the byte order of directories, not of pixels."""
+    """Make a file of these pages.
+
+    ``order`` is the byte order of the directories, not of the pixels.
+    """
     head = (b"II" if order == "<" else b"MM") + struct.pack(order + "H", 43 if big else 42)
     head += struct.pack(order + "HHQ", 8, 0, 0) if big else struct.pack(order + "I", 0)
     writer = _Writer(bytearray(head), order, big)

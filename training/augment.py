@@ -17,7 +17,7 @@ _GREY = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def photographed(pixels: Pixels, rng: Rng) -> Pixels:
-    """Change colours and sharpness, add noise and compression. [h, w, 3] uint8 to the same."""
+    """Change colours and sharpness of a picture [h, w, 3] uint8, and add noise and compression."""
     picture: NDArray[Any] = pixels.astype(np.float32) / 255
     picture = picture ** rng.uniform(0.7, 1.4) * rng.normal(1, 0.06, 3)
     grey = (picture @ _GREY)[..., None]

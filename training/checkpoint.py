@@ -18,7 +18,7 @@ _METADATA = {"format": "pt", "weights": "built-in"}
 def save_depth(network: Any, edge: int, folder: Path) -> None:
     """Save a network as ``save_pretrained`` does, but with our mark in the file's metadata.
 
-    ``edge``: pixels to which one side of a photo is resized.
+    One side of a photo will be resized to ``edge`` pixels.
     """
     folder.mkdir(parents=True, exist_ok=True)
     network.config.architectures = [type(network).__name__]

@@ -61,12 +61,12 @@ CONFIG: dict[str, Any] = {
 
 
 def network() -> Any:
-    """The architecture, with random weights."""
+    """Make the network, with random weights."""
     return CLIP(**CONFIG["model_cfg"])
 
 
 def tokens(captions: list[str]) -> torch.Tensor:
-    """The captions' tokens, [n, 32] int64."""
+    """Return the captions' tokens, [n, 32] int64."""
     return _tokenizer()(captions)
 
 

@@ -3,7 +3,8 @@
 """Trains ``builtin-depth``: ``python -m training.depth``, about an hour on 2 cores.
 
 It trains a Depth Anything V2 network, a ninth of Small's size, on rendered scenes. The first stage
-uses small crops, for which a step is cheap; the second the size at which the service runs it.
+uses small crops, which make a step cheap. The second stage uses the size at which the service runs
+the network.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ EDGE = 252
 
 @dataclass(frozen=True)
 class Stage:
-    """A number of training steps; all crops of a batch have one of these sizes."""
+    """Describes some training steps; each batch has crops of one of ``sizes``."""
 
     steps: int
     batch: int
@@ -54,7 +55,7 @@ STAGES = (
 
 
 def network() -> Any:
-    """The architecture, with random weights."""
+    """Make the network, with random weights."""
     backbone = Dinov2Config(
         hidden_size=192,
         num_hidden_layers=6,
@@ -76,7 +77,7 @@ def network() -> Any:
     )
     model: Any = DepthAnythingForDepthEstimation(config)
     # transformers initialises all weights with a deviation of 0.02, which suits wide networks and
-    # fine-tuning. In this network positions would hardly differ then, and hardly any signal would
+    # fine-tuning. In this network, positions would then hardly differ, and hardly any signal would
     # reach the head.
     torch.nn.init.normal_(model.backbone.embeddings.position_embeddings, std=0.3)
     for module in model.backbone.encoder.modules():
@@ -94,9 +95,13 @@ def network() -> Any:
 
 
 def loss(predicted: Tensor, target: Tensor) -> Tensor:
-    """The loss of predicted disparities; both are [n, h, w], and the target is in 1/metres."""
-    # Scales the target to about 0..1 and cuts off the nearest 2 % of pixels: the disparity of a
-    # thing right before the lens is so large that all else would hardly count.
+    """Return the loss of predicted disparities.
+
+    Both arguments are [n, h, w], and the target is in 1/metres.
+    """
+    # The target is scaled to about 0..1, and the nearest 2 % of pixels are cut off. Otherwise a
+    # thing right in front of the lens would have such a large disparity that all else would hardly
+    # count.
     nearest = torch.quantile(target.flatten(1), 0.98, dim=1)[:, None, None]
     wanted = (target / nearest.clamp_min(1e-3)).clamp_max(1)
     shape = losses.scale_and_shift_invariant(predicted, wanted)
@@ -113,8 +118,8 @@ def train(data: Scenes, stages: tuple[Stage, ...]) -> Any:
     # With this memory format a step takes half the time.
     model = network().to(place, memory_format=torch.channels_last)
     model.train()
-    # The last ReLU is left out during training: where it cuts values off, it passes no gradient,
-    # so a network that comes to be cut off everywhere could learn nothing more.
+    # The last ReLU is left out during training, because it passes no gradient where it cuts values
+    # off: a network whose values are all cut off could not learn any more.
     model.head.activation2, last = torch.nn.Identity(), model.head.activation2
     for stage in stages:
         optimizer, average = Optimizer(model, stage.rate, stage.steps), Average(model, 0.995)
@@ -152,7 +157,10 @@ def _batches(data: Scenes, stage: Stage) -> Iterator[tuple[Tensor, Tensor]]:
 def _crop(
     data: Scenes, index: int, rows: int, columns: int, rng: np.random.Generator
 ) -> tuple[Any, Any]:
-    """A part of a scene, resized: pixels [h, w, 3] float32 and disparity [h, w] float32."""
+    """Cut out a part of a scene and resize it.
+
+    The result is pixels [h, w, 3] float32 and disparity [h, w] float32.
+    """
     pixels, disparity = data.pixels[index], data.disparity[index]
     whole_rows, whole_columns = disparity.shape
     largest = min(whole_rows / rows, whole_columns / columns)

@@ -37,7 +37,7 @@ _HELD_OUT_DRAWINGS = 1_000_000
 
 
 def depth_figures(count: int) -> DepthQuality:
-    """Mean quality over the first ``count`` held-out scenes."""
+    """Return the mean quality over the first ``count`` held-out scenes."""
     model = models.load(Path(), "builtin-depth")
     assert isinstance(model, DepthModel)
     qualities = []
@@ -48,7 +48,10 @@ def depth_figures(count: int) -> DepthQuality:
 
 
 def disparity(model: DepthModel, scene: scenes.Rendering) -> Any:
-    """The network's output for a rendering, resized to the rendering's size. [h, w] float32."""
+    """Return the network's output for a rendering, resized to the rendering's size.
+
+    The result is [h, w] float32.
+    """
     file = io.BytesIO()
     Image.fromarray(scene.pixels).save(file, "jpeg", quality=92)
     inputs = model.prepare(decode(file, 10**9))
@@ -58,7 +61,10 @@ def disparity(model: DepthModel, scene: scenes.Rendering) -> Any:
 
 
 def clip_figures(count: int) -> dict[str, float]:
-    """Recall at 1 between captions and drawings of ``count`` new ideas, and between drawings."""
+    """Measure recall at 1 for ``count`` new ideas, each with a caption and two drawings.
+
+    It is measured from captions to drawings, from drawings to captions, and between the drawings.
+    """
     network = CLIP(**clip.CONFIG["model_cfg"]).eval()
     file = BUILTIN / "builtin-clip" / "open_clip_model.safetensors"
     network.load_state_dict({name: value.float() for name, value in load_file(file).items()})

@@ -1,8 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Loss functions. Maps are disparities [n, h, w] float32, in which larger means nearer.
+"""Defines loss functions.
 
-A prediction may be below 0 here, because the network's last ReLU is left out during training.
+Maps are disparities [n, h, w] float32, in which larger means nearer. A prediction may be below 0
+here, because the network's last ReLU is left out during training.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from torch import Tensor
 
 _SCALES = 4
 _PAIRS = 4096
-_DIFFERENT = 1.1  # by this factor one pixel of a pair must be nearer
-_SURE = 4.0  # the higher, the smaller the difference at which a right order costs nothing more
-_FAR = 0.05  # added before taking a logarithm of a disparity in 0..1, because the sky has 0
+_DIFFERENT = 1.1  # a pair counts if one of its pixels is nearer by this factor
+_SURE = 4.0  # the higher this is, the less a pair in the right order costs
+_FAR = 0.05  # added to disparities in 0..1 before taking logarithms, because the sky has 0
 
 
 def aligned(disparity: Tensor) -> Tensor:
@@ -30,12 +31,15 @@ def aligned(disparity: Tensor) -> Tensor:
 
 
 def scale_and_shift_invariant(predicted: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute difference of the aligned maps (MiDaS, "ssimae" without trimming)."""
+    """Return the mean absolute difference of the aligned maps.
+
+    This is "ssimae" of MiDaS, without trimming.
+    """
     return (aligned(predicted) - aligned(target)).abs().mean()
 
 
 def gradients(predicted: Tensor, target: Tensor) -> Tensor:
-    """How much the difference of the aligned maps changes from pixel to pixel, at four scales.
+    """Return how much the difference of the aligned maps changes between pixels, at four scales.
 
     This keeps edges sharp and in their right places (MiDaS, equation 11).
     """
@@ -51,15 +55,16 @@ def gradients(predicted: Tensor, target: Tensor) -> Tensor:
 
 
 def ratios(predicted: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute difference of logarithms, in which far parts count as much as near ones.
+    """Return the mean absolute difference of logarithms.
 
-    The target must be at least 0, and about 1 at its nearest.
+    Far parts count in it as much as near ones. The target must be at least 0, and about 1 at its
+    nearest.
     """
     return (_logarithm(predicted) - _logarithm(target)).abs().mean()
 
 
 def ranking(predicted: Tensor, target: Tensor) -> Tensor:
-    """How wrong the order is in random pairs of pixels of which one is at least 10 % nearer.
+    """Return how wrong the order is in random pairs of pixels of which one is at least 10 % nearer.
 
     See Chen et al., "Single-Image Depth Perception in the Wild", 2016, equation 3; here it is
     applied to logarithms.
@@ -73,16 +78,16 @@ def ranking(predicted: Tensor, target: Tensor) -> Tensor:
 
 
 def _logarithm(disparity: Tensor) -> Tensor:
-    """The logarithm of the disparity plus a little.
+    """Return the logarithm of the disparity plus a little.
 
-    Below 0 it goes on along the tangent at 0, so that negative predictions have a gradient, too.
+    Below 0, it continues along the tangent at 0, so that negative predictions have a gradient, too.
     """
     above = (disparity.clamp_min(0) + _FAR).log()
     return above + disparity.clamp_max(0) / _FAR
 
 
 def contrastive(images: Tensor, texts: Tensor, scale: Tensor) -> Tensor:
-    """Symmetric cross-entropy over the batch (Radford et al., CLIP, 2021, figure 3).
+    """Return the symmetric cross-entropy over the batch (Radford et al., CLIP, 2021, figure 3).
 
     Args:
         images, texts: [n, dims] of length 1; the rows i of both belong together.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating[Any]]
 
-_FARTHEST = 80.0  # metres; pixels that are farther away count only for the order
+_FARTHEST = 80.0  # metres; pixels that are farther away count only in the order of pairs
 #: a pair of pixels counts if one disparity is more than this many times the other
 DIFFERENT, VERY_DIFFERENT = 1.1, 2.0
 _PAIRS = 20_000
@@ -23,23 +23,24 @@ _PAIRS = 20_000
 
 @dataclass(frozen=True)
 class DepthQuality:
-    """The quality of one map, or the mean quality of several."""
+    """Holds the quality of one map, or the mean quality of several."""
 
-    #: mean of |depth - truth| / truth after alignment
+    #: the mean of |depth - truth| / truth after alignment
     abs_rel: float
-    #: share of pixels whose depth and truth differ by a factor below 1.25 after alignment
+    #: the share of pixels whose depth and truth differ by a factor below 1.25 after alignment
     delta_1: float
-    #: share of pairs in the right order, among pairs of pixels of which one is at least 10 % nearer
+    #: the share of pairs in the right order, among pairs of pixels of which one is at least 10 %
+    #: nearer
     ordinal: float
-    #: the same among pairs of which one is at least twice as near
+    #: the same share among pairs of which one pixel is at least twice as near
     ordinal_twice: float
-    #: the last two for a map that calls lower pixels nearer, as a baseline
+    #: as a baseline, the last two figures for a map that calls lower pixels nearer
     lower_ordinal: float
     lower_ordinal_twice: float
 
 
 def depth_quality(predicted: Floats, target: Floats) -> DepthQuality:
-    """Quality of a predicted depth map.
+    """Measure the quality of a predicted depth map.
 
     ``target`` is exact disparity (1/metres). ``predicted`` may have any scale and shift, which are
     first fitted to the target by least squares in disparity, as in MiDaS (Ranftl et al., 2020).
@@ -62,9 +63,9 @@ def depth_quality(predicted: Floats, target: Floats) -> DepthQuality:
 
 
 def ordinal(predicted: NDArray[Any], target: Floats, factor: float = DIFFERENT) -> float:
-    """Share of pairs in the right order, among random pairs of pixels that differ by a factor.
+    """Return the share of pairs in the right order, among random pairs that differ by a factor.
 
-    It is NaN if no pair differs that much.
+    The pairs are pairs of pixels. The result is NaN if no pair differs by ``factor``.
     """
     one, other = np.random.default_rng(0).integers(target.size, size=(2, _PAIRS))
     truth, guess = target.ravel().astype(float), predicted.ravel().astype(float)
@@ -75,11 +76,14 @@ def ordinal(predicted: NDArray[Any], target: Floats, factor: float = DIFFERENT) 
 
 
 def mean(qualities: list[DepthQuality]) -> DepthQuality:
-    """The mean of each figure over several maps; NaN counts as missing."""
+    """Return the mean of each figure over several maps; NaN counts as missing."""
     rows = np.array([astuple(each) for each in qualities])
     return DepthQuality(*np.nanmean(rows, axis=0).tolist())
 
 
 def recall_at_1(queries: Floats, answers: Floats) -> float:
-    """Share of queries [n, dims] whose most similar answer [n, dims] is the one in the same row."""
+    """Return the share of queries whose most similar answer is in the same row.
+
+    Both arguments are [n, dims].
+    """
     return float(((queries @ answers.T).argmax(1) == np.arange(len(queries))).mean())

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Makes the picture of README.md: a rendered scene and its depth maps by builtin-depth.
+"""Makes the picture in README.md: a rendered scene and its depth maps by builtin-depth.
 
 ``python -m training.picture`` takes half a minute. It starts a service and sends it requests as any
 client would.
@@ -20,7 +20,7 @@ from training import scenes
 from training.scenes.dataset import HELD_OUT
 
 OUT = PROJECT / "docs" / "images" / "depth.jpg"
-#: A scene that was not used in training, with near things in front of far ones.
+#: This scene was not used in training, and it has near things in front of far ones.
 SCENE = 88
 _WIDTH, _HEIGHT = 480, 360
 _GAP = 8
@@ -28,7 +28,7 @@ _QUALITY = 88
 
 
 def strip(service: Service, photo: Image.Image) -> Image.Image:
-    """The photo, its depth map, and the map in colours, side by side."""
+    """Put the photo, its depth map, and the map in colours side by side."""
     file = io.BytesIO()
     photo.save(file, "jpeg", quality=95)
     maps = [_map(service, file.getvalue(), colormap) for colormap in ("gray", "inferno")]

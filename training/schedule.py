@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What both trainings share: the device, batches made ahead, optimizers and the learning rate."""
+"""Contains what both trainings share: device, batches made ahead, optimizers and learning rate."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from typing import TypeVar
 import torch
 
 Batch = TypeVar("Batch")
-#: Number of threads or processes that make batches while the main thread trains.
+#: The number of threads or processes that make batches while the main thread trains.
 MAKERS = max(1, len(os.sched_getaffinity(0)) - 1)
-_WARM_UP = 0.04  # share of all steps
-_FLOOR = 0.02  # share of the highest rate
+_WARM_UP = 0.04  # the share of all steps in which the rate rises
+_FLOOR = 0.02  # the last rate, as a share of the highest rate
 
 
 def device() -> torch.device:
-    """A GPU (CUDA or ROCm) if there is one, else the CPU. Training on a GPU is not measured yet."""
+    """Return a GPU (CUDA or ROCm) if there is one, and the CPU otherwise.
+
+    Training on a GPU has not been measured yet.
+    """
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -36,7 +39,7 @@ def ahead(makers: Executor, make: Callable[[int], Batch], steps: int, most: int)
 
 
 class Optimizer:
-    """Optimises the matrices of transformer blocks with Muon, and all else with AdamW.
+    """Optimises the matrices of transformer blocks with Muon, and everything else with AdamW.
 
     Muon (Jordan et al., 2024) is scaled to AdamW's step as in Liu et al., "Muon is scalable for LLM
     training", 2025, so that one rate suits both. In an hour of training it gets further than AdamW.
@@ -66,7 +69,10 @@ class Optimizer:
         return float(loss.detach())
 
     def _share(self) -> float:
-        """Share of the highest rate: rises linearly, then falls along half a cosine."""
+        """Return the share of the highest rate.
+
+        It rises linearly, then falls along half a cosine.
+        """
         warm = max(1, int(_WARM_UP * self._steps))
         if self._step < warm:
             return (self._step + 1) / warm
@@ -75,7 +81,7 @@ class Optimizer:
 
 
 class Average:
-    """A running mean of the weights, which is less random than the weights after the last step."""
+    """Keeps a running mean of the weights, which is less random than the weights at the end."""
 
     def __init__(self, network: torch.nn.Module, keep: float) -> None:
         self._network = network
@@ -84,7 +90,7 @@ class Average:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Add the current weights; to be called after each step."""
+        """Add the current weights to the mean; call this after each step."""
         self._count += 1
         keep = min(self._keep, self._count / (self._count + 10))
         for name, value in self._values():
@@ -92,7 +98,7 @@ class Average:
 
     @torch.no_grad()
     def apply(self) -> None:
-        """Replace the network's weights by their mean; to be called at the end."""
+        """Replace the network's weights by their mean; call this at the end."""
         for name, value in self._values():
             value.copy_(self._mean[name])
 

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Random-weight stand-ins for the public checkpoints, in the hub's own cache layout.
+"""Makes random-weight stand-ins for the public checkpoints, in the hub's own cache layout.
 
-They have the tensor names, configuration files and (unless tiny) shapes of the public ones, but
-random numbers inside, so that loading, speed, memory and agreement between engines can be checked
-where no hub can be reached. They say nothing about the quality of a depth map or a vector.
+The stand-ins have the tensor names, configuration files and (unless tiny) shapes of the public
+ones, but random numbers inside, so that loading, speed, memory and agreement between engines can be
+checked where no hub can be reached. They say nothing about the quality of a depth map or a vector.
 
 The numbers are chosen so that agreement between two engines means something:
 

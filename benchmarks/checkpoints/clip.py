@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""CLIP checkpoints with random weights, in the formats of transformers and of open_clip."""
+"""Makes CLIP checkpoints with random weights, in the formats of transformers and of open_clip."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STD = [0.26862954, 0.26130258, 0.27577711]
 
 @dataclass(frozen=True)
 class Shape:
-    """The values in which the variants differ."""
+    """Holds the values in which the variants differ."""
 
     repository: str
     transformers_repository: str
@@ -53,7 +53,7 @@ SHAPES = {
 
 
 def tiny(shape: Shape) -> Shape:
-    """The same architecture and vector length, small enough to answer in milliseconds."""
+    """Shrink a shape so that it answers in milliseconds; architecture and vector length stay."""
     return replace(shape, width=128, layers=3, heads=2, text_width=32, text_heads=4, text_layers=2)
 
 
@@ -231,14 +231,17 @@ def _config_json(shape: Shape) -> dict[str, Any]:
 
 
 def _byte_symbols() -> list[str]:
-    """The 256 printable stand-ins that byte-level BPE vocabularies use."""
+    """Return the 256 printable characters that stand for bytes in byte-level BPE vocabularies."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     rest = [byte for byte in range(256) if byte not in printable]
     return [chr(byte) for byte in printable] + [chr(256 + i) for i in range(len(rest))]
 
 
 def _tokenizer_files(vocabulary: int) -> dict[str, Any]:
-    """A valid byte-level tokenizer without merges: enough for a processor to load."""
+    """Return a valid byte-level tokenizer without merges.
+
+    That is enough for a processor to load.
+    """
     symbols = _byte_symbols()
     words = symbols + [f"{symbol}</w>" for symbol in symbols]
     start, end = "<|startoftext|>", "<|endoftext|>"

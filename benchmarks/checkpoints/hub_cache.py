@@ -19,7 +19,7 @@ from benchmarks.checkpoints.numbers import SEED
 
 @dataclass(frozen=True)
 class Repository:
-    """One repository: small files (text, or objects to write as JSON) and one file of weights."""
+    """A repository: small files (text, or objects to write as JSON) and one file of weights."""
 
     name: str
     files: dict[str, Any]
@@ -27,7 +27,7 @@ class Repository:
     weights: dict[str, Tensor]
 
     def folder(self, cache: Path) -> Path:
-        """Its folder in a cache."""
+        """Return its folder in a cache."""
         return cache / f"models--{self.name.replace('/', '--')}"
 
     def write(self, cache: Path) -> None:
@@ -42,7 +42,7 @@ class Repository:
             scratch.write_text(text, encoding="utf-8")
             self._place(folder, revision, name, scratch)
         tensors = {name: tensor.contiguous().clone() for name, tensor in self.weights.items()}
-        # By this mark the service tells these weights from published ones.
+        # This mark tells the service that the weights are random, not published ones.
         save_file(tensors, scratch, metadata={"format": "pt", "weights": "random"})
         self._place(folder, revision, self.weights_name, scratch)
         (folder / "refs" / "main").write_text(revision)

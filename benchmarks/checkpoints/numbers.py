@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Seeded random weights and pictures."""
+"""Makes seeded random weights and pictures."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Draw:
         return torch.randn(*shape, generator=self.generator) * std
 
     def smooth_grid(self, n: int, channels: int, modes: int = 4, std: float = 1.0) -> Tensor:
-        """[n*n, channels]: random sums of a few low-frequency cosines over an n x n grid."""
+        """Return [n*n, channels]: random sums of a few low-frequency cosines over an n x n grid."""
         position = (torch.arange(n) + 0.5) / n
         basis = torch.stack([torch.cos(math.pi * k * position) for k in range(modes)])
         fall = 1 / torch.arange(1, modes + 1)
@@ -34,11 +34,11 @@ class Draw:
         return grid / grid.std() * std
 
     def position_embeddings(self, n: int, channels: int) -> Tensor:
-        """[1 + n*n, channels]: the embedding of the class token, then a smooth grid."""
+        """Return [1 + n*n, channels]: the embedding of the class token, then a smooth grid."""
         return torch.cat([self(1, channels, std=0.3), self.smooth_grid(n, channels, std=0.35)])
 
     def patch_filter(self, out: int, size: int) -> Tensor:
-        """[out, 3, size, size]: mostly low-frequency filters over one patch."""
+        """Return [out, 3, size, size]: filters over one patch, mostly of low frequency."""
         low = self.smooth_grid(size, out * 3, modes=3).T.reshape(out, 3, size, size)
         filters = low + 0.15 * self(out, 3, size, size)
         # This scale makes the filters give values of about one for a patch of a normalised picture.
@@ -47,7 +47,7 @@ class Draw:
         return scaled
 
     def block(self, name: str, shape: torch.Size, residual: float) -> Tensor:
-        """A tensor of a transformer block, with a distribution that depends on its name."""
+        """Return a tensor of a transformer block; its distribution depends on its name."""
         if len(shape) == 1:
             if "norm" in name and name.endswith("weight"):
                 return torch.exp(self(*shape, std=0.2))
@@ -60,12 +60,12 @@ class Draw:
         if re.search(r"(q_proj|k_proj|query|key)\.weight", name):
             std *= 1.3
         elif re.search(r"(o_proj|out_proj|output\.dense|fc2)\.weight", name):
-            std *= 1.5  # makes up for attention and activation, which shrink the inputs of these
+            std *= 1.5  # makes up for attention and activation, which shrink the inputs here
         return self(*shape, std=std)
 
 
 def pictures(count: int, height: int, width: int, seed: int) -> Tensor:
-    """[count, 3, height, width] in 0..1: gradients, soft blobs, discs and a little grain."""
+    """Return [count, 3, height, width] in 0..1: gradients, soft blobs, discs and a little grain."""
     draw = Draw(seed)
     y = torch.linspace(0, 1, height)[:, None]
     x = torch.linspace(0, 1, width)[None, :]

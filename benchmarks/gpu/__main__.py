@@ -32,7 +32,10 @@ _MOST_WORDS = 300
 
 
 class Run:
-    """One run. Its process does not import torch, which would hold some of the device's memory."""
+    """Runs the benchmark.
+
+    Its own process never imports torch, which would occupy some of the device's memory.
+    """
 
     def __init__(self, options: argparse.Namespace, models: list[str]) -> None:
         self._models, self._cache, self._device = models, options.cache, options.device
@@ -47,7 +50,7 @@ class Run:
         self.page.add("ceilings", {**self._ceilings, "copy, GB/s": found["copy, GB/s"]})
 
     def measure(self, parts: list[str]) -> None:
-        """Measure these parts; a part that fails is named on the page, and the others go on."""
+        """Measure these parts; if one fails, the page says so, and the other parts still run."""
         if "networks" in parts:
             for model in self._models:
                 self._guarded(f"{model}: network", partial(self._network, model))
@@ -65,7 +68,7 @@ class Run:
         self._tables_of("networks", "--model", model, "--ceilings", ceilings)
 
     def _tables_of(self, module: str, *own: str) -> None:
-        """Add to the page the rows that a module prints, run as a process of its own."""
+        """Run a module as a separate process, and add the rows that it prints to the page."""
         common = ("--cache", str(self._cache), *self._device_options)
         for line in lines_of(f"benchmarks.gpu.{module}", *common, *own):
             name, row = json.loads(line)
@@ -82,7 +85,7 @@ class Run:
         say(what)
         try:
             work()
-        except (Exception, SystemExit) as error:  # SystemExit: a process that measures has failed
+        except (Exception, SystemExit) as error:  # SystemExit: a measuring process failed
             why = " ".join(f"{type(error).__name__}: {error}".split())
             say(why)
             self.page.add("failures", {"what": what, "why": why[-_MOST_WORDS:]})

@@ -15,7 +15,8 @@ import torch
 
 from benchmarks.gpu.timing import Clock, arguments, check_device
 
-#: dtype of the matrices, and the precision of float32 products for torch ("high" means tf32)
+#: for each kind, the dtype of the matrices and torch's precision of float32 products ("high" means
+#: tf32)
 KINDS: dict[str, tuple[torch.dtype, str]] = {
     "fp16": (torch.float16, "highest"),
     "bf16": (torch.bfloat16, "highest"),
@@ -28,9 +29,10 @@ _LIBRARIES = ("torch", "torchvision", "transformers", "open-clip-torch")
 
 
 def tflops(clock: Clock, edge: int, dtype: torch.dtype) -> float:
-    """TFLOP/s of a product of two matrices [edge, edge].
+    """Return the TFLOP/s of a product of two matrices [edge, edge].
 
-    They are random, because with zeros the device needs less power and may run faster than usual.
+    The matrices are random, because with zeros the device needs less power and may run faster than
+    usual.
     """
     left, right = (torch.randn(edge, edge, device=clock.device).to(dtype) for _ in range(2))
     product = torch.empty_like(left)
@@ -39,7 +41,7 @@ def tflops(clock: Clock, edge: int, dtype: torch.dtype) -> float:
 
 
 def ceilings(clock: Clock) -> dict[str, float]:
-    """The best TFLOP/s over all sizes, for each kind of arithmetic."""
+    """Return the best TFLOP/s over all sizes for each kind of arithmetic."""
     found = {}
     for kind, (dtype, fp32) in KINDS.items():
         torch.set_float32_matmul_precision(fp32)
@@ -49,7 +51,7 @@ def ceilings(clock: Clock) -> dict[str, float]:
 
 
 def copying(clock: Clock) -> float:
-    """GB/s (1e9 bytes, read and written) of a copy within the device's memory."""
+    """Return the GB/s (1e9 bytes, read and written) of a copy within the device's memory."""
     size = _COPIED if clock.is_cuda else _CPU_COPIED
     one, other = (torch.empty(size, dtype=torch.uint8, device=clock.device) for _ in range(2))
     return 2 * size / clock.seconds_of(lambda: other.copy_(one)) / 1e9
@@ -78,7 +80,7 @@ def main() -> None:
     """Entry point."""
     options = arguments("Ceilings of a device.").parse_args()
     check_device(options.device)
-    # The clock rate of an idle GPU takes a while to rise, so a GPU is always measured at length.
+    # An idle GPU takes a while to raise its clock rate, so a GPU is always measured at full length.
     clock = Clock(options.device, quick=options.device == "cpu")
     found = {"TFLOP/s": ceilings(clock), "copy, GB/s": copying(clock), "about": about(clock)}
     print(json.dumps(found))

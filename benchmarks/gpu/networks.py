@@ -3,10 +3,10 @@
 """Measures how fast and how exact a network is on the device, for each precision, batch and way.
 
 ``python -m benchmarks.gpu.networks --cache CACHE --model small --device cuda --ceilings JSON``
-takes the ceilings in TFLOP/s by precision. "Way" means how the network is run, see
-``benchmarks.gpu.ways``. The outputs of each way are compared with those of float32 on the CPU: for
-vectors by the lowest cosine; for maps, at the network's own resolution, by the highest mean and
-99.9th percentile of the difference in levels of 255.
+takes the ceilings in TFLOP/s by precision. A "way" is how the network is run, see
+``benchmarks.gpu.ways``. The outputs of each way are compared with those of float32 on the CPU.
+Vectors are compared by the lowest cosine. Maps are compared at the network's own resolution, by the
+highest mean and the highest 99.9th percentile of the difference in levels of 255.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ def measure(
     batches = (_QUICK_BATCHES if quick else BATCHES)[family]
     photos = inputs(exact, (_QUICK_SIZES if quick else _SIZES)[family], max(batches))
     expected = answers(exact, exact.infer(photos))
-    # Loading the CPU's network may have changed this setting of the whole process; on the GPU the
-    # changed value would mean tf32.
+    # Loading the network for the CPU may have changed this setting for the whole process. On the
+    # GPU, the changed value would select tf32.
     torch.set_float32_matmul_precision("highest")
     tflop = flop(cache, key)[_FLOP_SIZE] / 1e12
     for precision in PRECISIONS:
@@ -100,7 +100,10 @@ def measure(
 
 
 def _run(make: Callable[[], Work], clock: Clock) -> tuple[float, float, FloatArray]:
-    """Seconds of a call when warm, seconds until the first outputs, and these outputs [n, ...]."""
+    """Return the seconds of a warm call, the seconds until the first outputs, and these outputs.
+
+    The outputs are [n, ...].
+    """
     with torch.inference_mode():
         began = time.perf_counter()
         work = make()
@@ -110,7 +113,7 @@ def _run(make: Callable[[], Work], clock: Clock) -> tuple[float, float, FloatArr
 
 
 def inputs(model: Model, sizes: tuple[str, ...], count: int) -> FloatArray:
-    """[count, 3, h, w] float32 of fully decoded photos; a few distinct ones repeat."""
+    """Return [count, 3, h, w] float32 of fully decoded photos, of which only a few are distinct."""
     assert isinstance(model, DepthModel | ImageModel)
     supplies = [Photos((SIZES | MEGAPIXELS)[size]) for size in sizes]
     files = [photos.next() for photos in supplies for _ in range(DISTINCT)]
@@ -127,7 +130,10 @@ def answers(model: Model, outputs: FloatArray) -> list[NDArray[Any]]:
 
 
 def _give_back(clock: Clock) -> None:
-    """Free the memory that torch caches: a CUDA graph leaves memory that nothing else reuses."""
+    """Free the memory that torch caches.
+
+    Nothing else would reuse what a CUDA graph leaves there.
+    """
     gc.collect()
     if clock.is_cuda:
         torch.cuda.empty_cache()

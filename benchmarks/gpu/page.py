@@ -66,7 +66,7 @@ class Page:
         self._write("gpu.md", self.markdown())
 
     def markdown(self) -> str:
-        """The page as Markdown."""
+        """Return the page as Markdown."""
         lines = ["# GPU benchmark", "", *(f"- {key}: {text}" for key, text in self._head.items())]
         for name, (title, note) in TITLES.items():
             if name in self._tables:

@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The project's gunicorn.conf.py, but without Twinlens' optimisations for CUDA.
+"""Runs the project's gunicorn.conf.py without Twinlens' optimisations for CUDA.
 
-A service with it uses no CUDA graphs and no streams of its own, and the CPU does all image work.
-The benchmark compares it with the usual service to show how much these optimisations gain.
+With this configuration, the service uses neither CUDA graphs nor CUDA streams of its own, and the
+CPU does all image work. The benchmark compares it with the usual service to show how much these
+optimisations gain.
 """
 
 import runpy

@@ -27,13 +27,13 @@ from benchmarks.results import Row
 from benchmarks.service import PROJECT, Service
 
 _SAMPLE_SECONDS = 0.2
-#: gunicorn's configuration by way; None is the project's own
+#: gunicorn's configuration file for each way; None stands for the project's own file
 WAYS = {"Twinlens": None, "plain": PROJECT / "benchmarks" / "gpu" / "plain_gunicorn.py"}
 
 
 @dataclass(frozen=True)
 class Load:
-    """Settings of the service, numbers of clients, and how long each is measured."""
+    """Says with which settings and how many clients the service is measured, and for how long."""
 
     #: IMAGE_EMBEDDER_CONCURRENCY, WEB_CONCURRENCY, and the way
     settings: tuple[tuple[int, int, str], ...]
@@ -62,7 +62,7 @@ QUICK = Load(
 
 
 def nvidia_smi(field: str, device: str = "cuda") -> str:
-    """The value of a field as nvidia-smi prints it; empty if nvidia-smi is missing or fails."""
+    """Return a field's value as nvidia-smi prints it, or "" if nvidia-smi is missing or fails."""
     index = device.partition(":")[2] or "0"
     command = ["nvidia-smi", "-i", index, f"--query-gpu={field}", "--format=csv,noheader,nounits"]
     with suppress(OSError, subprocess.SubprocessError):
@@ -73,7 +73,7 @@ def nvidia_smi(field: str, device: str = "cuda") -> str:
 
 @contextmanager
 def gpu_busy(device: str) -> Iterator[list[int]]:
-    """Sample the percentage of time in which some kernel ran; no samples where it is unknown."""
+    """Sample the percentage of time in which the GPU ran a kernel; the list is empty if unknown."""
     samples: list[int] = []
     ended = threading.Event()
 
@@ -144,9 +144,12 @@ def _answered(contender: Contender, photos: Photos, clients: int, device: str, l
 
 
 def _one_among(contender: Contender, photos: Photos, clients: int, seconds: float) -> list[Answer]:
-    """The answers, at least one, that one client gets in this time while the others send, too."""
+    """Send requests from one client for this time, and return its answers, at least one.
+
+    Meanwhile ``clients - 1`` other clients send requests, too.
+    """
     with Clients(contender, photos, clients - 1).asking():
-        ask(contender, photos.next())  # not counted, because all clients have begun at once
+        ask(contender, photos.next())  # not counted, because all clients begin at the same time
         end = time.perf_counter() + seconds
         answers = [ask(contender, photos.next())]
         while time.perf_counter() < end:
@@ -155,6 +158,6 @@ def _one_among(contender: Contender, photos: Photos, clients: int, seconds: floa
 
 
 def _cpu_seconds(service: Service) -> float:
-    """CPU seconds that the master and the workers have used so far."""
+    """Return the CPU seconds that the master and the workers have used so far."""
     times = [each.cpu_times() for each in (psutil.Process(service.pid), *service.workers())]
     return sum(each.user + each.system for each in times)

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What the measuring processes share: a clock, and rows that name an error instead of a figure.
+"""Contains what the measuring processes share: a clock, and rows that can hold an error.
 
-Each of these processes prints a line of JSON, a table's name and a row, as soon as it has a row.
+As soon as such a process has a row, it prints a line of JSON with the table's name and the row.
 """
 
 from __future__ import annotations
@@ -24,26 +24,29 @@ from torch import Tensor
 
 from benchmarks.results import Row
 
-#: Stands in place of milliseconds for ways that only CUDA has.
+#: Takes the place of the milliseconds if a way needs CUDA and the device has none.
 NO_CUDA = "no CUDA"
 
 
 class Clock:
-    """Times work on one device after a warm-up, with as many calls in a row as fill a window."""
+    """Times work on one device.
+
+    After a warm-up, it makes as many calls in a row as fill a window.
+    """
 
     def __init__(self, device: str, quick: bool) -> None:
         self.device = torch.device(device)
         self.is_cuda = self.device.type == "cuda"
         self._warm_ups, self._windows, self._seconds = (1, 1, 0.02) if quick else (3, 5, 0.2)
         if self.is_cuda:
-            # In later calls, "cuda" without an index shall mean this device.
+            # From now on, "cuda" without an index means this device.
             torch.cuda.set_device(self.device.index or 0)
 
     def seconds_of(self, work: Callable[[], object]) -> float:
-        """Seconds of one call: the median over several windows of the mean within each.
+        """Return the seconds of one call: the median over several windows of the mean within each.
 
-        Work that does not wait for the device is only queued there, so the time of the host counts
-        only where the device has to wait for it.
+        Work that does not wait for the device only queues its kernels there. For such work, the
+        host's own time counts only where it keeps the device waiting.
         """
         taken = [self._elapsed(work, 1) for _ in range(self._warm_ups)]
         count = max(1, int(self._seconds / taken[-1]))
@@ -72,7 +75,7 @@ class Clock:
 
 @contextmanager
 def failing_into(row: Row) -> Iterator[None]:
-    """Note an error of the block in the row in place of its time, so that the run goes on."""
+    """Record an error of the block in the row instead of its time, so that the run goes on."""
     try:
         yield
     except Exception as error:  # libraries and drivers may raise errors of any kind
@@ -82,7 +85,7 @@ def failing_into(row: Row) -> Iterator[None]:
 
 
 def on_host(result: NDArray[Any] | Tensor) -> NDArray[Any]:
-    """The result as a numpy array; floats of any precision become float32."""
+    """Return the result as a numpy array; floats of any precision become float32."""
     if isinstance(result, np.ndarray):
         return result
     return (result.float() if result.is_floating_point() else result).cpu().numpy()
@@ -94,7 +97,7 @@ def emit(table: str, row: Row) -> None:
 
 
 def arguments(description: str) -> argparse.ArgumentParser:
-    """A parser with the options that all measuring processes have."""
+    """Return a parser with the options that all measuring processes have."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--device", required=True, help="a device of torch")
     parser.add_argument("--quick", action="store_true", help="few repeats, fewer cases")

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Ways to run a torch network on a batch [n, 3, h, w] float32 that lies in the host's memory.
+"""Contains the ways to run a torch network on a batch [n, 3, h, w] float32 in the host's memory.
 
-Each prepares what it needs and returns a function that is then called again and again. All run
-under ``torch.inference_mode()``, as in the service.
+Each way prepares what it needs and returns a function, which is then called again and again. All
+ways run under ``torch.inference_mode()``, as in the service.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from benchmarks.gpu.ceilings import KINDS
 from benchmarks.models import checkpoint_of, first_network, row, with_work
 from config.values import Precision
 
-_WARM_UPS = 3  # before a capture, as torch's notes on CUDA graphs recommend
+_WARM_UPS = 3  # calls before a capture, as torch's notes on CUDA graphs recommend
 
 #: Returns outputs [n, ...] as an array on the host or a tensor on the device.
 Work = Callable[[], Any]
@@ -102,7 +102,7 @@ CUDA_ONLY = (graph, tuned_graph, compiled)
 
 
 def _on_device(network: TorchNetwork, batch: Tensor) -> Tensor:
-    """The batch in the type and layout in which ``TorchNetwork.infer`` gives it to the module."""
+    """Return the batch in the type and layout that ``TorchNetwork.infer`` passes to the module."""
     dtype, _ = KINDS[network.precision]
     pixels = batch.to(network.device, non_blocking=True).to(dtype)
     if network.precision == "fp32":
@@ -125,6 +125,9 @@ def _captured(run: Callable[[Tensor], Tensor], pixels: Tensor) -> Work:
 
 
 def _replayed(recorded: torch.cuda.CUDAGraph, _read: object, outputs: Tensor) -> Tensor:
-    """Replay a graph; ``_read`` keeps alive what it reads, because it stores only addresses."""
+    """Replay a graph.
+
+    The graph stores only the addresses of its inputs, so ``_read`` keeps the inputs alive.
+    """
     recorded.replay()
     return outputs

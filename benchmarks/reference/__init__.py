@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""A small service that does what the two replaced services did, to compare Twinlens with.
+"""A small service that does what the two replaced services did, for comparison with Twinlens.
 
 It decodes photos in full with Pillow, prepares and infers with transformers in fp32, one inference
 at a time, and answers with Pillow's default PNG or with JSON from the standard library. A second

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The routes of the reference, which loads one model, named in the environment, at its start."""
+"""Defines the routes of the reference, which at its start loads the model in REFERENCE_MODEL."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _network = _NETWORKS[os.environ["REFERENCE_NETWORK"]](
 
 @app.get("/ready")
 def ready() -> str:
-    """The model is loaded before the first request is answered, so any answer means ready."""
+    """Answer that the service is ready: its model is loaded before it answers any request."""
     return "ready"
 
 
 @app.post("/api/depth")
 def depth() -> Response:
-    """Answers with the depth map as a PNG."""
+    """Answer with the depth map as a PNG."""
     assert isinstance(_network, Depth)
     file = io.BytesIO()
     _network(_uploaded()).save(file, "PNG")
@@ -39,7 +39,7 @@ def depth() -> Response:
 
 @app.post("/embed-image")
 def embed() -> Response:
-    """Answers with the vector as JSON."""
+    """Answer with the vector as JSON."""
     assert isinstance(_network, Embedding)
     return jsonify(embedding=_network(_uploaded()).tolist())
 

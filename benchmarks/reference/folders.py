@@ -10,7 +10,7 @@ from benchmarks.checkpoints import clip, depth
 
 
 def folder(cache: Path, key: str) -> Path:
-    """The snapshot in transformers' format, which for CLIP is in a repository of its own."""
+    """Return the snapshot in transformers' format, which for CLIP is in a separate repository."""
     if key in depth.SHAPES:
         repository = depth.SHAPES[key].repository
     else:

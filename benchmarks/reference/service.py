@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Starts the reference as a service of its own."""
+"""Starts the reference as a service."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Network = Literal["depth", "embedding", "openvino"]
 
 
 class Reference(Service):
-    """The reference with one worker and one model, on ``embedder_port`` only."""
+    """Runs the reference with one worker and one model, on ``embedder_port`` only."""
 
     def __init__(self, log: Path, cache: Path, model: str, network: Network) -> None:
         super().__init__(
@@ -29,11 +29,11 @@ class Reference(Service):
         self.environ.pop("OMP_NUM_THREADS", None)
 
     def wait_until_warm(self) -> None:
-        """Wait until it is ready, because its model is loaded before it answers."""
+        """Wait until it is ready, which is enough, because it loads its model before it answers."""
         self.wait_until_ready()
 
     def stop(self, seconds: float = 40.0) -> int:
-        """Kill it, because a regular end takes seconds with torch and is not measured."""
+        """Kill it, because a regular shutdown takes seconds with torch and is not measured."""
         if self.process.poll() is None:
             workers = self.workers()
             self.process.kill()

@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Attacks with untrusted input on a running service, with a module for each class of attack."""
+"""Attacks a running service with untrusted input; there is a module for each class of attack."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The project's gunicorn.conf.py, but with decoders that misbehave on files that name a fault."""
+"""Runs the project's gunicorn.conf.py with decoders that misbehave on files that name a fault."""
 
 import runpy
 import sys

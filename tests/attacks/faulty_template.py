@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Decoders that misbehave on files which begin with the name of a fault; see ``FAULTS``.
+"""Runs decoders that misbehave on files which begin with the name of a fault; see ``FAULTS``.
 
-The tests start it in place of ``app.decoding.template``. The faults stand for damage that the
-checks of a format's structure may miss.
+The tests start this module in place of ``app.decoding.template``. The faults stand for damage that
+the checks of a format's structure may miss.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def die() -> None:
 
 
 def die_once() -> None:
-    """Die at the first of two attempts only, as if memory had run out just then."""
+    """Die only at the first of two attempts, as if memory had run out just then."""
     mark = Path(tempfile.gettempdir(), f"twinlens-test-{os.getppid()}")
     if mark.exists():
         mark.unlink()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Image hosts on the loopback interface that misbehave in every way that we know of."""
+"""Runs image hosts on the loopback interface that misbehave in every way that we know of."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.services import PHOTO
 
 
 class Host(ThreadingHTTPServer):
-    """Listens on one address and notes in ``paths`` what was requested from it."""
+    """Listens on one address and records in ``paths`` what was requested from it."""
 
     daemon_threads = True
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Broken variants of good image files; a seed makes them the same in every run."""
+"""Makes broken variants of good image files; a seed makes them the same in every run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KINDS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "AVIF", "HEIF")
 
 
 def originals() -> list[bytes]:
-    """One small file of each format, and a JPEG with an EXIF orientation."""
+    """Return one small file of each format, and a JPEG with an EXIF orientation."""
     return [*(encoded(picture(96, 64), kind) for kind in KINDS), rotated_jpeg(picture(96, 64))]
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Fetchers for the tests of remote URLs.
+"""Makes fetchers for the tests of remote URLs.
 
 PUBLIC stands for the public internet, INSIDE for the private network behind the service.
 """
@@ -27,7 +27,7 @@ def fetcher(**changes: Any) -> Fetcher:
 
 
 def names(table: dict[str, list[list[str]]]) -> Callable[[str, int], list[str]]:
-    """A resolver that gives the answers in the table one after another; the last one repeats."""
+    """Make a resolver that gives a name's answers in the table one by one, and repeats the last."""
 
     def resolver(host: str, _: int) -> list[str]:
         answers = table[host]
@@ -37,6 +37,6 @@ def names(table: dict[str, list[list[str]]]) -> Callable[[str, int], list[str]]:
 
 
 def fetched(by: Fetcher, url: str) -> bytes:
-    """The bytes that a fetcher gets from a URL."""
+    """Return the bytes that a fetcher gets from a URL."""
     with by.fetch(url) as file:
         return file.read()

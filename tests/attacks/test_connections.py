@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Clients that are silent, that read slowly, or that are too many for the limit of open files."""
+"""Tests clients that are silent, read slowly, or are too many for the limit of open files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PAGES = f"GET {PAGE} HTTP/1.1\r\nHost: x\r\n\r\n".encode() * 20
 
 @contextmanager
 def clients(service: Service, number: int, data: bytes = b"") -> Iterator[list[socket.socket]]:
-    """Connections that send ``data`` and read almost nothing of the answers."""
+    """Open connections that send ``data`` and read almost nothing of the answers."""
     with ExitStack() as stack:
         made = []
         for _ in range(number):
@@ -41,7 +41,7 @@ def clients(service: Service, number: int, data: bytes = b"") -> Iterator[list[s
 
 @contextmanager
 def limited(tmp_path: Path, soft: int, hard: int) -> Iterator[Service]:
-    """A service that starts with these limits of open files."""
+    """Run a service that starts with these limits of open files."""
     service = Service(
         tmp_path / "log",
         HF_HUB_CACHE=tmp_path / "hub",
@@ -92,7 +92,7 @@ def test_fewer_descriptors_than_clients(tmp_path: Path, hard: int) -> None:
 
 
 def test_slow_readers_hold_neither_threads_nor_an_ending_worker(attacked: Service) -> None:
-    """There are several times as many slow readers as threads, and they do not block a worker.
+    """Several times as many slow readers as there are threads do not block a worker.
 
     After a reload they lose the rest of their answers.
     """
@@ -103,7 +103,7 @@ def test_slow_readers_hold_neither_threads_nor_an_ending_worker(attacked: Servic
         assert attacked.get("/models", headers=KEY).status_code == 200
         (old,) = attacked.workers()
         os.kill(attacked.pid, signal.SIGHUP)
-        # The clients read nothing more, so SHUTDOWN_TIMEOUT_SECONDS later they are disconnected.
+        # The clients read nothing more, so they are disconnected after SHUTDOWN_TIMEOUT_SECONDS.
         wait_for(lambda: old.pid not in [each.pid for each in attacked.workers()])
         assert attacked.get("/models", headers=KEY).status_code == 200
     assert "took their answers too slowly" in attacked.text()

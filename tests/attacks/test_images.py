@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Hostile, huge and broken image files."""
+"""Tests hostile, huge and broken image files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.contract import check
 from tests.pictures import encoded, picture, rotated_jpeg
 from tests.services import PHOTO
 
-# Pixels per side: far over the pixel budget, although stating this size takes only a few bytes.
+# The number of pixels per side is far over the pixel budget, but takes only a few bytes to state.
 HUGE = 30_000
 
 
@@ -30,7 +30,7 @@ def depth(service: Service, data: bytes, name: str = "photo.jpg") -> requests.Re
 
 
 def png(width: int, height: int, rows: bytes = b"") -> bytes:
-    """A PNG whose header promises more than its data holds."""
+    """Make a PNG whose header promises more than its data holds."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         check_sum = zlib.crc32(kind + content)
@@ -42,7 +42,7 @@ def png(width: int, height: int, rows: bytes = b"") -> bytes:
 
 
 def huge(kind: str) -> bytes:
-    """A small file whose header states a huge canvas."""
+    """Make a small file whose header states a huge canvas."""
     if kind == "PNG":
         return png(HUGE, HUGE)
     if kind == "GIF":
@@ -53,7 +53,7 @@ def huge(kind: str) -> bytes:
         data = bytearray(encoded(picture(8, 8), "BMP"))
         data[18:26] = struct.pack("<ii", HUGE, HUGE)
         return bytes(data)
-    if kind == "WEBP":  # sides of this format have at most 16383 pixels
+    if kind == "WEBP":  # in this format a side has at most 16383 pixels
         data = bytearray(encoded(picture(64, 64), "WEBP"))
         place = data.index(b"\x9d\x01\x2a") + 3
         data[place : place + 4] = struct.pack("<HH", 16383, 16383)

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Bodies that try to use far more memory or time than their size justifies.
+"""Tests that bodies cannot use far more memory or time than their size justifies.
 
-The limits are those of docs/security.md, "What a body may cost".
+The limits are those in docs/security.md, under "What a body may cost".
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def measured(service: Service, megabytes: float) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def warm(demo: Service) -> Service:
-    """The service after its first text, so that memory for loading is not measured."""
+    """Return the service after its first text, so that memory for loading is not measured."""
     assert demo.post("/embed-text", json={"text": "a cat"}).status_code == 200
     return demo
 
@@ -130,7 +130,7 @@ def test_names_in_forms_are_bounded(demo: Service) -> None:
 
 
 def test_a_large_image_within_the_limits(demo: Service) -> None:
-    """Base64 in one piece, broken into lines, and as a data URL gives the same vector."""
+    """Base64 in one piece, base64 in lines, and a data URL all give the same vector."""
     plain = base64.b64encode(PHOTO).decode()
     lines = "\n".join(plain[i : i + 76] for i in range(0, len(plain), 76))
     vectors = [
@@ -142,7 +142,7 @@ def test_a_large_image_within_the_limits(demo: Service) -> None:
 
 @pytest.fixture(scope="module")
 def full(built_in: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service with only one megabyte for temporary files, in a mount namespace of its own."""
+    """Run a service with one megabyte for temporary files, in its own mount namespace."""
     if subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
         pytest.skip("no namespaces here")
     folder = tmp_path_factory.mktemp("full")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Remote images: long addresses, many slow hosts, many bytes, and clients that hang up."""
+"""Tests remote images with long addresses, many slow hosts, many bytes, or clients that hang up."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_many_slow_batches(remote: Service, public: Host) -> None:
     before = worker.num_threads()
     public.paths.clear()
     slow = [hang_up_later(remote, batch(public, *["silent"] * 8)) for _ in range(30)]
-    # The images are fetched by each request's own thread and by helpers that all requests share.
+    # The requests' own threads fetch images, and so do helper threads that all requests share.
     wait_for(lambda: len(public.paths) >= 30 + 10)
     assert worker.num_threads() - before < 2 * 30 + 40, "eight for each batch would be 240"
     assert remote.get("/health").status_code == 200

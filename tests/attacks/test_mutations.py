@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Hundreds of broken files, one after another, must not change the service."""
+"""Checks that hundreds of broken files, one after another, do not change the service."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks.service import Service
 from tests.attacks.mutations import mutations, originals
 from tests.contract import check
 
-# `make fuzz` runs more of them.
+# `make fuzz` sets a higher number.
 COUNT = int(os.environ.get("FUZZ_MUTATIONS", "240"))
 
 

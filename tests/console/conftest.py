@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The console in a real browser: Debian's Chromium, driven through Playwright."""
+"""Runs the console in a real browser: Debian's Chromium, driven through Playwright."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from tests.console.user import PHONE, WAIT_MS
 _ARGUMENTS = [
     "--no-sandbox",  # tests may run as root
     "--disable-gpu",  # the CPU draws WebGL
-    # The browser itself must not use the network.
+    # These options keep the browser itself from using the network.
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
 ]
-#: opens a page: ``visit(service)``, with options of a browser context
+#: opens a page: call ``visit(service)``, with options of a browser context
 Visit = Callable[..., Page]
 
 
-# Not for the whole session, because this thread is inside an event loop while the browser runs.
+# The scope is not the session, because this thread is in an event loop while the browser runs.
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     expect.set_options(timeout=WAIT_MS)
@@ -71,8 +71,8 @@ def _listen(context: BrowserContext, origin: str, complaints: list[str]) -> None
 
     context.on("request", lambda request: asked(request.url))
     context.on("page", listen)
-    # Violations of the Content-Security-Policy are such errors, too. Error statuses of answers are
-    # ignored, because tests provoke some on purpose.
+    # The console logs violations of the Content-Security-Policy as errors, too. Messages about
+    # error statuses of answers are ignored, because tests provoke some on purpose.
     context.on(
         "console",
         lambda message: (
@@ -91,7 +91,7 @@ def visit(browser: Browser) -> Iterator[Visit]:
 
 @pytest.fixture
 def another(demo: Service, tmp_path: Path) -> Iterator[Callable[..., Service]]:
-    """A function that starts further services with other settings on the cache of ``demo``."""
+    """Yield a function that starts services with other settings on the cache of ``demo``."""
     with ExitStack() as stack:
 
         def start(**environ: Any) -> Service:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The console is accessible: axe finds no fault, and a keyboard or a narrow window is enough."""
+"""Tests accessibility: axe finds no fault, and a keyboard or a narrow window is enough."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The console turns a photo into a depth map, and moves it in 3D under the mouse."""
+"""Tests that the console turns a photo into a depth map, and moves it in 3D under the mouse."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.timeout(400)  # the first start prepares the models
 
 @pytest.fixture(scope="module")
 def page(browser: Browser, demo: Service) -> Iterator[Page]:
-    """A page that shows the depth of a photo and does not move by itself."""
+    """Open a page that shows the depth of a photo and does not move by itself."""
     with visitor(browser) as visit:
         page = visit(demo, reduced_motion="reduce", **DESKTOP)
         choose(page, ("lake.jpg", photo()))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""On the API's page, /docs, "Try it out" works for every route with the values already there."""
+"""Tests "Try it out" on the page /docs: it works for every route with the values already there."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def execute(page: Page, block: Locator) -> Response:
     for field in block.locator("input[type=file]").all():
         picture = {"name": "lake.jpg", "mimeType": "image/jpeg", "buffer": photo()}
         field.set_input_files(picture)  # type: ignore[arg-type]
-    # An incomplete form sends nothing, so this would time out.
+    # If the form is incomplete, nothing is sent and this times out.
     with page.expect_response(lambda _: True, timeout=30_000) as answer:
         block.get_by_role("button", name="Execute").click()
     return answer.value

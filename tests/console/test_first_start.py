@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""A first start with an empty cache.
+"""Tests a first start with an empty cache.
 
 The progress bar moves, the built-in model is offered, and then the downloaded model answers.
 """
@@ -29,8 +29,8 @@ def test_while_the_model_is_downloaded_the_built_in_one_is_offered(
     visit: Visit, tmp_path: Path
 ) -> None:
     (repository,) = make("small", small_scale=True)
-    # The hub client writes in pieces of 10 MiB, so the file has to be larger. The model ignores
-    # tensors that it does not know.
+    # The hub client writes in pieces of 10 MiB, so the file has to be larger than that. The model
+    # ignores tensors that it does not know.
     padding = {"padding": torch.zeros(8_000_000)}
     replace(repository, weights=repository.weights | padding).write(tmp_path / "hub")
     with FakeHub(tmp_path / "hub").running() as hub:

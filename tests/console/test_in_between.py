@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Photos, decodes, colours and the example when they arrive late or not at all."""
+"""Tests the console when photos, decodes, colours or the example arrive late or not at all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from benchmarks.service import Service
 from tests.console.conftest import Visit
 from tests.console.user import DESKTOP, choose, downloaded, photo, still, wait_for_depth
 
-# The decode of picture number ``window.late`` is delayed until ``window.release`` is called.
+# This script delays the decode of picture number ``window.late`` until ``window.release`` is
+# called.
 LATE_DECODE = """
 let [count, held] = [0, new Promise((resolve) => (window.release = resolve))];
 window.decodes = () => count;
@@ -22,7 +23,8 @@ HTMLImageElement.prototype.decode = async function () {
     return decode.call(this);
 };
 """
-# The browser fails to decode the map, like a phone that has too little memory for a large one.
+# This script makes the browser fail to decode the map, like a phone that has too little memory for
+# a large one.
 NO_PNG = """
 const { createObjectURL } = URL;
 const maps = new Set();
@@ -51,8 +53,8 @@ def prepared(visit: Visit, service: Service, script: str) -> Page:
 def wait_for_decode(page: Page, number: int) -> None:
     """Wait until the decode of a picture has begun.
 
-    It polls from here, because the page's security policy forbids the ``eval`` that Playwright's
-    own waiting uses.
+    The loop runs in Python, because Playwright's own way of waiting uses ``eval``, which the page's
+    security policy forbids.
     """
     while page.evaluate("window.decodes()") <= number:
         page.wait_for_timeout(20)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""How the 3D view moves by itself, by fingers and by turning the phone."""
+"""Tests how the 3D view moves by itself, by fingers and by turning the phone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.console.user import (
     wait_for_depth,
 )
 
-# Records the viewpoint of each drawn frame; straight ahead is [0, 0].
+# This script records the viewpoint of each drawn frame; straight ahead is [0, 0].
 LOOK_FOR_MOTION = """
 window.places = [];
 const { uniform2f } = WebGL2RenderingContext.prototype;
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.timeout(400)
 
 
 def watched(visit: Visit, service: Service, **options: Any) -> Page:
-    """A page whose viewpoints ``places`` returns."""
+    """Open a page whose viewpoints ``places`` returns."""
     page = visit(service, "/health", **options)
     page.add_init_script(LOOK_FOR_MOTION)
     page.goto(service.url("/ui"))
@@ -46,7 +46,7 @@ def watched(visit: Visit, service: Service, **options: Any) -> Page:
 
 
 def places(page: Page) -> NDArray[np.float64]:
-    """The viewpoints of all frames so far: [frames, 2]."""
+    """Return the viewpoints of all frames so far: [frames, 2]."""
     return np.array(page.evaluate("window.places"))
 
 
@@ -60,7 +60,7 @@ def test_it_moves_once_by_itself_unless_that_is_unwanted(visit: Visit, demo: Ser
 
     page = moved()
     assert places(page).any()
-    # It does not jump either: some frame is half-way, even after a pause or if frames are slow.
+    # The view does not jump: some frame is half-way, even after a pause or if frames are slow.
     page.evaluate("window.places = []")
     page.locator("#scene").hover(position={"x": 0, "y": 100})
     still(page.locator("#scene"))
@@ -112,7 +112,7 @@ def test_the_phone_itself_turns_it(visit: Visit, demo: Service) -> None:
     turned = {"screenOrientation": {"type": "landscapePrimary", "angle": 90}}
     system.send("Emulation.setDeviceMetricsOverride", metrics | turned)
     follow.tap()
-    place_when_held(0, -40)  # set before following starts, so that this becomes the middle
+    place_when_held(0, -40)  # set before following starts, so that this position becomes the middle
     follow.tap()
     expect(follow).to_have_attribute("aria-pressed", "true")
     place_when_held(1, -40)
@@ -129,7 +129,8 @@ def test_it_is_sharp_on_another_screen(visit: Visit, demo: Service) -> None:
     wait_for_depth(page)
     scene = page.locator("#scene")
     width = scene.evaluate("canvas => canvas.width")
-    # The height changes a little, too, as otherwise Chromium does not evaluate its media queries.
+    # The height changes a little, too, because otherwise Chromium does not evaluate its media
+    # queries.
     screen = {"width": 1440, "height": 890, "deviceScaleFactor": 2, "mobile": False}
     page.context.new_cdp_session(page).send("Emulation.setDeviceMetricsOverride", screen)
     expect(scene).to_have_attribute("width", str(2 * width))

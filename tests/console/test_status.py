@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The console's panel shows whether the service is ready, and manages its models."""
+"""Tests the console's panel, which shows whether the service is ready, and manages its models."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmarks.service import Service
 from tests.console.conftest import Visit
 from tests.console.user import DESKTOP
 
-# Timeouts of requests last only a twentieth of the time.
+# This script shortens the timeouts of requests to a twentieth.
 SHORT_TIMEOUTS = """
 const { set } = Object.getOwnPropertyDescriptor(XMLHttpRequest.prototype, "timeout");
 Object.defineProperty(XMLHttpRequest.prototype, "timeout", {
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.timeout(400)
 
 
 def look(page: Page) -> None:
-    """Make the page refresh now, as when its tab comes to the front."""
+    """Make the page refresh now, as it does when its tab comes to the front."""
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
 
 
@@ -80,7 +80,7 @@ def test_without_the_hub_no_download_is_offered(visit: Visit, demo: Service) -> 
 def test_a_service_that_is_not_ready_says_why(
     visit: Visit, another: Callable[..., Service]
 ) -> None:
-    """The default model is not on disk, but the depth model works."""
+    """The service is not ready, because its default model is not on disk; its depth model works."""
     service = another(DEFAULT_MODEL="ViT-L-14")
     assert service.get("/ready").status_code == 503
     page = visit(service, **DESKTOP)

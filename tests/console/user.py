@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What a user of the console does and sees."""
+"""Acts on the console as a user does, and reads what a user sees."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PHONE: dict[str, Any] = {
 
 @cache
 def photo(seed: int = 9017, width: int = 240, height: int = 180) -> bytes:
-    """A JPEG of a rendered scene."""
+    """Make a JPEG of a rendered scene."""
     return encoded(Image.fromarray(render(imagine(seed), width, height).pixels), "JPEG", quality=90)
 
 
@@ -94,7 +94,7 @@ def still(place: Locator) -> NDArray[np.uint8]:
 
 
 def seen(place: Locator) -> NDArray[np.uint8]:
-    """An element's pixels at this moment, without its frame and focus ring: [height, width, 3]."""
+    """Return an element's pixels now, without its frame and focus ring: [height, width, 3]."""
     picture = Image.open(io.BytesIO(place.screenshot())).convert("RGB")
     return np.asarray(picture)[_FRAME:-_FRAME, _FRAME:-_FRAME]
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Checks of answers, which the contract tests share."""
+"""Checks answers in the ways that the contract tests share."""
 
 from __future__ import annotations
 

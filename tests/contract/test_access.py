@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Tests the promises of docs/contracts.md, "Authentication" and "Settings"."""
+"""Tests the promises of docs/contracts.md under "Authentication" and "Settings"."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ORIGIN = "https://classifarr.example"
 
 @pytest.fixture(scope="module")
 def guarded(start: Callable[..., Service], hub: Path) -> Service:
-    """A service with a key, CORS for one origin and only one family enabled.
+    """Start a service with a key, CORS for one origin and only one family enabled.
 
     One service is enough for all three, because these settings do not affect each other.
     """
@@ -188,7 +188,7 @@ def test_the_effective_settings_are_printed_with_the_key_masked() -> None:
 
 
 def documented(text: str) -> set[str]:
-    """The names of settings in the first column of the tables in a Markdown text."""
+    """Return the names of settings in the first column of the tables in a Markdown text."""
     return set(re.findall(r"^\| `([A-Z][A-Z_]+)` \|", text, flags=re.MULTILINE))
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Tests each option of docs/contracts.md, "Depth", on a running service."""
+"""Tests each option that docs/contracts.md lists under "Depth", on a running service."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from benchmarks.service import Service
 from tests.contract import check
 from tests.pictures import encoded, picture, rotated_jpeg
 
-# Once turned upright, it is 300 pixels wide and 400 high.
+# Turned upright, the photo is 300 pixels wide and 400 high.
 PHOTO = rotated_jpeg(picture(400, 300))
 TYPES = {
     "png": ("image/png", "PNG", "png"),
@@ -53,7 +53,7 @@ def array(response: requests.Response) -> NDArray[np.float32]:
 
 
 def test_defaults_may_be_sent(service: Service, plain: NDArray[np.uint8]) -> None:
-    """The page /docs and generated clients send all fields of the form, with their defaults."""
+    """All fields may be sent with their defaults, as the page /docs and generated clients do."""
     schema = DepthOptions.model_json_schema()["properties"]
     defaults: dict[str, Any] = {name: str(each["default"]).lower() for name, each in schema.items()}
     assert defaults["stereo"] == "none"
@@ -135,7 +135,8 @@ def test_colours(service: Service, plain: NDArray[np.uint8], name: str) -> None:
     shown = image(ask(service, f"?colormap={name}"))
     assert shown.mode == "RGB"
     expected = 255 * matplotlib.colormaps[name](plain)[..., :3]
-    # matplotlib has turbo as it was first published; OpenCV's may differ from that a little more.
+    # matplotlib has the first published version of turbo, from which OpenCV's may differ a little
+    # more.
     assert np.abs(np.asarray(shown) - expected).max() <= (3 if name == "turbo" else 1.5)
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Tests docs/contracts.md, "Embedding", with requests as Classifarr and curl send them."""
+"""Tests docs/contracts.md under "Embedding", with requests as Classifarr and curl send them."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_different_pictures_have_different_vectors(service: Service) -> None:
 @pytest.mark.parametrize(
     ("body", "status"),
     [
-        ({"image_url": "http://example.org/a.jpg"}, 400),  # both kinds of image
+        ({"image_url": "http://example.org/a.jpg"}, 400),  # an image and its URL together
         ({"image_base64": None}, 400),  # no image
         ({"image_base64": None, "image_url": "http://example.org/a.jpg"}, 400),  # URLs are disabled
         ({"image_base64": "!"}, 400),

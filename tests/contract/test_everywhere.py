@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Tests the promises of docs/contracts.md, "Listeners" and "Errors, everywhere"."""
+"""Tests the promises of docs/contracts.md under "Listeners" and "Errors, everywhere"."""
 
 from __future__ import annotations
 
@@ -61,7 +61,10 @@ def test_a_body_above_the_budget_names_it(service: Service) -> None:
 
 
 def test_who_sends_on_after_a_refusal_still_sees_it(service: Service) -> None:
-    """nginx and most clients read the answer only after they have sent the whole body."""
+    """A client that goes on sending after a refusal still gets the answer.
+
+    nginx and most clients read the answer only after they have sent the whole body.
+    """
     head = (
         "POST /api/depth HTTP/1.1\r\nHost: x\r\nContent-Length: 67108865\r\n"
         "Content-Type: multipart/form-data; boundary=x\r\n\r\n"

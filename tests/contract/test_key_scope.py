@@ -25,7 +25,7 @@ KEY = "correct horse battery staple"
 DEPTH = [
     ("POST", "/api/depth"),
     ("POST", "/api/depth?model=base"),
-    ("POST", "/api//depth"),  # it reaches the same route, so the same rule applies
+    ("POST", "/api//depth"),  # reaches the same route, so the same rule applies
     ("GET", "/api/models"),
     ("HEAD", "/api/models"),
     ("GET", "/api/models?type=depth"),
@@ -76,7 +76,7 @@ ALWAYS_OPEN = [("GET", path) for path in ("/", "/health", "/ready", "/ui", "/doc
 
 
 def client(tmp_path: Path, **settings: Any) -> Iterator[FlaskClient]:
-    """A client of an app in this process that has no model on disk."""
+    """Yield a client of an app that runs in this process and has no model on disk."""
     chosen = Settings(hf_hub_cache=tmp_path, hf_hub_offline=True, **settings)
     runtime = Runtime(chosen)
     runtime.start()
@@ -144,7 +144,7 @@ def test_a_family_that_is_off_opens_nothing(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def immichvr(start: Callable[..., Service], hub: Path) -> Service:
-    """A running service for both clients: Classifarr has the key, ImmichVR cannot send one."""
+    """Run a service for both clients: Classifarr has the key, ImmichVR cannot send one."""
     return start(HF_HUB_CACHE=hub, SERVICE_API_KEY=KEY, SERVICE_API_KEY_FOR="embedding")
 
 

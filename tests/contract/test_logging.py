@@ -1,7 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Tests the log: all lines have the same format (text or JSON) and name the request, on stderr and
-in the log file.
+"""Tests the log: all lines have the same format and name the request, on stderr and in the file.
+
+The format is text or JSON.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Tests the promises of docs/contracts.md, "Model management, as the ImmichVR backend and its panel
-use it today".
+"""Tests what docs/contracts.md promises for model management by ImmichVR's backend and panel.
+
+The section is "Model management, as the ImmichVR backend and its panel use it today".
 """
 
 from __future__ import annotations
@@ -32,13 +33,13 @@ def current(service: Service) -> Any:
 
 
 def active(service: Service) -> list[str]:
-    """The models that ImmichVR's panel shows as active."""
+    """Return the models that ImmichVR's panel shows as active."""
     listed = check.json(service.get("/api/models"))["models"]
     return [model["key"] for model in listed if model["is_loaded"]]
 
 
 def in_memory(service: Service) -> list[str]:
-    """The depth models that are in memory, whatever the panel shows."""
+    """Return the depth models that are in memory, whatever the panel shows."""
     everything = check.json(service.get("/api/models?type=all"))["models"]
     return [
         each["key"] for each in everything if (each["type"], each["state"]) == ("depth", "loaded")
@@ -47,7 +48,7 @@ def in_memory(service: Service) -> list[str]:
 
 @pytest.fixture
 def fresh(managed: Service) -> Service:
-    """The service, with no model loaded and none chosen as the current one."""
+    """Return the service with no model loaded and none chosen as the current one."""
     for key in ("small", "base", "large", "ViT-L-14", "ViT-B-16"):
         check.json(managed.post(f"/api/models/{key}/unload", headers=EMPTY))
     return managed
@@ -148,7 +149,7 @@ def test_the_choice_holds_for_requests_that_name_no_model(fresh: Service) -> Non
 def test_the_panel_sees_one_active_model_and_can_choose_each_again(fresh: Service) -> None:
     """In ImmichVR's panel, a model's button loads it, or unloads it if it is the active one."""
     for key in ("base", "large", "small", "base"):
-        for device in ({"device": "cpu"}, {}):  # the panel names the device, the worker does not
+        for device in ({"device": "cpu"}, {}):  # the panel names the device; the worker does not
             assert check.json(fresh.post(f"/api/models/{key}/load", json=device))["success"]
             assert active(fresh) == [key]
             assert in_memory(fresh) == [key], "the one that was loaded before is freed"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Tests docs/text.md, "OpenAI's clients", with the ``openai`` package and a running service."""
+"""Tests what docs/text.md says under "OpenAI's clients", with the package ``openai``."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def vector_of_image(service: Service, data: str) -> Any:
 
 
 def same(answer: Any, expected: Any) -> bool:
-    """Whether two vectors are equal to the last bit of a float32.
+    """Return whether two vectors are equal to the last bit of a float32.
 
     They are rounded to float32 first, because numbers decoded from base64 have more digits.
     """
@@ -80,7 +80,7 @@ def test_texts_and_images_in_order(service: Service, client: openai.OpenAI) -> N
     expected = [
         vector_of_text(service, mixed[0]),
         vector_of_image(service, IMAGE),
-        vector_of_text(service, mixed[2]),  # an address is embedded as a text
+        vector_of_text(service, mixed[2]),  # a web address is embedded as a text
         vector_of_image(service, other),
     ]
     for each, vector in zip(found.data, expected, strict=True):

@@ -36,7 +36,7 @@ CHECKS = [
 
 @pytest.fixture(scope="module")
 def victim(start: Callable[..., Service]) -> Service:
-    """A service on a throw-away copy of the cache, because the test deletes models."""
+    """Start a service on a throw-away copy of the cache, because the test deletes models."""
     return start()
 
 

@@ -29,7 +29,7 @@ BLOCK = re.compile(
     r"(?:^<!-- not run: (?P<why>.+) -->\n)?^```(?P<language>.*)\n(?P<code>(?s:.*?))^```$",
     re.MULTILINE,
 )
-SHOWN = {"json"}  # examples of answers, which are not run
+SHOWN = {"json"}  # these show answers and are not run
 
 
 class Block(NamedTuple):
@@ -53,8 +53,8 @@ def blocks() -> Iterator[Block]:
             yield Block(document, line, found["language"], found["code"], found["why"])
 
 
-# For each language, how to run a block. curl fails on HTTP errors only because of the .curlrc that
-# the fixture ``folder`` writes.
+# Says how to run a block of each language. The .curlrc that the fixture ``folder`` writes makes
+# curl fail on HTTP errors.
 RUN: dict[str, Callable[[str, Path], list[str]]] = {
     "sh": lambda code, _: ["bash", "-euo", "pipefail", "-c", code],
     "python": lambda code, folder: [sys.executable, _file(folder / "example.py", code)],
@@ -69,7 +69,10 @@ def _file(path: Path, code: str) -> str:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The reader's folder, with photos and posters; beside it, the folder with the .curlrc."""
+    """Make the reader's folder, with photos and posters, and beside it the folder with the .curlrc.
+
+    The .curlrc makes curl fail on HTTP errors.
+    """
     here, tools = tmp_path / "here", tmp_path / "tools"
     for name in INPUTS:
         (here / name).parent.mkdir(parents=True, exist_ok=True)
@@ -140,6 +143,9 @@ def test_every_block_is_known() -> None:
 
 
 def test_node_is_there() -> None:
-    """``make debian`` installs it. Without it, every example in JavaScript would fail."""
+    """Node.js is installed, which ``make debian`` does.
+
+    Without it, every example in JavaScript would fail.
+    """
     version = subprocess.check_output(["node", "--version"], text=True, env=os.environ)
     assert int(version.lstrip("v").split(".")[0]) >= 18

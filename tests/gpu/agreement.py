@@ -16,12 +16,12 @@ COSINE: dict[Precision, float] = {"fp16": 0.9999, "bf16": 0.999}
 
 
 def off(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[Any]:
-    """The absolute difference of two maps in levels."""
+    """Return the absolute difference of two maps in levels."""
     return np.abs(one.astype(int) - other)
 
 
 def check_levels(got: NDArray[np.uint8], expected: NDArray[np.uint8], most: int) -> None:
-    """Check image work on the device: 99 % of the pixels are equal, and no other is far off."""
+    """Check the device's image work: 99 % of the pixels are equal, and no other is far off."""
     difference = off(got, expected)
     assert got.shape == expected.shape
     assert difference.max() <= most
@@ -40,7 +40,7 @@ def check_inputs(
 
 
 def check_maps(got: Iterable[NDArray[np.uint8]], expected: Iterable[NDArray[np.uint8]]) -> None:
-    """Check that each map agrees with the expected map at its place, and less with all others."""
+    """Check that each map agrees with the expected one at its place, and less with all others."""
     ours, theirs = list(got), list(expected)
     for place, one in enumerate(ours):
         difference = off(one, theirs[place])

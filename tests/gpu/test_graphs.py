@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""CUDA graphs give the same outputs as kernels that are launched one by one."""
+"""Tests that CUDA graphs give the same outputs as kernels that are launched one by one."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Counting(Cuda):
 
 
 def network_of(model: Model) -> tuple[CudaNetwork, Counting]:
-    """A copy of a model's network without captured graphs, and the counter of its graphs."""
+    """Return a copy of a model's network without captured graphs, and the counter of its graphs."""
     theirs = model.network._cuda
     cuda = Counting.for_networks(model.network.device)
     assert isinstance(cuda, Counting)
@@ -62,7 +62,7 @@ def batches(*shapes: tuple[int, ...]) -> list[FloatArray]:
 
 
 def close(one: FloatArray, other: FloatArray) -> bool:
-    """Whether outputs agree to the three digits of fp16; a graph may use other kernels."""
+    """Return whether outputs agree to the three digits of fp16; a graph may use other kernels."""
     return bool(np.allclose(one, other, rtol=1e-2, atol=1e-2 * np.abs(other).max()))
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""A GPU that really has no free memory, and device memory that is freed."""
+"""Tests a GPU that really has no free memory, and that device memory is freed."""
 
 from __future__ import annotations
 

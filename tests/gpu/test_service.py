@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""A service on a GPU: what it reports about the device, and two batches at a time."""
+"""Tests a service on a GPU: what it reports about the device, and two batches at a time."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Many clients of both families, which check the answers that they get."""
+"""Runs many clients of both families, which check the answers that they get."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from benchmarks.service import Service
 from tests.contract.check import depth_map
 from tests.pictures import encoded, picture
 
-#: Statuses that docs/contracts.md allows a busy service or one that shuts down.
+#: Statuses that docs/contracts.md allows for a service that is busy or shutting down.
 DOCUMENTED = {429, 503, 504}
 
 
@@ -30,16 +30,17 @@ class Question:
     answer: NDArray[np.float64]
 
     def is_answer(self, response: requests.Response) -> bool:
-        """Whether this is the answer to this question, and not that to another picture."""
+        """Return whether this is the answer to this question, and not that to another picture."""
         given = read(self.path, response)
         if given.shape != self.answer.shape:
             return False
-        # Batches round differently, but the answers to two pictures differ more than that.
+        # Answers from batches are rounded differently, but answers to two pictures differ more than
+        # that.
         return bool(np.abs(given - self.answer).max() <= (1.0 if "depth" in self.path else 1e-4))
 
 
 def read(path: str, response: requests.Response) -> NDArray[np.float64]:
-    """The map or vector in an answer."""
+    """Return the map or vector in an answer."""
     if "depth" in path:
         return depth_map(response).astype(float)
     return np.asarray(response.json()["embedding"])
@@ -51,7 +52,7 @@ def ask(service: Service, path: str, data: bytes) -> requests.Response:
 
 
 def questions(service: Service, count: int, seed: int = 0) -> list[Question]:
-    """Distinct pictures of mixed sizes for both families, with their answers."""
+    """Ask about distinct pictures of mixed sizes for both families, and keep their answers."""
     dice = random.Random(seed)
     asked = []
     for number in range(count):
@@ -63,7 +64,7 @@ def questions(service: Service, count: int, seed: int = 0) -> list[Question]:
 
 
 class Crowd:
-    """Clients that send requests without pause and count the answers, during a ``with`` block."""
+    """Sends requests from many clients during a ``with`` block, and counts the answers."""
 
     def __init__(self, service: Service, asked: list[Question], clients: int) -> None:
         self._service = service
@@ -97,7 +98,7 @@ class Crowd:
             except requests.Timeout:
                 self._note(f"{question.path}: no answer within a minute")
                 continue
-            except requests.RequestException:  # it may also end in the middle of an answer
+            except requests.RequestException:  # an answer may also break off in the middle
                 self._count("connection ended")
                 continue
             code = response.status_code

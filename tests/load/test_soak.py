@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Memory does not grow; ``make soak`` runs it longer, SOAK_REQUESTS says for how many requests."""
+"""Tests that memory does not grow.
+
+``make soak`` runs it for longer, with SOAK_REQUESTS requests.
+"""
 
 from __future__ import annotations
 

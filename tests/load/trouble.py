@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Trouble for a service under load: bombs, slow readers, and workers that are stopped."""
+"""Makes trouble for a service under load: bombs, slow readers, and workers that are stopped."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests.attacks.bombs import progressive, tiff_strips, tiff_tile
 _READERS = 40
 _BYTES_A_SECOND = 200
 _PIPELINED = 20
-#: how long a worker is stopped
+#: how many seconds a worker is stopped
 _STOPPED_SECONDS = 3.0
 
 
 class Trouble:
-    """Slow readers and senders of bombs, which run during a ``with`` block."""
+    """Reads slowly and sends bombs during a ``with`` block."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -71,7 +71,7 @@ class Trouble:
             with suppress(OSError), self._connection() as connection:
                 connection.sendall(_multipart(path, bomb))
                 self.bombs += 1
-                if number % 3:  # every third client hangs up at once
+                if number % 3:  # the others, every third client, hang up immediately
                     connection.settimeout(1)
                     connection.recv(4096)
 

@@ -21,12 +21,12 @@ LOCK = "twinlens.lock.json"
 
 
 def folder(cache: Path, repository: str = SMALL) -> Path:
-    """The folder of a repository in a cache."""
+    """Return the folder of a repository in a cache."""
     return cache / f"models--{repository.replace('/', '--')}"
 
 
 def weights_of(cache: Path, repository: str = SMALL) -> Path:
-    """The file of the weights by its name in the snapshot."""
+    """Return the file of the weights by its name in the snapshot."""
     (path,) = folder(cache, repository).glob("snapshots/*/model.safetensors")
     return path
 
@@ -51,7 +51,7 @@ def publish(hub: Path, weights: bytes, repository: str = SMALL) -> str:
 
 
 def environ(cache: Path, endpoint: str | None = None, **more: object) -> dict[str, str]:
-    """The environment for this cache and hub; without ``endpoint`` it is offline."""
+    """Return the environment for this cache and hub; without ``endpoint`` it is offline."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     ours["HF_HUB_CACHE"] = str(cache)
     ours["HF_ENDPOINT" if endpoint else "HF_HUB_OFFLINE"] = endpoint or "1"
@@ -89,5 +89,5 @@ def start(*arguments: object, env: Mapping[str, str]) -> subprocess.Popen[str]:
 
 
 def recorded(cache: Path, repository: str = SMALL) -> Any:
-    """The lock file's record of the main branch."""
+    """Return the lock file's record of the main branch."""
     return json.loads((cache / LOCK).read_text())["repositories"][repository]["main"]

@@ -1,8 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The project's gunicorn.conf.py, but it logs network calls and new processes.
+"""Runs the project's gunicorn.conf.py, and logs network calls and new processes.
 
-A sys.addaudithook, which workers inherit, adds a line to the file $CALLS for each of them.
+An audit hook (sys.addaudithook), which workers inherit, adds a line to the file $CALLS for each of
+them.
 """
 
 import os
@@ -13,7 +14,8 @@ _WATCHED = ("socket.connect", "socket.getaddrinfo", "socket.sendto", "subprocess
 
 
 def _note(event: str, arguments: tuple[Any, ...]) -> None:
-    # An address that is a string is the path of a Unix socket, as of the workers' bells.
+    # An address that is a string is the path of a Unix socket, such as those that wake other
+    # workers.
     if event in _WATCHED and not (event.startswith("socket.") and isinstance(arguments[1], str)):
         line = f"{event} {arguments[1:3]!r}\n"
         file = os.open(os.environ["CALLS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)

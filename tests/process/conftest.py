@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Fixtures: a service that fails on request, and its clients."""
+"""Defines fixtures: a service that fails on request, and its clients."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SMALL = encoded(picture(60, 40))
 
 
 class Faulty:
-    """A service that runs with tests/process/faults.conf.py, and its clients."""
+    """Controls a service that runs with tests/process/faults.conf.py, and sends it requests."""
 
     def __init__(self, service: Service, folder: Path) -> None:
         self.service = service
@@ -34,7 +34,7 @@ class Faulty:
         self.pool = ThreadPoolExecutor(64)
 
     def plan(self, name: str, text: object = "") -> None:
-        """Ask for a fault, see faults.conf.py."""
+        """Ask for a fault; faults.conf.py lists them."""
         fresh = self.folder / f"{name}.new"
         fresh.write_text(str(text))
         fresh.rename(self.folder / name)
@@ -43,7 +43,7 @@ class Faulty:
         (self.folder / name).unlink(missing_ok=True)
 
     def inferences(self) -> list[tuple[int, str, int]]:
-        """Process, model and number of images of each inference so far."""
+        """Return the process, the model and the number of images of each inference so far."""
         path = self.folder / "inferences"
         lines = path.read_text().splitlines() if path.exists() else []
         words = [line.split() for line in lines]
@@ -76,7 +76,7 @@ class Faulty:
 
 
 class Stream:
-    """Clients that send requests without pause and collect all errors, during a ``with`` block."""
+    """Sends requests from many clients during a ``with`` block, and collects all errors."""
 
     def __init__(self, faulty: Faulty, base: str | None = None) -> None:
         self._faulty = faulty
@@ -115,7 +115,7 @@ def start_faulty(
     hub: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[..., Faulty]:
-    """A function that starts a faulty service with its own settings."""
+    """Return a function that starts a faulty service with the settings that it is given."""
 
     def started(**environ: Any) -> Faulty:
         folder = tmp_path_factory.mktemp("faults")
@@ -128,7 +128,7 @@ def start_faulty(
 
 @contextmanager
 def only(worker: psutil.Process, service: Service) -> Iterator[None]:
-    """Let only this worker answer: all others are stopped during the block."""
+    """Let only this worker answer; the others are stopped during the block."""
     others = [each for each in service.workers() if each.pid != worker.pid]
     for other in others:
         other.suspend()
@@ -153,7 +153,10 @@ def reload(faulty: Faulty) -> None:
 
 @pytest.fixture(scope="session")
 def faulty(start_faulty: Callable[..., Faulty]) -> Iterator[Faulty]:
-    """A service with one worker and a short inference timeout; each test must heal its faults."""
+    """Start a service with one worker and a short inference timeout.
+
+    Each test must heal the faults that it plans.
+    """
     running = start_faulty(INFERENCE_TIMEOUT_SECONDS=3, IMAGE_EMBEDDER_MAX_QUEUE=20)
     yield running
     running.pool.shutdown()

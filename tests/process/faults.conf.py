@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The project's gunicorn.conf.py, with faults around the engine. Files in $FAULTS ask for them.
+"""Runs the project's gunicorn.conf.py with faults around the engine, which files in $FAULTS plan.
 
 * slow: contains the seconds by which each inference takes longer
 * hang: the next inference hangs
@@ -49,7 +49,10 @@ def _wanted(name: str) -> str | None:
 
 
 def _once(name: str) -> bool:
-    """Whether to fail now. A file's text counts how often, and only one worker takes each turn."""
+    """Return whether to fail now; only one worker fails each time.
+
+    The file's text says how many times to fail; without text, it is once.
+    """
     try:
         (_folder / name).rename(_folder / f".{name}")
     except OSError:
@@ -84,7 +87,7 @@ def _warm_up_or_crash(self: LoadedNetwork) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """See gunicorn's setting of this name."""
+    """End the worker if that is asked for; otherwise do what the project's configuration does."""
     if _wanted("crash-start") is not None:
         os._exit(1)
     _post_worker_init(worker)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Makes folders of photos, and runs the command line on them as a process of its own."""
+"""Makes folders of photos, and runs the command line on them in a separate process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.pictures import encoded, picture, rotated_jpeg
 
 @dataclass
 class Mixed:
-    """The paths of good files, of broken ones, and of files that are not images."""
+    """Holds the paths of good files, of broken ones, and of files that are not images."""
 
     good: set[Path] = field(default_factory=set)
     bad: set[Path] = field(default_factory=set)

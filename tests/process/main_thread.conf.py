@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The project's gunicorn.conf.py in the hardest conditions for the fork.
+"""Runs the project's gunicorn.conf.py under the hardest conditions for the fork.
 
 Before it serves, each worker runs inference with two threads on its forked main thread. This would
 hang for ever if the master had run a multi-threaded kernel before the fork.

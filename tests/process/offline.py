@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Runs the service without any network.
 
-``unshare --net python -m tests.process.offline CACHE FOLDER`` prints as JSON what it answered, and
-all its sockets and outgoing calls.
+``unshare --net python -m tests.process.offline CACHE FOLDER`` prints as JSON what the service
+answered, and all its sockets and outgoing calls.
 """
 
 from __future__ import annotations

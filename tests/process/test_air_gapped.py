@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Models for a machine without network, and the service, which keeps the same records."""
+"""Tests models for a machine without network, and that the service keeps the same records."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ def test_what_a_cache_has_is_not_downloaded_again(tmp_path: Path) -> None:
     again = download("small", "--output", out, env=environ(cache))
     assert again.stdout.endswith("verified\n")
 
-    # Some ways of copying turn links into files, and the other machine may already have a cache.
+    # The copy is made of files, as some ways of copying turn links into files. The target has a
+    # model already, as the other machine may have a cache.
     shutil.copytree(out, copy := tmp_path / "copy")
     publish(published, b"large", "depth-anything/Depth-Anything-V2-Large-hf")
     with FakeHub(published).running() as fake_hub:
@@ -68,7 +69,7 @@ def test_what_a_cache_has_is_not_downloaded_again(tmp_path: Path) -> None:
     assert download("small", "--output", third, env=environ(copy)).stdout.endswith("copied\n")
     assert download("small", "large", env=environ(third)).stdout.count("verified") == 2
 
-    # If another commit arrives, the user has to decide which one counts.
+    # If another commit arrives, the user has to decide which of the two counts.
     new = publish(published, b"new")
     with FakeHub(published).running() as fake_hub:
         download("small", "--update", env=environ(cache, fake_hub.endpoint))
@@ -109,7 +110,7 @@ def test_a_cache_of_other_programs_is_recorded(tmp_path: Path) -> None:
     assert download("small", env=environ(cache)).stdout.endswith("recorded\n")
     assert recorded(cache)["commit"] == commit
     assert download("small", env=environ(cache)).stdout.endswith("verified\n")
-    # Even without a record damage is found, because the names of blobs are checksums.
+    # Even without a record, damage is found, because the names of blobs are checksums.
     other = tmp_path / "other"
     publish(other, b"weights")
     path = weights_of(other).resolve()
@@ -145,7 +146,7 @@ def test_the_service_records_verifies_and_holds_to_it(
         assert "model.safetensors on the hub is not the one that was recorded" in message
         assert service.stop() == 0
 
-    # Each load compares the sizes of the files with the recorded ones.
+    # Each load compares the sizes of the files with the recorded sizes.
     with weights_of(tmp_path / "own").open("ab") as file:
         file.write(b"more")
     size = weights_of(tmp_path / "own").stat().st_size

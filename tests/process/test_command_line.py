@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""``python -m app`` on folders gives the same answers as HTTP, and each file once.
+"""Tests that ``python -m app`` answers each file of a folder once, with the same result as HTTP.
 
 This holds even if it is interrupted with Ctrl-C and run again.
 """
@@ -54,7 +54,7 @@ def test_500_mixed_files_are_interrupted_and_resumed(
     before = rows(out)
     assert 20 <= len(before) < len(made.good)
 
-    with out.open("a") as file:  # as if it had been killed while writing a line
+    with out.open("a") as file:  # this imitates a process that was killed while it wrote a line
         file.write('{"path": "photos/some')
     again = run(hub, *arguments)
     assert again.returncode == 1, again.stderr
@@ -78,7 +78,8 @@ def test_500_mixed_files_are_interrupted_and_resumed(
         }
         for key in ("model", "dims", "image_size", "weights"):
             assert row[key] == answer[key]
-        # Not exactly 1, because batches of another size may be computed by other kernels.
+        # The product is not exactly 1, because batches of another size may be computed by other
+        # kernels.
         assert float(np.dot(row["embedding"], answer["embedding"])) > 0.9999
 
 
@@ -230,7 +231,7 @@ def test_what_a_nas_keeps_is_left_out(tmp_path: Path) -> None:
     everything = find_files([tmp_path], own=(), everything=True)
     assert set(NAS) < names_found(everything, tmp_path)
     assert not everything.left_out
-    # Files and folders that the user names are taken nevertheless.
+    # Files and folders that the user names are taken all the same.
     assert len(find_files([tmp_path / "#recycle"], own=()).photos) == 1
     (named,) = find_files([tmp_path / "below" / "Thumbs.db"], own=()).photos
     assert named.is_named
@@ -260,7 +261,7 @@ def test_a_folder_that_cannot_be_read_is_named_once(
 
 
 def box(*brands: bytes) -> bytes:
-    """The beginning of a file of the MP4 family, which includes HEIC and AVIF."""
+    """Return the beginning of a file of the MP4 family, which includes HEIC and AVIF."""
     content = brands[0] + bytes(4) + b"".join(brands[1:])
     return (8 + len(content)).to_bytes(4, "big") + b"ftyp" + content + b"....mdat"
 
@@ -275,8 +276,8 @@ def box(*brands: bytes) -> bytes:
         (box(b"avif"), True),
         (box(b"qt  ", b"qt  "), False),  # the video of a live photo
         (box(b"isom", b"iso2", b"mp41"), False),
-        (b"\0\0\0\x01Bud1", False),  # .DS_Store
-        (b"\0\x05\x16\x07\0\x02\0\0Mac OS X", False),  # ._a.jpg
+        (b"\0\0\0\x01Bud1", False),  # a .DS_Store file
+        (b"\0\x05\x16\x07\0\x02\0\0Mac OS X", False),  # a file like ._a.jpg, which macOS adds
         (b"%PDF-1.7", False),
         (b"RIFF....WAVE", False),
     ],

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Files of a model that are damaged while a service runs on them."""
+"""Tests a service whose model files are damaged while it runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def running(
 
 
 def weights(cache: Path) -> Path:
-    """The weights of the loaded depth model in their converted form."""
+    """Return the converted weights of the loaded depth model."""
     (found,) = cache.glob("models--depth-anything--Depth-Anything-V2-Small-hf/twinlens/*/model.bin")
     return found
 

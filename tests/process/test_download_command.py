@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""``python -m app download`` records what it downloads, verifies, pins and resumes it."""
+"""Tests that ``python -m app download`` records, verifies, pins and resumes what it downloads."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def test_a_bar_on_a_terminal_only(fake_hub: FakeHub, cache: Path) -> None:
 
 
 def test_two_at_once(fake_hub: FakeHub, cache: Path) -> None:
-    """Two processes download the same two models at once, but each byte is downloaded only once."""
+    """Two processes download the same two models at the same time, but each byte comes once."""
     publish(fake_hub.cache, WEIGHTS)
     publish(fake_hub.cache, WEIGHTS, BASE)
     env = environ(cache, fake_hub.endpoint)

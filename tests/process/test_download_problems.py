@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""``python -m app download`` when the hub, the network or the disk fails."""
+"""Tests ``python -m app download`` when the hub, the network or the disk fails."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Engines in the running service: the first start converts models.
+"""Tests engines in the running service: the first start converts models.
 
 Later starts need neither torch nor the network.
 """
@@ -25,7 +25,7 @@ SMALL = encoded(picture(120, 90))
 
 
 def without_conversions(hub: Path, target: Path) -> Path:
-    """A copy of the cache without conversions, as after a download."""
+    """Copy the cache without conversions, as it is after a download."""
     shutil.copytree(hub, target, symlinks=True, ignore=shutil.ignore_patterns("twinlens"))
     return target
 
@@ -96,13 +96,16 @@ def test_a_conversion_ends_with_its_service(hub: Path, tmp_path: Path) -> None:
         service.process.kill()
         worker.kill()
         process.wait(10)
-    with service.started():  # the next start finds nothing left over
+    with service.started():  # the next start finds no remains of the killed one
         service.wait_until_ready()
         assert not list(cache.glob("*/twinlens/tmp*"))
 
 
 def test_with_no_network_at_all_nobody_is_called(hub: Path, tmp_path: Path) -> None:
-    """The models are converted, and the network namespace has nothing but its own loopback."""
+    """The service calls nobody, even if its network namespace has nothing but a loopback interface.
+
+    Its models are converted already.
+    """
     command = ["unshare", "--map-root-user", "--net", sys.executable, "-m", "tests.process.offline"]
     done = subprocess.run(
         [*command, str(hub), str(tmp_path)],

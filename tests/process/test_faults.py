@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Faults while a service runs: hanging inference, no memory, a lost device, gone clients."""
+"""Tests faults while a service runs: hanging inference, no memory, a lost device, gone clients."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PART = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r
 
 
 def send_depth(service: Service) -> socket.socket:
-    """Send a request without reading the answer."""
+    """Send a request for a depth map without reading the answer."""
     body = PART + SMALL + b"\r\n--b--\r\n"
     connection = socket.create_connection(("127.0.0.1", service.embedder_port))
     connection.sendall(HEAD % len(body) + body)
@@ -43,7 +43,7 @@ def test_a_hanging_inference_ends_its_worker_and_nothing_else(faulty: Faulty) ->
     for each in waiting:
         check.error(each.result(), 503)
         assert int(each.result().headers["Retry-After"]) > 0
-    # A new worker takes its place and works; the log shows where the old one hung.
+    # A new worker takes the place of the hanging one and works; the log shows where that one hung.
     assert faulty.ask("/api/depth").result().status_code == 200
     faulty.wait_for_successor(worker)
     assert "an inference hangs" in faulty.service.text()
@@ -98,7 +98,7 @@ def test_clients_that_hung_up_are_not_computed(faulty: Faulty) -> None:
 
 
 def test_who_waits_for_nothing_gives_up_the_place(faulty: Faulty) -> None:
-    """Clients that hung up free their places in a full waiting room before it is their turn."""
+    """Clients that hang up give up their places in a full waiting room before their turn comes."""
     faulty.plan("slow", 2.5)
     first = faulty.ask("/api/depth")
     faulty.wait_for_queue(1, 0)
@@ -154,7 +154,10 @@ def test_the_successor_answers_who_connects_while_a_worker_is_replaced(faulty: F
 
 
 def test_clients_that_do_not_close_hold_up_nobody(faulty: Faulty) -> None:
-    """There are more of them than threads, so the main loop waits for them instead of threads."""
+    """The main loop, not a thread, waits for clients that do not close their connections.
+
+    Other clients are therefore not delayed, even if there are more of these than threads.
+    """
     threads = request_threads(concurrency=1, max_queue=20)
     head = b"GET /models HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     with ExitStack() as stack:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Memory limits, the unloading of idle models, and models that do not fit."""
+"""Tests memory limits, the unloading of idle models, and models that do not fit."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_model_in_use_is_not_idle(start_faulty: Callable[..., Faulty]) -> None
 
 
 def test_what_does_not_fit(faulty: Faulty) -> None:
-    """Only 100 MB are free, but a model needs 256 MB beside its own size."""
+    """A model is refused: 100 MB are free, but it needs 256 MB in addition to its own size."""
     everything = ["small", "ViT-L-14"]
     faulty.wait_for(lambda: loaded(faulty) == everything)
     faulty.plan("free", 100 * 2**20)

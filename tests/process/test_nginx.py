@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Large and slow uploads, restarts and reloads behind the shipped nginx configuration."""
+"""Tests large and slow uploads, restarts and reloads behind the shipped nginx configuration."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_uploads_of_60_mb(proxied: tuple[Faulty, str]) -> None:
     assert 60_000_000 < len(data) < 64 * 2**20
     answer = requests.post(f"{url}/api/depth", files={"image": ("a.bmp", data)}, timeout=60)
     assert check.depth_map(answer).shape == (4480, 4480)
-    for size in (64 * 2**20 + 1000, 70_000_000):  # refused by the service and by nginx
+    for size in (64 * 2**20 + 1000, 70_000_000):  # the service refuses one, nginx the other
         files = {"image": ("a.bmp", b"B" * size)}
         check.error(requests.post(f"{url}/api/depth", files=files, timeout=60), 413)
 
@@ -69,7 +69,10 @@ def test_slow_clients_do_not_reach_the_service(proxied: tuple[Faulty, str]) -> N
 
 
 def test_slow_clients_without_nginx_leave_room_for_others(proxied: tuple[Faulty, str]) -> None:
-    """There are more of them than threads, but they hold none until they send something."""
+    """Idle connections hold no thread until they send something.
+
+    The service therefore answers even if there are more idle connections than threads.
+    """
     faulty, _ = proxied
     ports = [faulty.service.depth_port, faulty.service.embedder_port] * 150
     idle = [socket.create_connection(("127.0.0.1", port)) for port in ports]

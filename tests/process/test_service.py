@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The processes of the service: the fork, both ports, a start without weights, and the end."""
+"""Tests the service's processes: the fork, both ports, a start without weights, and the end."""
 
 from __future__ import annotations
 

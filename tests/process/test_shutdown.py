@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Shutdown by SIGTERM, and the replacement of workers while requests arrive."""
+"""Tests shutdown by SIGTERM, and the replacement of workers while requests arrive."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_sigterm_finishes_what_runs_and_refuses_the_rest(
     ending.wait_for(lambda: ending.queue()["in_flight"] + ending.queue()["waiting"] >= 9)
     processes = psutil.Process(ending.service.pid).children()
     os.kill(ending.service.pid, signal.SIGTERM)
-    # Queued requests are refused at once, long before those that run are done.
+    # Queued requests are refused immediately, long before the running ones are done.
     ending.wait_for(lambda: sum(each.done() for each in asked) >= 7)
     late = kept.post(
         ending.service.url("/embed-image"), files={"image": ("a.png", SMALL)}, timeout=10
@@ -152,7 +152,10 @@ def test_a_file_with_a_mistake_changes_nothing(reloading: tuple[Faulty, Path]) -
 
 
 def test_sigterm_in_the_middle_of_a_reload(start_faulty: Callable[..., Faulty]) -> None:
-    """gunicorn itself would not react until the old worker has ended."""
+    """A shutdown begins although a reload is under way.
+
+    gunicorn by itself would not react until the old worker has ended.
+    """
     ending = start_faulty(ENABLED_FAMILIES="depth")
     ending.plan("slow", 2.0)
     before = len(ending.inferences())

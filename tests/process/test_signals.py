@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The service keeps the wanted number of workers, whatever signals arrive in whatever order."""
+"""Tests that the service keeps the wanted number of workers, whatever signals arrive."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MOST = 4
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service without any model, so that workers start quickly."""
+    """Run a service without any model, so that workers start quickly."""
     folder = tmp_path_factory.mktemp("signals")
     with Service(
         folder / "log",
@@ -65,7 +65,7 @@ def test_two_signals_to_have_fewer_workers_leave_one(service: Service) -> None:
 
 @pytest.mark.timeout(300 + 20 * STEPS)
 def test_any_sequence_of_signals(service: Service) -> None:
-    """TTIN adds a worker, TTOU removes one but never the last, HUP restores the set number."""
+    """TTIN adds a worker, TTOU removes one but never the last, HUP restores the initial number."""
     dice = random.Random(int(os.environ.get("SIGNAL_SEED", "18")))
     os.kill(service.pid, signal.SIGHUP)
     wanted = 2
@@ -94,7 +94,7 @@ def test_any_sequence_of_signals(service: Service) -> None:
 
 
 def test_workers_free_the_ports_when_the_master_is_killed(tmp_path: Path) -> None:
-    """Even a stopped worker frees them, and a new service starts on the same ports at once."""
+    """Even a stopped worker frees the ports, so that a new service can start on them."""
     service = Service(
         tmp_path / "log",
         HF_HUB_CACHE=tmp_path / "hub",

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""With full disks, damaged files or missing folders the service runs on and reports them."""
+"""Tests that the service survives and reports full disks, damaged files and missing folders."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_damaged_checkpoints_take_only_their_models_away(
             continue
         if model["name"] == "ViT-L-14":
             assert model["state"] == "loaded"
-        elif model["name"] != "large":  # a folder in place of its file counts as not on disk
+        elif model["name"] != "large":  # a folder in place of the file means "not on disk"
             assert model["state"] == "unavailable"
             assert "damaged" in model["reason"]
     assert "small is unavailable" in service.text()
@@ -132,7 +132,7 @@ def test_a_full_disk_at_download(hub: Path, tmp_path: Path) -> None:
 
 
 def test_a_full_disk_at_log_time(start: Callable[..., Service], hub: Path, tmp_path: Path) -> None:
-    """Clients notice nothing if the log file cannot be written."""
+    """If the log file cannot be written, clients notice nothing."""
     service = start(HF_HUB_CACHE=hub, LOG_FILE="/dev/full")
     for _ in range(5):
         assert service.post("/api/depth", files=FILES).status_code == 200

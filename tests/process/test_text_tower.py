@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The text tower is loaded at the first text and unloaded together with its model."""
+"""Tests that the text tower is loaded at the first text and unloaded together with its model."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_it_comes_and_goes(start: Callable[..., Service], hub: Path) -> None:
         assert "text" not in service.get(path).text
     assert service.post("/api/models/ViT-L-14/unload").status_code == 200
     assert state(service) == ("not_loaded", None)
-    assert text(service).status_code == 200  # does not need the image tower
+    assert text(service).status_code == 200  # needs no image tower
     assert state(service) == ("not_loaded", "loaded")
     assert service.get("/ready").status_code == 200
     assert service.post("/embed-image", files=FILES).status_code == 200

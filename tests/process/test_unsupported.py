@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Models whose checkpoints no family can serve correctly are refused with the reason."""
+"""Tests that models whose checkpoints no family can serve correctly are refused with the reason."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Two workers give the same answers, and an order to one of them is carried out by both."""
+"""Tests that two workers give the same answers, and that both carry out an order to one of them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def two(start_faulty: Callable[..., Faulty]) -> Faulty:
 
 
 def told(two: Faulty) -> list[dict[str, Any]]:
-    """What each worker reports about the models."""
+    """Return what each worker reports about the models."""
     answers = []
     for worker in two.service.workers():
         with only(worker, two.service):
@@ -49,10 +49,10 @@ def test_load_and_unload_reach_every_worker(two: Faulty) -> None:
     assert one["current"]["current_model"] == "large"
     models = one["managed"]["models"]
     assert [each["key"] for each in models if each["is_loaded"]] == ["large", "ViT-L-14"]
-    # The default model stays, because no such request had loaded it.
+    # The default model stays, because no load request had loaded it.
     loaded = [each["key"] for each in models if each["state"] == "loaded"]
     assert loaded == ["small", "large", "ViT-L-14"]
-    # It really is loaded in both workers.
+    # The model is really loaded in both workers.
     for worker in two.service.workers():
         with only(worker, two.service):
             answer = two.ask("/api/depth").result()
@@ -115,7 +115,7 @@ def test_waiting_bytes_are_counted_together(two: Faulty) -> None:
         first = two.ask("/api/depth", large)
         two.wait_for_queue(1, 0)
     two.heal("slow")
-    with only(other, two.service):  # the first worker is stopped while it holds its bytes
+    with only(other, two.service):  # the first worker is stopped while it holds the request's bytes
         refused = two.ask("/api/depth", large).result()
     check.error(refused, 429)
     assert "MAX_WAITING_BYTES" in refused.json()["message"]
@@ -148,7 +148,7 @@ def test_a_killed_worker_loses_only_its_own_requests(two: Faulty) -> None:
     for each in asked:
         try:
             codes.append(each.result().status_code)
-        except OSError:  # its connection ended with the worker
+        except OSError:  # the connection ended with the worker
             codes.append(0)
     assert set(codes) <= {0, 200}
     assert codes.count(200) >= 1
@@ -186,7 +186,10 @@ def test_ready_holds_while_a_worker_is_replaced(two: Faulty) -> None:
 
 
 def test_a_stopped_holder_of_the_lock_stops_nobody(two: Faulty) -> None:
-    """The test holds the lock of the shared state, like a process that is stopped meanwhile."""
+    """A stopped process that holds the lock of the shared state stops no other process.
+
+    Here the test itself holds the lock.
+    """
     two.wait_for(lambda: len(two.service.workers()) == 2)
     files = {
         Path(file.path)
@@ -216,7 +219,8 @@ def test_nobody_waits_for_a_stopped_worker(two: Faulty) -> None:
     stopped, other = two.service.workers()
     stopped.suspend()
     try:
-        # At first it may still be asked; after some seconds without a sign of life it is ignored.
+        # At first the others may still send it orders, but after some seconds without a sign of
+        # life they ignore it.
         for path in ("/api/models/large/load", "/api/models/large/unload"):
             assert two.service.post(path).status_code == 200
         assert two.service.post("/api/models/base/load").elapsed.total_seconds() < 10

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The vectors of drawings of the same idea are close, those of different ideas are not."""
+"""Tests that vectors of drawings of one idea are close, and those of different ideas are not."""
 
 from __future__ import annotations
 

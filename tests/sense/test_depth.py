@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""In maps of scenes whose depth is known, near things are brighter."""
+"""Tests that in maps of scenes whose depth is known, near things are brighter."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_what_is_nearer_is_brighter(demo: Service) -> None:
 @pytest.mark.parametrize("orientation", [3, 6, 8])
 def test_a_turned_photo_gives_the_map_of_the_upright_one(demo: Service, orientation: int) -> None:
     upright = Image.fromarray(scene(0).pixels)
-    # A camera that is held in this way stores the picture like this.
+    # This is how a camera that is held in each of these ways stores the picture.
     turn = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90,
             8: Image.Transpose.ROTATE_270}[orientation]  # fmt: skip
     exif = Image.Exif()
@@ -65,7 +65,7 @@ def test_a_turned_photo_gives_the_map_of_the_upright_one(demo: Service, orientat
 
 
 def test_engines_and_precisions_agree_on_trained_weights(conversions: Path) -> None:
-    """They differ by at most 1 level of 255 on average, and by at most 8 in 99.9 % of pixels."""
+    """Maps differ by at most 1 level of 255 on average, and by at most 8 in 99.9 % of pixels."""
     exact = models.load(conversions, "builtin-depth", "torch", "fp32")
     assert isinstance(exact, DepthModel)
     inputs = [exact.prepare(decode(_jpeg(scene(number)), 10**9)) for number in range(2)]
@@ -111,7 +111,7 @@ def _jpeg(rendering: Rendering) -> io.BytesIO:
 
 
 def _levels(model: Any, inputs: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """The map at the network's own resolution."""
+    """Return the map at the network's own resolution."""
     disparity = model.infer(inputs[None])[0]
     levels: NDArray[np.uint8] = model.finish(disparity, disparity.shape[1], disparity.shape[0])
     return levels

@@ -20,20 +20,20 @@ SETTINGS = {name.upper() for name in Settings.model_fields}
 
 
 class _Compose(yaml.SafeLoader):
-    """Knows compose's tag ``!reset``, which removes a value that another file has set."""
+    """Reads compose's tag ``!reset``, which removes a value that another file has set."""
 
 
 _Compose.add_constructor("!reset", lambda _loader, _node: None)
 
 
 def documents(file: Path) -> list[dict[str, Any]]:
-    """All documents of a YAML file; values that compose's ``!reset`` removes are None."""
+    """Return all documents of a YAML file; values that compose's ``!reset`` removes are None."""
     with file.open() as stream:
         return list(yaml.load_all(stream, _Compose))
 
 
 def compose(file: Path) -> dict[str, Any]:
-    """A compose file without the values that it only removes."""
+    """Return a compose file without the values that ``!reset`` removes."""
     (whole,) = documents(file)
     for service in whole["services"].values():
         for key in [key for key, value in service.items() if value is None]:

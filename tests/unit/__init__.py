@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Tests of single parts of the program."""
+"""Tests single parts of the program."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""A stand-in for ``Cuda`` that computes on the CPU: code that uses it is tested without a GPU."""
+"""Replaces ``Cuda`` by a class that computes on the CPU, so that no GPU is needed for tests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from app.host.cuda import Cuda, Forward, Recorded, Streams
 
 @dataclass
 class Graph:
-    """Stands in for a CUDA graph: computes the outputs from the given tensor, in place."""
+    """Stands in for a CUDA graph: each replay computes the outputs anew, in place."""
 
     run: Callable[[], object]
 

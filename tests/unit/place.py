@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""A waiting room with one device, for tests that send many requests to it."""
+"""Defines a waiting room with one device, for tests that send many requests to it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from app.queueing.waiting_room import WaitingRoom
 
 
 class Doubling:
-    """A network whose outputs are twice its inputs. Each batch waits until the test lets it run."""
+    """A network whose outputs are twice its inputs; each batch waits until the test lets it run."""
 
     def __init__(self) -> None:
         self.go = threading.Event()
@@ -69,7 +69,7 @@ class Place:
         is_gone: Callable[[], bool] = lambda: False,
         shape: tuple[int, ...] = (1,),
     ) -> Future[float]:
-        """Send a request in a thread of its own; return once it is in the queue or has failed."""
+        """Send a request in a new thread; return once it is in the queue or has failed."""
 
         def call() -> float:
             with self.room.enter(key, 1, is_gone) as ticket:
@@ -92,7 +92,7 @@ class Place:
             time.sleep(0.001)
 
     def wait_until_ready(self, begun: int, count: int) -> None:
-        """Wait until so many batches have begun and so many queued requests are prepared."""
+        """Wait until this many batches have begun and this many queued requests are prepared."""
         while self.model.begun < begun or self._prepared() < count:
             time.sleep(0.001)
 

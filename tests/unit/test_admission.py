@@ -33,7 +33,8 @@ def test_first_come_first_served_in_batches_of_what_waits(place: Place) -> None:
     first = place.ask(0)
     place.wait_until_busy()
     others = [place.ask(number) for number in range(1, 11)]
-    # The device takes what is prepared, so wait until all requests that may prepare have done so.
+    # The device takes whatever is prepared, so the test first waits until all requests that may
+    # prepare have done so.
     for begun, called in ((1, 4), (2, 4), (3, 2)):
         place.wait_until_ready(begun, called)
         place.model.step()
@@ -233,7 +234,10 @@ def test_a_failing_caller_gives_its_place_back(place: Place) -> None:
 
 
 def test_another_model_is_not_starved(place: Place) -> None:
-    """Its request is run although many later ones still fit into the first model's next batch."""
+    """Only eight later requests are taken before the one for another model.
+
+    Many more of them would still fit into the first model's next batch.
+    """
     first = place.ask(0)
     place.wait_until_busy()
     crowd = [place.ask(number, max_batch=100) for number in range(1, 6)]
@@ -248,7 +252,7 @@ def test_another_model_is_not_starved(place: Place) -> None:
 
 
 def test_requests_that_get_no_further_are_a_stall(place: Place) -> None:
-    """A request that is allowed to prepare but never becomes ready, as if its decoder hung."""
+    """A request that may prepare but never becomes ready is a stall, as if its decoder hung."""
     room = place.room
     with room.enter("a", 1, lambda: False) as ticket:
         room.wait_for_turn(ticket, 4)

@@ -87,7 +87,7 @@ def test_the_slowest_client_makes_room(pair: tuple[socket.socket, socket.socket]
         assert received(fast, theirs, len(LARGE)) == LARGE
         third = Answer(other, answers)
         fast.sendall(LARGE)
-        with pytest.raises(BrokenPipeError):  # all others are too recent to be dropped
+        with pytest.raises(BrokenPipeError):  # no other answer is old enough to be dropped
             third.sendall(LARGE)
         fast.close()
     slow.close()

@@ -108,7 +108,7 @@ def test_a_vector_that_is_none_is_refused() -> None:
 
 
 def altered(hub: Path, spec: ModelSpec, target: Path, **changes: object) -> Checkpoint:
-    """A copy of a checkpoint in which some values of the configuration are changed."""
+    """Copy a checkpoint and change some values of its configuration."""
     checkpoint = find_checkpoint(spec, OpenClip.FILES, hub)
     assert checkpoint is not None
     shutil.copytree(checkpoint.path, target)

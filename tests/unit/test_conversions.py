@@ -22,7 +22,8 @@ from benchmarks.models import checkpoint_of, first_network, source
 from config.settings import Settings
 from config.values import EngineSetting
 
-# A conversion process ends when the other end is closed. Here it stays open, as in the service.
+# A conversion process ends when the other end of this pipe is closed. Here, as in the service, the
+# other end stays open.
 LIFE, _ = os.pipe()
 SPEC = Settings().table().model[0]
 
@@ -33,7 +34,7 @@ def loader(engine: EngineSetting) -> Loader:
 
 @pytest.fixture
 def copy(hub: Path, tmp_path: Path) -> tuple[Checkpoint, Conversions]:
-    """A copy of a checkpoint and its converted network, which a test may damage."""
+    """Copy a checkpoint and its converted network, which a test may damage."""
     folder = repository_folder(hub, SPEC).name
     shutil.copytree(hub / folder, tmp_path / folder, symlinks=True)
     checkpoint = find_checkpoint(SPEC, DepthAnything.FILES, tmp_path)
@@ -81,7 +82,7 @@ def test_another_checkpoint_needs_another_conversion(
     weights = checkpoint.path / DepthAnything.FILES[-1]
     content = weights.read_bytes()
     weights.unlink()
-    weights.write_bytes(content)  # put there by hand, not by the hub's client
+    weights.write_bytes(content)  # as if put there by hand, not by the hub's client
     assert conversions.find_converted(source(SPEC, checkpoint)) is None
 
 

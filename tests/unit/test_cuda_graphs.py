@@ -34,7 +34,11 @@ def batch_of(shape: Shape, seed: int = 0) -> np.ndarray[Shape, np.dtype[np.float
 
 
 class Recorder:
-    """Captures "graphs" that are just their shapes, and records whose memory each one shares."""
+    """Imitates the real capture: a "graph" is just its shape, and nothing is captured.
+
+    ``captured`` lists the shapes of the graphs. ``beside`` lists, for each graph, the earlier graph
+    whose memory it shares, or None.
+    """
 
     def __init__(self) -> None:
         self.captured: list[Shape] = []
@@ -90,7 +94,8 @@ def test_outputs_are_right_whether_or_not_it_can_be_captured(
             batch = batch_of(ONE, seed)
             np.testing.assert_array_equal(network.infer(batch), batch.sum(axis=1) * 2)
     assert not cuda.captured
-    # If memory ran out, the capture is tried again once the shape has occurred twice as often.
+    # A capture that failed for lack of memory is tried again once the shape has occurred twice as
+    # often. After any other error there is no second attempt.
     assert len(caplog.records) == (2 if error is FULL else 1)
     cuda.broken = None
     for _ in range(10):

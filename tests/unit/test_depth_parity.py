@@ -76,7 +76,10 @@ def test_at_most_one_level_apart(
 
 
 def test_a_checkpoint_says_at_what_size_it_works(tmp_path: Path) -> None:
-    """builtin-depth states another size than the published models; transformers obeys it, too."""
+    """The network works at the size that its checkpoint states, as in transformers.
+
+    builtin-depth states another size than the published models.
+    """
     model = load(tmp_path, "builtin-depth")
     assert isinstance(model, DepthModel)
     assert model.input_size(640, 480) == (336, 252)

@@ -24,13 +24,13 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
 
 def prose(path: Path) -> str:
-    """The text of a document without its code blocks."""
+    """Return the text of a document without its code blocks."""
     return re.sub(r"^```.*?^```$", "", path.read_text(), flags=re.MULTILINE | re.DOTALL)
 
 
 @cache
 def anchors(path: Path) -> set[str]:
-    """The anchors that GitHub makes for the headings of a document."""
+    """Return the anchors that GitHub makes for the headings of a document."""
     headings = re.findall(r"^#+ (.+)$", prose(path), flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 

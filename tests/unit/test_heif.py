@@ -30,7 +30,7 @@ def decoded(data: bytes, max_pixels: int = BUDGET) -> Image.Image:
 
 
 def difference(image: Image.Image, expected: Image.Image) -> float:
-    """The mean difference of two pictures, in levels from 0 to 255."""
+    """Return the mean difference of two pictures, in levels from 0 to 255."""
     pair = np.asarray(image, np.int16), np.asarray(expected.convert("RGB"), np.int16)
     return float(np.abs(pair[0] - pair[1]).mean())
 
@@ -42,7 +42,7 @@ def file_of(kind: str, width: int = 300, height: int = 200, **options: Any) -> b
 
 @cache
 def tiled() -> bytes:
-    """A picture of 1000x700 pixels in twelve tiles, as phones write it."""
+    """Make a picture of 1000x700 pixels in twelve tiles, as phones write it."""
     return file_of("HEIF", 1000, 700, tile_size=256)
 
 
@@ -77,7 +77,8 @@ def test_an_upload_that_broke_off_is_called_incomplete(
     rest += filling * (len(data) - len(rest))
     with pytest.raises(BadRequest, match=r"incomplete|damaged") as refusal:
         decoded(rest)
-    # A file that broke off early may look damaged instead: its tables are cut or overwritten.
+    # A file that breaks off early may look damaged instead, because its tables are cut or
+    # overwritten.
     assert "incomplete" in refusal.value.message or kept < 0.5
 
 

@@ -34,7 +34,7 @@ def read(data: bytes, piece: int = 2**17) -> JsonBody:
 
 
 def restored(body: JsonBody) -> Any:
-    """The value of a body, with the detached strings put back in their places."""
+    """Return the value of a body, with the detached strings put back in their places."""
 
     def put_back(value: Any) -> Any:
         if isinstance(value, dict):

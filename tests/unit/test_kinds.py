@@ -1,7 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Tests that files of unsupported kinds are recognised by their first bytes, and that the error
-names the kind and the known formats.
+"""Tests that files of unsupported kinds are recognised by their first bytes.
+
+The error names the kind and the known formats.
 """
 
 from __future__ import annotations

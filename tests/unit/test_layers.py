@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.service import PROJECT
 
-# The layers, from top to bottom. Entries of one line do not import each other.
+# These are the layers, from top to bottom. Entries in one line do not import each other.
 LAYERS = (
     {"wsgi", "app.__main__"},
     {"app.blueprints", "app.cli"},
@@ -33,8 +33,8 @@ LAYERS = (
     {"app.errors"},
     {"config"},
 )
-# Rooms are all entries but the two entry points. Modules of one room may import each other, but not
-# in a circle.
+# Rooms are all entries except the two entry points. Modules of one room may import each other, but
+# not in a circle.
 ROOMS = tuple(name for line in LAYERS for name in line if name not in ("wsgi", "app.__main__"))
 #: modules in app/ itself, which belong to none of its packages
 LOOSE = {"app", "app.__main__", "app.runtime", "app.errors"}
@@ -53,7 +53,7 @@ def name_of(file: Path) -> str:
 
 
 def imported(tree: ast.AST, known: set[str]) -> set[str]:
-    """Names of our modules that are imported anywhere in a syntax tree, also inside functions."""
+    """Return the names of our modules that a syntax tree imports, also inside functions."""
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -65,7 +65,7 @@ def imported(tree: ast.AST, known: set[str]) -> set[str]:
 
 
 def unit(module: str) -> str:
-    """The entry of LAYERS that a module belongs to."""
+    """Return the entry of LAYERS that a module belongs to."""
     return next((room for room in ROOMS if f"{module}.".startswith(f"{room}.")), module)
 
 

@@ -31,7 +31,7 @@ from config.settings import Settings
 
 
 class Nothing(Network):
-    """A network that answers at once, with zeros."""
+    """A network that answers immediately, with zeros."""
 
     engine = "torch"
 
@@ -196,7 +196,7 @@ def test_idle_models_make_room_the_least_recently_used_first(
     with manager.lease(first_network(specs[4])):
         assert evicted == ["base", "large"]
     total = 300 * 2**20
-    manager.load(first_network(specs[0]))  # it is loaded already: nothing is evicted for it
+    manager.load(first_network(specs[0]))  # it is loaded already, so nothing is evicted for it
     with (
         pytest.raises(NotAvailable, match="needs 356 MB of memory and 300 MB are free") as error,
         manager.lease(first_network(specs[1])),

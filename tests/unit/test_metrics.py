@@ -123,7 +123,10 @@ def test_a_folder_that_somebody_removed(shared: SharedState, client: FlaskClient
 
 
 def expressions() -> list[str]:
-    """All queries that the dashboard and KEDA send to Prometheus, with variables filled in."""
+    """Return all queries that the dashboard and KEDA send to Prometheus, with variables filled in.
+
+    The variables are those of Grafana.
+    """
     (trigger,) = yaml.safe_load(SCALING.read_text())["spec"]["triggers"]
     found: list[str] = [trigger["metadata"]["query"]]
 

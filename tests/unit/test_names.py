@@ -39,7 +39,7 @@ MISSPELT = {
     "LOGLEVEL": "LOG_LEVEL",
 }
 
-# Variables of shells, containers, Python, clusters, GPUs, libraries and other services.
+# These are variables of shells, containers, Python, clusters, GPUs, libraries and other services.
 OF_OTHERS = """
 PATH HOME USER LOGNAME SHELL LANG LC_ALL LC_CTYPE TERM TZ PWD OLDPWD SHLVL HOSTNAME EDITOR PAGER
 DISPLAY MAIL TMPDIR TEMP XDG_CACHE_HOME XDG_CONFIG_HOME XDG_RUNTIME_DIR SSH_AUTH_SOCK SSH_CLIENT

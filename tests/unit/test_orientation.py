@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Tests that the orientation is found wherever EXIF or XMP state it, even beside broken entries."""
+"""Tests that the orientation is found wherever EXIF or XMP state it, even among broken entries."""
 
 from __future__ import annotations
 

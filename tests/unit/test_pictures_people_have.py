@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Tests files that people have, as public bug reports describe them.
 
-For each file, `tests/pictures_people_have/manifest.json` says whether it is answered, with which
-pixels, or refused. Pictures are compared by their vectors, which the built-in CLIP computes.
+For each file, `tests/pictures_people_have/manifest.json` says whether it is refused or answered,
+and with which pixels. Pictures are compared by their vectors, which the built-in CLIP computes.
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ def test_damaged_pixels_are_refused() -> None:
         (4, b"\x50", 5, [255, 0]),
         (8, b"\x55\0", 0x55, [255, 0]),
         (16, b"\0\0\x55\x55", 0, [255, 0x55]),
-        (16, b"\0\1\0\0", 1, [255, 0]),  # equal in 8 bits, but not in 16
+        (16, b"\0\1\0\0", 1, [255, 0]),  # the two levels are equal in 8 bits, but not in 16
     ],
 )
 def test_a_transparent_level_counts_at_every_depth(

@@ -14,7 +14,7 @@ from benchmarks.service import PROJECT
 from config import names
 from config.settings import Settings, SettingsError, load_settings, warnings
 
-# A config.toml of the replaced image embedder.
+# This is a config.toml of the replaced image embedder.
 SECTIONED = """
 [server]
 host = "127.0.0.1"
@@ -94,7 +94,7 @@ def test_a_value_as_the_replaced_services_take_it(name: str, value: str, meant: 
 @pytest.mark.parametrize("value", ["", " "])
 def test_empty_is_the_default(name: str, value: str) -> None:
     if name == "SERVICE_API_KEY" and value:
-        return  # an error, as a test below checks
+        return  # this is an error, as a test below checks
     assert load_settings({name: value}) == load_settings({})
 
 
@@ -227,7 +227,7 @@ def test_every_section_leads_to_a_setting_or_to_nothing_by_intent() -> None:
 def serve(*prefix: str, **environ: str) -> subprocess.CompletedProcess[str]:
     """Run the command of ``make run`` and of the container image.
 
-    It ends at once: with an error, or after gunicorn has printed its version.
+    It ends immediately, either with an error or after gunicorn has printed its version.
     """
     return subprocess.run(
         [*prefix, sys.executable, "-m", "app.server", "--version"],

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Tests that a lack of disk or memory is answered with 503 and the reason, a bug with 500."""
+"""Tests that a lack of disk or memory is answered with 503 and the reason, and a bug with 500."""
 
 from __future__ import annotations
 

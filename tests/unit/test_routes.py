@@ -38,14 +38,14 @@ def running(settings: Settings) -> Iterator[Flask]:
 
 @pytest.fixture(scope="module")
 def app(hub: Path) -> Iterator[Flask]:
-    """The app for pytest-flask's ``client``; tests that do not change it share this one."""
+    """Yield the app for pytest-flask's ``client``; tests that do not change it share this one."""
     with running(Settings(hf_hub_cache=hub, hf_hub_offline=True)) as app:
         yield app
 
 
 @pytest.fixture
 def fresh(settings: Settings) -> Iterator[Flask]:
-    """An app for one test only, with no model loaded."""
+    """Yield an app for one test only, with no model loaded."""
     with running(settings) as app:
         yield app
 
@@ -227,7 +227,7 @@ def test_ready_follows_the_default_model(fresh: Flask) -> None:
 
 
 def test_a_page_of_any_origin_may_embed(settings: Settings) -> None:
-    """For a POST with JSON, fetch() in a browser sends a preflight request first."""
+    """A page of any origin may post JSON, before which a browser sends a preflight request."""
     page = {"Origin": "http://localhost:3000"}
     asks = {
         "Access-Control-Request-Method": "POST",

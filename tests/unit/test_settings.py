@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Tests the defaults of the settings, and that all mistakes are named at once."""
+"""Tests the defaults of the settings, and that one error names all mistakes."""
 
 from __future__ import annotations
 

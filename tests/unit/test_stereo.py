@@ -12,13 +12,14 @@ from app.rendering import stereo
 from app.rendering.stereo import pair
 
 WIDTH, HEIGHT = 200, 12
-#: percent of the width; in each view, near points move by 5 columns, far ones by 5 the other way
+#: in percent of the width; in each view, near points move by 5 columns in one direction, and far
+#: points by 5 in the other
 DIVERGENCE = 10.0
 RED = (255, 0, 0)
 
 
 def background() -> NDArray[np.uint8]:
-    """A photo without red, so that all red in a view belongs to the object in front."""
+    """Make a photo without red, so that all red in a view belongs to the object in front."""
     columns = np.arange(WIDTH, dtype=np.uint8)
     photo = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     photo[..., 1], photo[..., 2] = columns, 255 - columns
@@ -26,7 +27,10 @@ def background() -> NDArray[np.uint8]:
 
 
 def scene(first: int, last: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """A photo of a near, red object at these columns before a far background, and its disparity."""
+    """Make a photo of a near, red object before a far background, and its disparity.
+
+    The object covers the columns from ``first`` to ``last``.
+    """
     photo = background()
     photo[:, first : last + 1] = RED
     disparity = np.zeros((HEIGHT, WIDTH), np.float32)
@@ -65,8 +69,9 @@ def test_the_background_moves_the_other_way() -> None:
 
 
 def test_gaps_show_the_background_beside_them() -> None:
-    """The left eye sees a gap to the left of the object, at columns 75 to 84. It is filled with the
-    background beside it, mirrored.
+    """Gaps are filled with the mirrored background next to them.
+
+    The left eye sees a gap to the left of the object, at columns 75 to 84.
     """
     left, right = views(*scene(80, 120))
     greens = left[0, 75:85, 1].astype(int)
@@ -78,7 +83,10 @@ def test_gaps_show_the_background_beside_them() -> None:
 
 
 def test_between_a_thin_thing_and_its_old_place_the_background_is_seen() -> None:
-    """A renderer that keeps only points to the right of all earlier ones would leave it out."""
+    """The background is seen next to a thin object.
+
+    A renderer that keeps only points to the right of all earlier ones would lose it.
+    """
     left, _ = views(*scene(100, 101))
     assert (left[:, 107:190] == background()[:, 112:195]).all()
 
@@ -106,7 +114,10 @@ def test_strips_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_soft_edge_of_an_enlarged_map_is_one_edge() -> None:
-    """If the edge were rendered as a slope from near to far, it would stretch the photo."""
+    """A soft edge is rendered as one edge.
+
+    If it were rendered as a slope from near to far, it would stretch the photo.
+    """
     photo, _ = scene(80, 119)
     small = np.zeros((3, 50), np.float32)
     small[:, 20:30] = 1

@@ -76,7 +76,7 @@ def test_the_same_direction(
 
 @pytest.fixture
 def small(tmp_path: Path) -> tuple[ModelSpec, Checkpoint]:
-    """A checkpoint whose sizes differ from those of OpenAI's models, in 16-bit floats."""
+    """Make a checkpoint whose sizes differ from those of OpenAI's models, in 16-bit floats."""
     architecture = {
         "embed_dim": 128,
         "vision_cfg": {"image_size": 128, "layers": 2, "width": 64, "patch_size": 16},

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Tests that each kind of TIFF gives the picture that was stored in it, or is refused by name."""
+"""Tests that each kind of TIFF gives the picture stored in it, or an error that names the kind."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def on_white(colours: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
     return np.rint(colours * part + 255 * (1 - part))
 
 
-# --- samples
+# --- tests of samples: their types, bits and byte orders
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -65,7 +65,10 @@ def test_rgb_in_either_byte_order_and_in_bigtiff(order: str, big: bool, dtype: s
 def test_the_number_42_turned_round_leads_to_no_other_reader(
     order: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Pillow accepts such a file as a TIFF, too, but would read it without our limits."""
+    """A TIFF whose number 42 has its bytes swapped is read by our own reader.
+
+    Pillow accepts such a file, too, but would read it without our limits.
+    """
     data = tiff(page(PHOTO, RGB), order=order)
     monkeypatch.delattr(Image, "open")
     assert np.array_equal(decode(data[:2] + data[3:1:-1] + data[4:]), PHOTO)
@@ -109,7 +112,7 @@ def test_any_number_of_bits(bits: int, photometric: int) -> None:
 def test_twelve_bits_in_sixteen_where_the_file_says_so() -> None:
     twelve = (GREY.astype(np.uint16) * 16).astype("<u2")
     assert np.abs(grey(tiff(page(twelve, BLACK_IS_ZERO, {281: 4095}))) - GREY).max() <= 1
-    full = GREY.astype("<u2") * 257  # here the entry is only a statistic, and a wrong one
+    full = GREY.astype("<u2") * 257  # here entry 281 is only a statistic, and wrong
     assert np.array_equal(grey(tiff(page(full, BLACK_IS_ZERO, {281: 1023}))), GREY)
 
 
@@ -132,7 +135,7 @@ def test_planes_for_each_channel(dtype: str) -> None:
     assert np.array_equal(decode(tiff(page(pixels, RGB, {284: 2, 278: 16}, chunks=rows))), PHOTO)
 
 
-# --- strips, tiles, compression
+# --- tests of strips, tiles and compression
 
 
 def tiles(pixels: NDArray[Any], width: int, height: int) -> list[bytes]:
@@ -183,7 +186,7 @@ def test_fax(name: str, photometric: int) -> None:
     with Image.open(io.BytesIO(data)) as written:
         assert isinstance(written, TiffImagePlugin.TiffImageFile)
         assert written.tag_v2[262] == BLACK_IS_ZERO
-    entry = data.index(b"\x06\x01\x03\0\x01\0\0\0")  # the photometric interpretation
+    entry = data.index(b"\x06\x01\x03\0\x01\0\0\0")  # finds the photometric interpretation
     data[entry + 8] = photometric
     assert np.array_equal(grey(bytes(data)) > 127, bits)
 
@@ -223,7 +226,7 @@ def test_reversed_bits() -> None:
         assert np.array_equal(decode(tiff(one)), PHOTO)
 
 
-STORED = {  # by orientation: how the file stores an upright picture
+STORED = {  # how a file of each orientation stores an upright picture
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -240,7 +243,7 @@ def test_the_orientation_is_applied_once(orientation: int) -> None:
     assert np.array_equal(decode(tiff(page(stored, RGB, {274: orientation}))), PHOTO)
 
 
-# --- colours
+# --- tests of colours and transparency
 
 
 @pytest.mark.parametrize("premultiplied", [False, True])
@@ -356,7 +359,7 @@ def test_a_profile_is_applied(compression: str) -> None:
     assert np.abs(decode(data)[0, 0] - [200, 30, 30]).max() <= 3
 
 
-# --- refused by name
+# --- unsupported kinds of TIFF: the error says which kind it is
 
 
 @pytest.mark.parametrize(

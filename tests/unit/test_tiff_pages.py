@@ -43,7 +43,7 @@ def sensor(photometric: int = CFA, compression: int = 1) -> Page:
 
 
 def preview(width: int = 96, height: int = 64) -> Page:
-    """A page with a JPEG file but without width and height, as in NEF, PEF and ARW files."""
+    """Make a page with a JPEG file but without width and height, as in NEF, PEF and ARW files."""
     data = encoded(picture(96, 64).resize((width, height)), "JPEG", quality=95)
     return Page({254: 1, 259: 6, 513: 8, 514: len(data)}, [data])
 
@@ -70,7 +70,7 @@ def with_previews(data: bytes) -> bytes:
         [page(THUMB, RGB, {255: 2}), photo()],
         [page(THUMB, RGB, below=[photo()])],  # the thumbnail is not marked
         [photo(), thumb()],
-        [page(PHOTO, RGB, below=[thumb(), thumb()])],  # a pyramid
+        [page(PHOTO, RGB, below=[thumb(), thumb()])],  # a pyramid of smaller copies
         [thumb(), photo(), thumb(), page(255 - PHOTO, RGB)],
     ],
 )

@@ -27,7 +27,7 @@ def spec_of(key: str) -> ModelSpec:
 
 
 def altered(key: str, file: str, change: Change, folder: Path) -> Checkpoint:
-    """The JSON files of a built-in model, one of which is changed."""
+    """Copy the JSON files of a built-in model, and change one of them."""
     for source in (BUILTIN / key).glob("*.json"):
         found = json.loads(source.read_text())
         if source.name == file:

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Landscapes in the flat style of a picture book; of all our drawings they are most like photos."""
+"""Draws landscapes in the flat style of a picture book.
+
+Of all our drawings they look most like photos.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ _THINGS = ("a house", "trees", "mountains", "a road", None)
 
 @dataclass(frozen=True)
 class Land:
-    """Sky, ground, and perhaps something on it."""
+    """A landscape: sky, ground, and perhaps something on the ground."""
 
     sky: str
     ground: str
@@ -40,13 +43,13 @@ class Land:
 
     @classmethod
     def imagine(cls, rng: Rng) -> Self:
-        """A random landscape; at sea there are no houses, trees or roads."""
+        """Return a random landscape; at sea there are no houses, trees or roads."""
         ground = str(rng.choice(list(_GROUNDS)))
         things = (None, "mountains") if ground == "the sea" else _THINGS
         return cls(str(rng.choice(list(_SKIES))), ground, things[int(rng.integers(len(things)))])
 
     def caption(self, rng: Rng) -> str:
-        """One way to describe it, in English."""
+        """Describe it in English, in a random way."""
         place = {"a meadow": "in a meadow", "the sea": "by the sea", "a desert": "in a desert",
                  "snow": "in the snow"}[self.ground]  # fmt: skip
         words = f"{self.thing} {place}" if self.thing else self.ground
@@ -97,7 +100,7 @@ class Land:
 
 
 def _shaded(ends: tuple[tuple[int, int, int], ...], rows: int, rng: Rng) -> NDArray[np.float32]:
-    """[rows, 1, 3]: a gradient from one colour to the other."""
+    """Return [rows, 1, 3]: a gradient from one colour to the other."""
     first, last = (np.array(end) * rng.uniform(0.88, 1.12) + rng.normal(0, 5, 3) for end in ends)
     share = np.linspace(0, 1, rows)[:, None, None]
     return (first * (1 - share) + last * share).astype(np.float32)
@@ -165,5 +168,5 @@ def _house(canvas: Canvas, horizon: int, rng: Rng) -> None:
 
 
 def _upright(x: float, foot: float, half: float, tall: float) -> list[tuple[float, float]]:
-    """The corners of a rectangle that stands on ``foot`` with its middle at x."""
+    """Return the corners of a rectangle that stands on ``foot`` with its middle at x."""
     return [(x - half, foot), (x - half, foot - tall), (x + half, foot - tall), (x + half, foot)]

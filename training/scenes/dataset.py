@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Keeps many renderings on disk.
 
-They are made once, on all cores; after an interruption only the missing ones are made.
+They are made once, on all cores. After an interruption, only the missing ones are made.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _BLOCK = 100
 
 @dataclass(frozen=True)
 class Scenes:
-    """Renderings, read from disk."""
+    """Holds renderings that were read from disk."""
 
     #: [n, 304, 400, 3] uint8, sRGB
     pixels: NDArray[np.uint8]
@@ -38,7 +38,7 @@ class Scenes:
 
 
 def scenes(folder: Path, count: int) -> Scenes:
-    """The first ``count`` scenes; those that are not on disk yet are rendered."""
+    """Return the first ``count`` scenes, and render those that are not on disk yet."""
     folder /= _renderer()
     folder.mkdir(parents=True, exist_ok=True)
     blocks = range(0, count, _BLOCK)
@@ -54,7 +54,7 @@ def scenes(folder: Path, count: int) -> Scenes:
 
 
 def _renderer() -> str:
-    """A name that changes with the rendering code, so that old renderings are not reused."""
+    """Return a name that changes with the rendering code, so that old renderings are not reused."""
     sources = sorted(Path(__file__).parent.glob("*.py"))
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]
 
@@ -80,4 +80,4 @@ def _make(folder: Path, block: int) -> None:
         pixels=np.stack([each.pixels for each in renderings]),
         disparity=np.stack([each.disparity for each in renderings]).astype(np.float16),
     )
-    partial_file.replace(file)  # so the final name never stands for half a file
+    partial_file.replace(file)  # so that the final name never stands for half a file

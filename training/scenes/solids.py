@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Shapes that a ray can hit.
+"""Defines shapes that a ray can hit.
 
 Coordinates are in metres: x to the right, y up, z into the scene; vectors are [3, n]. The
 intersections are the textbook ones: quadrics are solved for the ray's parameter, boxes by the slab
@@ -21,7 +21,7 @@ MISS = np.float32(np.inf)
 
 
 def turned(yaw: float, pitch: float = 0.0, roll: float = 0.0) -> Floats:
-    """Rotation [3, 3] from the world to a local frame; the angles are in radians."""
+    """Return the rotation [3, 3] from the world to a local frame; the angles are in radians."""
     cos, sin = np.cos([yaw, pitch, roll]), np.sin([yaw, pitch, roll])
     about_y = np.array([[cos[0], 0, sin[0]], [0, 1, 0], [-sin[0], 0, cos[0]]])
     about_x = np.array([[1, 0, 0], [0, cos[1], -sin[1]], [0, sin[1], cos[1]]])
@@ -42,30 +42,30 @@ class Solid(ABC):
     @property
     @abstractmethod
     def radius(self) -> float:
-        """Radius of a ball around ``centre`` that contains the whole solid."""
+        """The radius of a ball around ``centre`` that contains the whole solid."""
 
     @abstractmethod
     def _hit(self, origin: Floats, ray: Floats) -> Floats:
-        """The smallest t > 0 with origin + t * ray on the surface, all in the local frame."""
+        """Return the smallest t > 0 with origin + t * ray on the surface, in the local frame."""
 
     @abstractmethod
     def _normal(self, point: Floats) -> Floats:
-        """Outward normals of length 1 at points of the surface, in the local frame."""
+        """Return outward normals of length 1 at points of the surface, in the local frame."""
 
     @abstractmethod
     def _place(self, point: Floats) -> tuple[Floats, Floats]:
-        """Two coordinates on the surface, in metres, for points in the local frame."""
+        """Return two coordinates on the surface, in metres, for points in the local frame."""
 
     def hit(self, origin: Floats, ray: Floats) -> Floats:
-        """Parameter t of the first hit of each ray, infinite for a miss. [n] float32."""
+        """Return the parameter t of each ray's first hit, infinite for a miss: [n] float32."""
         return self._hit(self._local(origin), self.frame @ ray)
 
     def normal(self, point: Floats) -> Floats:
-        """Outward normals of length 1, [3, n]."""
+        """Return outward normals of length 1, [3, n]."""
         return self.frame.T @ self._normal(self._local(point))
 
     def colours(self, point: Floats, footprint: Floats) -> Floats:
-        """Linear RGB [3, n] at points; ``footprint`` is the width of a pixel there, in metres."""
+        """Return linear RGB [3, n] at points; ``footprint`` is a pixel's width there, in metres."""
         return self.texture.colours(*self._place(self._local(point)), footprint)
 
     def _local(self, point: Floats) -> Floats:
@@ -77,7 +77,7 @@ def _first_positive(*candidates: Floats) -> Floats:
 
 
 def _roots(a: Floats, b: Floats, c: Floats) -> tuple[Floats, Floats]:
-    """Both roots of a t^2 + 2 b t + c, infinite where there are none."""
+    """Return both roots of a t^2 + 2 b t + c, or infinity where there are none."""
     square = b * b - a * c
     found = (square >= 0) & (np.abs(a) > 1e-12)
     root = np.sqrt(np.where(found, square, 0))
@@ -179,7 +179,7 @@ class Post(Solid):
 
 @dataclass(frozen=True)
 class Box(Solid):
-    """A cuboid; ``half`` [3] is half the length of its edges. If ``hollow``, it is a room."""
+    """A cuboid, with half the length of its edges in ``half`` [3]; if ``hollow``, it is a room."""
 
     half: Floats = field(default_factory=lambda: np.full(3, 0.5, np.float32))
     hollow: bool = False

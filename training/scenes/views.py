@@ -18,16 +18,16 @@ _GROUNDED = 0.72
 
 
 def imagine(seed: int) -> Scene:
-    """The scene of a seed, which is always the same.
+    """Return the scene of a seed, which is always the same.
 
-    It is the first composition that looks like most photos, which are farther at the top than at
-    the bottom and do not just show a wall right before the lens.
+    It is the first composition that looks like most photos: they are farther away at the top than
+    at the bottom, and do not just show a wall right in front of the lens.
     """
     attempts = (compose(np.random.default_rng([seed, _SEED, attempt])) for attempt in count())
     return next(scene for scene in attempts if _is_grounded(scene))
 
 
 def _is_grounded(scene: Scene) -> bool:
-    """Whether the lower pixel is the nearer one in most pairs of pixels."""
+    """Return whether the lower pixel is the nearer one in most pairs of pixels."""
     lower = np.broadcast_to(np.arange(_HEIGHT)[:, None], (_HEIGHT, _WIDTH))
     return ordinal(lower, disparity(scene, _WIDTH, _HEIGHT)) >= _GROUNDED
