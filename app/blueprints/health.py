@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The front page, the probes of clients and orchestrators, and the state of models in answers."""
+"""The routes of the front page and of the health probes, with the state of each model."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def health() -> ResponseReturnValue:
 
 @blueprint.get("/ready")
 def ready() -> ResponseReturnValue:
-    """Answer 200 once the default model can serve requests, else 503 and the reason."""
+    """Answer 200 once the default model can serve requests, and until then 503 with the reason."""
     service = runtime()
     is_ready = service.is_ready()
     status = service.reports.status(service.readiness_model())
@@ -98,9 +98,10 @@ def ready() -> ResponseReturnValue:
 
 
 def _status_word() -> str:
-    """The word for a healthy service: each of the two replaced services had its own word.
+    """The word for a healthy service, which depends on the port that the request came to.
 
-    Requests to the depth service's port get "healthy", all others "ok".
+    Twinlens replaces two services that used different words: requests to the depth service's port
+    get "healthy", all others "ok".
     """
     settings = runtime().settings
     own_port = settings.ai_service_port != settings.image_embedder_port
@@ -138,7 +139,7 @@ def _depth_state() -> State:
 
 
 def _without_none(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields without those that are None: answers omit unknown values instead of null."""
+    """Drop the fields that are None: answers omit unknown values instead of sending null."""
     return {name: value for name, value in fields.items() if value is not None}
 
 
@@ -155,7 +156,7 @@ def download_figures(status: ModelStatus) -> dict[str, Any]:
 
 
 def engine_in_use(statuses: Iterable[ModelStatus]) -> dict[str, str]:
-    """Engine and precision of the first loaded model; of a future one if none is loaded."""
+    """Engine and precision of the first loaded model, or those planned if no model is loaded."""
     service = runtime()
     for status in statuses:
         network = status.network

@@ -33,7 +33,7 @@ _MEANING = {
     503: "The model is not available, or the service is ending; see Retry-After",
     504: "The wait or a deadline ran out",
 }
-# Statuses of requests that are refused before routing, so every route answers them alike.
+# Requests may be refused with these statuses before routing, so every route lists them.
 _BEFORE_ROUTING = (414, 431)
 _INFERENCE = (400, 401, 404, 408, 413, 429, 500, 503, 504)
 _QUEUE = {name: {"schema": {"type": "string"}} for name in headers.QUEUE}
