@@ -14,7 +14,8 @@ from app.engines.openvino import runner as openvino_engine
 
 # Files that exist if a GPU driver is loaded, for each build of torch. Before the fork only files
 # may be checked, because asking the driver creates a context that does not survive a fork. Device
-# nodes below /dev may appear only at the first use of the GPU, so the kernel module is checked, too.
+# nodes below /dev may appear only at the first use of the GPU, so the kernel module is checked as
+# well.
 _CUDA_SIGNS = ("/dev/nvidiactl", "/dev/dxg", "/proc/driver/nvidia/version", "/sys/module/nvidia")
 _ROCM_SIGNS = ("/dev/kfd",)
 

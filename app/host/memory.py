@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Memory of this process and of devices: figures, clean-up and limits. Also: usable cores."""
+"""Measures and frees the memory of this process and of devices, and counts the usable cores."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MADV_DONTNEED = 4  # sys/mman.h on Linux
 
 @dataclass(frozen=True)
 class MemoryFigures:
-    """In megabytes (2**20 bytes).
+    """Memory in use, in megabytes (2**20 bytes).
 
     ``allocated_mb`` and ``reserved_mb`` are those of torch's CUDA allocator, 0 without one;
     ``process_rss_mb`` is the resident memory of this process.
@@ -53,7 +53,7 @@ def prepare_fork() -> None:
     marks to them, and the kernel would copy their memory pages for each worker (see gc.freeze in
     Python's documentation).
     """
-    gc.unfreeze()  # at a reload, so that replaced objects are freed
+    gc.unfreeze()  # after a reload this lets the collector free the objects that were replaced
     gc.collect()
     gc.freeze()
     share_one_arena()

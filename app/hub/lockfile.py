@@ -20,7 +20,7 @@ from app.host import atomic
 from config.models import ModelSpec
 
 NAME = "twinlens.lock.json"
-# A lock file has about 500 bytes per model, so that a larger file cannot be one.
+# A lock file has about 500 bytes per model, so a file larger than this cannot be one.
 _LARGEST_BYTES = 2**20
 
 
@@ -76,10 +76,10 @@ def pinned(spec: ModelSpec, cache: Path) -> Record | None:
 
 
 def record(spec: ModelSpec, fresh: Record, cache: Path) -> None:
-    """Record a commit; further files of the commit that is recorded already are added to it.
+    """Record a commit; if it is recorded already, the new files are added to its record.
 
     Raises:
-        LockFileError: the present lock file is damaged, and stays; or it cannot be written.
+        LockFileError: the lock file is damaged (it is left as it is) or cannot be written.
     """
     assert spec.hub_id is not None  # models without a hub id are never downloaded
     path = cache / NAME

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Recognises file types by their first bytes: the supported formats, and others by name."""
+"""Recognises supported formats by their first bytes, and names other types of files."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ _PICTURE_BRANDS = frozenset(
 
 
 def may_be_picture(head: bytes) -> bool:
-    """Whether a file may be in a supported format. Cheap enough to search whole folders.
+    """Whether a file may be in a supported format; fast enough to search whole folders.
 
     Args:
         head: the first ``HEAD`` bytes of the file, or all of a shorter file.

@@ -53,7 +53,7 @@ def core() -> Any:
 
 
 class OpenVinoNetwork(Network):
-    """A converted model: creating it maps the weights into memory, and ``to_device`` compiles it."""
+    """A converted model: creating it maps its weights into memory; ``to_device`` compiles it."""
 
     engine = "openvino"
 
@@ -148,6 +148,6 @@ def openvino_name(device: str) -> str:
 
 
 def gpus() -> dict[str, str]:
-    """OpenVINO's names of the Intel GPUs, with the names of the hardware. Call it after the fork."""
+    """OpenVINO's names of the Intel GPUs, with the hardware's names. Call it after the fork."""
     names = [name for name in core().available_devices if name.startswith("GPU")]
     return {name: str(core().get_property(name, "FULL_DEVICE_NAME")) for name in names}
