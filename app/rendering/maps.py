@@ -55,7 +55,7 @@ def check_finite(disparity: FloatArray) -> None:
 def enlarged(disparity: FloatArray, size: Size) -> FloatArray:
     """Resize a map, [h, w] float32, bicubically to ``size``.
 
-    Bicubic interpolation overshoots: beside steep edges values may lie slightly outside the range
+    Bicubic interpolation overshoots: next to steep edges, values may be slightly outside the range
     of the map.
 
     Raises:

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """``python -m app.server.alive``: exit status 0 while the service on this machine is healthy.
 
-For health checks of containers, whose image has no curl. It reads the port from the settings, and
-does not use a proxy, even if the environment names one for downloads.
+Health checks of containers use it, because their image has no curl. It reads the port from the
+settings, and does not use a proxy, even if the environment names one for downloads.
 """
 
 from __future__ import annotations
