@@ -153,7 +153,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
         return False
 
     def _limit_connections(self, error: OSError) -> None:
-        """Accept no further connections for 10 s, because descriptors or memory ran out."""
+        """Limit connections to their present number for 10 s: descriptors or memory ran out."""
         now = time.monotonic()
         if now > self._limited_until:
             self.log.warning("cannot accept another connection: %s", error.strerror)
