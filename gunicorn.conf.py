@@ -58,7 +58,7 @@ threads = request_threads(_settings.image_embedder_concurrency, _settings.image_
 worker_connections = descriptors.connections(descriptors.raise_limit(), threads, threads + 1000)
 # With sendfile the bytes of an answer would bypass app/server/answers.py.
 sendfile = False
-# These seconds are longer than nginx keeps an idle connection (config/nginx.conf), so that nginx
+# An idle connection is kept for more seconds than nginx keeps it (config/nginx.conf), so that nginx
 # closes it. If this side closed it, nginx could send a POST just then, and that request would fail.
 keepalive = 75
 # Seconds without a heartbeat after which gunicorn kills a worker. It does not limit a request:

@@ -306,8 +306,8 @@ class Runtime:
     def is_ready(self) -> bool:
         """Whether ``/ready`` should answer 200.
 
-        Once one worker is ready, all stay ready, even while the model is unloaded for idleness. A
-        failed load, a lost device or a shutdown ends that.
+        Once one worker is ready, all stay ready, even while the model is unloaded because it was
+        idle. A failed load, a lost device or a shutdown ends that.
         """
         status = self.reports.status(self.readiness_model())
         stopping = bool(self.shared.flag("stopping")) or self.is_closing()

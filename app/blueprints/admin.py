@@ -66,7 +66,7 @@ def current_model() -> ResponseReturnValue:
 
 @blueprint.get("/api/models/<key>")
 def show_model(key: str) -> ResponseReturnValue:
-    """One model as in the list, with its download's progress or why it is unavailable."""
+    """Show one model as the list does, and its download's progress or why it is unavailable."""
     service = runtime()
     status = service.reports.status(service.registry.get(key))
     return jsonify(_describe(status, _current()) | download_figures(status))

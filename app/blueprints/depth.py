@@ -45,8 +45,8 @@ def attachment(upload_name: str, options: DepthOptions) -> str:
     """The Content-Disposition of an answer (RFC 6266).
 
     The file name is ``depth_<name of the upload without its last suffix>.png``, or has the suffix
-    of the chosen format. A stereo pair is named ``<name>_sbs.png``, because by that ending players
-    recognise a side-by-side pair.
+    of the chosen format. A stereo pair is named ``<name>_sbs.png``, because players recognise a
+    side-by-side pair by that ending.
     """
     # Browsers send a bare file name, but some clients send a whole path, even with backslashes.
     base = re.split(r"[\\/]", upload_name)[-1]

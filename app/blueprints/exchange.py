@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What all routes share: access to the runtime, reading request bodies, answering errors."""
+"""Helpers of all routes: they give access to the runtime, read bodies and answer errors."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def _index() -> Response:
 
 @blueprint.get("/health")
 def health() -> ResponseReturnValue:
-    """Report the current state without waiting; 503 if memory or device fail."""
+    """Report the current state without waiting; answers 503 if a worker reports trouble."""
     service = runtime()
     settings = service.settings
     reason = "; ".join(service.reports.troubles())
@@ -124,7 +124,7 @@ def _describe(status: ModelStatus) -> dict[str, Any]:
         "precision": status.network.precision,
         "revision": status.network.revision,
         "preprocess_version": status.network.preprocess_version,
-        # Left out unless the text network is in use, because most services never load it.
+        # This is left out unless the text network is in use, because most services never load it.
         "text_state": text if text in _NOTABLE else None,
     }
     return described | _without_none(optional) | download_figures(status)

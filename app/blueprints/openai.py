@@ -49,7 +49,7 @@ def models() -> ResponseReturnValue:
 
 @blueprint.get("/models/<path:key>")
 def model(key: str) -> ResponseReturnValue:
-    """One embedding model."""
+    """Show one embedding model."""
     return jsonify(_described(_requested_model(key)))
 
 

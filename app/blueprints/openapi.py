@@ -117,7 +117,7 @@ def _paths(models: Models) -> Json:
             "get": _operation(
                 "One model, and its download's progress", answers.OneModel, 400, 401, key=key
             ),
-            # Has no example key, so that "Try it out" on the page does not delete a model.
+            # This has no example key, so that "Try it out" on the page does not delete a model.
             "delete": _operation("Unload it and delete its files", answers.Done, 400, 401, 500),
         },
         "/api/models/{key}/load": {

@@ -177,7 +177,7 @@ class Connection:
         )
 
     def _mapped(self, message: Message, done: bool, seconds: float) -> Pixels:
-        """The pixels of a small picture, copied from the window, or of a large one, mapped.
+        """Get the pixels: a small picture is copied from the window, a large one is mapped.
 
         The window is copied because the decoder reuses it for its next picture. A large picture is
         in shared memory, whose descriptor came with the message.

@@ -40,7 +40,7 @@ def bound_memory(count: int) -> None:
 
 
 def end_with_parent() -> None:
-    """Have the kernel kill this process when its parent dies (Linux, prctl(2))."""
+    """Make the kernel kill this process when its parent dies (Linux, prctl(2))."""
     function = getattr(ctypes.CDLL(None), "prctl", None)
     if function is not None:
         function(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -124,7 +124,7 @@ class Template:
 
 
 def main() -> None:
-    """Load what all decoders need, then carry out the worker's orders until it closes."""
+    """Load what all decoders need, then obey the worker until it closes the connection."""
     control = Wire(socket.socket(fileno=int(sys.argv[1])))
     logging.getLogger().setLevel(sys.argv[2])
     Image.init()  # loads all format plugins once, instead of in each decoder

@@ -28,7 +28,7 @@ Forward = Callable[["Tensor"], "Tensor"]
 # Each stream is created once and kept, because torch has only 32 streams of each priority and then
 # returns the same ones again. Two threads on one stream would capture each other's work in a graph.
 _MAX_NETWORK_STREAMS = 16
-# There are few, because each stream keeps memory cached for its next picture. Few are enough,
+# Image work has few streams, because each keeps memory cached for its next picture. Few are enough,
 # because a picture takes only about 1 ms.
 _MAX_IMAGE_STREAMS = 4
 # Stream priorities: work on a stream with the lower number runs first.
@@ -103,7 +103,10 @@ class Cuda:
 
     @classmethod
     def for_images(cls, device: str) -> Cuda:
-        """Use streams for image work, which goes before inference: it is short and a core waits."""
+        """Use streams for image work.
+
+        Image work goes before inference, because it is short and a CPU core waits for it.
+        """
         return cls(device, _HIGH_PRIORITY, _MAX_IMAGE_STREAMS)
 
     @contextmanager

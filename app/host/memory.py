@@ -60,7 +60,7 @@ def prepare_fork() -> None:
 
 
 def share_one_arena() -> None:
-    """Have all threads share one malloc arena (glibc, mallopt(3)).
+    """Make all threads share one malloc arena (glibc, mallopt(3)).
 
     By default each thread gets its own arena, which keeps the memory of the largest photo that the
     thread has decoded: 200 MB per worker, measured with ViT-L-14 and 12 MP photos.
@@ -137,9 +137,10 @@ def resident_mb(pid: int) -> float:
 def free(device: str) -> int:
     """Bytes of memory that a model on ``device`` (a name as in ``Device.type``) may still use.
 
-    For a CPU: host memory available without swapping, within the container's limit. For an
-    accelerator: memory that its driver reports as free, plus memory that torch has reserved but
-    does not use. Devices of OpenVINO count as a CPU: Intel GPUs mostly share the host's memory.
+    For a CPU this is the host memory that is available without swapping, within the container's
+    limit. For an accelerator it is the memory that its driver reports as free, plus the memory that
+    torch has reserved but does not use. Devices of OpenVINO count as a CPU, because Intel GPUs
+    mostly share the host's memory.
     """
     if device != "cpu" and not device.startswith("openvino"):
         import torch

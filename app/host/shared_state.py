@@ -210,7 +210,7 @@ class SharedState:
         return bool(self._rows["up"][slot])
 
     def pid(self, slot: int) -> int:
-        """The pid of the process with this slot; 0: the slot is free; -1: it is reserved."""
+        """The pid of the process with this slot; 0 if the slot is free, -1 if it is reserved."""
         return int(self._rows["pid"][slot])
 
     def set(self, figure: Figure, value: int) -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Downloads for the service's processes: request a download, watch its state, wait for it.
+"""Lets the service's processes request a download, watch its state and wait for it.
 
 One separate process downloads for the whole service (``app.hub.download_process``). Workers
 communicate with it through files in a shared folder: a request is a file, and so is the state of a

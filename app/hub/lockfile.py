@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""``twinlens.lock.json``: which commit of each repository is in use, and its files' checksums.
+"""``twinlens.lock.json`` records the commit in use of each repository, and its files' checksums.
 
 The lock file lies in the cache itself, so that it is copied along with the checkpoints and is
 writable where they are. It outlives a deleted model: a new download gets the same commit. Downloads
@@ -45,8 +45,8 @@ class Record(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    # Restricted, because it becomes a part of paths. A snapshot folder that was made by hand may
-    # have the name of a branch instead of a commit.
+    # The characters are restricted, because this becomes a part of paths. A snapshot folder that
+    # was made by hand may have the name of a branch instead of a commit.
     commit: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")
     files: dict[str, FileRecord]
 

@@ -99,7 +99,7 @@ def link_blob(blob: Path, name: Path) -> None:
 def set_reference(spec: ModelSpec, commit: str, cache: Path) -> None:
     """Write the commit to refs/<branch>.
 
-    Called last, because the checkpoint counts as present from then on.
+    This must be called last, because the checkpoint counts as present from then on.
     """
     if spec.revision == commit:
         return

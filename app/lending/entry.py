@@ -130,7 +130,7 @@ class Entry:
 
 
 def with_download(status: NetworkStatus, download: DownloadState | None) -> NetworkStatus:
-    """The status of a network, changed by the state of its download where there is one."""
+    """The status of a network, changed by the state of its download if there is one."""
     if download is None or status.state != "not_loaded":
         return status
     if download.state == "downloading":

@@ -287,7 +287,10 @@ class Manager:
         return resolve(self._loader.gpu_setting(), self.worker)
 
     def _load_on(self, entry: Entry, target: Device) -> None:
-        """Load and warm a network on a device; the caller holds its lock. Raises LoadError."""
+        """Load a network onto a device and warm it up; the caller holds its lock.
+
+        Raises LoadError.
+        """
         started = time.monotonic()
         id, spec = entry.id, entry.id.spec
         entry.loading = True

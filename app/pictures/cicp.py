@@ -3,8 +3,8 @@
 """Makes ICC profiles for the CICP code points (ITU-T H.273) with which HEIF and AVIF files state
 their colour space.
 
-Primaries other than sRGB's and the PQ and HLG transfer functions are supported. The transfer
-functions of ordinary video (BT.709 and similar) are treated as sRGB's, as in browsers.
+Other primaries than sRGB's are supported, and so are the transfer functions PQ and HLG. The
+transfer functions of ordinary video (BT.709 and similar) are treated as sRGB's, as in browsers.
 """
 
 from __future__ import annotations

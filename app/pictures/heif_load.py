@@ -1,8 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Decodes HEIC and AVIF, and crops, adds colour profiles and finds errors where the libraries do
-not.
-"""
+"""Decodes HEIC and AVIF, and does what the libraries leave out: cropping, colours and errors."""
 
 from __future__ import annotations
 

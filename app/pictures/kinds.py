@@ -80,7 +80,7 @@ _OTHERS = tuple(
 
 
 def known(head: bytes) -> str | None:
-    """The format in ``FORMATS`` whose signature a file begins with."""
+    """The format in ``FORMATS`` whose signature a file begins with; None if there is none."""
     return next((name for name, signature in _SIGNATURES if signature.match(head)), None)
 
 

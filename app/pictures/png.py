@@ -212,7 +212,10 @@ def _orientation(found: _Found) -> int:
 
 
 def _profile(read: dict[bytes, bytes], grey: bool) -> bytes | None:
-    """The ICC profile from the first valid of cICP, iCCP, sRGB, and gAMA with cHRM, as browsers."""
+    """The ICC profile from the first valid one of cICP, iCCP, sRGB, and gAMA with cHRM.
+
+    Browsers use the same order.
+    """
     if len(code_points := read.get(b"cICP", b"")) == 4:
         primaries, transfer, matrix, full_range = code_points
         profile = profiles.from_code_points(primaries, transfer, grey)

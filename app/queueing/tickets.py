@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The tickets of requests in the waiting room; decides which may prepare their input next.
+"""The tickets of requests in the waiting room, and the choice of those that may prepare next.
 
 All fields of a ticket are written while the lock of its waiting room is held.
 """

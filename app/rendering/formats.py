@@ -81,7 +81,7 @@ def check(options: DepthOptions, size: Size, max_pixels: int) -> None:
 
 
 def encode(pixels: Pixels, options: DepthOptions) -> bytes:
-    """The bytes of a file in the format ``options.format``."""
+    """Encode pixels as a file in the format ``options.format``."""
     if options.format == "npy":
         return _npy(pixels)
     if options.format in ("png", "png16"):

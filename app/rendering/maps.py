@@ -85,11 +85,11 @@ def normalised(map_: FloatArray) -> FloatArray:
 def exact(
     disparity: FloatArray, size: Size, options: DepthOptions
 ) -> FloatArray | NDArray[np.uint16]:
-    """A map for the numeric formats, png16 and npy.
+    """Make a map for the numeric formats, png16 and npy.
 
     Returns:
-        [height, width]. For png16: uint16, normalised to 0..65535. For npy: float32, normalised to
-        0..1, or with normalize=none clipped to the range of the network's output.
+        An array [height, width]: for png16 in uint16, normalised to 0..65535; for npy in float32,
+        normalised to 0..1, or with normalize=none clipped to the range of the network's output.
 
     Raises:
         ArithmeticError: the map contains infinity or NaN.

@@ -38,7 +38,7 @@ _MAX_PASSES = 20
 _PASS_SECONDS = 0.001
 # How often the time limits of connections are checked.
 _TICK_SECONDS = 0.2
-# Separate threads for /health and /ready, so that they respond while all other threads are busy.
+# /health and /ready have separate threads, so that they respond while all others are busy.
 # GET requests for other pages have few threads: they only use the CPU, so more would not be faster,
 # and would compete with inference for Python's interpreter lock.
 _PROBE_THREADS = 2
@@ -383,7 +383,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
         """Answer a malformed request with gunicorn's status and our body; see its Worker."""
         captured = CapturedResponse()
         if isinstance(exc, UnsupportedTransferCoding):
-            # 400 instead of gunicorn's 501, because the client's request is invalid.
+            # The status is 400 instead of gunicorn's 501, because the client's request is invalid.
             exc = InvalidHeader("Transfer-Encoding")
         super().handle_error(req, captured, addr, exc)
         if not captured.data:  # gunicorn sends no answer to this error

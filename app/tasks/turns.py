@@ -111,7 +111,7 @@ class Turn:
 
 
 class Turns:
-    """The parts of the service that all tasks use."""
+    """The steps that all tasks share, and the parts of the service that these steps use."""
 
     def __init__(
         self,
@@ -144,7 +144,7 @@ class Turns:
             id: the network.
             count: number of inputs in the request.
             is_gone: tells whether the client has hung up.
-            timings: gets the duration of the wait, without loading.
+            timings: receives the duration of the wait, not counting the load.
 
         Raises:
             TwinlensError: the waiting room is full, the network cannot be loaded, or no turn came
@@ -201,7 +201,7 @@ class Turns:
 
     @contextmanager
     def core(self, check_cancelled: Callable[[], None]) -> Iterator[None]:
-        """Hold one of the worker's cores; ``check_cancelled`` may raise while it waits for one."""
+        """Hold one of the worker's cores; ``check_cancelled`` may raise to end the wait for one."""
         while not self._cores.acquire(timeout=_POLL_SECONDS):
             check_cancelled()
         try:

@@ -26,7 +26,7 @@ _CLEAN_UP_SECONDS = 10.0
 class Housekeeping:
     """Frees the worker's memory, checks its limits, unloads idle models and writes its report.
 
-    ``work`` must run in its own thread, because it does this until the worker ends.
+    ``work`` does these jobs until the worker ends, so it must run in its own thread.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Housekeeping:
         self._cleaned_at = 0.0
 
     def work(self, closing: threading.Event) -> None:
-        """Do all of this once a second until ``closing`` is set."""
+        """Do all jobs of this class once a second, until ``closing`` is set."""
         interval = self._settings.memory_cleanup_interval_seconds
         idle = self._settings.model_idle_seconds
         self._check_limits()

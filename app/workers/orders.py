@@ -175,7 +175,10 @@ class Workers:
             yield loaded
 
     def clean_up(self, check_cancelled: CheckCancelled) -> memory.CleanUp:
-        """Free memory in every worker; the result has sums, and the largest resident memory."""
+        """Free memory in every worker.
+
+        The result has the sums over all workers, but the resident memory of the largest one.
+        """
 
         def order(orders: Orders) -> None:
             orders.clean_up = orders.number

@@ -27,7 +27,7 @@ from app.host import memory
 log = logging.getLogger("twinlens.models")
 
 _PROJECT = Path(__file__).resolve().parents[3]
-# Version of the way networks are converted; increase it to have all networks converted anew.
+# The version of the way in which networks are converted. Increase it to convert all networks anew.
 _RECIPE = 1
 _LIBRARIES = ("openvino", "torch", "transformers", "open-clip-torch")
 #: exit statuses of the conversion process: the checkpoint is at fault, or the conversion failed on

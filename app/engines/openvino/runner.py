@@ -30,7 +30,7 @@ _HINTS = {name: hint for hint, name in _NAMES.items()}
 
 
 def is_installed() -> bool:
-    """Whether OpenVINO is installed, which does not support all platforms."""
+    """Whether OpenVINO is installed; it is not available on all platforms."""
     return find_spec("openvino") is not None
 
 
@@ -87,7 +87,7 @@ class OpenVinoNetwork(Network):
         name = openvino_name(device)
         properties: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
-            # Always set, because OpenVINO's default depends on its version.
+            # This is always set, because OpenVINO's default depends on its version.
             "INFERENCE_PRECISION_HINT": _HINTS[self._precision_on(name)],
             "NUM_STREAMS": self._streams,
         }

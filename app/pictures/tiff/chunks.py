@@ -33,7 +33,7 @@ Bytes = NDArray[np.uint8]
 _BAND_BYTES = 1 << 23
 _BAND_CHUNKS = 512
 # At most this many compressed bytes are read for a strip: a multiple of its decompressed size, plus
-# a constant. Compressed data can be the larger ones: CCITT makes noise three times as large.
+# a constant. Compression can enlarge data: CCITT makes noise three times as large.
 _MOST_GROWTH, _MOST_EXTRA = 8, 1 << 16
 _LOOKED_AT = 8  # strips or tiles that are sampled to find the colours of JPEG data
 _LZMA_MEMORY = 1 << 27
@@ -117,7 +117,7 @@ def _unpacked(
     parts: Sequence[tuple[int, int]],
     lines: Sequence[int],
 ) -> Bytes:
-    """Decompress consecutive strips or tiles: [lines, bytes]."""
+    """Decompress consecutive strips or tiles to an array [lines, bytes]."""
     width = layout.line_bytes
     most = _most_bytes(layout, max(lines))
     packed = [tiff.read(offset, min(count, most)) for offset, count in parts]

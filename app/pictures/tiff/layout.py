@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Describes how the pixels of a TIFF picture are stored, and checks all limits.
 
-The sizes and counts in a ``Layout`` are safe to allocate memory by. Unsupported kinds of TIFF are
-refused with a message that names them.
+The sizes and counts in a ``Layout`` have been checked, so memory can be allocated according to
+them. Unsupported kinds of TIFF are refused with a message that names them.
 """
 
 from __future__ import annotations
@@ -196,7 +196,7 @@ def _photometric(directory: Directory, compression: Compression, samples: int) -
 def _sample_type(
     directory: Directory, photometric: Photometric, compression: Compression
 ) -> tuple[str, int]:
-    """Type and bits of the samples; all samples must have the same."""
+    """Type and bits of the samples, which must be the same for all samples."""
     depths = set(directory.integers(Tag.BITS, 64)) or {1}
     formats = set(directory.integers(Tag.SAMPLE_FORMAT, 64)) or {1}
     if photometric in (Photometric.CIELAB, Photometric.ICCLAB):
