@@ -43,8 +43,8 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
     # variable when the families import them, which happens later.
     os.environ["HF_HUB_OFFLINE"] = "1"
     app = Flask(__name__, static_folder=None)
-    # This is one byte more than BodyGuard below allows, so that BodyGuard refuses a body that is too
-    # large. werkzeug would silently truncate a chunked body at this limit.
+    # This is one byte more than BodyGuard below allows, so that BodyGuard refuses a body that is
+    # too large. werkzeug would silently truncate a chunked body at this limit.
     app.config["MAX_CONTENT_LENGTH"] = settings.max_upload_bytes + 1
     app.config["MAX_FORM_PARTS"] = 20  # more than any route reads
     app.request_class = exchange.Request

@@ -50,7 +50,7 @@ def _index() -> Response:
 
 @blueprint.get("/health")
 def health() -> ResponseReturnValue:
-    """Report the current state without waiting; answers 503 if a worker reports trouble."""
+    """Report the current state without waiting; answers 503 with the reason if it is bad."""
     service = runtime()
     settings = service.settings
     reason = "; ".join(service.reports.troubles())

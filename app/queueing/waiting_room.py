@@ -58,7 +58,7 @@ class Rate:
         self._shared.set_request_seconds(smoothed)
 
     def seconds_for(self, requests: int, longest: float) -> int:
-        """Seconds that all workers together need for this many requests, from 1 to ``longest``."""
+        """Whole seconds that all workers together need for the requests, from 1 to ``longest``."""
         rate = self._shared.requests_per_second()
         seconds = requests / rate if rate else 1.0
         return max(1, math.ceil(min(seconds, longest)))

@@ -46,7 +46,7 @@ class Deadline:
         self._alarm.cancel()
 
     def left(self) -> float:
-        """Seconds until the deadline; at least 0.001, because 0 may mean "no limit" to libraries."""
+        """Seconds until the deadline; at least 0.001, because libraries may take 0 as no limit."""
         return max(0.001, self._end - time.monotonic())
 
     def check(self) -> None:

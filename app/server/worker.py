@@ -116,7 +116,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
         """Accept a new connection, or leave it to another worker; see ThreadWorker.
 
         Waits up to 20 ms for a worker with fewer connections, because a request cannot move to
-        another worker later. A worker that is being replaced leaves them to its successor.
+        another worker later. A worker that is being replaced leaves connections to its successor.
         """
         fewer_elsewhere = self._publish_connections() > self._shared().least("connections")
         if self._is_refusing() or (fewer_elsewhere and self._passes < _MAX_PASSES):
