@@ -29,7 +29,7 @@ from app.errors import (
 
 log = logging.getLogger("twinlens.decoding")
 
-# Interval between two checks for cancellation while waiting for the decoder.
+# The interval between two checks for cancellation while the worker waits for the decoder.
 _LOOK_SECONDS = 0.5
 # After this time a decode counts as slow (``Job.on_slow``), so that other files can overtake it.
 _SLOW_SECONDS = 1.0
@@ -50,14 +50,14 @@ class Broken(Exception):
 
 
 class Connection:
-    """A connection to one decoder. Used by one thread at a time."""
+    """A connection to one decoder; only one thread may use it at a time."""
 
     def __init__(self, wire: Wire, kill: Callable[[], None], max_pixels: int, seconds: float):
-        """Wrap a connected decoder; sends nothing yet.
+        """Wrap a connected decoder without sending it anything yet.
 
         Args:
             wire: message channel to the decoder.
-            kill: function that has the decoder process killed.
+            kill: function that makes the template process kill the decoder.
             max_pixels: pixel budget of a picture.
             seconds: CPU time limit for one file.
         """
@@ -111,8 +111,9 @@ class Connection:
 
     @staticmethod
     def _answer(message: Message, job: Job) -> tuple[Message, bool]:
-        """The reply to a question, and whether the decoder will do the steps of the plan. Errors
-        from the job's functions pass through.
+        """Ask the job for the reply to a question of the decoder; the job's errors pass through.
+
+        The second value tells whether the decoder will do the steps of the job's plan.
         """
         if message["question"] == "enough":
             return {"enough": job.decode_size(*_size(message["size"]))}, False
@@ -176,8 +177,10 @@ class Connection:
         )
 
     def _mapped(self, message: Message, done: bool, seconds: float) -> Pixels:
-        """The pixels: copied from the window, which the decoder uses again for its next picture; or
-        mapped from the shared memory whose descriptor came with the message.
+        """Get the pixels: a small picture is copied from the window, a large one is mapped.
+
+        The window is copied because the decoder reuses it for its next picture. A large picture is
+        in shared memory, whose descriptor came with the message.
         """
         height, width = _size(message["shape"])
         size, count = _size(message["size"]), height * width * 3
@@ -191,7 +194,7 @@ class Connection:
         return Pixels(array.reshape(height, width, 3), size, done, seconds)
 
     def _map(self, count: int, access: int) -> mmap.mmap:
-        """Shared memory of ``count`` bytes, whose descriptor came with the message."""
+        """Map ``count`` bytes of shared memory, whose descriptor came with the message."""
         descriptor = self._wire.take_descriptor()
         try:
             if os.fstat(descriptor).st_size != count:

@@ -22,7 +22,7 @@ from app.pictures.decode import decode
 from app.pictures.steps import resized
 
 _STRIP_BYTES = 2**22
-#: Pictures of up to this many bytes go through the window, see ``_Answers``.
+#: Pictures of up to this many bytes are passed through the window, see ``_Answers.answer``.
 WINDOW_BYTES = 4 * 2**20
 _MOST_LOG_LINES = 20
 _MOST_LOG_CHARACTERS = 4000
@@ -74,7 +74,7 @@ def _next(wire: Wire) -> Message:
 
 
 class _Answers:
-    """Decodes files for the worker."""
+    """Decodes files and makes the answers that the worker gets."""
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
@@ -84,8 +84,8 @@ class _Answers:
         """The answer for a file, and a descriptor to send with it if it needs one.
 
         Small pictures, such as the inputs of networks, are written to a window: shared memory that
-        both processes map once, because new memory for each picture costs time. Larger ones get
-        memory of their own.
+        both processes map once, because new memory for each picture costs time. For each larger
+        picture new shared memory is made.
         """
         try:
             image, size = _picture(self._wire, job, file)
@@ -126,7 +126,7 @@ def _failure(error: Exception) -> Message:
 
 
 def _picture(wire: Wire, job: Message, file: BinaryIO) -> tuple[Image.Image, tuple[int, int]]:
-    """The decoded picture, cropped and resized as the worker wants; and the photo's own size."""
+    """The decoded picture, cropped and resized as the worker asks, and the upright photo's size."""
 
     def decode_size(width: int, height: int) -> tuple[int, int] | None:
         wanted = _ask(wire, {"question": "enough", "size": [width, height]})["enough"]
@@ -156,7 +156,7 @@ def _ask(wire: Wire, question: Message) -> Message:
 
 
 def _shared(image: Image.Image) -> int:
-    """An RGB image as [height, width, 3] bytes in memory that another process can map."""
+    """Copy an RGB image, as [height, width, 3] bytes, to memory that another process can map."""
     descriptor = shared_memory("pixels")
     # Writes in strips, because tobytes() of the whole image would need 3 more bytes per pixel.
     rows = max(1, _STRIP_BYTES // (3 * image.width))

@@ -31,7 +31,7 @@ class Template:
 
     def __init__(self, control: Wire) -> None:
         self._control = control
-        #: by process id: the worker's number for the decoder, and a copy of the decoder's wire
+        #: for each process id, the worker's number of the decoder and a copy of the decoder's wire
         self._decoders: dict[int, tuple[int, Wire]] = {}
         self._wakeup = os.pipe()
         for end in self._wakeup:
@@ -124,7 +124,7 @@ class Template:
 
 
 def main() -> None:
-    """Entry point."""
+    """Load what all decoders need, then obey the worker until it closes the connection."""
     control = Wire(socket.socket(fileno=int(sys.argv[1])))
     logging.getLogger().setLevel(sys.argv[2])
     Image.init()  # loads all format plugins once, instead of in each decoder

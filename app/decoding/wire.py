@@ -21,7 +21,7 @@ _MOST_BYTES = 2**20
 
 
 class Wire:
-    """One end of a connected stream socket."""
+    """One end of the connection, which sends and receives messages and file descriptors."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
@@ -49,7 +49,7 @@ class Wire:
             self._socket.sendall(data[sent:])
 
     def send_after_break(self, message: Message) -> None:
-        """Like ``send``, for a connection on which a dead process may have left an unfinished line.
+        """Send a message on a connection where a dead process may have left an unfinished line.
 
         Does not wait for buffer space. Raises OSError.
         """

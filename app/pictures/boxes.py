@@ -19,7 +19,7 @@ MAX_ITEMS = 10_000  # a picture of 120 megapixels has 1,831 tiles of 256x256
 MAX_REFERENCES = 100_000
 _MAX_TOP_LEVEL = 1_000
 _MAX_CHILDREN = 2 * MAX_ITEMS
-_MAX_STRUCTURE = 16 << 20  # most bytes of a meta or moov box, including colour profiles
+_MAX_STRUCTURE = 16 << 20  # bytes that a meta or moov box may have, including colour profiles
 
 
 class Malformed(Exception):
@@ -154,7 +154,7 @@ def _top_level(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int, int]]:
         if length == 1:
             skip, length = 16, int.from_bytes(head[8:16], "big")
         if length and length < skip:
-            return  # not a box: some phones append data of their own
+            return  # not a box: some phones append their own data
         end = start + length if length else size
         yield kind, start + skip, end
         start = end

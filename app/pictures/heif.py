@@ -4,8 +4,8 @@
 
 libheif fills tiles that it cannot decode with green without reporting an error. libheif and libavif
 both allocate memory for the size in the bitstream, which can be larger than the size in the
-container. So the structure is checked first, including the headers of all bitstreams that the
-primary image consists of.
+container. Therefore the structure is checked first, including the headers of all bitstreams that
+the primary image consists of.
 """
 
 from __future__ import annotations
@@ -200,7 +200,7 @@ class _Picture:
         return parts
 
     def _single(self, item: Item) -> Coded:
-        """Check an image that is coded in a bitstream of its own."""
+        """Check an image that has its own bitstream, instead of being made of other images."""
         size = item.property(b"ispe")
         if size is None:
             raise Malformed("the size of an image is missing (ispe)")

@@ -45,7 +45,7 @@ def upright(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def of(image: Image.Image) -> int:
-    """The orientation of a loaded image, 1 to 8: from EXIF, or for WebP without EXIF from XMP.
+    """The orientation of a loaded image, 1 to 8: from EXIF, or from XMP for WebP without EXIF.
 
     HEIF counts as upright, because pillow-heif turns a picture when loading it. For AVIF, Pillow
     translates the irot and imir properties to an EXIF orientation.
@@ -109,7 +109,7 @@ def _value(exif: bytes, order: str, entry: int) -> int | None:
 
 
 def _sane(value: Any) -> int | None:
-    """A number from 1 to 8 as an integer, else None."""
+    """A number from 1 to 8 as an integer, or None for any other value."""
     try:
         number = int(value)
         return number if 1 <= number <= 8 and number == float(value) else None

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """PNG: filters the chunks of a file before Pillow parses it (W3C, PNG specification, edition 3).
 
-Pillow keeps all metadata in memory and refuses a picture if unneeded metadata is damaged. So Pillow
-gets only the chunks that define the pixels, which must be complete. Chunks for colours and
+Pillow keeps all metadata in memory and refuses a picture if unneeded metadata is damaged. Therefore
+Pillow gets only the chunks that define the pixels, which must be complete. Chunks for colours and
 orientation are read here, and ignored if damaged. All others are dropped.
 """
 
@@ -212,7 +212,10 @@ def _orientation(found: _Found) -> int:
 
 
 def _profile(read: dict[bytes, bytes], grey: bool) -> bytes | None:
-    """The ICC profile: from cICP, else iCCP, else sRGB, else gAMA and cHRM, as in browsers."""
+    """The ICC profile from the first valid one of cICP, iCCP, sRGB, and gAMA with cHRM.
+
+    Browsers use the same order.
+    """
     if len(code_points := read.get(b"cICP", b"")) == 4:
         primaries, transfer, matrix, full_range = code_points
         profile = profiles.from_code_points(primaries, transfer, grey)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The result of a structure check: what Pillow shall parse, and the metadata found."""
+"""The result of a structure check: the file that Pillow is to parse, and the metadata found."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Metadata:
 
 @dataclass(frozen=True)
 class Source:
-    """The file that Pillow shall parse, which may be a filtered version of the client's file."""
+    """The file that Pillow is to parse, which may be a filtered version of the client's file."""
 
     #: file with the needed parts
     file: BinaryIO

@@ -95,7 +95,7 @@ def _whole_bytes(lines: Bytes, layout: Layout, samples: int) -> Values:
     """Samples of 8, 16, 32 or 64 bits, with the predictor (differences) undone."""
     rows, across, _ = lines.shape
     each = layout.bits // 8
-    if layout.predictor == 3:  # a row stores the highest bytes of all samples first, and so on
+    if layout.predictor == 3:  # a row stores the highest bytes of all samples, then the next ones
         sums = np.add.accumulate(
             lines.reshape(rows, across, -1, samples), axis=2, dtype=np.uint8
         ).reshape(rows, across, each, -1)
