@@ -26,6 +26,7 @@ class FakeHub(ThreadingHTTPServer):
         self.large_files: FakeHub | None = None  # another host has the files' bytes
         self.stall_at: int | None = None  # bytes of the weights after which nothing more comes
         self.hold_at: int | None = None  # bytes of the weights after which it waits, until None
+        self.explains = True  # what a repository lacks is said in the hub's own header
         self.garble = False  # bytes arrive changed
         self.pause = 0.0  # seconds before each MiB
         self.ranges: list[str] = []  # Range headers seen
@@ -80,6 +81,12 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             commit = reference.read_text()
         file = folder / "snapshots" / commit / wanted[3]
+        if not file.is_file():
+            if not body:
+                hub.heads.append(wanted[2])
+            header = ("X-Error-Code", "EntryNotFound") if hub.explains else ("X-Mirror", "1")
+            self._empty(404, header, ("X-Repo-Commit", commit))
+            return
         content = file.read_bytes()
         start = 0
         etag = f'"{file.resolve().name}"'

@@ -16,12 +16,18 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from urllib.parse import urlsplit
 
 from huggingface_hub import HfFileMetadata, get_hf_file_metadata, hf_hub_url
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 from huggingface_hub.file_download import http_get
 from huggingface_hub.utils._headers import build_hf_headers
 from huggingface_hub.utils.logging import set_verbosity_error
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from app.hub import lockfile, store
+from app.hub.checkpoint_files import CheckpointFiles
 from app.hub.lockfile import FileRecord, Record
 from app.hub.verification import SHA256_LENGTH, Progress, digest
 from config.models import ModelSpec
@@ -55,7 +61,7 @@ class _File:
 
 def transfer(
     spec: ModelSpec,
-    files: tuple[str, ...],
+    files: CheckpointFiles,
     cache: Path,
     progress: Progress,
     known: Record | None,
@@ -68,7 +74,7 @@ def transfer(
 
     Args:
         spec: the model.
-        files: the names of its files; the last one holds the weights.
+        files: the names of its files; optional files that the commit lacks are left out.
         cache: the folder.
         progress: called after each 10 MiB.
         known: the record of the commit to download; None: the commit that ``spec.revision`` means
@@ -101,16 +107,26 @@ def transfer(
 
 
 def _ask_hub(
-    spec: ModelSpec, files: tuple[str, ...], cache: Path, known: Record | None, update: bool
+    spec: ModelSpec, files: CheckpointFiles, cache: Path, known: Record | None, update: bool
 ) -> tuple[list[_File], str]:
-    """Ask the hub for the metadata of each file; gives the files and their commit."""
+    """Ask the hub for the metadata of each file; gives the files and their commit.
+
+    The file with the weights is the last one: as soon as it is in place, the service may take the
+    checkpoint for complete.
+    """
     assert spec.hub_id is not None  # models without a hub id are never downloaded
     folder = store.repository_folder(cache, spec)
     revision = known.commit if known is not None and not update else spec.revision
     found = []
-    for name in files:
+    for name in (*files.required, *files.optional):
         url = hf_hub_url(spec.hub_id, name, revision=revision)
-        about = get_hf_file_metadata(url)
+        try:
+            about = get_hf_file_metadata(url)
+        except HfHubHTTPError as error:
+            if name in files.optional and _lacks_file(error):
+                store.mark_absent(spec, revision, name, cache)
+                continue
+            raise
         etag, commit, size = about.etag, about.commit_hash, about.size
         if etag is None or commit is None or size is None:
             raise OSError(f"the hub says too little about {name}")
@@ -119,7 +135,8 @@ def _ask_hub(
         # All files come from the first one's commit, even if the branch moves meanwhile.
         revision = commit
         recorded = known.files.get(name) if known is not None and known.commit == commit else None
-        sha256 = _expected_sha256(name, about, spec.sha256 if name == files[-1] else None, recorded)
+        pinned = spec.sha256 if name == files.weights else None
+        sha256 = _expected_sha256(name, about, pinned, recorded)
         target = folder / "snapshots" / commit / name
         headers = build_hf_headers()
         # HF_TOKEN must reach only the hub, not the host that stores the hub's large files.
@@ -127,7 +144,16 @@ def _ask_hub(
             headers.pop("authorization", None)
         blob = folder / "blobs" / etag
         found.append(_File(name, about.location, size, sha256, headers, blob, target))
+    found.sort(key=lambda file: file.name == files.weights)
     return found, revision
+
+
+def _lacks_file(error: HfHubHTTPError) -> bool:
+    """Whether the hub says that a repository lacks a file, though it has the commit."""
+    # Mirrors answer 404 without the hub's own header, which would make it an EntryNotFoundError.
+    return error.response.status_code == 404 and not isinstance(
+        error, RepositoryNotFoundError | RevisionNotFoundError
+    )
 
 
 def _expected_sha256(
