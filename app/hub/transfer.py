@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 from urllib.parse import urlsplit
 
-from huggingface_hub import HfFileMetadata, get_hf_file_metadata, hf_hub_url
+from huggingface_hub import HfFileMetadata, get_hf_file_metadata, get_session, hf_hub_url
 from huggingface_hub.errors import (
     HfHubHTTPError,
     RepositoryNotFoundError,
@@ -23,6 +23,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.file_download import http_get
 from huggingface_hub.utils._headers import build_hf_headers
+from huggingface_hub.utils._http import hf_raise_for_status
 from huggingface_hub.utils.logging import set_verbosity_error
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
@@ -38,6 +39,11 @@ if TYPE_CHECKING:
 # Entity tags and commits are checked, because they come from the hub and become parts of paths.
 _NAME = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
 _POLL_SECONDS = 0.5
+# A safetensors file begins with the length of its header.
+_LENGTH_BYTES = 8
+_LARGEST_HEADER = 100_000_000
+# Most headers fit into this many bytes.
+_FIRST_BYTES = 2**20
 
 
 class ChecksumError(Exception):
@@ -104,6 +110,57 @@ def transfer(
     lockfile.record(spec, fresh, cache)
     store.set_reference(spec, commit, cache)
     return fresh
+
+
+def outline(spec: ModelSpec, files: CheckpointFiles, cache: Path, known: Record) -> dict[str, int]:
+    """Ask how large the files of a commit are, and make an outline of its weights file.
+
+    The outline is a sparse file with the header and the size of the weights file, and zeros in
+    place of the weights. Whoever reads the names and shapes of tensors sees no difference.
+
+    Args:
+        spec: the model.
+        files: the names of its files.
+        cache: a temporary folder, because the outline must not be taken for the checkpoint.
+        known: the record of the commit.
+
+    Returns:
+        The sizes by name; a required file that the repository lacks is left out, too.
+
+    Raises:
+        OSError, huggingface_hub.errors.HfHubHTTPError, httpx errors: the hub or the disk failed.
+    """
+    names = CheckpointFiles((), (*files.required, *files.optional))
+    wanted, _ = _ask_hub(spec, names, cache, known, update=False)
+    for file in wanted:
+        if file.name == files.weights and file.size >= _LENGTH_BYTES:
+            header = _fetch_header(file)
+            file.target.parent.mkdir(parents=True, exist_ok=True)
+            with file.target.open("wb") as sparse:
+                sparse.write(header)
+                sparse.truncate(file.size)
+    return {file.name: file.size for file in wanted}
+
+
+def _fetch_header(file: _File) -> bytes:
+    """The first bytes of a weights file (safetensors): the length of its header, and the header."""
+    found, wanted = b"", _LENGTH_BYTES
+    asked = {**file.headers, "Range": f"bytes=0-{_FIRST_BYTES - 1}"}
+    while len(found) < wanted:
+        asked["Range"] = f"bytes=0-{max(wanted, _FIRST_BYTES) - 1}"
+        # Read as a stream, because a server may ignore the range and send the whole file.
+        with get_session().stream("GET", file.url, headers=asked) as response:
+            hf_raise_for_status(response)
+            found = b""
+            for piece in response.iter_bytes():
+                found += piece
+                if len(found) >= _LENGTH_BYTES:
+                    wanted = _LENGTH_BYTES + int.from_bytes(found[:_LENGTH_BYTES], "little")
+                if wanted > min(file.size, _LARGEST_HEADER) or len(found) >= wanted:
+                    break
+        if wanted > min(file.size, _LARGEST_HEADER):
+            raise OSError(f"{file.name} is no safetensors file")
+    return found[:wanted]
 
 
 def _ask_hub(
