@@ -45,13 +45,7 @@ def fake_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHu
     """Its repository has a tokenizer.json, but no merges.txt."""
     publish(tmp_path / "published", b"weights", more={OPTIONAL[0]: TOKENIZER})
     with FakeHub(tmp_path / "published").running() as running:
-        monkeypatch.setenv("HF_ENDPOINT", running.endpoint)
-        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", running.endpoint)
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(
-            "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE",
-            running.endpoint + "/{repo_id}/resolve/{revision}/{filename}",
-        )
+        running.is_used_here(monkeypatch)
         yield running
 
 

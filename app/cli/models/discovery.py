@@ -158,7 +158,8 @@ def find_family(spec: ModelSpec, source: Source, family: str | None) -> Finding:
         try:
             return _examine(spec.model_copy(update={"family": name}), source)
         except LoadError as error:
-            reasons.append(f"{spec.source} cannot be used as {name}: {error}")
+            hint = " (--activation says it here)" if "activation = " in str(error) else ""
+            reasons.append(f"{spec.source} cannot be used as {name}: {error}{hint}")
     raise Failed("\n".join(reasons) or f"{spec.source} cannot be used: {_unknown(found)}")
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import string
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,8 @@ class OpenClip(Reference):
                 for each in self._preprocess.transforms
             ]
         self._model: Any = model.eval()
-        self._load_tokenizer = lambda: open_clip.get_tokenizer(name)
+        load: Any = open_clip.get_tokenizer
+        self._load_tokenizer = partial(load, name)
         self._tokenizer: Any = None
 
     def image(self, picture: Image.Image) -> FloatArray:
