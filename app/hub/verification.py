@@ -41,7 +41,7 @@ def verify(
     known: Record | None,
     progress: Progress,
 ) -> Record:
-    """Read every byte of a checkpoint; gives the sizes and checksums that were found.
+    """Read every byte of a checkpoint; returns the sizes and checksums that were found.
 
     Each file is compared with every checksum that is known: the recorded one, the name of its blob
     if that is a checksum, and for the weights the checksum in the table of models.
@@ -91,7 +91,7 @@ def digest(path: Path, report: Callable[[int], None] = lambda _: None) -> str:
 def check_sizes(
     spec: ModelSpec, files: CheckpointFiles, checkpoint: Checkpoint, cache: Path
 ) -> None:
-    """Compare the sizes of the files with the recorded ones: fast enough for every load.
+    """Compare the sizes of the files with the recorded ones; fast enough to do at every load.
 
     Raises:
         LoadError: a size differs, or a recorded file is missing. Without an optional file a
