@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -25,6 +26,8 @@ from pydantic import BaseModel
 from app.engines.base import LoadError
 from app.host import atomic
 from app.hub.checkpoint_files import CheckpointFiles
+from app.hub.figures import size_text
+from app.hub.lockfile import LockFileError, pinned
 from app.hub.store import Checkpoint, delete, find_checkpoint
 from app.hub.verification import check_sizes, verify_content
 from config.models import ModelSpec
@@ -140,6 +143,21 @@ class Downloads:
         if state.state == "downloading" and not self._process_is_alive():
             state.state, state.error = "failed", "the download was interrupted"
         return state
+
+    def size(self, spec: ModelSpec, files: CheckpointFiles) -> str | None:
+        """The size of a model's download, such as "599 MB"; None if it is not known.
+
+        It is taken from the lock file, which knows it after the first download, or from the table
+        of models.
+        """
+        with suppress(LockFileError):
+            known = pinned(spec, self._cache) if spec.is_downloadable else None
+            # Adding a model records its small files only.
+            if known is not None and files.weights in known.files:
+                names = (*files.required, *files.optional)
+                sizes = (known.files[name].size for name in names if name in known.files)
+                return size_text(sum(sizes))
+        return spec.download or None
 
     def check(self, spec: ModelSpec, files: CheckpointFiles, checkpoint: Checkpoint) -> None:
         """Compare the sizes of the files with the lock file. Raises LoadError."""

@@ -228,6 +228,10 @@ class Manager:
         """Whether the checkpoint is complete on disk."""
         return self._checkpoint(spec) is not None
 
+    def download_size(self, spec: ModelSpec) -> str | None:
+        """The size of the model's download, such as "599 MB"; None if it is not known."""
+        return self._downloads.size(spec, files_of(spec))
+
     def known_device(self) -> Device | None:
         """The device, or None if it has not been chosen yet; creates no CUDA context."""
         return self._device

@@ -91,6 +91,10 @@ def test_the_service_downloads_them_too(spec: ModelSpec, tmp_path: Path, cache: 
     assert (checkpoint.path / "tokenizer.json").read_bytes() == TOKENIZER
     downloads.check(spec, FILES, checkpoint)
     downloads.verify(spec, FILES, checkpoint)
+    recorded = sum(file.stat().st_size for file in checkpoint.path.iterdir())
+    assert recorded < 1_000_000
+    assert downloads.size(spec, FILES) == "1 MB", "as recorded, not as the table of models says"
+    assert spec.download == "99 MB"
     os.close(life[1])
 
 

@@ -21,11 +21,11 @@ from app.cli.models.discovery import (
     find_family,
     licence_in,
 )
-from app.cli.models.figures import parameters_text, size_text
 from app.cli.problems import Failed, UsageError
 from app.engines.base import LoadError
 from app.hub import store
 from app.hub.downloads import ONLINE
+from app.hub.figures import parameters_text, size_text
 from app.hub.hub_problems import explain
 from app.hub.lockfile import LockFileError
 from app.lending.registry import files_of

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from app.cli.models.figures import size_text
 from app.engines.base import LoadError, Unsupported
 from app.engines.openvino import cache as converted
 from app.hub import store
+from app.hub.figures import size_text
 from app.hub.store import Checkpoint
 from app.hub.verification import check_sizes
 from app.lending.registry import files_of

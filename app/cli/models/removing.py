@@ -13,11 +13,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from app.cli.models import rows
-from app.cli.models.figures import size_text
 from app.cli.models.listing import look
 from app.cli.problems import Failed, UsageError
 from app.engines.openvino import cache as converted
 from app.hub import store
+from app.hub.figures import size_text
 from config.models import ModelSpec
 from config.settings import Settings
 
