@@ -8,9 +8,11 @@ reference is the library's own: the picture's preparation, the tokenizer, the ne
 
 from __future__ import annotations
 
+import json
 import string
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -120,10 +122,16 @@ class TransformersEmbedding(Reference):
         library: Any = transformers
         kind = self._settings["model_type"]
         options: dict[str, Any] = {"padding": True, "truncation": True, "return_tensors": "pt"}
-        options["max_length"] = 52 if kind == "chinese_clip" else 77
+        positions = (self._settings.get("text_config") or {}).get("max_position_embeddings", 77)
+        options["max_length"] = min(52 if kind == "chinese_clip" else 77, positions)
         if kind == "siglip":
             options |= {"padding": "max_length", "max_length": 64, "return_attention_mask": False}
         try:
+            if kind == "siglip" and self._has_gemma_tokens():  # SigLIP 2 reads lower case only
+                tokenizer = library.Siglip2Tokenizer.from_pretrained(
+                    self._folder, padding_side="right"
+                )
+                return dict(tokenizer([text], **options))
             tokenizer = library.AutoTokenizer.from_pretrained(self._folder)
         except ImportError:  # SiglipTokenizer needs sentencepiece; this is what it does
             text = " ".join(text.lower().translate(_NO_PUNCTUATION).split())
@@ -133,6 +141,12 @@ class TransformersEmbedding(Reference):
                 pad_token="</s>",  # noqa: S106 - the padding's name, no password
             )
         return dict(tokenizer([text], **options))
+
+    def _has_gemma_tokens(self) -> bool:
+        settings: dict[str, Any] = {}
+        with suppress(OSError, ValueError):
+            settings = json.loads((self._folder / "tokenizer_config.json").read_bytes())
+        return str(settings.get("tokenizer_class")).startswith(("Gemma", "Siglip2"))
 
 
 class TransformersDepth(Reference):
@@ -156,6 +170,10 @@ class TransformersDepth(Reference):
         with torch.inference_mode():
             inputs = self._processor(images=picture, return_tensors="pt")
             output = _array(self._model(**inputs).predicted_depth[0])
+        if self._model.config.model_type == "depth_pro":  # its family's output has two channels
+            output = output[None]
+        elif hasattr(self._family, "crop"):  # the border that ZoeDepth adds to a photo
+            output = self._family.crop(output, picture.size)
         disparity: FloatArray = self._family.disparity(output)
         return disparity
 
