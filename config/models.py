@@ -41,6 +41,8 @@ class ModelSpec(BaseModel):
     name: str = ""
     parameters: str = "unknown"
     memory: str = "unknown"
+    #: size of the download, such as "599 MB"
+    download: str = ""
     license: str = "unknown"
     description: str = ""
     dims: int | None = Field(default=None, gt=0)
@@ -121,12 +123,12 @@ def read_table(extra: Path | None = None) -> ModelTable:
         UnicodeDecodeError: the file is not UTF-8.
         TableError: the file has mistakes.
     """
-    table = _parse(BUILT_IN_TABLE)
-    return table if extra is None else table.extended(_parse(extra))
+    table = parse(BUILT_IN_TABLE.read_text(encoding="utf-8"))
+    return table if extra is None else table.extended(parse(extra.read_text(encoding="utf-8")))
 
 
-def _parse(path: Path) -> ModelTable:
-    text = path.read_text(encoding="utf-8")
+def parse(text: str) -> ModelTable:
+    """Parse the text of a table of models. Raises TableError."""
     try:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -14,6 +14,7 @@ import os
 import sys
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ from config.values import (
 
 # The file that the replaced image embedder reads by default.
 _FILE_OF_THE_EMBEDDER = Path("/app/config.toml")
+# The user's rows of the table of models if MODELS_FILE is not set.
+_ROWS_IN_CACHE = "twinlens-models.toml"
 
 
 class SettingsError(Exception):
@@ -83,7 +86,9 @@ class Settings(BaseModel):
     depth_model: str = Field("small", description="depth model if no other one was chosen")
     default_model: str = Field("ViT-L-14", description="embedding model when a request names none")
     models_file: HomePath | None = Field(
-        None, description="TOML file with further models; a row replaces the one with its key"
+        None,
+        description="TOML file with further models; a row replaces the one with its key; unset: "
+        "`twinlens-models.toml` in `HF_HUB_CACHE`, which `python -m app models add` writes",
     )
     device: DeviceName = Field(
         "auto",
@@ -197,9 +202,27 @@ class Settings(BaseModel):
     )
     log_backup_count: int = Field(5, ge=0, description="rotated files that are kept")
 
+    @property
+    def rows_file(self) -> Path:
+        """The file with the user's rows of the table of models; it need not exist.
+
+        By default it lies in the cache: that folder is the volume of a container, and a copy of it
+        for another machine brings its rows along.
+        """
+        return self.models_file or self.hf_hub_cache / _ROWS_IN_CACHE
+
+    def present_rows_file(self) -> Path | None:
+        """``rows_file``; None if MODELS_FILE is not set and there is none."""
+        if self.models_file is not None:
+            return self.models_file
+        with suppress(OSError):  # a cache that cannot be read is reported where it is used
+            if self.rows_file.is_file():
+                return self.rows_file
+        return None
+
     def table(self) -> ModelTable:
         """Read the table of models. ``load_settings`` has checked that it is valid."""
-        return read_table(self.models_file)
+        return read_table(self.present_rows_file())
 
 
 @dataclass
@@ -276,7 +299,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         problems.append("REQUIRE_API_KEY=true, but SERVICE_API_KEY is not set")
     problems += checks.engine(settings.engine, settings.device)
     problems += checks.models(
-        settings.models_file,
+        settings.present_rows_file(),
         settings.depth_model,
         settings.default_model,
         settings.enabled_families,

@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 import re
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+
+import pytest
 
 
 class FakeHub(ThreadingHTTPServer):
@@ -27,6 +30,8 @@ class FakeHub(ThreadingHTTPServer):
         self.stall_at: int | None = None  # if set, a file's sending stops after this many bytes
         # If set, sending a file pauses after this many bytes, until this is None again.
         self.hold_at: int | None = None
+        self.explains = True  # whether a 404 has the header with the hub's error code
+        self.knows_ranges = True  # whether a range is answered with that part only
         self.garble = False  # whether the bytes of files are changed
         self.pause = 0.0  # seconds to wait before each MiB
         self.ranges: list[str] = []  # the Range headers of requests
@@ -37,6 +42,22 @@ class FakeHub(ThreadingHTTPServer):
     @property
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing where a client has hung up."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
+
+    def is_used_here(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """For this process, too, where the hub client has read the environment already."""
+        monkeypatch.setenv("HF_ENDPOINT", self.endpoint)
+        monkeypatch.setenv("HF_HUB_OFFLINE", "")
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", self.endpoint)
+        monkeypatch.setattr(
+            "huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE",
+            self.endpoint + "/{repo_id}/resolve/{revision}/{filename}",
+        )
 
     @contextmanager
     def running(self) -> Iterator[FakeHub]:
@@ -81,6 +102,12 @@ class _Handler(BaseHTTPRequestHandler):
                 return
             commit = reference.read_text()
         file = folder / "snapshots" / commit / wanted[3]
+        if not file.is_file():
+            if not body:
+                hub.heads.append(wanted[2])
+            header = ("X-Error-Code", "EntryNotFound") if hub.explains else ("X-Mirror", "1")
+            self._empty(404, header, ("X-Repo-Commit", commit))
+            return
         content = file.read_bytes()
         start = 0
         etag = f'"{file.resolve().name}"'
@@ -99,9 +126,11 @@ class _Handler(BaseHTTPRequestHandler):
             hub.gets.append(wanted[3])
             if login := self.headers.get("Authorization"):
                 hub.tokens.append(login)
-            if asked := self.headers.get("Range"):
+            if (asked := self.headers.get("Range")) and hub.knows_ranges:
                 hub.ranges.append(asked)
-                start = int(asked.removeprefix("bytes=").split("-")[0])
+                first, _, last = asked.removeprefix("bytes=").partition("-")
+                start = int(first)
+                content = content[: int(last) + 1] if last else content
         self.send_response(206 if start else 200)
         self.send_header("X-Repo-Commit", commit)
         self.send_header("ETag", etag)

@@ -24,7 +24,7 @@ def write_card(key: str, figures: dict[str, float]) -> None:
         figures: measured figures by their placeholders in the text.
     """
     (spec,) = [spec for spec in Settings().table().model if spec.key == key]
-    file = BUILTIN / key / files_of(spec)[-1]
+    file = BUILTIN / key / files_of(spec).required[-1]
     with safe_open(file, framework="numpy") as tensors:
         parameters = sum(tensors.get_tensor(name).size for name in tensors.keys())  # noqa: SIM118
     facts = {name: f"{value:.3f}" for name, value in figures.items()}

@@ -171,6 +171,7 @@ def _describe(status: ModelStatus, current: ModelStatus | None) -> dict[str, Any
         "type": spec.task,
         "params": spec.parameters,
         "memory": spec.memory,
+        "download": runtime().manager.download_size(spec),
         "description": spec.description,
         "huggingface_id": spec.hub_id or BUILT_IN,
         "license": spec.license,

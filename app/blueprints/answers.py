@@ -270,6 +270,8 @@ class ManagedModel(BaseModel):
     type: str
     params: str
     memory: str
+    #: size of the download, such as "599 MB"; null if it is not known, or if there is none
+    download: str | None
     description: str
     huggingface_id: str
     license: str

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from app.rendering.options import DepthOptions
+from config.families import FAMILIES
 
 JOBS = 64
 _MOST_JOBS = 1024
@@ -66,6 +67,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="do not bring vectors to L2 norm 1",
     )
     _add_download(commands)
+    _add_models(commands)
     return parser.parse_args(argv)
 
 
@@ -98,6 +100,63 @@ def _add_download(commands: argparse._SubParsersAction[argparse.ArgumentParser])
         action="store_true",
         help="take the commit that the hub has today instead of the recorded one",
     )
+
+
+def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    models = commands.add_parser(
+        "models",
+        help="list, add, check and remove models",
+        description="The table of models: the built-in rows, and your own ones in MODELS_FILE "
+        "(unset: twinlens-models.toml in HF_HUB_CACHE, which the service reads, too).",
+    )
+    actions = models.add_subparsers(dest="action", required=True)
+    shown = actions.add_parser("list", help="all models, and what is on disk of each")
+    shown.add_argument("--json", action="store_true", help="for programs")
+
+    add = actions.add_parser(
+        "add",
+        help="add a model: a repository of the hub, or a folder",
+        description="Finds out from the checkpoint's own small files which family it belongs to "
+        "and whether that can use it, and writes a row. Weights are not downloaded.",
+    )
+    add.add_argument("key", metavar="KEY", help="what clients will write, as in ?model=KEY")
+    add.add_argument(
+        "source", metavar="HUB_ID_OR_PATH", help="OWNER/NAME, the address of its page, or a folder"
+    )
+    add.add_argument("--revision", help="branch, tag or commit (default: main)")
+    add.add_argument(
+        "--family", choices=tuple(FAMILIES), help="use this one instead of the one that is found"
+    )
+    add.add_argument("--name", help="what people read (default: the repository's name)")
+    add.add_argument("--license", help="instead of what its model card states")
+    add.add_argument(
+        "--activation",
+        choices=("gelu", "quick_gelu"),
+        help="of a CLIP checkpoint that does not state it",
+    )
+    add.add_argument(
+        "--replace", action="store_true", help="replace the row with this key, if there is one"
+    )
+
+    check = actions.add_parser(
+        "check",
+        help="compare a model with its reference library",
+        description="Computes pictures and texts with the service's own code, engine and "
+        "precision, and with the library that the checkpoint was published for. Prints the "
+        "figures; exit status 1 if they differ by more than the precision explains.",
+    )
+    check.add_argument("key", metavar="KEY")
+    check.add_argument(
+        "--pictures", type=Path, metavar="DIR", help="take up to ten pictures of this folder, too"
+    )
+
+    remove = actions.add_parser(
+        "remove",
+        help="delete a model's files, and its row if you added it",
+        description="Files of a folder of your own stay, and so do built-in rows.",
+    )
+    remove.add_argument("key", metavar="KEY")
+    remove.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def depth_options(arguments: argparse.Namespace) -> DepthOptions:

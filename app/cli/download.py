@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import re
 import shlex
 import sys
 import threading
@@ -26,9 +27,11 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from app.cli.problems import Failed, Interrupted, UsageError
 from app.cli.session import Stop, quiet
 from app.hub import lockfile, store
+from app.hub.checkpoint_files import CheckpointFiles
 from app.hub.downloads import ONLINE, ProgressLog
 from app.hub.hub_problems import explain
 from app.hub.lockfile import LockFileError, Record
+from app.hub.store import Checkpoint
 from app.hub.verification import Damaged, Progress, verify
 from app.lending.registry import Registry, files_of
 from config.logging import configure_logging
@@ -38,6 +41,7 @@ from config.settings import Settings, load_settings
 log = logging.getLogger("twinlens.cli")
 
 _POLL_SECONDS = 0.2
+_COMMIT = re.compile(r"[0-9a-f]{40}\Z")
 
 
 @dataclass(frozen=True)
@@ -192,15 +196,57 @@ def ensure_checkpoint(spec: ModelSpec, plan: Plan, progress: Progress) -> Ensure
 
 def _verify_existing(spec: ModelSpec, plan: Plan, progress: Progress) -> Ensured | None:
     files = files_of(spec)
-    present = store.find_checkpoint(spec, files, plan.cache)
+    known = lockfile.pinned(spec, plan.cache)
+    present = _find_complete(spec, files, plan.cache, known)
     if present is None:
         return None
-    known = lockfile.pinned(spec, plan.cache)
     found = verify(spec, files, present, known, progress)
-    if known is not None and known.files.keys() >= set(files):
-        return Ensured(found, "verified")
-    lockfile.record(spec, found, plan.cache)
-    return Ensured(found, "recorded")
+    is_recorded = known is not None and known.files.keys() >= found.files.keys()
+    if not is_recorded:
+        lockfile.record(spec, found, plan.cache)
+    if further := _download_optional(spec, files, plan, found):
+        return Ensured(further, "downloaded")
+    return Ensured(found, "verified" if is_recorded else "recorded")
+
+
+def _find_complete(
+    spec: ModelSpec, files: CheckpointFiles, cache: Path, known: Record | None
+) -> Checkpoint | None:
+    """The checkpoint, if it is on disk with all files that are recorded for it."""
+    present = store.find_checkpoint(spec, files.required, cache)
+    recorded = known.files if known is not None else ()
+    return present if present and files.are_complete(present.path, recorded) else None
+
+
+def _download_optional(
+    spec: ModelSpec, files: CheckpointFiles, plan: Plan, found: Record
+) -> Record | None:
+    """Download the optional files of a checkpoint that was downloaded without them.
+
+    An older version of Twinlens, or another program, did not need them. The checkpoint works
+    without them, so that a failure is only reported.
+
+    Returns:
+        The record of all its files; None if there are no further ones.
+    """
+    wanted = tuple(
+        name
+        for name in files.optional
+        if name not in found.files
+        and not store.is_marked_absent(spec, found.commit, name, plan.cache)
+    )
+    if not wanted or plan.offline or not spec.is_downloadable or not _COMMIT.match(found.commit):
+        return None
+    from app.hub.transfer import transfer
+
+    try:
+        further = transfer(spec, CheckpointFiles((), wanted), plan.cache, lambda *_: None, found)
+    except Exception as error:
+        log.debug("%s: optional files", spec.key, exc_info=error)
+        reason = explain(error, spec, found).reason
+        log.warning("%s: whether it has %s is not known: %s", spec.key, ", ".join(wanted), reason)
+        return None
+    return Record(commit=found.commit, files=found.files | further.files) if further.files else None
 
 
 def _copy_from_source(spec: ModelSpec, plan: Plan, progress: Progress) -> Ensured | None:
@@ -208,7 +254,7 @@ def _copy_from_source(spec: ModelSpec, plan: Plan, progress: Progress) -> Ensure
     if plan.source is None or (plan.update and not plan.offline):
         return None
     files = files_of(spec)
-    there = store.find_checkpoint(spec, files, plan.source)
+    there = _find_complete(spec, files, plan.source, lockfile.pinned(spec, plan.source))
     if there is None:
         return None
     known = None if plan.update else lockfile.pinned(spec, plan.cache)
@@ -232,7 +278,7 @@ def _download_from_hub(spec: ModelSpec, plan: Plan, progress: Progress) -> Ensur
         known = lockfile.pinned(spec, plan.source)
     if plan.offline:
         raise Failed(_missing_message(spec, files, plan, known))
-    before = store.find_checkpoint(spec, files, plan.cache)
+    before = store.find_checkpoint(spec, files.required, plan.cache)
     # Imported only here, because the hub client reads at import the HF_HUB_OFFLINE that
     # ``download`` sets.
     from app.hub.transfer import transfer
@@ -251,13 +297,14 @@ def _download_from_hub(spec: ModelSpec, plan: Plan, progress: Progress) -> Ensur
 
 
 def _missing_message(
-    spec: ModelSpec, files: tuple[str, ...], plan: Plan, known: Record | None
+    spec: ModelSpec, files: CheckpointFiles, plan: Plan, known: Record | None
 ) -> str:
     folder = store.repository_folder(plan.cache, spec)
     commit = known.commit if known else store.known_commit(spec, plan.cache)
     snapshot = folder / "snapshots" / (commit or "COMMIT")
     lines = [f"{spec.key}: {spec.hub_id} is not on disk, and HF_HUB_OFFLINE is set. Missing:"]
-    lines += [f"  {snapshot / name}" for name in files if not (snapshot / name).is_file()]
+    names = files.expected(snapshot, known.files if known else ())
+    lines += [f"  {snapshot / name}" for name in names if not (snapshot / name).is_file()]
     if commit is None:
         lines.append(f"  {folder / 'refs' / spec.revision}, a file with the name of the commit")
     lines += [

@@ -18,6 +18,7 @@ from app.cli.arguments import depth_options, parse
 from app.cli.download import download
 from app.cli.files import Failure, find_files, one_line, only_pictures
 from app.cli.jobs import DepthJob, EmbedJob, Job
+from app.cli.models.command import manage_models
 from app.cli.problems import Failed, Interrupted, UsageError
 from app.cli.run import Outcome, run
 from app.cli.session import Stop, load, session, settings_for
@@ -41,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments.command == "download":
             return FAILED if download(arguments, stop) else DONE
+        if arguments.command == "models":
+            return DONE if manage_models(arguments, stop) else FAILED
         job = _job(arguments)
         settings = settings_for(job.task, arguments.jobs)
         configure_logging(settings)
@@ -57,8 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILED
     except Interrupted:
         assert stop.signal is not None
-        begun = arguments.command == "download"
-        _say(_GO_ON if begun else "interrupted before the first file")
+        said = {"download": _GO_ON, "models": "interrupted"}
+        _say(said.get(arguments.command, "interrupted before the first file"))
         return _SIGNALLED + stop.signal
 
 

@@ -21,9 +21,12 @@ export const OFFLINE =
   "see “Air-gapped” in docs/operations.md.";
 
 /** What a model is good for, how large it is, and who may use it. */
-export function aboutInWords({ description, memory, license }) {
+export function aboutInWords({ description, download, memory, license }) {
   const limit = license.includes("-NC") ? ", not for commercial use" : "";
-  return `${description} · ${memory} · ${license}${limit}`;
+  const needs = memory === "unknown" ? "" : `${memory} of memory`;
+  const size = download ? `${download} download` : needs;
+  const words = [description, size, `licence ${license}${limit}`];
+  return words.filter(Boolean).join(" · ");
 }
 
 /** How far a model is that something waits for: text, progress, detail for an ``Activity``. */

@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +25,9 @@ from pydantic import BaseModel
 
 from app.engines.base import LoadError
 from app.host import atomic
+from app.hub.checkpoint_files import CheckpointFiles
+from app.hub.figures import size_text
+from app.hub.lockfile import LockFileError, pinned
 from app.hub.store import Checkpoint, delete, find_checkpoint
 from app.hub.verification import check_sizes, verify_content
 from config.models import ModelSpec
@@ -39,7 +43,7 @@ class DownloadRequest(BaseModel):
     """The content of ``<key>.request``: the files to download and the cache to store them in."""
 
     spec: ModelSpec
-    files: tuple[str, ...]
+    files: CheckpointFiles
     cache: Path
 
 
@@ -126,9 +130,9 @@ class Downloads:
         self._life_read = life[0]
         self._process: subprocess.Popen[bytes] | None = None
 
-    def find_checkpoint(self, spec: ModelSpec, files: tuple[str, ...]) -> Checkpoint | None:
-        """The checkpoint, if it is on disk."""
-        return find_checkpoint(spec, files, self._cache)
+    def find_checkpoint(self, spec: ModelSpec, files: CheckpointFiles) -> Checkpoint | None:
+        """The checkpoint, if its required files are on disk."""
+        return find_checkpoint(spec, files.required, self._cache)
 
     def state(self, spec: ModelSpec) -> DownloadState | None:
         """The state of a model's download; None if it is complete or was never requested."""
@@ -140,11 +144,26 @@ class Downloads:
             state.state, state.error = "failed", "the download was interrupted"
         return state
 
-    def check(self, spec: ModelSpec, checkpoint: Checkpoint) -> None:
-        """Compare the sizes of the files with the lock file. Raises LoadError."""
-        check_sizes(spec, checkpoint, self._cache)
+    def size(self, spec: ModelSpec, files: CheckpointFiles) -> str | None:
+        """The size of a model's download, such as "599 MB"; None if it is not known.
 
-    def verify(self, spec: ModelSpec, files: tuple[str, ...], checkpoint: Checkpoint) -> None:
+        It is taken from the lock file, which knows it after the first download, or from the table
+        of models.
+        """
+        with suppress(LockFileError):
+            known = pinned(spec, self._cache) if spec.is_downloadable else None
+            # Adding a model records its small files only.
+            if known is not None and files.weights in known.files:
+                names = (*files.required, *files.optional)
+                sizes = (known.files[name].size for name in names if name in known.files)
+                return size_text(sum(sizes))
+        return spec.download or None
+
+    def check(self, spec: ModelSpec, files: CheckpointFiles, checkpoint: Checkpoint) -> None:
+        """Compare the sizes of the files with the lock file. Raises LoadError."""
+        check_sizes(spec, files, checkpoint, self._cache)
+
+    def verify(self, spec: ModelSpec, files: CheckpointFiles, checkpoint: Checkpoint) -> None:
         """Compare every byte with the recorded checksums, which is slow. Raises LoadError."""
         verify_content(spec, files, checkpoint, self._cache)
 
@@ -155,7 +174,7 @@ class Downloads:
             return LoadError(f"its weights are not on disk and cannot be downloaded: {state.error}")
         return LoadError("its weights are not on disk yet; downloading them")
 
-    def request(self, spec: ModelSpec, files: tuple[str, ...], at_once: bool = False) -> None:
+    def request(self, spec: ModelSpec, files: CheckpointFiles, at_once: bool = False) -> None:
         """Request a download; this is cheap if it was requested before.
 
         Args:
@@ -168,7 +187,7 @@ class Downloads:
             if spec.is_built_in:
                 reason = "its files are missing from this installation"
             elif not spec.is_downloadable:
-                reason = "its path in the table of models lacks: " + ", ".join(files)
+                reason = "its path in the table of models lacks: " + ", ".join(files.required)
             if self.state(spec) is None:
                 log.warning("%s", missing_message(spec, reason, self._cache))
             if spec.is_downloadable:
@@ -189,7 +208,7 @@ class Downloads:
     def wait(
         self,
         spec: ModelSpec,
-        files: tuple[str, ...],
+        files: CheckpointFiles,
         check_cancelled: Callable[[], None] = lambda: None,
     ) -> Checkpoint:
         """Request a download and wait until it is complete.

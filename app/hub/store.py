@@ -38,19 +38,19 @@ def repository_folder(cache: Path, spec: ModelSpec) -> Path:
     return cache / f"models--{spec.hub_id.replace('/', '--')}"
 
 
-def find_checkpoint(spec: ModelSpec, files: tuple[str, ...], cache: Path) -> Checkpoint | None:
-    """The snapshot of ``spec.revision``, or None if any of ``files`` is missing in it.
+def find_checkpoint(spec: ModelSpec, required: tuple[str, ...], cache: Path) -> Checkpoint | None:
+    """The snapshot of ``spec.revision``, or None if one of the required files is missing in it.
 
     If the lock file records a commit for the revision, that commit is taken, even if the branch
     has moved on the hub since.
     """
     folder = repository_folder(cache, spec)
     if spec.is_built_in:
-        return _complete(BUILTIN / spec.key, files, spec.revision, folder)
+        return _complete(BUILTIN / spec.key, required, spec.revision, folder)
     if spec.path is not None:
-        return _complete(spec.path, files, "local", folder)
+        return _complete(spec.path, required, "local", folder)
     revision = known_commit(spec, cache) or spec.revision  # a row may name a commit
-    return _complete(folder / "snapshots" / revision, files, revision, folder)
+    return _complete(folder / "snapshots" / revision, required, revision, folder)
 
 
 def known_commit(spec: ModelSpec, cache: Path) -> str | None:
@@ -68,12 +68,28 @@ def known_commit(spec: ModelSpec, cache: Path) -> str | None:
 
 
 def _complete(
-    path: Path, files: tuple[str, ...], revision: str, repository: Path
+    path: Path, required: tuple[str, ...], revision: str, repository: Path
 ) -> Checkpoint | None:
     # is_file() follows the links into blobs/, so a broken link counts as an absent file.
-    if all((path / name).is_file() for name in files):
+    if all((path / name).is_file() for name in required):
         return Checkpoint(path, revision, repository)
     return None
+
+
+def mark_absent(spec: ModelSpec, commit: str, name: str, cache: Path) -> None:
+    """Note that a commit on the hub has no file of this name, as the hub's own client does."""
+    mark = _absence_mark(spec, commit, name, cache)
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    mark.touch()
+
+
+def is_marked_absent(spec: ModelSpec, commit: str, name: str, cache: Path) -> bool:
+    """Whether a commit on the hub is known to have no file of this name."""
+    return _absence_mark(spec, commit, name, cache).is_file()
+
+
+def _absence_mark(spec: ModelSpec, commit: str, name: str, cache: Path) -> Path:
+    return repository_folder(cache, spec) / ".no_exist" / commit / name
 
 
 def link_blob(blob: Path, name: Path) -> None:

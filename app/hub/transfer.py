@@ -15,13 +15,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 from urllib.parse import urlsplit
 
-from huggingface_hub import HfFileMetadata, get_hf_file_metadata, hf_hub_url
+from huggingface_hub import HfFileMetadata, get_hf_file_metadata, get_session, hf_hub_url
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 from huggingface_hub.file_download import http_get
 from huggingface_hub.utils._headers import build_hf_headers
+from huggingface_hub.utils._http import hf_raise_for_status
 from huggingface_hub.utils.logging import set_verbosity_error
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
 from app.hub import lockfile, store
+from app.hub.checkpoint_files import CheckpointFiles
 from app.hub.lockfile import FileRecord, Record
 from app.hub.verification import SHA256_LENGTH, Progress, digest
 from config.models import ModelSpec
@@ -32,6 +39,11 @@ if TYPE_CHECKING:
 # Entity tags and commits are checked, because they come from the hub and become parts of paths.
 _NAME = re.compile(r"\w[\w.-]{0,99}", re.ASCII)
 _POLL_SECONDS = 0.5
+# A safetensors file begins with the length of its header.
+_LENGTH_BYTES = 8
+_LARGEST_HEADER = 100_000_000
+# Most headers fit into this many bytes.
+_FIRST_BYTES = 2**20
 
 
 class ChecksumError(Exception):
@@ -55,7 +67,7 @@ class _File:
 
 def transfer(
     spec: ModelSpec,
-    files: tuple[str, ...],
+    files: CheckpointFiles,
     cache: Path,
     progress: Progress,
     known: Record | None,
@@ -68,7 +80,7 @@ def transfer(
 
     Args:
         spec: the model.
-        files: the names of its files; the last one holds the weights.
+        files: the names of its files; optional files that the commit lacks are left out.
         cache: the folder.
         progress: called after each 10 MiB.
         known: the record of the commit to download; None: the commit that ``spec.revision`` means
@@ -100,17 +112,78 @@ def transfer(
     return fresh
 
 
+def outline(spec: ModelSpec, files: CheckpointFiles, cache: Path, known: Record) -> dict[str, int]:
+    """Ask how large the files of a commit are, and make an outline of its weights file.
+
+    The outline is a sparse file with the header and the size of the weights file, and zeros in
+    place of the weights. Whoever reads the names and shapes of tensors sees no difference.
+
+    Args:
+        spec: the model.
+        files: the names of its files.
+        cache: a temporary folder, because the outline must not be taken for the checkpoint.
+        known: the record of the commit.
+
+    Returns:
+        The sizes by name; a required file that the repository lacks is left out, too.
+
+    Raises:
+        OSError, huggingface_hub.errors.HfHubHTTPError, httpx errors: the hub or the disk failed.
+    """
+    names = CheckpointFiles((), (*files.required, *files.optional))
+    wanted, _ = _ask_hub(spec, names, cache, known, update=False)
+    for file in wanted:
+        if file.name == files.weights and file.size >= _LENGTH_BYTES:
+            header = _fetch_header(file)
+            file.target.parent.mkdir(parents=True, exist_ok=True)
+            with file.target.open("wb") as sparse:
+                sparse.write(header)
+                sparse.truncate(file.size)
+    return {file.name: file.size for file in wanted}
+
+
+def _fetch_header(file: _File) -> bytes:
+    """The first bytes of a weights file (safetensors): the length of its header, and the header."""
+    found, wanted = b"", _LENGTH_BYTES
+    asked = {**file.headers, "Range": f"bytes=0-{_FIRST_BYTES - 1}"}
+    while len(found) < wanted:
+        asked["Range"] = f"bytes=0-{max(wanted, _FIRST_BYTES) - 1}"
+        # Read as a stream, because a server may ignore the range and send the whole file.
+        with get_session().stream("GET", file.url, headers=asked) as response:
+            hf_raise_for_status(response)
+            found = b""
+            for piece in response.iter_bytes():
+                found += piece
+                if len(found) >= _LENGTH_BYTES:
+                    wanted = _LENGTH_BYTES + int.from_bytes(found[:_LENGTH_BYTES], "little")
+                if wanted > min(file.size, _LARGEST_HEADER) or len(found) >= wanted:
+                    break
+        if wanted > min(file.size, _LARGEST_HEADER):
+            raise OSError(f"{file.name} is no safetensors file")
+    return found[:wanted]
+
+
 def _ask_hub(
-    spec: ModelSpec, files: tuple[str, ...], cache: Path, known: Record | None, update: bool
+    spec: ModelSpec, files: CheckpointFiles, cache: Path, known: Record | None, update: bool
 ) -> tuple[list[_File], str]:
-    """Ask the hub for the metadata of each file; returns the files and their commit."""
+    """Ask the hub for the metadata of each file; returns the files and their commit.
+
+    The file with the weights is the last one: as soon as it is in place, the service may take the
+    checkpoint for complete.
+    """
     assert spec.hub_id is not None  # models without a hub id are never downloaded
     folder = store.repository_folder(cache, spec)
     revision = known.commit if known is not None and not update else spec.revision
     found = []
-    for name in files:
+    for name in (*files.required, *files.optional):
         url = hf_hub_url(spec.hub_id, name, revision=revision)
-        about = get_hf_file_metadata(url)
+        try:
+            about = get_hf_file_metadata(url)
+        except HfHubHTTPError as error:
+            if name in files.optional and _lacks_file(error):
+                store.mark_absent(spec, revision, name, cache)
+                continue
+            raise
         etag, commit, size = about.etag, about.commit_hash, about.size
         if etag is None or commit is None or size is None:
             raise OSError(f"the hub says too little about {name}")
@@ -119,7 +192,8 @@ def _ask_hub(
         # All files come from the first one's commit, even if the branch moves meanwhile.
         revision = commit
         recorded = known.files.get(name) if known is not None and known.commit == commit else None
-        sha256 = _expected_sha256(name, about, spec.sha256 if name == files[-1] else None, recorded)
+        pinned = spec.sha256 if name == files.weights else None
+        sha256 = _expected_sha256(name, about, pinned, recorded)
         target = folder / "snapshots" / commit / name
         headers = build_hf_headers()
         # HF_TOKEN must reach only the hub, not the host that stores the hub's large files.
@@ -127,7 +201,16 @@ def _ask_hub(
             headers.pop("authorization", None)
         blob = folder / "blobs" / etag
         found.append(_File(name, about.location, size, sha256, headers, blob, target))
+    found.sort(key=lambda file: file.name == files.weights)
     return found, revision
+
+
+def _lacks_file(error: HfHubHTTPError) -> bool:
+    """Whether the hub says that a repository lacks a file, though it has the commit."""
+    # Mirrors answer 404 without the hub's own header, which would make it an EntryNotFoundError.
+    return error.response.status_code == 404 and not isinstance(
+        error, RepositoryNotFoundError | RevisionNotFoundError
+    )
 
 
 def _expected_sha256(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from app.engines.base import LoadError
 from app.hub import lockfile
+from app.hub.checkpoint_files import CheckpointFiles
 from app.hub.lockfile import FileRecord, LockFileError, Record
 from app.hub.store import Checkpoint
 from config.models import ModelSpec
@@ -35,7 +36,7 @@ class Damaged(Exception):
 
 def verify(
     spec: ModelSpec,
-    files: tuple[str, ...],
+    files: CheckpointFiles,
     checkpoint: Checkpoint,
     known: Record | None,
     progress: Progress,
@@ -47,9 +48,10 @@ def verify(
 
     Raises:
         Damaged: a file differs.
-        OSError: a file cannot be read.
+        OSError: a file cannot be read, or is missing.
     """
-    paths = {name: (checkpoint.path / name).resolve() for name in files}
+    names = files.expected(checkpoint.path, known.files if known is not None else ())
+    paths = {name: (checkpoint.path / name).resolve() for name in names}
     sizes = {name: path.stat().st_size for name, path in paths.items()}
     total, before = sum(sizes.values()), 0
     found = {}
@@ -65,7 +67,7 @@ def verify(
         expected = [recorded.sha256 if recorded is not None else None]
         if path.parent.name == "blobs" and len(path.name) == SHA256_LENGTH:
             expected.append(path.name)
-        if name == files[-1]:
+        if name == files.weights:
             expected.append(spec.sha256)
         for checksum in expected:
             if checksum not in (None, sha256):
@@ -86,11 +88,14 @@ def digest(path: Path, report: Callable[[int], None] = lambda _: None) -> str:
     return made.hexdigest()
 
 
-def check_sizes(spec: ModelSpec, checkpoint: Checkpoint, cache: Path) -> None:
+def check_sizes(
+    spec: ModelSpec, files: CheckpointFiles, checkpoint: Checkpoint, cache: Path
+) -> None:
     """Compare the sizes of the files with the recorded ones; fast enough to do at every load.
 
     Raises:
-        LoadError: a size differs.
+        LoadError: a size differs, or a recorded file is missing. Without an optional file a
+            model's answers could change, so that file is not ignored.
     """
     if not spec.is_downloadable:
         return
@@ -102,8 +107,12 @@ def check_sizes(spec: ModelSpec, checkpoint: Checkpoint, cache: Path) -> None:
     for name, recorded in known.files.items() if known is not None else ():
         try:
             size = (checkpoint.path / name).stat().st_size
-        except OSError:  # an older version of Twinlens recorded a file that is not needed any more
-            continue
+        except OSError as error:
+            if name not in (*files.required, *files.optional):
+                continue  # an older version of Twinlens recorded it and needed it
+            raise LoadError(
+                f"{name} is recorded, but missing; delete the model and download it again"
+            ) from error
         if size != recorded.size:
             raise LoadError(
                 f"{name} is damaged or was changed: it has {size} bytes, {recorded.size} are "
@@ -112,7 +121,7 @@ def check_sizes(spec: ModelSpec, checkpoint: Checkpoint, cache: Path) -> None:
 
 
 def verify_content(
-    spec: ModelSpec, files: tuple[str, ...], checkpoint: Checkpoint, cache: Path
+    spec: ModelSpec, files: CheckpointFiles, checkpoint: Checkpoint, cache: Path
 ) -> None:
     """Verify every byte of a checkpoint whose files were written to while it was in use.
 

@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
+from typing import Any
 
 from safetensors import safe_open
 
@@ -20,14 +22,24 @@ def size(path: Path, prefix: str | tuple[str, ...]) -> int:
     Raises:
         OSError, ValueError, KeyError: it is not a safetensors file.
     """
+    tensors = _tensors(path)
+    spans = [entry["data_offsets"] for name, entry in tensors.items() if name.startswith(prefix)]
+    return sum(end - begin for begin, end in spans)
+
+
+def parameters(path: Path) -> int:
+    """Number of values of all tensors, read from the file's header. Raises as ``size`` does."""
+    return sum(math.prod(entry["shape"]) for entry in _tensors(path).values())
+
+
+def _tensors(path: Path) -> dict[str, Any]:
+    """The entries of the tensors in the file's header, by name."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if length > _LARGEST_HEADER:
             raise ValueError("not a safetensors file")
         header = json.loads(file.read(length))
-    tensors = {name: entry for name, entry in header.items() if name != "__metadata__"}
-    spans = [entry["data_offsets"] for name, entry in tensors.items() if name.startswith(prefix)]
-    return sum(end - begin for begin, end in spans)
+    return {name: entry for name, entry in header.items() if name != "__metadata__"}
 
 
 def origin(path: Path) -> str:

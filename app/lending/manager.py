@@ -80,7 +80,7 @@ class Manager:
         if checkpoint is not None and entry.loaded is None:
             # ``recording_failure`` logs a LoadError, and the status shows it.
             with entry.lock, suppress(LoadError), entry.recording_failure():
-                self._downloads.check(id.spec, checkpoint)
+                self._downloads.check(id.spec, files_of(id.spec), checkpoint)
                 entry.loaded = self._loader.preload(id, checkpoint)
 
     def adopt(self, other: Manager) -> None:
@@ -228,6 +228,10 @@ class Manager:
         """Whether the checkpoint is complete on disk."""
         return self._checkpoint(spec) is not None
 
+    def download_size(self, spec: ModelSpec) -> str | None:
+        """The size of the model's download, such as "599 MB"; None if it is not known."""
+        return self._downloads.size(spec, files_of(spec))
+
     def known_device(self) -> Device | None:
         """The device, or None if it has not been chosen yet; creates no CUDA context."""
         return self._device
@@ -300,7 +304,7 @@ class Manager:
                 checkpoint = self._checkpoint(spec)
                 if checkpoint is None:
                     raise LoadError("its weights are not on disk")
-                self._downloads.check(spec, checkpoint)
+                self._downloads.check(spec, files_of(spec), checkpoint)
                 # A network that is only mapped in host memory, perhaps by the master, is moved to
                 # the device. It is loaded anew if it is in use on another device, or if its files
                 # have changed since they were mapped.

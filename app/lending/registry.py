@@ -5,16 +5,17 @@
 from __future__ import annotations
 
 from app.errors import BadRequest
+from app.hub.checkpoint_files import CheckpointFiles
 from app.models.base import NetworkId
 from config.families import Task, family_class
 from config.models import ModelSpec
 from config.settings import Settings
 
 
-def files_of(spec: ModelSpec) -> tuple[str, ...]:
-    """The files of a model's checkpoint; the last one holds the weights."""
-    files: tuple[str, ...] = family_class(spec.family).FILES
-    return files
+def files_of(spec: ModelSpec) -> CheckpointFiles:
+    """The files of a model's checkpoint."""
+    family = family_class(spec.family)
+    return CheckpointFiles(family.FILES, family.OPTIONAL_FILES)
 
 
 def networks_of(spec: ModelSpec) -> tuple[NetworkId, ...]:

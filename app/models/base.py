@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Protocol
@@ -80,6 +81,8 @@ class Family(ABC):
     FILES: ClassVar[tuple[str, ...]]
     #: Files that some checkpoints of the family have, and that are used where they exist.
     OPTIONAL_FILES: ClassVar[tuple[str, ...]] = ()
+    #: Values of "model_type" in config.json by which ``recognises`` knows its checkpoints.
+    MODEL_TYPES: ClassVar[frozenset[str]] = frozenset()
     #: The networks, each with the name prefixes of its tensors. A model counts as loaded when its
     #: first network is loaded.
     NETWORKS: ClassVar[dict[str, tuple[str, ...]]] = {"image": ("",)}
@@ -99,6 +102,15 @@ class Family(ABC):
         """
         self.spec = spec
         self.checkpoint = checkpoint
+
+    @classmethod
+    def recognises(cls, files: Mapping[str, Mapping[str, Any]]) -> bool:
+        """Whether a checkpoint is probably one of this family; ``__init__`` checks the details.
+
+        Args:
+            files: its small JSON files, by name.
+        """
+        return files.get("config.json", {}).get("model_type") in cls.MODEL_TYPES
 
     @classmethod  # noqa: B027 - a family may have none
     def import_libraries(cls) -> None:

@@ -73,6 +73,7 @@ class DepthAnything(DepthFamily):
     """One Depth Anything V2 checkpoint."""
 
     FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
+    MODEL_TYPES = frozenset({"depth_anything"})
 
     def __init__(self, spec: ModelSpec, checkpoint: Checkpoint) -> None:
         """See the base class; accepts relative-depth checkpoints with a DINOv2 backbone."""

@@ -9,6 +9,7 @@ does, because users have stored vectors from the service that Twinlens replaces,
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -90,6 +91,11 @@ class OpenClip(EmbeddingFamily):
         self._has_own_tokens = text.get("vocab_size", tokens.VOCABULARY) == tokens.VOCABULARY and (
             not any(text.get(name) for name in _FOREIGN_TEXT)
         )
+
+    @classmethod
+    def recognises(cls, files: Mapping[str, Mapping[str, Any]]) -> bool:
+        """See the base class."""
+        return "model_cfg" in files.get(cls.FILES[0], {})
 
     @classmethod
     def import_libraries(cls) -> None:

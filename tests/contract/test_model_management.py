@@ -66,6 +66,7 @@ def test_the_list(fresh: Service) -> None:
         "type": "depth",
         "params": "25M",
         "memory": "~100MB",
+        "download": "99 MB",
         "description": "Fast, good for previews",
         "huggingface_id": "depth-anything/Depth-Anything-V2-Small-hf",
         "license": "Apache-2.0",

@@ -31,12 +31,15 @@ def weights_of(cache: Path, repository: str = SMALL) -> Path:
     return path
 
 
-def publish(hub: Path, weights: bytes, repository: str = SMALL) -> str:
+def publish(
+    hub: Path, weights: bytes, repository: str = SMALL, more: Mapping[str, bytes] | None = None
+) -> str:
     """Add a commit to a depth model's repository and move its main branch to it."""
     files = {
         "config.json": b"{}",
         "preprocessor_config.json": b"{ }",
         "model.safetensors": weights,
+        **(more or {}),
     }
     commit = hashlib.sha1(weights).hexdigest()
     top = folder(hub, repository)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from app.hub import lockfile, store
+from app.hub.checkpoint_files import CheckpointFiles
 from app.hub.lockfile import Record
 from app.hub.store import copy_checkpoint
 from app.hub.verification import verify
@@ -41,14 +42,14 @@ def test_a_disk_without_links(
     publish(tmp_path / "cache", b"weights")
     checkpoint = store.find_checkpoint(spec, FILES, tmp_path / "cache")
     assert checkpoint is not None
-    verified = verify(spec, FILES, checkpoint, None, lambda *_: None)
+    verified = verify(spec, CheckpointFiles(FILES), checkpoint, None, lambda *_: None)
     monkeypatch.setattr(Path, "symlink_to", no_links)
     monkeypatch.setattr(os, "link", no_links)
     for _ in range(2):
         copy_checkpoint(spec, checkpoint, verified, tmp_path / "disk")
     copied = store.find_checkpoint(spec, FILES, tmp_path / "disk")
     assert copied is not None
-    assert verify(spec, FILES, copied, verified, lambda *_: None) == verified
+    assert verify(spec, CheckpointFiles(FILES), copied, verified, lambda *_: None) == verified
     files = [path for path in (tmp_path / "disk").rglob("*") if path.is_file()]
     weights = [path for path in files if path.read_bytes() == b"weights"]
     assert weights == [copied.path / FILES[-1]], "once, and no link"

@@ -15,6 +15,7 @@ import psutil
 import pytest
 import torch
 
+from app.hub.checkpoint_files import CheckpointFiles
 from app.hub.downloads import DownloadFailed, Downloads
 from app.models.depth_anything import DepthAnything
 from benchmarks.checkpoints.hub_cache import Repository
@@ -23,7 +24,7 @@ from config.settings import Settings
 from tests.fake_hub import FakeHub
 from tests.waiting import wait_for
 
-FILES = DepthAnything.FILES
+FILES = CheckpointFiles(DepthAnything.FILES)
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ def test_a_checkpoint_arrives_whole(
     assert downloads.find_checkpoint(spec, FILES) is None
     checkpoint = downloads.wait(spec, FILES)
     original = hub / checkpoint.path.relative_to(checkpoint.path.parents[2])
-    for name in FILES:
+    for name in FILES.required:
         assert (checkpoint.path / name).read_bytes() == (original / name).read_bytes()
     wait_for(lambda: downloads.state(spec) is None)
 
@@ -83,9 +84,9 @@ def test_it_goes_on_after_a_restart_where_it_stopped(
     tmp_path: Path,
 ) -> None:
     weights = {"w": torch.rand(6_000_000, generator=torch.Generator().manual_seed(1))}
-    small = dict.fromkeys(FILES[:2], "{}")
+    small = dict.fromkeys(FILES.required[:2], "{}")
     assert spec.hub_id is not None
-    Repository(spec.hub_id, small, FILES[2], weights).write(tmp_path / "hub")
+    Repository(spec.hub_id, small, FILES.required[2], weights).write(tmp_path / "hub")
     fake_hub.cache = tmp_path / "hub"
     before = make_downloads()
     fake_hub.stall_at = 23_000_000
@@ -94,7 +95,7 @@ def test_it_goes_on_after_a_restart_where_it_stopped(
     wait_for(lambda: (state := before.state(spec)) and state.downloaded_bytes >= written)
     state = before.state(spec)
     assert state is not None
-    assert (state.state, state.file) == ("downloading", FILES[2])
+    assert (state.state, state.file) == ("downloading", FILES.required[2])
     assert state.total_bytes > 24_000_000
     for process in processes(tmp_path):
         process.send_signal(signal.SIGKILL)

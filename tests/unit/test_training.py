@@ -90,7 +90,7 @@ def test_an_idea_has_many_captions_and_drawings() -> None:
 )
 def test_a_built_in_checkpoint_is_small_and_says_what_it_is(key: str, most: int) -> None:
     (spec,) = [spec for spec in Settings().table().model if spec.key == key]
-    files = [BUILTIN / key / name for name in files_of(spec)]
+    files = [BUILTIN / key / name for name in files_of(spec).required]
     assert files[-1].stat().st_size <= most
     assert json.loads(files[0].read_text())
     with safe_open(files[-1], framework="numpy") as tensors:

@@ -1,0 +1,46 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Runs the actions of ``python -m app models``."""
+
+from __future__ import annotations
+
+import argparse
+
+from app.cli.models.adding import add
+from app.cli.models.listing import list_models
+from app.cli.models.removing import remove
+from app.cli.problems import UsageError
+from app.cli.session import Stop, quiet
+from config.logging import configure_logging
+from config.models import ModelSpec
+from config.settings import Settings, load_settings
+
+
+def manage_models(arguments: argparse.Namespace, stop: Stop) -> bool:
+    """Run an action; whether all is well.
+
+    Raises:
+        SettingsError, UsageError, Failed, Interrupted.
+    """
+    settings = quiet(load_settings())
+    configure_logging(settings)
+    action = arguments.action
+    if action == "list":
+        list_models(settings, arguments.json)
+    elif action == "add":
+        add(arguments, settings)
+    elif action == "remove":
+        remove(arguments, _spec(arguments.key, settings), settings)
+    else:
+        from app.cli.models.checking import check  # it needs more libraries than the others
+
+        return check(arguments, _spec(arguments.key, settings), stop)
+    return True
+
+
+def _spec(key: str, settings: Settings) -> ModelSpec:
+    """The model with a key. Raises UsageError."""
+    known = {spec.key: spec for spec in settings.table().model}
+    if key not in known:
+        raise UsageError(f"unknown: {key!r}; known: {', '.join(known)}")
+    return known[key]

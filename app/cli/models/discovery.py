@@ -1,0 +1,232 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Finds out what a checkpoint is from its own small files, before its weights are downloaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from app.cli.problems import Failed
+from app.engines.base import LoadError
+from app.hub import weights
+from app.hub.checkpoint_files import CheckpointFiles
+from app.hub.lockfile import Record
+from app.hub.store import Checkpoint, repository_folder
+from app.lending.registry import files_of
+from app.models.base import describe_checkpoint
+from config.families import FAMILIES, family_class
+from config.models import ModelSpec
+
+_CARD = "README.md"
+# The hub's names of licences are those of SPDX in lower case.
+_LICENCES = {
+    name.lower(): name
+    for name in (
+        "Apache-2.0",
+        "MIT",
+        "BSD-2-Clause",
+        "BSD-3-Clause",
+        "CC0-1.0",
+        "CC-BY-4.0",
+        "CC-BY-SA-4.0",
+        "CC-BY-NC-4.0",
+        "CC-BY-NC-SA-4.0",
+        "CC-BY-NC-ND-4.0",
+    )
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a checkpoint turned out to be."""
+
+    #: the row with its family; it has no descriptions yet
+    spec: ModelSpec
+    #: bytes of all files that the model needs
+    size: int
+    #: number of parameters; None if the weights file does not tell
+    parameters: int | None
+    #: why some of its networks cannot be used, such as that for texts
+    limits: tuple[str, ...]
+
+
+class Source(Protocol):
+    """Where a checkpoint's files are: a folder, or a repository on the hub."""
+
+    def read(self, names: Sequence[str]) -> Path:
+        """The folder with those of the named small files that exist."""
+
+    def sizes(self, spec: ModelSpec, files: CheckpointFiles) -> dict[str, int]:
+        """The sizes of those files that exist; all but the weights are then in the folder.
+
+        In place of the weights file there may be an outline, see ``app.hub.transfer.outline``.
+        """
+
+    def checkpoint(self) -> Checkpoint:
+        """The checkpoint, as far as it is in the folder."""
+
+
+class Folder:
+    """A checkpoint in a folder of this machine."""
+
+    def __init__(self, path: Path, revision: str = "local") -> None:
+        self._path = path
+        self._revision = revision
+
+    def read(self, names: Sequence[str]) -> Path:  # noqa: ARG002
+        """See ``Source``."""
+        return self._path
+
+    def sizes(self, spec: ModelSpec, files: CheckpointFiles) -> dict[str, int]:  # noqa: ARG002
+        """See ``Source``."""
+        names = (*files.required, *files.optional)
+        paths = {name: self._path / name for name in names}
+        return {name: path.stat().st_size for name, path in paths.items() if path.is_file()}
+
+    def checkpoint(self) -> Checkpoint:
+        """See ``Source``."""
+        return Checkpoint(self._path, self._revision, self._path)
+
+
+class Repository:
+    """A checkpoint on the hub; the files that are read are downloaded to a temporary cache."""
+
+    def __init__(self, spec: ModelSpec, cache: Path) -> None:
+        self._spec = spec
+        self._cache = cache
+        self._record: Record | None = None
+
+    def read(self, names: Sequence[str]) -> Path:
+        """See ``Source``."""
+        self._download(CheckpointFiles((), tuple(names)))
+        return self.checkpoint().path
+
+    def sizes(self, spec: ModelSpec, files: CheckpointFiles) -> dict[str, int]:
+        """See ``Source``."""
+        from app.hub.transfer import outline
+
+        assert self._record is not None
+        small = (*files.required[:-1], *files.optional)
+        self._download(CheckpointFiles((), small))
+        return outline(spec, files, self._cache, self._record)
+
+    def checkpoint(self) -> Checkpoint:
+        """See ``Source``."""
+        assert self._record is not None
+        folder = repository_folder(self._cache, self._spec)
+        path = folder / "snapshots" / self._record.commit
+        return Checkpoint(path, self._record.commit, folder)
+
+    def downloaded(self, files: CheckpointFiles) -> Record:
+        """The record of those files of a family that were downloaded."""
+        assert self._record is not None
+        wanted = {*files.required[:-1], *files.optional}
+        found = {name: file for name, file in self._record.files.items() if name in wanted}
+        return Record(commit=self._record.commit, files=found)
+
+    def _download(self, files: CheckpointFiles) -> None:
+        from app.hub.transfer import transfer
+
+        made = transfer(self._spec, files, self._cache, lambda *_: None, self._record)
+        before = self._record.files if self._record is not None else {}
+        self._record = Record(commit=made.commit, files=before | made.files)
+
+
+def find_family(spec: ModelSpec, source: Source, family: str | None) -> Finding:
+    """Find the family that a checkpoint belongs to.
+
+    Args:
+        spec: a row with the checkpoint's source; its family does not matter.
+        source: the checkpoint's files.
+        family: the only family to try; None: all that recognise the checkpoint.
+
+    Raises:
+        Failed: no family can use it; the message has the reason of each that recognises it.
+        LoadError: one of its small files is damaged.
+    """
+    described = _describing_files()
+    folder = source.read([*described, _CARD])
+    found = {name: _read_json(folder / name) for name in described if (folder / name).is_file()}
+    names = [family] if family else [n for n in FAMILIES if family_class(n).recognises(found)]
+    reasons = []
+    for name in names:
+        try:
+            return _examine(spec.model_copy(update={"family": name}), source)
+        except LoadError as error:
+            hint = " (--activation says it here)" if "activation = " in str(error) else ""
+            reasons.append(f"{spec.source} cannot be used as {name}: {error}{hint}")
+    raise Failed("\n".join(reasons) or f"{spec.source} cannot be used: {_unknown(found)}")
+
+
+def licence_in(folder: Path) -> str | None:
+    """The licence that a checkpoint's model card states; None if there is none."""
+    from huggingface_hub import metadata_load
+
+    stated = None
+    with suppress(Exception):  # a card that cannot be read, or is no YAML, states nothing
+        stated = metadata_load(folder / _CARD)
+    if stated is None:
+        return None
+    licence = stated.get("license")
+    if licence == "other":
+        licence = stated.get("license_name") or licence
+    if isinstance(licence, list) and len(licence) == 1:
+        (licence,) = licence
+    return _LICENCES.get(licence.lower(), licence) if isinstance(licence, str) else None
+
+
+def _describing_files() -> list[str]:
+    """The JSON files by which the families recognise their checkpoints."""
+    names = [name for family in FAMILIES for name in family_class(family).FILES[:-1]]
+    return list(dict.fromkeys(name for name in names if name.endswith(".json")))
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        content = None
+    return content if isinstance(content, dict) else {}
+
+
+def _examine(spec: ModelSpec, source: Source) -> Finding:
+    """Check that a family can use a checkpoint. Raises LoadError."""
+    files = files_of(spec)
+    sizes = source.sizes(spec, files)
+    missing = [name for name in files.required if name not in sizes]
+    if missing:
+        raise LoadError(f"it lacks {', '.join(missing)}")
+    family = describe_checkpoint(spec, source.checkpoint())
+    first, *others = family.NETWORKS
+    family.check_network(first)
+    limits = []
+    for name in others:
+        try:
+            family.check_network(name)
+        except LoadError as error:
+            limits.append(f"{name}: {error}")
+    assert files.weights is not None
+    count = None
+    with suppress(OSError, ValueError, KeyError):
+        count = weights.parameters(family.checkpoint.path / files.weights)
+    return Finding(spec, sum(sizes.values()), count, tuple(limits))
+
+
+def _unknown(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """Why no family recognises a checkpoint."""
+    if not found:
+        return f"it has none of {', '.join(_describing_files())}"
+    config = found.get("config.json", {})
+    stated = [
+        f"{name} {config[name]!r}"[:100]
+        for name in ("model_type", "architectures", "model_name", "architecture")
+        if config.get(name)
+    ]
+    said = " and ".join(stated) or "nothing that is known"
+    known = ", ".join(FAMILIES)
+    return f"its config.json says {said}; none of the families {known} recognises it"

@@ -1,0 +1,258 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Each family's reference: the library that its checkpoints were published for.
+
+``python -m app models check`` compares Twinlens with it; the service never imports it. All of a
+reference is the library's own: the picture's preparation, the tokenizer, the network in float32.
+"""
+
+from __future__ import annotations
+
+import json
+import string
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from app.engines.base import FloatArray
+from app.host.memory import usable_cores
+from app.lending.loader import Loader
+from app.models.base import Family, NetworkId
+from app.pictures.canvas import HostImages
+from app.pictures.decode import Picture
+
+
+class Reference(ABC):
+    """A checkpoint as its reference library computes it."""
+
+    #: library and version, such as "open_clip 3.3.0"
+    title: str
+
+    @abstractmethod
+    def image(self, picture: Image.Image) -> FloatArray:
+        """The vector of a picture [dims], or its disparity [h, w] where larger is nearer."""
+
+    def text(self, text: str) -> FloatArray:
+        """The vector of a text [dims]."""
+        raise NotImplementedError(text)
+
+
+class OpenClip(Reference):
+    """open_clip: network, transforms and tokenizer, all from the checkpoint's folder."""
+
+    def __init__(self, family: Family) -> None:
+        import open_clip
+
+        self.title = f"open_clip {open_clip.__version__}"
+        name = f"local-dir:{family.checkpoint.path}"
+        create: Any = open_clip.create_model_and_transforms
+        model, _, self._preprocess = create(
+            name,
+            # A checkpoint may leave out its activation; then its row, or the family, states it.
+            force_quick_gelu=bool(vars(family).get("_quick_gelu")),
+        )
+        if not getattr(family, "rounds_margins", False):
+            # The margins of the centre crop are floored as in transformers' CLIPImageProcessor,
+            # which OpenAI's models are used with.
+            self._preprocess.transforms = [
+                _floored_crop(each) if type(each).__name__ == "CenterCrop" else each
+                for each in self._preprocess.transforms
+            ]
+        self._model: Any = model.eval()
+        load: Any = open_clip.get_tokenizer
+        self._load_tokenizer = partial(load, name)
+        self._tokenizer: Any = None
+
+    def image(self, picture: Image.Image) -> FloatArray:
+        """See the base class."""
+        import torch
+
+        with torch.inference_mode():
+            return _array(self._model.encode_image(self._preprocess(picture)[None])[0])
+
+    def text(self, text: str) -> FloatArray:
+        """See the base class."""
+        import torch
+
+        self._tokenizer = self._tokenizer or self._load_tokenizer()
+        with torch.inference_mode():
+            return _array(self._model.encode_text(self._tokenizer([text]))[0])
+
+
+class TransformersEmbedding(Reference):
+    """transformers: ``get_image_features`` and ``get_text_features``, or the pooled output."""
+
+    def __init__(self, family: Family) -> None:
+        import torch
+        from transformers import AutoModel
+
+        self.title = _transformers_title()
+        self._folder = family.checkpoint.path
+        self._settings = family.read_json("config.json")
+        load: Any = AutoModel.from_pretrained
+        self._model: Any = load(self._folder, dtype=torch.float32).eval()
+        self._processor = _processor(self._folder)
+
+    def image(self, picture: Image.Image) -> FloatArray:
+        """See the base class."""
+        import torch
+
+        with torch.inference_mode():
+            pixels = self._processor(images=picture, return_tensors="pt")["pixel_values"]
+            compute = getattr(self._model, "get_image_features", self._model)
+            return _array(compute(pixels).pooler_output[0])
+
+    def text(self, text: str) -> FloatArray:
+        """See the base class."""
+        import torch
+
+        with torch.inference_mode():
+            tokens = self._tokens(text)
+            return _array(self._model.get_text_features(**tokens).pooler_output[0])
+
+    def _tokens(self, text: str) -> dict[str, Any]:
+        """The tokens as transformers' documentation makes them for each architecture."""
+        import transformers
+
+        library: Any = transformers
+        kind = self._settings["model_type"]
+        options: dict[str, Any] = {"padding": True, "truncation": True, "return_tensors": "pt"}
+        positions = (self._settings.get("text_config") or {}).get("max_position_embeddings", 77)
+        options["max_length"] = min(52 if kind == "chinese_clip" else 77, positions)
+        if kind == "siglip":
+            options |= {"padding": "max_length", "max_length": 64, "return_attention_mask": False}
+        try:
+            if kind == "siglip" and self._has_gemma_tokens():  # SigLIP 2 reads lower case only
+                tokenizer = library.Siglip2Tokenizer.from_pretrained(
+                    self._folder, padding_side="right"
+                )
+                return dict(tokenizer([text], **options))
+            tokenizer = library.AutoTokenizer.from_pretrained(self._folder)
+        except ImportError:  # SiglipTokenizer needs sentencepiece; this is what it does
+            text = " ".join(text.lower().translate(_NO_PUNCTUATION).split())
+            file = str(self._folder / "tokenizer.json")
+            tokenizer = library.PreTrainedTokenizerFast(
+                tokenizer_file=file,
+                pad_token="</s>",  # noqa: S106 - the padding's name, no password
+            )
+        return dict(tokenizer([text], **options))
+
+    def _has_gemma_tokens(self) -> bool:
+        settings: dict[str, Any] = {}
+        with suppress(OSError, ValueError):
+            settings = json.loads((self._folder / "tokenizer_config.json").read_bytes())
+        return str(settings.get("tokenizer_class")).startswith(("Gemma", "Siglip2"))
+
+
+class TransformersDepth(Reference):
+    """transformers: ``predicted_depth`` of a depth estimator."""
+
+    def __init__(self, family: Family) -> None:
+        import torch
+        from transformers import AutoModelForDepthEstimation
+
+        self.title = _transformers_title()
+        folder = family.checkpoint.path
+        self._family: Any = family
+        load: Any = AutoModelForDepthEstimation.from_pretrained
+        self._model: Any = load(folder, dtype=torch.float32).eval()
+        self._processor = _processor(folder)
+
+    def image(self, picture: Image.Image) -> FloatArray:
+        """See the base class."""
+        import torch
+
+        with torch.inference_mode():
+            inputs = self._processor(images=picture, return_tensors="pt")
+            output = _array(self._model(**inputs).predicted_depth[0])
+        if self._model.config.model_type == "depth_pro":  # its family's output has two channels
+            output = output[None]
+        elif hasattr(self._family, "crop"):  # the border that ZoeDepth adds to a photo
+            output = self._family.crop(output, picture.size)
+        disparity: FloatArray = self._family.disparity(output)
+        return disparity
+
+
+class OwnNetwork(Reference):
+    """Twinlens' own network in float32 on torch, for families that no library has.
+
+    It shows what engine and precision change, not whether the family is right.
+    """
+
+    title = "Twinlens' own network in float32, because no library has this family"
+
+    def __init__(self, family: Family) -> None:
+        self._family: Any = family
+        self._loader = Loader.make("torch", "fp32", "cpu", threads=usable_cores(), life=0)
+        self._networks: dict[str, Any] = {}
+
+    def image(self, picture: Image.Image) -> FloatArray:
+        """See the base class."""
+        upright, work = Picture(picture, picture.size), HostImages()
+        if self._family.spec.task == "depth":
+            output = self._infer("image", self._family.prepare(upright, work))
+            disparity: FloatArray = self._family.disparity(output)
+            return disparity
+        return self._infer("image", self._family.prepare_image(upright, None, work))
+
+    def text(self, text: str) -> FloatArray:
+        """See the base class."""
+        return self._infer("text", self._family.prepare_text(text).ids)
+
+    def _infer(self, name: str, inputs: Any) -> FloatArray:
+        if name not in self._networks:
+            id = NetworkId(self._family.spec, name)
+            loaded = self._loader.load(id, self._family.checkpoint, "cpu")
+            loaded.network.to_device("cpu")
+            self._networks[name] = loaded
+        output: FloatArray = self._networks[name].infer(inputs[None])[0]
+        return output
+
+
+#: By name of the family; ``OwnNetwork`` for all others.
+REFERENCES: dict[str, Callable[[Family], Reference]] = {
+    "depth_anything": TransformersDepth,
+    "open_clip": OpenClip,
+    "transformers": TransformersEmbedding,
+    "transformers_depth": TransformersDepth,
+}
+
+_NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
+
+
+def reference_of(family: Family) -> Reference:
+    """Load the reference of a checkpoint; the libraries raise many kinds of errors."""
+    return REFERENCES.get(family.spec.family, OwnNetwork)(family)
+
+
+def _processor(folder: Any) -> Any:
+    from transformers import AutoImageProcessor
+
+    # Its implementation with Pillow, on whose results the published figures rest.
+    load: Any = AutoImageProcessor.from_pretrained
+    return load(folder, backend="pil")
+
+
+def _transformers_title() -> str:
+    import transformers
+
+    return f"transformers {transformers.__version__}"
+
+
+def _floored_crop(crop: Any) -> Callable[[Image.Image], Image.Image]:
+    height, width = crop.size
+
+    def floored(picture: Image.Image) -> Image.Image:
+        left, top = (picture.width - width) // 2, (picture.height - height) // 2
+        return picture.crop((left, top, left + width, top + height))
+
+    return floored
+
+
+def _array(tensor: Any) -> FloatArray:
+    return np.asarray(tensor.float().numpy(), np.float32)

@@ -1,0 +1,85 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""``python -m app models check``: agreement is found, and so is a difference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.cli.main import main
+from app.cli.models import references, samples
+from app.cli.models.references import OwnNetwork, Reference
+from app.engines.base import FloatArray
+from app.models.base import Family
+from tests.pictures import picture
+
+
+@pytest.fixture(autouse=True)
+def few(built_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three pictures and two texts, on the built-in models, so that it is fast."""
+    monkeypatch.setenv("HF_HUB_CACHE", str(built_in))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    sizes = {name: samples.SIZES[name] for name in ("odd", "crop margin", "small")}
+    monkeypatch.setattr(samples, "SIZES", sizes)
+    monkeypatch.setattr(samples, "TEXTS", samples.TEXTS[-2:])
+
+
+@pytest.mark.parametrize(("key", "lines"), [("builtin-clip", 5), ("builtin-depth", 3)])
+def test_the_built_in_models_agree(
+    key: str, lines: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENGINE", "torch")  # converts nothing
+    assert main(["models", "check", key]) == 0
+    said = capsys.readouterr().out
+    assert len([line for line in said.splitlines() if line.startswith("  ")]) == lines
+    assert f"OK: {key} agrees with" in said
+    assert "differs" not in said
+
+
+class Turned(Reference):
+    """Something else than the network."""
+
+    title = "a library"
+
+    def __init__(self, family: Family) -> None:
+        self._own = OwnNetwork(family)
+
+    def image(self, picture: Image.Image) -> FloatArray:
+        flipped = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        return self._own.image(flipped)
+
+    def text(self, text: str) -> FloatArray:
+        return self._own.text(text)
+
+
+@pytest.mark.parametrize("key", ["builtin-clip", "builtin-depth"])
+def test_a_difference_is_shown_and_is_the_exit_status(
+    key: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setitem(references.REFERENCES, "open_clip", Turned)
+    monkeypatch.setitem(references.REFERENCES, "depth_anything", Turned)
+    picture(120, 80).save(tmp_path / "mine.png")
+    (tmp_path / "note.txt").write_text("no picture")
+    assert main(["models", "check", key, "--pictures", str(tmp_path)]) == 1
+    said = capsys.readouterr().out
+    assert f"DIFFERS: 4 of {6 if key == 'builtin-clip' else 4} are beyond" in said
+    assert "mine.png" in said
+    assert "note.txt" not in said
+
+
+def test_pictures_must_be_there(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["models", "check", "builtin-clip", "--pictures", str(tmp_path)]) == 2
+    assert "it has no picture" in capsys.readouterr().err
+
+
+def test_the_samples_are_always_the_same() -> None:
+    first, second = ([np.asarray(image) for image in samples.pictures().values()] for _ in range(2))
+    assert all(map(np.array_equal, first, second))
+    assert min(pixels.std() for pixels in first) > 20, "a flat picture would prove nothing"
