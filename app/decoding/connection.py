@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import mmap
 import os
 import signal
@@ -184,7 +185,7 @@ class Connection:
         finally:
             os.close(descriptor)
         array = np.frombuffer(memory, np.uint8).reshape(height, width, 3)
-        return Pixels(array, size, done, seconds)
+        return Pixels(array, size, done, seconds, _focal_length(message.get("focal_length")))
 
     def _error(self, message: Message, memory: int) -> TwinlensError:
         """The error for the client. Raises Broken if the decoder was killed from outside."""
@@ -240,6 +241,13 @@ def _size(values: list[int]) -> tuple[int, int]:
     if not (isinstance(first, int) and isinstance(second, int) and min(values) > 0):
         raise ValueError("not a size")
     return first, second
+
+
+def _focal_length(value: object) -> float | None:
+    """A focal length from JSON. Raises ValueError unless it is null or a finite number above 0."""
+    if value is not None and not (isinstance(value, float) and 0 < value < math.inf):
+        raise ValueError("not a focal length")
+    return value
 
 
 def connected_pair() -> tuple[Wire, socket.socket]:

@@ -97,11 +97,16 @@ def _pixels(wire: Wire, job: Message, file: BinaryIO) -> tuple[Message, int]:
 
     file.seek(0)  # the worker's descriptor shares the file offset
     picture = decode(file, job["max_pixels"], decode_size)
-    image, size = picture.image, picture.size
+    image, size, focal_length = picture.image, picture.size, picture.focal_length
     steps = _ask(wire, {"question": "steps", "decoded": list(image.size), "size": list(size)})
     del picture
     image = resized(image, steps["steps"])
-    answer = {"answer": "pixels", "shape": [image.height, image.width], "size": list(size)}
+    answer = {
+        "answer": "pixels",
+        "shape": [image.height, image.width],
+        "size": list(size),
+        "focal_length": focal_length,
+    }
     return answer, _shared(image)
 
 
