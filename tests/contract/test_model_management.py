@@ -90,11 +90,9 @@ def test_the_list_of_all_models(fresh: Service) -> None:
     assert by_key["builtin-depth"]["is_downloaded"] is True
     assert list(by_key) == [spec.key for spec in Settings().table().model]
     metric = {key: model["metric"] for key, model in by_key.items()}
-    assert (metric["small"], metric["metric-indoor-small"], metric["ViT-L-14"]) == (
-        False,
-        True,
-        None,
-    )
+    assert metric["small"] is False
+    assert metric["metric-indoor-small"] is True
+    assert metric["ViT-L-14"] is None
 
 
 @pytest.mark.parametrize(
