@@ -205,6 +205,13 @@ class Family(ABC):
         """Reads a JSON file of the checkpoint. Raises LoadError if it holds no JSON object."""
         return description.read(self.checkpoint, name)
 
+    def facts(self) -> dict[str, object]:
+        """What the checkpoint says about values that the row may state, too, by their names there.
+
+        ``describe_checkpoint`` compares both.
+        """
+        return {}
+
     def check_row(self, **found: object) -> None:
         """Compare values of the checkpoint with the model's row; the row may leave them out.
 
@@ -221,6 +228,7 @@ def describe_checkpoint(spec: ModelSpec, checkpoint: Checkpoint) -> Family:
     """The family object for a checkpoint; reads only its small files. Raises LoadError."""
     try:
         family: Family = family_class(spec.family)(spec, checkpoint)
+        family.check_row(**family.facts())
     except LoadError:
         raise
     except Exception as error:  # a damaged file makes its parsers raise anything

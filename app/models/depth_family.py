@@ -25,6 +25,10 @@ class DepthFamily(Family):
     #: whether the model estimates metres, so that ``metres`` can be called
     is_metric: bool = False
 
+    def facts(self) -> dict[str, object]:
+        """See the base class."""
+        return {"metric": self.is_metric}
+
     @abstractmethod
     def input_size(self, width: int, height: int) -> tuple[int, int]:
         """Width and height of the network's input for an upright photo, pixels.
@@ -57,11 +61,13 @@ class DepthFamily(Family):
         return output
 
     def metres(self, output: FloatArray, focal_length: float | None) -> FloatArray:
-        """The network's output for one photo, as distance in metres [h, w] float32.
+        """The network's output for one photo, as distance in metres [h, w] float32, finite.
 
         Args:
             output: see ``disparity``.
-            focal_length: of the camera, in pixels of the network's input; None if nobody knows.
+            focal_length: of the camera, in pixels of the network's input: what the client said,
+                else what ``focal_length`` gives, else what the photo's EXIF data tell; None if
+                nobody knows.
 
         Raises:
             BadRequest: the model needs the focal length, and it is not known.

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from app.engines.base import LoadError, Unsupported
@@ -37,8 +38,14 @@ def altered(key: str, file: str, change: Change, folder: Path) -> Checkpoint:
 
 
 DEPTH: list[tuple[str, Change, str]] = [
-    ("config", lambda c: c.update(depth_estimation_type="metric", max_depth=20), "metric"),
-    ("config", lambda c: c.update(depth_estimation_type="metric"), "depth_estimation_type"),
+    ("config", lambda c: c.update(depth_estimation_type="disparity"), "depth_estimation_type"),
+    (
+        "config",
+        lambda c: c.update(depth_estimation_type="metric", max_depth=None),
+        'lacks "max_depth"',
+    ),
+    ("config", lambda c: c.update(depth_estimation_type="metric", max_depth=0), "max_depth"),
+    ("config", lambda c: c.update(depth_estimation_type="metric", max_depth="20"), "max_depth"),
     ("config", lambda c: c.update(max_depth=80), "max_depth"),
     ("config", lambda c: c.update(model_type="dpt"), '"model_type": "dpt"'),
     ("config", lambda c: c.update(model_type="prompt_depth_anything"), "model_type"),
@@ -88,6 +95,19 @@ def test_depth(file: str, change: Change, named: str, tmp_path: Path) -> None:
     assert named in str(error.value)
     assert f"{file}.json" in str(error.value)
     assert "supported" in str(error.value)
+
+
+@pytest.mark.parametrize("farthest", [20, 80])
+def test_a_metric_depth_model_is_served_right(farthest: int, tmp_path: Path) -> None:
+    change = lambda c: c.update(depth_estimation_type="metric", max_depth=farthest)  # noqa: E731
+    checkpoint = altered("builtin-depth", "config.json", change, tmp_path)
+    family: Any = describe_checkpoint(spec_of("builtin-depth"), checkpoint)
+    assert family.is_metric
+    output = np.array([[0, 0.25], [0.5, 1]], np.float32)
+    assert (family.metres(output, None) == farthest * output).all()
+    disparity = family.disparity(output)
+    assert disparity[0, 0] > disparity[0, 1] > disparity[1, 0] > disparity[1, 1] > 0, "near is more"
+    assert disparity[1, 1] == pytest.approx(1 / farthest)
 
 
 @pytest.mark.parametrize(("change", "named"), CLIP)
