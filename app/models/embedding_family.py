@@ -29,12 +29,16 @@ class EmbeddingFamily(Family):
     #: centre is cropped; "longest": its longer side is resized to the edge, and a border of the
     #: colour ``fill`` is added; "squash": it is resized to the square, and its aspect is lost.
     resize_mode: Literal["shortest", "longest", "squash"] = "shortest"
+    #: Edge that the image is resized to, by "shortest" or "squash", if that is more than
+    #: ``image_size``: the centre of that size is cropped afterwards.
+    resize_edge: int | None = None
     interpolation: Interpolation = "bicubic"
     fill: Colour = (0, 0, 0)
 
     def decode_size(self, image_size: int | None, width: int, height: int) -> tuple[int, int]:
         """The smallest size to which an image of this size may be decoded for ``prepare_image``."""
-        scale = self.OVERSAMPLED * (image_size or self.image_size) / min(width, height)
+        edge = image_size or self.resize_edge or self.image_size
+        scale = self.OVERSAMPLED * edge / min(width, height)
         return math.ceil(width * scale), math.ceil(height * scale)
 
     def steps(self, image_size: int | None, size: tuple[int, int]) -> Steps:
@@ -72,12 +76,14 @@ class EmbeddingFamily(Family):
             size: width and height of the picture at full size, from which the aspect is taken.
         """
         edge = self.image_size
+        resized = self.resize_edge or edge
         if self.resize_mode == "squash":
-            return canvas.resize((edge, edge), self.interpolation)
+            canvas = canvas.resize((resized, resized), self.interpolation)
+            return canvas if resized == edge else centre(canvas, edge, edge)
         if self.resize_mode == "longest":
             width, height = (max(1, round(side * edge / max(size))) for side in size)
             return canvas.resize((width, height), self.interpolation).pad((edge, edge), self.fill)
-        return centre(self._resize_shortest(canvas, size, edge), edge, edge)
+        return centre(self._resize_shortest(canvas, size, resized), edge, edge)
 
     def prepare_text(self, text: str) -> Tokens:
         """The network's input for a text; tokens beyond the context length are dropped.

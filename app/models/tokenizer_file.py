@@ -23,15 +23,21 @@ class TokenizerFile:
     """One ``tokenizer.json``, with the context length and padding of a model."""
 
     def __init__(
-        self, file: Path, length: int, pad: int, clean: Callable[[str], str] = lambda text: text
+        self,
+        file: Path,
+        length: int,
+        pad: int | str,
+        clean: Callable[[str], str] = lambda text: text,
+        read: Callable[[Path], Any] | None = None,
     ) -> None:
         """Load the tokenizer.
 
         Args:
             file: the ``tokenizer.json``.
             length: the network's context length in tokens, special tokens included.
-            pad: id of the token that fills the rest of the context, at the end.
+            pad: the token that fills the rest of the context, at the end: its id, or the token.
             clean: changes a text before it is tokenized, where the model wants that.
+            read: makes a ``tokenizers.Tokenizer`` from a file of another kind.
 
         Raises:
             LoadError: the file is damaged.
@@ -39,13 +45,32 @@ class TokenizerFile:
         from tokenizers import Tokenizer
 
         try:
-            self._tokenizer: Any = Tokenizer.from_file(str(file))
+            self._tokenizer: Any = read(file) if read else Tokenizer.from_file(str(file))
         except Exception as error:  # the library raises Exception itself
             raise LoadError(f"{file.name} is damaged") from error
         # The file may say something else about both, which belongs to other uses of the model.
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(length)
-        self._length, self._pad, self._clean = length, pad, clean
+        self._length, self._clean = length, clean
+        self._pad = self.id_of(pad) if isinstance(pad, str) else pad
+
+    @property
+    def size(self) -> int:
+        """Number of tokens in the vocabulary."""
+        return int(self._tokenizer.get_vocab_size())
+
+    def id_of(self, token: str) -> int:
+        """The id of a token. Raises LoadError if the vocabulary lacks it."""
+        found = self._tokenizer.token_to_id(token)
+        if found is None:
+            raise LoadError(f"the vocabulary of its tokenizer lacks {token}")
+        return int(found)
+
+    def special_tokens(self, text: str) -> list[int | None]:
+        """The ids of a text's tokens, with None for those that stand for a part of the text."""
+        found = self._tokenizer.encode(text)
+        pairs = zip(found.ids, found.special_tokens_mask, strict=True)
+        return [id if is_special else None for id, is_special in pairs]
 
     def encode(self, text: str) -> Tokens:
         """Tokenize a text; tokens beyond the context length are dropped.
