@@ -55,9 +55,9 @@ class TokenizerFile:
         self._pad = self.id_of(pad) if isinstance(pad, str) else pad
 
     @property
-    def size(self) -> int:
-        """Number of tokens in the vocabulary."""
-        return int(self._tokenizer.get_vocab_size())
+    def highest_id(self) -> int:
+        """The highest id of a token."""
+        return int(max(self._tokenizer.get_vocab().values()))
 
     def id_of(self, token: str) -> int:
         """The id of a token. Raises LoadError if the vocabulary lacks it."""

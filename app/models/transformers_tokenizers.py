@@ -188,9 +188,10 @@ def _has_older(folder: Path, kind: Kind) -> bool:
 
 def _check(tokenizer: TokenizerFile, kind: Kind, wanted: Wanted) -> None:
     """Raises Unsupported if the tokens do not suit the network."""
-    if tokenizer.size > wanted.vocabulary:
+    if tokenizer.highest_id >= wanted.vocabulary:
         raise Unsupported(
-            f"its tokenizer has {tokenizer.size} tokens, its text network {wanted.vocabulary}"
+            f"its tokenizer has the id {tokenizer.highest_id}, its text network "
+            f"has only {wanted.vocabulary} tokens"
         )
     found = tokenizer.special_tokens("a")
     first, last = (found[0], found[-1]) if found else (None, None)
