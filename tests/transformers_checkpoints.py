@@ -40,7 +40,7 @@ def _write(folder: Path, name: str, content: object) -> None:
 
 def clip_json(folder: Path) -> None:
     """``tokenizer.json`` as new CLIP checkpoints have it."""
-    merges = [*_MERGES]
+    merges: Any = [*_MERGES]
     transformers.CLIPTokenizer(vocab=clip_vocabulary(), merges=merges).save_pretrained(folder)
 
 
