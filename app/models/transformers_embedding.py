@@ -116,6 +116,7 @@ class Transformers(EmbeddingFamily):
 
     FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
     OPTIONAL_FILES = transformers_tokenizers.FILES
+    MODEL_TYPES: ClassVar[frozenset[str]] = frozenset(_ARCHITECTURES)
     NETWORKS: ClassVar[dict[str, tuple[str, ...]]] = _TWO
 
     def __init__(self, spec: ModelSpec, checkpoint: Checkpoint) -> None:

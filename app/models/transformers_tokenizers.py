@@ -107,7 +107,7 @@ def load(folder: Path, kind: Kind, settings: Mapping[str, Any], wanted: Wanted) 
         reader = kind.read
         assert reader is not None
         file, read = folder / kind.older[0], lambda file: reader(file, settings)
-    tokenizer = TokenizerFile(file, wanted.length, pad, clean, read)
+    tokenizer = TokenizerFile(file, wanted.length, pad, clean, read=read)
     _check(tokenizer, kind, wanted)
     return tokenizer
 
