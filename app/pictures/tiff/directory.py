@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Reads image file directories (IFDs) of a TIFF within limits.
 
-Counts in the file never decide alone how much memory is allocated: a directory has at most
-``MAX_ENTRIES`` entries, and the caller says how many values of an entry are read.
+Counts in the file alone never decide how much memory is allocated: a directory may have at most
+``MAX_ENTRIES`` entries, and the caller limits how many values of an entry are read.
 Source: TIFF 6.0 (Adobe, 1992) and the BigTIFF design of libtiff.
 """
 
