@@ -132,7 +132,9 @@ class Transformers(EmbeddingFamily):
         }
         description.check(config, allowed, file)
         vision = _part(config, "vision_config", file) if architecture.texts else config
-        description.check(vision, _VISION, f"vision_config in {file}")
+        description.check(
+            vision, _VISION, f"vision_config in {file}" if architecture.texts else file
+        )
         self._read_preparation(self.read_json(preparation_file), preparation_file)
         self._check_size(vision, file)
         widths = config if architecture.is_projected else vision
