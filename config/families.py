@@ -27,6 +27,7 @@ class Family(NamedTuple):
 FAMILIES: dict[str, Family] = {
     "depth_anything": Family("depth", "app.models.depth_anything:DepthAnything"),
     "open_clip": Family("embedding", "app.models.open_clip:OpenClip"),
+    "transformers": Family("embedding", "app.models.transformers_embedding:Transformers"),
 }
 
 

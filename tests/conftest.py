@@ -54,13 +54,13 @@ def _make_hub(cache: Path) -> None:
     for key in ("small", "base", "large", "ViT-L-14", "ViT-B-16"):
         for repository in make(key, small_scale=True):
             repository.write(cache)
-    convert_all(on_disk(cache), cache)
+    convert_all(models_in(cache), cache)
 
 
-def on_disk(cache: Path) -> list[ModelSpec]:
-    """The rows whose checkpoints are in a cache, and the built-in ones."""
-    rows = Settings().table().model
-    return [spec for spec in rows if find_checkpoint(spec, files_of(spec).required, cache)]
+def models_in(cache: Path) -> list[ModelSpec]:
+    """The models of the table whose checkpoints are in a cache, and the built-in ones."""
+    table = Settings().table().model
+    return [spec for spec in table if find_checkpoint(spec, files_of(spec).required, cache)]
 
 
 @pytest.fixture(scope="session")

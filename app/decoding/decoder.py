@@ -133,8 +133,8 @@ def _failure(error: Exception) -> Message:
 def _picture(
     wire: Wire, job: Message, file: BinaryIO
 ) -> tuple[Image.Image, tuple[int, int], float | None]:
-    """The decoded picture, cropped and resized as the worker asks; the upright photo's size; and the
-    camera's focal length, in pixels of that photo, if the file says it.
+    """The decoded picture, cropped and resized as the worker asks; the upright photo's size; and
+    the camera's focal length, in pixels of that photo, if the file says it.
     """
 
     def decode_size(width: int, height: int) -> tuple[int, int] | None:
