@@ -123,7 +123,7 @@ class OpenClip(EmbeddingFamily):
 
 def _edge(size: object, where: str) -> int:
     """The edge of a square input, pixels. Raises Unsupported if it is no square."""
-    sides = size if isinstance(size, list) else [size, size]
+    sides: list[Any] = size if isinstance(size, list) else [size, size]
     if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
         raise LoadError(f'{where} has "image_size": {size}, which is no size')
     if sides[0] != sides[1]:
@@ -133,7 +133,7 @@ def _edge(size: object, where: str) -> int:
 
 def _colour(found: object, what: str) -> Colour:
     """A grey level, or red, green and blue, 0 to 255. Raises Unsupported for anything else."""
-    levels = found if isinstance(found, list) else [found] * 3
+    levels: list[Any] = found if isinstance(found, list) else [found] * 3
     if len(levels) != 3 or not all(isinstance(each, int) and 0 <= each < 256 for each in levels):
         raise Unsupported(f"{what} must be one or three levels from 0 to 255")
     return levels[0], levels[1], levels[2]

@@ -36,7 +36,6 @@ _VOCABULARY = tokens.VOCABULARY
 # Special tokens that transformers' classes have unless the files name others.
 _USUAL_TOKENS = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}
 _CLASS_TOKENS = {
-    "GemmaTokenizer": {"bos_token": "<bos>", "eos_token": "<eos>", "pad_token": "<pad>"},
     "BertTokenizer": {"pad_token": "[PAD]", "sep_token": "[SEP]"},
 }
 # Whether transformers' classes put a start and an end around a text, whatever tokenizer.json says.
@@ -82,7 +81,7 @@ class Texts:
     def check(self) -> None:
         """Raises Unsupported if texts cannot be served though images can."""
         has_own_file = bool(self._settings.get("hf_tokenizer_name"))
-        known = ("clean", "strip_sep_token", "language") if has_own_file else ("clean",)
+        known = ("clean", "strip_sep_token") if has_own_file else ("clean",)
         kwargs = description.part(self._settings, "tokenizer_kwargs", self._where)
         where = f"tokenizer_kwargs of {self._where}"
         for name in kwargs:
@@ -145,7 +144,7 @@ class Texts:
             erased=names["sep_token"] if kwargs.get("strip_sep_token") else None,
             pad_side=config.get("padding_side", "left" if name == "GemmaTokenizer" else "right"),
             cut_side=config.get("truncation_side", "right"),
-            template=_template(name, config, names, kwargs.get("language")),
+            template=_template(name, config, names),
         )
 
     def _encoder_config(self) -> Path | None:
@@ -187,22 +186,18 @@ def _named(found: dict[str, Any]) -> dict[str, str]:
 
 
 def _template(
-    name: str, config: dict[str, Any], names: dict[str, str], language: str | None
+    name: str, config: dict[str, Any], names: dict[str, str]
 ) -> list[str] | None:
     """The special tokens around a text ("$A"), where they are not those of tokenizer.json.
 
-    transformers puts them there by the tokenizer's class and its config, and open_clip's models
-    were trained and are used that way.
+    transformers' class puts them there whatever the file says, and open_clip's models were trained
+    and are used that way.
     """
     bos, eos = names["bos_token"], names["eos_token"]
     if name == "NllbTokenizer":
-        code = language or config.get("src_lang") or "eng_Latn"
+        code = config.get("src_lang") or "eng_Latn"
         return ["$A", eos, code] if config.get("legacy_behaviour") else [code, "$A", eos]
-    flags = config.get("add_bos_token"), config.get("add_eos_token")
-    if flags == (None, None):
-        if name not in _CLASS_ENDS:
-            return None
-        flags = _CLASS_ENDS[name]
-    if not all(isinstance(each, bool | None) for each in flags):
-        raise LoadError(f"{TOKENIZER_CONFIG} is damaged")
-    return [*([bos] if flags[0] else []), "$A", *([eos] if flags[1] else [])]
+    if name not in _CLASS_ENDS:
+        return None
+    starts, ends = _CLASS_ENDS[name]
+    return [*([bos] if starts else []), "$A", *([eos] if ends else [])]

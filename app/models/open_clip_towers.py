@@ -113,7 +113,7 @@ def _compute_buffers(module: Any) -> None:
 
 def _call_makers(module: Any, owners: set[str]) -> None:
     from open_clip.transformer import TextTransformer
-    from timm.models import reinit_non_persistent_buffers
+    from timm.models._manipulate import reinit_non_persistent_buffers
     from transformers import PreTrainedModel
 
     reinit_non_persistent_buffers(module)
@@ -124,4 +124,4 @@ def _call_makers(module: Any, owners: set[str]) -> None:
         if isinstance(each, PreTrainedModel):
             for name in owners:
                 if f"{name}.".startswith(f"{prefix}."):
-                    each._init_weights(module.get_submodule(name))
+                    each._init_weights(module.get_submodule(name))  # type: ignore[no-untyped-call]

@@ -58,7 +58,7 @@ class TokenizerFile:
         try:
             self._tokenizer: Any = Tokenizer.from_file(str(file))
             if template is not None:
-                special = [(token, self._id(token)) for token in template if token != "$A"]
+                special = [(each, self._id(each)) for each in template if each != "$A"]
                 self._tokenizer.post_processor = TemplateProcessing(
                     single=template, special_tokens=special
                 )
