@@ -69,8 +69,8 @@ def shake(network: torch.nn.Module) -> None:
             tensor.add_(0.3 * noise)
         elif "pos_embed" in name or "positional_embedding" in name:
             tensor.add_(0.5 * noise)
-        else:
-            tensor.mul_(1.5)
+        else:  # large enough that no layer is lost beside what it is added to
+            tensor.mul_(1.2 * tensor[0].numel() ** -0.5 / tensor.std())
 
 
 def described(folder: Path, **row: Any) -> tuple[ModelSpec, Checkpoint]:

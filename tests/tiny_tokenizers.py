@@ -91,7 +91,7 @@ def _unigram(special: list[str], unknown: str) -> Tokenizer:
 def t5(folder: Path) -> None:
     """SigLIP: sentencepiece, padded with its end token."""
     tokenizer = _unigram(["<pad>", "</s>", "<unk>"], "<unk>")
-    tokenizer.normalizer = normalizers.Lowercase()  # canonicalised texts are in lower case
+    tokenizer.normalizer = None
     tokenizer.post_processor = processors.TemplateProcessing(
         single="$A </s>", special_tokens=[("</s>", 1)]
     )
@@ -130,9 +130,7 @@ def bert(folder: Path) -> None:
     tokenizer = Tokenizer(WordPiece(unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=200, special_tokens=special, show_progress=False
-    )
+    trainer = trainers.WordPieceTrainer(vocab_size=200, special_tokens=special, show_progress=False)
     tokenizer.train_from_iterator(_CORPUS, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]

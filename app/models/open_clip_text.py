@@ -185,9 +185,7 @@ def _named(found: dict[str, Any]) -> dict[str, str]:
     return names
 
 
-def _template(
-    name: str, config: dict[str, Any], names: dict[str, str]
-) -> list[str] | None:
+def _template(name: str, config: dict[str, Any], names: dict[str, str]) -> list[str] | None:
     """The special tokens around a text ("$A"), where they are not those of tokenizer.json.
 
     transformers' class puts them there whatever the file says, and open_clip's models were trained

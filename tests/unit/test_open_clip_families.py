@@ -7,8 +7,6 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +22,9 @@ from app.engines.openvino.conversions import Conversions
 from app.lending.loader import Loader
 from app.models.base import NetworkId, describe_checkpoint
 from app.models.open_clip import OpenClip
+from app.pictures.canvas import HostImages
 from benchmarks.models import ImageModel, TextModel, with_work
+from config.settings import Settings
 from config.values import EngineSetting
 from tests import tiny_tokenizers
 from tests.open_clip_checkpoints import TEXT, VIT, described, encoder, timm, write
@@ -217,14 +217,17 @@ def model(folder: Path, network: str, engine: EngineSetting) -> Any:
     return with_work(loaded)
 
 
-def cosines(found: NDArray[np.float32], expected: torch.Tensor) -> NDArray[np.float32]:
+def check(found: NDArray[np.float32], expected: torch.Tensor) -> None:
+    """Vectors agree by more than the rule, which random weights may keep with a mistake: they
+    give similar vectors to all images. So the errors are also compared with what tells them apart.
+    """
     theirs = expected.numpy()
     assert found.shape == theirs.shape
     lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(theirs, axis=1)
-    # Not normalised, so the length has to be the same, too.
-    np.testing.assert_allclose(np.linalg.norm(found, axis=1), np.linalg.norm(theirs, axis=1), 1e-3)
-    cosine: NDArray[np.float32] = (found * theirs).sum(axis=1) / lengths
-    return cosine
+    assert ((found * theirs).sum(axis=1) / lengths).min() > 0.99999
+    spread = np.linalg.norm(theirs - theirs.mean(axis=0), axis=1).mean()
+    assert spread > 1e-3 * np.linalg.norm(theirs, axis=1).mean()
+    assert np.linalg.norm(found - theirs, axis=1).max() < 5e-3 * spread
 
 
 ENGINES: tuple[EngineSetting, ...] = ("torch", "openvino")
@@ -241,14 +244,13 @@ def test_images(made: tuple[Path, Any], engine: EngineSetting) -> None:
     theirs = torch.stack([preprocess(image) for image in images])
     batch = np.stack([ours.prepare(upright(image)) for image in images])
     np.testing.assert_allclose(batch, theirs.numpy(), atol=1e-5)
-    encode = partial(network.encode_image, normalize=False)
+    if engine == "openvino":  # slower
+        theirs, batch = theirs[:3], batch[:3]
     with torch.inference_mode():
-        expected = torch.cat([encode(each[None]) for each in theirs])
-    assert cosines(ours.infer(batch), expected).min() > 0.99999
-    assert cosines(ours.infer(batch[:1]), expected[:1]).min() > 0.99999
-    # Random weights hide errors: the vectors have to differ where the images do.
-    directions = torch.nn.functional.normalize(expected)
-    assert (directions @ directions.T).min() < 0.99
+        expected = network.encode_image(theirs, normalize=False)
+    check(ours.infer(batch), expected)
+    alone = np.concatenate([ours.infer(each[None]) for each in batch])
+    check(alone, expected)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -261,10 +263,8 @@ def test_texts(made: tuple[Path, Any], engine: EngineSetting) -> None:
     assert ids.tolist() == theirs.tolist()
     with torch.inference_mode():
         expected = network.encode_text(theirs, normalize=False)
-    assert cosines(ours.infer(ids), expected).min() > 0.99999
-    assert cosines(ours.infer(ids[:1]), expected[:1]).min() > 0.99999
-    directions = torch.nn.functional.normalize(expected)
-    assert (directions @ directions.T).min() < 0.99
+    check(ours.infer(ids), expected)
+    check(np.concatenate([ours.infer(each[None]) for each in ids]), expected)
 
 
 def test_weights_are_mapped_not_copied(made: tuple[Path, Any]) -> None:
@@ -287,8 +287,20 @@ def test_margins_are_floored_for_openai_s_models_only(tmp_path: Path) -> None:
         spec, checkpoint = described(tmp_path, hub_id=hub_id)
         family = describe_checkpoint(spec, checkpoint)
         assert isinstance(family, OpenClip)
-        from app.pictures.canvas import HostImages
-
         crops.append(family.prepare_image(upright(image), None, HostImages()))
     assert np.array_equal(crops[0][:, :, 1:], crops[1][:, :, :-1])
-    assert replace(described(tmp_path)[1], revision="2").path == tmp_path
+
+
+def test_rows_are_of_open_clip_s_own_table() -> None:
+    """Repository, length of a vector and size of a picture."""
+    found = {}
+    for name, tags in open_clip.pretrained._PRETRAINED.items():
+        config = open_clip.get_model_config(name)
+        for tag in tags.values():
+            sizes = config["embed_dim"], config["vision_cfg"]["image_size"]
+            found[tag["hf_hub"].strip("/")] = sizes
+    rows = [row for row in Settings().table().model if row.family == "open_clip" and row.hub_id]
+    assert {row.hub_id: (row.dims, row.image_size) for row in rows} == {
+        row.hub_id: found[str(row.hub_id)] for row in rows
+    }
+    assert len(rows) == 8

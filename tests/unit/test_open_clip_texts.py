@@ -127,7 +127,7 @@ def test_what_is_refused(tmp_path: Path, settings: dict[str, Any], reason: str) 
 def test_a_damaged_tokenizer(tmp_path: Path) -> None:
     settings = written(tmp_path, "gemma", {})
     (tmp_path / "tokenizer.json").write_text("{}")
-    with pytest.raises(LoadError, match="tokenizer.json is damaged"):
+    with pytest.raises(LoadError, match=r"tokenizer\.json is damaged"):
         texts_of(tmp_path, settings).load()
     written(tmp_path, "gemma", {})
     (tmp_path / "tokenizer_config.json").write_text('{"pad_token": "<none>"}')
