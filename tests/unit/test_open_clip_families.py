@@ -217,9 +217,13 @@ def model(folder: Path, network: str, engine: EngineSetting) -> Any:
     return with_work(loaded)
 
 
-def check(found: NDArray[np.float32], expected: torch.Tensor) -> None:
-    """Vectors agree by more than the rule, which random weights may keep with a mistake: they
-    give similar vectors to all images. So the errors are also compared with what tells them apart.
+#: largest error, compared with what tells the vectors of a network apart
+ERRORS = {"torch": 1e-4, "openvino": 5e-3}
+
+
+def check(found: NDArray[np.float32], expected: torch.Tensor, engine: EngineSetting) -> None:
+    """Networks with random weights give similar vectors to all images, so that a mistake in them
+    may leave the cosine above 0.99999. The second rule finds it.
     """
     theirs = expected.numpy()
     assert found.shape == theirs.shape
@@ -227,7 +231,7 @@ def check(found: NDArray[np.float32], expected: torch.Tensor) -> None:
     assert ((found * theirs).sum(axis=1) / lengths).min() > 0.99999
     spread = np.linalg.norm(theirs - theirs.mean(axis=0), axis=1).mean()
     assert spread > 1e-3 * np.linalg.norm(theirs, axis=1).mean()
-    assert np.linalg.norm(found - theirs, axis=1).max() < 5e-3 * spread
+    assert np.linalg.norm(found - theirs, axis=1).max() < ERRORS[engine] * spread
 
 
 ENGINES: tuple[EngineSetting, ...] = ("torch", "openvino")
@@ -248,9 +252,8 @@ def test_images(made: tuple[Path, Any], engine: EngineSetting) -> None:
         theirs, batch = theirs[:3], batch[:3]
     with torch.inference_mode():
         expected = network.encode_image(theirs, normalize=False)
-    check(ours.infer(batch), expected)
-    alone = np.concatenate([ours.infer(each[None]) for each in batch])
-    check(alone, expected)
+    check(ours.infer(batch), expected, engine)
+    check(np.concatenate([ours.infer(each[None]) for each in batch]), expected, engine)
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -263,8 +266,8 @@ def test_texts(made: tuple[Path, Any], engine: EngineSetting) -> None:
     assert ids.tolist() == theirs.tolist()
     with torch.inference_mode():
         expected = network.encode_text(theirs, normalize=False)
-    check(ours.infer(ids), expected)
-    check(np.concatenate([ours.infer(each[None]) for each in ids]), expected)
+    check(ours.infer(ids), expected, engine)
+    check(np.concatenate([ours.infer(each[None]) for each in ids]), expected, engine)
 
 
 def test_weights_are_mapped_not_copied(made: tuple[Path, Any]) -> None:

@@ -96,8 +96,8 @@ def small(tmp_path: Path) -> tuple[ModelSpec, Checkpoint]:
     )
     (tmp_path / OpenClip.FILES[0]).write_text(json.dumps({"model_cfg": architecture}))
     spec = Settings().table().model[3]
-    sizes = {"key": "small-clip", "dims": 128, "image_size": 128, "activation": "gelu"}
-    return spec.model_copy(update=sizes), Checkpoint(tmp_path, "1", tmp_path)
+    row = {"key": "small-clip", "hub_id": "some/clip", "dims": 128, "image_size": 128}
+    return spec.model_copy(update=row | {"activation": "gelu"}), Checkpoint(tmp_path, "1", tmp_path)
 
 
 def test_another_size_and_16_bit_floats(small: tuple[ModelSpec, Checkpoint]) -> None:
