@@ -46,16 +46,17 @@ def convert_all(specs: Iterable[ModelSpec], cache: Path, *, half: bool = True) -
                 convert(conversions.job(source(spec, checkpoint, id.name)))
 
 
-def _is_there(spec: ModelSpec, cache: Path) -> bool:
-    return find_checkpoint(spec, files_of(spec), cache) is not None
+def models_in(cache: Path) -> list[ModelSpec]:
+    """The models of the table whose checkpoints are there."""
+    table = Settings().table().model
+    return [spec for spec in table if find_checkpoint(spec, files_of(spec), cache) is not None]
 
 
 def _make_hub(cache: Path) -> None:
     for key in ("small", "base", "large", "ViT-L-14", "ViT-B-16"):
         for repository in make(key, small_scale=True):
             repository.write(cache)
-    here = [each for each in Settings().table().model if _is_there(each, cache)]
-    convert_all(here, cache)
+    convert_all(models_in(cache), cache)
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from app.engines.base import NetworkSource
+from app.engines.base import EngineUnavailable, NetworkSource
 from app.engines.openvino.conversion_process import convert
 from app.engines.openvino.conversions import Conversions
 from app.lending.loader import Loader
@@ -292,6 +292,21 @@ def test_margins_are_floored_for_openai_s_models_only(tmp_path: Path) -> None:
         assert isinstance(family, OpenClip)
         crops.append(family.prepare_image(upright(image), None, HostImages()))
     assert np.array_equal(crops[0][:, :, 1:], crops[1][:, :, :-1])
+
+
+def test_torch_runs_what_openvino_cannot_convert(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(*_: object) -> None:
+        raise EngineUnavailable("its conversion failed (see the log)")
+
+    monkeypatch.setattr(Conversions, "_convert", refuse)
+    write(tmp_path, *clip(tmp_path))
+    spec, checkpoint = described(tmp_path)
+    loader = Loader.make("auto", "fp32", "cpu", threads=1, life=LIFE)
+    loaded = loader.load(NetworkId(spec, "image"), checkpoint, "cpu")
+    assert (loaded.network.engine, loaded.provenance().engine) == ("torch", "torch")
+    assert "OpenVINO cannot run it here (its conversion failed" in caplog.text
 
 
 def test_rows_are_of_open_clip_s_own_table() -> None:
