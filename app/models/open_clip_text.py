@@ -94,12 +94,7 @@ class Texts:
                 f"texts need {TOKENIZER} of {self._settings['hf_tokenizer_name']}, "
                 f"which the checkpoint lacks; put it and {TOKENIZER_CONFIG} beside its weights"
             )
-        encoder = self._encoder_config()
-        self._vocabulary = int(
-            json.loads(encoder.read_bytes())["vocab_size"]
-            if encoder
-            else self._settings.get("vocab_size", _VOCABULARY)
-        )
+        self._vocabulary = self._vocabulary_size()
         if not has_own_file and self._vocabulary < tokens.VOCABULARY:
             raise Unsupported("texts of this checkpoint are not made of CLIP's own tokens")
 
@@ -146,6 +141,16 @@ class Texts:
             cut_side=config.get("truncation_side", "right"),
             template=_template(name, config, names),
         )
+
+    def _vocabulary_size(self) -> int:
+        """How many tokens the network knows. Raises LoadError."""
+        encoder = self._encoder_config()
+        if encoder is None:
+            return int(self._settings.get("vocab_size", _VOCABULARY))
+        try:
+            return int(json.loads(encoder.read_bytes())["vocab_size"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise LoadError(f"{encoder.name} is damaged") from error
 
     def _encoder_config(self) -> Path | None:
         """The file with the config of transformers' text encoder; None: open_clip's own encoder.

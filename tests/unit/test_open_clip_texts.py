@@ -135,6 +135,18 @@ def test_a_damaged_tokenizer(tmp_path: Path) -> None:
         texts_of(tmp_path, settings).load()
 
 
+def test_a_damaged_encoder_config(tmp_path: Path) -> None:
+    (tmp_path / "text_encoder_config.json").write_text("[]")
+    with pytest.raises(LoadError, match=r"text_encoder_config\.json is damaged"):
+        texts_of(tmp_path, {"hf_model_name": "an/encoder"}).check()
+
+
+@pytest.mark.parametrize("name", ["xlm-roberta-base", "facebook/nllb-200-distilled-600M"])
+def test_encoders_that_are_known_by_name(tmp_path: Path, name: str) -> None:
+    tower = texts_of(tmp_path, {"hf_model_name": name}).tower_settings()
+    assert json.loads(Path(tower["hf_model_name"]).read_text())["vocab_size"] > 250_000
+
+
 def test_ids_are_whole_numbers_of_the_contexts_length(tmp_path: Path) -> None:
     ids = texts_of(tmp_path, written(tmp_path, *CASES["clipa"])).encode("a cat").ids
     assert ids.dtype == np.int64
