@@ -49,8 +49,8 @@ bind = sorted(
 workers = _settings.web_concurrency
 # The master imports the app and maps the models once; the workers share its memory pages.
 preload_app = True
-# A kind of gthread worker: with sync workers /health would wait behind inference. Each waiting
-# request keeps a thread.
+# This is gunicorn's gthread worker with changes, because with sync workers /health would wait until
+# an inference is done. Each waiting request holds a thread.
 worker_class = "app.server.worker.Worker"
 threads = request_threads(_settings.image_embedder_concurrency, _settings.image_embedder_max_queue)
 # Idle connections and clients that read slowly hold no thread (app/server/worker.py), so a worker
@@ -58,17 +58,17 @@ threads = request_threads(_settings.image_embedder_concurrency, _settings.image_
 worker_connections = descriptors.connections(descriptors.raise_limit(), threads, threads + 1000)
 # With sendfile the bytes of an answer would bypass app/server/answers.py.
 sendfile = False
-# Seconds; longer than nginx keeps an idle connection (config/nginx.conf), so that nginx closes it.
-# If this side closed it, nginx could send a POST just then, and that request would fail.
+# An idle connection is kept for more seconds than nginx keeps it (config/nginx.conf), so that nginx
+# closes it. If this side closed it, nginx could send a POST just then, and that request would fail.
 keepalive = 75
-# This limits only the heartbeat of a worker. The waiting room limits the time of inferences
-# (app/queueing/waiting_room.py).
+# Seconds without a heartbeat after which gunicorn kills a worker. It does not limit a request:
+# INFERENCE_TIMEOUT_SECONDS does, in app/queueing/waiting_room.py.
 timeout = min(120, max(30, _settings.inference_timeout_seconds))
 graceful_timeout = _settings.shutdown_timeout_seconds
 # The heartbeat file must not be on a slow or read-only disk.
 worker_tmp_dir = "/dev/shm" if Path("/dev/shm").is_dir() else None
-# Trust no such headers: by default gunicorn lets clients on this machine, such as a proxy, set
-# SCRIPT_NAME and PATH_INFO.
+# No header may set SCRIPT_NAME or PATH_INFO; by default gunicorn lets clients on this machine, such
+# as a proxy, set them.
 forwarder_headers = ""
 # gunicorn's control socket deadlocks under preload and needs a writable folder.
 control_socket_disable = True
@@ -102,7 +102,7 @@ def when_ready(server):
 
 
 def on_reload(server):
-    # With preload_app gunicorn does not import the app again: give it a new app for new workers.
+    # With preload_app gunicorn does not import the app again, so new workers get a new app here.
     if _settings is not _runtime(server).settings:
         server.app.callable = reloaded(server.app.wsgi(), _settings)
         memory.prepare_fork()

@@ -2,5 +2,5 @@
 # SPDX-License-Identifier: MIT
 """Twinlens: photos to depth maps, images to vectors, behind one HTTP API.
 
-Nothing is imported here: the decoding processes need a small part of the program only.
+This package imports nothing, because the decoding processes need only a small part of it.
 """

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""``python -m app``: photos of a folder without a server, see app/cli/."""
+"""The entry point of ``python -m app``, which processes folders of photos; see app/cli/."""
 
 import sys
 

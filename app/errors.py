@@ -18,7 +18,7 @@
       +-- RemoteFailed        502   the server of a remote image failed
       +-- TooSlow             504   the request exceeded a time limit
 
-The blueprints turn them into one JSON body (docs/contracts.md, "Errors, everywhere").
+The blueprints answer each of them with a JSON body (docs/contracts.md, "Errors, everywhere").
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ class NoResources(TwinlensError):
 
     @classmethod
     def from_error(cls, error: BaseException) -> NoResources | None:
-        """A NoResources if ``error`` means a full disk, no memory or no descriptors, else None."""
+        """A NoResources if ``error`` means a full disk, no memory or no descriptors, or None."""
         if isinstance(error, MemoryError):
             return cls(_NO_RESOURCES[errno.ENOMEM])
         number = error.errno if isinstance(error, OSError) else None

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: MIT
 """The runtime: creates and owns everything behind the HTTP routes.
 
-Life of a process: ``warm()`` in the master before the fork, ``after_fork()`` and ``start()`` in
-each worker, ``stop()`` when it must refuse further requests, ``close()`` when it ends.
+In the life of a process, ``warm()`` is called in the master before the fork, ``after_fork()`` and
+``start()`` in each worker, ``stop()`` when it must refuse further requests, and ``close()`` when it
+ends.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ from config.settings import Settings
 log = logging.getLogger("twinlens.runtime")
 
 _RETRY_AFTER_SECONDS = 5
-# Part of SHUTDOWN_TIMEOUT_SECONDS that is kept for sending the last answers: when that time is over
-# the master kills its workers.
+# The part of SHUTDOWN_TIMEOUT_SECONDS that is kept for sending the last answers, because the master
+# kills its workers when the timeout is over.
 _ANSWER_SECONDS = 1.0
 # How often a worker checks for new orders even if no worker has announced any.
 _FOLLOW_SECONDS = 1.0
@@ -124,7 +125,7 @@ class Runtime:
     # -- life ----------------------------------------------------------------------------------
 
     def warm(self) -> None:
-        """In the master: import the engines and map the weights of the default models."""
+        """Import the engines and map the weights of the default models, in the master."""
         self.loader.import_libraries([spec.family for spec in self.registry.defaults.values()])
         if self._before:
             self.manager.adopt(self._before.manager)
@@ -143,14 +144,14 @@ class Runtime:
                 self.workers.order_load(network, "auto")
 
     def after_fork(self) -> None:
-        """In a worker, right after the fork: take its slot and its part of the cores."""
+        """Take this worker's slot and its part of the cores, right after the fork."""
         self.shared.join()
         self.manager.worker = self.shared.slot - 1
         lifeline.end_with_parent(self.shared.owner)
         cv2.setNumThreads(self._threads())
 
     def start(self) -> None:
-        """In a worker: start the threads, which load the default models in the background."""
+        """Start the threads of this worker, which load the default models in the background."""
         if self.shared.slot:  # 0 on the command line, which has no master
             # Linux drops the setting from ``after_fork`` when gunicorn changes the worker's user.
             lifeline.end_with_parent(self.shared.owner)
@@ -168,14 +169,15 @@ class Runtime:
             thread.start()
 
     def announce_stop(self) -> None:
-        """In the master: tell the workers that the whole service ends, not only some of them."""
+        """Tell the workers that the whole service ends, not only some of them; for the master."""
         self.shared.raise_flag("stopping")
         self.shared.ring()
 
     def leave(self) -> None:
-        """In a worker that is told to end: refuse queued requests only if the service ends.
+        """Prepare this worker, which was told to end, for its end.
 
-        A worker that is merely replaced still serves its queued requests.
+        It refuses its queued requests only if the whole service ends. A worker that is merely
+        replaced still serves them.
         """
         if self.shared.slot and os.getppid() != self.shared.owner:
             self._end_without_master()
@@ -241,7 +243,7 @@ class Runtime:
                 self._ensure_defaults_on_disk()
                 self._retire()
                 self.shared.set("up", 1)
-            except Exception:  # such as a full /dev/shm; this thread must not end because of it
+            except Exception:  # for example, /dev/shm is full; that must not end this thread
                 log.exception("orders could not be followed; trying again")
             if self.shared.flag("stopping"):
                 self.leave()
@@ -250,7 +252,7 @@ class Runtime:
             self.shared.wait_for_bell(_FOLLOW_SECONDS)
 
     def _retire(self) -> None:
-        """After a reload, when the old workers are gone: unload models that only they used."""
+        """Unload models that only the workers before a reload used, once those are gone."""
         slots = self.shared.workers()
         if self._retired and len(slots) <= self.settings.web_concurrency:
             current = self.operations.current_depth_model().key
@@ -263,7 +265,8 @@ class Runtime:
     def _ensure_defaults_on_disk(self) -> None:
         """Start downloads of default models that are missing on disk.
 
-        With WARMUP_ON_STARTUP there is nothing to do: orders to load them download them too.
+        With WARMUP_ON_STARTUP there is nothing to do, because an order to load a model also
+        downloads it.
         """
         if not self.settings.warmup_on_startup:
             for spec in self.registry.defaults.values():
@@ -303,8 +306,8 @@ class Runtime:
     def is_ready(self) -> bool:
         """Whether ``/ready`` should answer 200.
 
-        Once one worker is ready, all stay ready, even while the model is unloaded for idleness. A
-        failed load, a lost device or a shutdown ends that.
+        Once one worker is ready, all stay ready, even while the model is unloaded because it was
+        idle. A failed load, a lost device or a shutdown ends that.
         """
         status = self.reports.status(self.readiness_model())
         stopping = bool(self.shared.flag("stopping")) or self.is_closing()

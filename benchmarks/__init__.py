@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Measurements, and the random checkpoints that they, the tests and the demo run on."""
+"""Contains the benchmarks, and makes random-weight checkpoints for them, the tests and the demo."""

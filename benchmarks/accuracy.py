@@ -1,11 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Engines and precisions in one process: how fast, and how far from torch in fp32.
+"""Measures how fast each engine and precision is, and how far its answers are from torch in fp32.
 
 ``python -m benchmarks.accuracy --cache CACHE --models small,ViT-L-14 --inputs "1920x1080"`` prints
-a line for each model, a JSON list of rows. Compared is the whole answer, against full decode: of
-vectors the lowest cosine over all photos; of maps the highest mean, and the highest 99.9th
-percentile, of the absolute difference in levels of 255.
+one line per model, which is a JSON list of rows. The answers are compared with those that torch in
+fp32 gives for the fully decoded photos. For vectors, a row states the lowest cosine over all
+photos. For maps, it states the highest mean and the highest 99.9th percentile of the absolute
+difference, in levels of 255.
 """
 
 from __future__ import annotations
@@ -34,20 +35,20 @@ from config.values import EngineSetting, PrecisionSetting
 
 _BATCH = 8
 _REPEATS = 3
-_LONG_SECONDS = 2.0  # then once is enough
+_LONG_SECONDS = 2.0  # repeats end once they have taken this long in total
 _DEFAULT: tuple[EngineSetting, PrecisionSetting] = ("auto", "auto")
 _EXACT: tuple[EngineSetting, PrecisionSetting] = ("torch", "fp32")
 
 
 def variants() -> list[tuple[EngineSetting, PrecisionSetting]]:
-    """Engine and precision: the default, then each that there is on this CPU."""
+    """Return pairs of engine and precision: the default first, then all that this CPU supports."""
     precisions: tuple[PrecisionSetting, ...] = ("fp32", "bf16") if has_bf16() else ("fp32",)
     engines: tuple[EngineSetting, ...] = ("torch", "openvino")
     return [_DEFAULT, *((engine, each) for engine in engines for each in precisions)]
 
 
 def measure(cache: Path, key: str, inputs: list[str]) -> Iterator[Row]:
-    """A row for each variant; the default one also with JPEG decoded at reduced size."""
+    """Yield a row for each variant, and one for the default with JPEGs decoded at reduced size."""
     exact = models.load(cache, key, *_EXACT)
     files = _files(exact, inputs)
     expected = [_answer(exact, file, full=True) for file in files]
@@ -70,7 +71,10 @@ def measure(cache: Path, key: str, inputs: list[str]) -> Iterator[Row]:
 
 
 def _files(model: Model, inputs: list[str]) -> list[bytes]:
-    """Several photos of each size for vectors, which are quick; one for maps."""
+    """Return several photos of each size for an embedding model, and only one for a depth model.
+
+    Embedding models are quick enough for several.
+    """
     count = DISTINCT if isinstance(model, ImageModel) else 1
     return [
         photos.next() for photos in (Photos(SIZES[name]) for name in inputs) for _ in range(count)
@@ -78,7 +82,7 @@ def _files(model: Model, inputs: list[str]) -> list[bytes]:
 
 
 def _inputs(model: Model, file: bytes, full: bool) -> tuple[FloatArray, tuple[int, int]]:
-    """The network's input [3, h, w] and the photo's width and height."""
+    """Prepare a photo; return the network's input [3, h, w] and the photo's width and height."""
     assert isinstance(model, DepthModel | ImageModel)
     decode_size: Any = (
         model.decode_size if isinstance(model, DepthModel) else partial(model.decode_size, None)
@@ -88,7 +92,7 @@ def _inputs(model: Model, file: bytes, full: bool) -> tuple[FloatArray, tuple[in
 
 
 def _answer(model: Model, file: bytes, *, full: bool) -> NDArray[Any]:
-    """A map [height, width] uint8, or a vector [dims] of length 1."""
+    """Return the answer to a photo: a map [height, width] uint8, or a vector [dims] of length 1."""
     inputs, size = _inputs(model, file, full)
     output = model.infer(inputs[None])[0]
     if isinstance(model, DepthModel):
@@ -98,7 +102,11 @@ def _answer(model: Model, file: bytes, *, full: bool) -> NDArray[Any]:
 
 
 def differences(answers: list[NDArray[Any]], expected: list[NDArray[Any]]) -> Row:
-    """Of maps the highest mean and 99.9th percentile, of vectors the lowest cosine."""
+    """Compare answers with the expected ones.
+
+    For maps, return the highest mean and 99.9th percentile of the difference; for vectors, return
+    the lowest cosine.
+    """
     pairs = list(zip(answers, expected, strict=True))
     if answers[0].ndim == 1:
         return {"cosine": min(float(one @ other) for one, other in pairs)}
@@ -110,7 +118,7 @@ def differences(answers: list[NDArray[Any]], expected: list[NDArray[Any]]) -> Ro
 
 
 def _times(model: Model, file: bytes) -> Row:
-    """Milliseconds of one inference alone, and of one of a batch where there are batches."""
+    """Return the milliseconds per image: alone and, if the model takes batches, within a batch."""
     inputs, _ = _inputs(model, file, full=True)
     times: Row = {"alone, ms": _median_ms(model, inputs[None])}
     if isinstance(model, ImageModel):

@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Twinlens against what the replaced services do: ``python -m benchmarks.bench --cache CACHE``.
+"""Compares Twinlens with a reference that does what the two services it replaces did.
 
-Makes missing checkpoints, measures, and writes ``bench.json``, ``bench.md`` and ``bench.png``. The
-contenders run side by side and are asked in turns, one at a time. Everything is saved as soon as it
-is there; ``--only`` and ``--models`` measure a part and leave the other figures as they are.
+``python -m benchmarks.bench --cache CACHE`` makes missing checkpoints, measures, and writes
+``bench.json``, ``bench.md`` and ``bench.png``. The contenders run side by side, and requests go to
+them in turns, one at a time. Each figure is saved as soon as it is measured; ``--only`` and
+``--models`` measure a part and leave the other figures as they are.
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ _BEGAN = time.monotonic()
 
 
 def say(what: str) -> None:
-    """A line of progress."""
+    """Print a line of progress."""
     print(f"[{time.monotonic() - _BEGAN:5.0f} s] {what}", file=sys.stderr, flush=True)
 
 
 def lines_of(module: str, *arguments: str) -> Iterator[str]:
-    """What a module prints that runs as a process of its own."""
+    """Run a module in a separate process and yield the lines that it prints."""
     command = [sys.executable, "-m", module, *arguments]
     with subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -48,7 +49,7 @@ def lines_of(module: str, *arguments: str) -> Iterator[str]:
 
 
 def make_checkpoints(cache: Path, models: list[str], tiny: bool) -> None:
-    """Those that are missing, in a process of its own: this one must not import torch."""
+    """Make missing checkpoints in a separate process, because this one must not import torch."""
     folders = {spec.key: repository_folder(cache, spec) for spec in Settings().table().model}
     missing = [model for model in models if not (folders[model] / "refs" / "main").exists()]
     if missing:
@@ -58,7 +59,7 @@ def make_checkpoints(cache: Path, models: list[str], tiny: bool) -> None:
 
 
 class Bench:
-    """One run."""
+    """Runs the benchmark once."""
 
     def __init__(
         self, plan: Plan, cache: Path, sections: list[str], models: list[str], results: Results
@@ -68,7 +69,7 @@ class Bench:
         self._logs = Path(tempfile.mkdtemp(prefix="twinlens-bench-"))
 
     def run(self) -> None:
-        """All sections that were asked for."""
+        """Measure all sections that were asked for."""
         say(f"logs of the services: {self._logs}")
         self._limits()
         for model in self._models:
@@ -96,7 +97,10 @@ class Bench:
         )
 
     def _over_http(self, model: str, workers: int) -> None:
-        """What needs the services to run; with more than one worker Twinlens runs alone."""
+        """Measure all that needs running services.
+
+        With several workers, only Twinlens is measured.
+        """
         alone = workers > 1
         possible = {
             "latency": not alone,

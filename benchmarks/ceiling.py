@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What the machine could do at best, and what a model asks of it.
+"""Measures how fast the machine can compute at best, and counts the work of one inference.
 
 ``python -m benchmarks.ceiling --cache CACHE --models small,ViT-L-14`` prints JSON: the ceilings of
 matrix multiplication in GFLOP/s, and for each model and size of photo the FLOP of one inference
-(a multiplication and an addition are two). A process of its own, because threads and allocations of
-other work would lower the ceilings.
+(a multiplication and an addition are two). It runs as a process of its own, because threads and
+allocations of other work would lower the ceilings.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ from app.models.depth_anything import input_size
 from benchmarks.inputs import SIZES
 from benchmarks.reference.folders import folder
 
-# Rows, inner length, columns: two squares, then layers of ViT-L-14 on a batch of 8 and of Small.
+# Each entry holds the rows, inner length and columns of a matrix product. The first two multiply
+# square matrices; the others occur in layers of ViT-L-14 (for a batch of 8) and of Depth Anything
+# Small.
 SHAPES = (
     (1024, 1024, 1024),
     (2048, 2048, 2048),
@@ -39,19 +41,19 @@ SHAPES = (
     (2056, 4096, 1024),
     (1814, 384, 1536),
 )
-# Where the processor knows no bf16, torch has no fast product either: one of those above would take
-# a minute, and fp32 is the ceiling.
+# On a processor without bf16, torch multiplies bf16 so slowly that one of the products above would
+# take a minute. A small one is enough there, because the ceiling is that of fp32.
 _SLOW_SHAPES = ((256, 256, 256),)
 _CLIP_EDGE = 224
 _SAME = 1e-5
 
 
 def gflops(shape: tuple[int, int, int], dtype: torch.dtype, seconds: float) -> float:
-    """GFLOP/s of the fastest of as many products as fit into ``seconds``."""
+    """Return the GFLOP/s of the fastest product among as many as fit into ``seconds``."""
     rows, inner, columns = shape
     left, right = torch.randn(rows, inner).to(dtype), torch.randn(inner, columns).to(dtype)
     best, end = float("inf"), time.perf_counter() + seconds
-    left @ right  # the first one also makes room
+    left @ right  # the first product also allocates memory, so it is not timed
     while (began := time.perf_counter()) < end or best == float("inf"):
         left @ right
         best = min(best, time.perf_counter() - began)
@@ -59,11 +61,12 @@ def gflops(shape: tuple[int, int, int], dtype: torch.dtype, seconds: float) -> f
 
 
 def ceilings(seconds: float) -> dict[str, float]:
-    """The best over all shapes in GFLOP/s for "bf16" and "fp32", on all cores."""
+    """Return the highest GFLOP/s over all shapes, on all cores, for "bf16" and for "fp32"."""
     shapes = SHAPES if precision_for("cpu") == "bf16" else _SLOW_SHAPES
     bf16 = max(gflops(shape, torch.bfloat16, seconds) for shape in shapes)
     fp32 = max(gflops(shape, torch.float32, seconds) for shape in SHAPES)
-    # Another library multiplies then; it counts where its numbers are those of fp32.
+    # With "medium", torch uses another library, which rounds to bf16 on some CPUs. Its speed counts
+    # as that of fp32 only if its results are as exact as those of fp32.
     sample = torch.randn(512, 512)
     exact = sample @ sample
     torch.set_float32_matmul_precision("medium")
@@ -74,12 +77,15 @@ def ceilings(seconds: float) -> dict[str, float]:
 
 
 def _difference(one: Tensor, other: Tensor) -> float:
-    """The largest difference, relative to the largest number."""
+    """Return the largest difference, relative to the largest number in ``other``."""
     return float((one - other).abs().max() / other.abs().max())
 
 
 def flop(cache: Path, key: str) -> dict[str, int]:
-    """FLOP of one inference for each size of photo, counted without computing anything."""
+    """Count the FLOP of one inference for each size of photo.
+
+    The network is on torch's meta device, so nothing is computed.
+    """
     path = folder(cache, key)
     config = AutoConfig.from_pretrained(path)
     with torch.device("meta"), torch.no_grad():

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""A lean HTTP client: on few cores its own work would be measured, too."""
+"""An HTTP client that uses little CPU time, so that it hardly slows the measured service down."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ _STAGE = re.compile(r"([\w-]+);dur=([\d.]+)")
 
 @dataclass(frozen=True)
 class Answer:
-    """A good answer."""
+    """An answer with status 200."""
 
-    #: from connecting to the last byte
+    #: from connecting to the last byte of the answer
     seconds: float
-    #: milliseconds by stage, as the service says (Server-Timing); the reference says nothing
+    #: milliseconds by stage from the header Server-Timing, which the reference does not send
     stages: dict[str, float]
 
 
 def connection(contender: Contender) -> HTTPConnection:
-    """A new one, not yet connected."""
+    """Return a new connection that is not open yet."""
     return HTTPConnection("127.0.0.1", contender.service.embedder_port, timeout=_PATIENCE)
 
 
 def ask(contender: Contender, photo: bytes, through: HTTPConnection | None = None) -> Answer:
-    """Send a photo, read the answer; anything but 200 ends the benchmark."""
+    """Send a photo and read the answer; any status but 200 ends the benchmark."""
     through = through or connection(contender)
     body = _HEAD + photo + _TAIL
     began = time.perf_counter()
@@ -59,20 +59,27 @@ def ask(contender: Contender, photo: bytes, through: HTTPConnection | None = Non
 
 
 class Clients:
-    """So many at a time, each asking again at once."""
+    """Sends requests from several clients at the same time.
+
+    Each client sends its next request as soon as the previous one is answered.
+    """
 
     def __init__(self, contender: Contender, photos: Photos, count: int) -> None:
         self._contender, self._photos = contender, photos
         self._stopped = threading.Event()
         self._open: set[HTTPConnection] = set()
         self._errors: list[BaseException] = []
-        #: when good answers came, perf_counter() seconds
+        #: the value of perf_counter() at each answer with status 200
         self.answered: list[float] = []
         self._threads = [threading.Thread(target=self._ask_on) for _ in range(count)]
 
     @contextmanager
     def asking(self) -> Iterator[Clients]:
-        """At the end they hang up, or wait for a last answer where hanging up is not noticed."""
+        """Run the clients during the block.
+
+        At the end they hang up if the contender notices that; otherwise each waits for its last
+        answer.
+        """
         for thread in self._threads:
             thread.start()
         try:
@@ -87,13 +94,13 @@ class Clients:
         self.check()
 
     def check(self) -> None:
-        """Raises what went wrong in a client."""
+        """Raise the first error that a client met."""
         if self._errors:
             raise self._errors[0]
 
     @staticmethod
     def _hang_up(each: HTTPConnection) -> None:
-        with suppress(OSError):  # it is just ending by itself
+        with suppress(OSError):  # the client's thread may have just closed it
             if each.sock:
                 each.sock.shutdown(2)
 
@@ -114,23 +121,23 @@ class Clients:
 
 @dataclass(frozen=True)
 class Window:
-    """How long throughput is measured."""
+    """Says how long throughput is measured."""
 
     seconds: float
-    #: so many answers are enough
+    #: the measurement ends early after this many answers
     answers: int
-    #: what comes before is not counted: the first requests all arrive at once
+    #: seconds at the start that are not counted, because the first requests all arrive together
     lead_in: float
 
 
 def rate(
     contender: Contender, photos: Photos, clients: int, window: Window, least: int = 3
 ) -> float:
-    """Good answers a second.
+    """Return the number of answers with status 200 per second.
 
-    It is the slope of their number over time, which is right for answers that come in bursts, as
-    those of a batch do, and needs no whole number of bursts in the window; but a few of them, so
-    ``least`` says how many answers there must be, however long that takes.
+    The result is the slope of a line fitted to the number of answers over time. This works even if
+    answers come in bursts, as they do from batches, and the window ends in the middle of a burst.
+    It needs a few bursts, so it waits for at least ``least`` answers, however long that takes.
     """
     if contender.notices_hang_up:
         _wait_until_idle(contender)
@@ -149,11 +156,11 @@ def rate(
             time.sleep(0.02)
         times = counted()
     if not contender.notices_hang_up:
-        times = counted()  # it served the last ones at its usual rate
+        times = counted()  # answers after the end count too, because they came at the usual rate
     return statistics.linear_regression(times, range(len(times))).slope
 
 
 def _wait_until_idle(contender: Contender) -> None:
-    """What ran when its clients hung up is still computed to its end."""
+    """Wait until nothing runs, because an inference runs to its end even if its client hangs up."""
     while contender.service.get("/health").json()["queue"]["in_flight"]:
         time.sleep(0.05)

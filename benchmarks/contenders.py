@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Twinlens and the references it is measured against, as running services."""
+"""Starts Twinlens and the references that it is compared with."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from benchmarks.reference.service import Network, Reference
 from benchmarks.service import Service
 from config.settings import Settings
 
-#: key to "depth" or "embedding"
+#: the task of each model in the table, "depth" or "embedding", by the model's key
 FAMILIES = {spec.key: spec.task for spec in Settings().table().model}
 PATHS = {"depth": "/api/depth", "embedding": "/embed-image"}
 _DEFAULTS = {"depth": "DEPTH_MODEL", "embedding": "DEFAULT_MODEL"}
-#: by family what the replaced services do; for embeddings also with their OpenVINO option
+#: the reference's networks by family and name; OpenVINO is among them, because the replaced
+#: embedding service could use it
 REFERENCES: dict[str, dict[str, Network]] = {
     "depth": {"reference": "depth"},
     "embedding": {"reference": "embedding", "reference OpenVINO": "openvino"},
@@ -26,21 +27,21 @@ REFERENCES: dict[str, dict[str, Network]] = {
 
 @dataclass(frozen=True)
 class Contender:
-    """A running service, asked for one model."""
+    """A running service, and the path for requests to one of its models."""
 
     name: str
     service: Service
     path: str
-    #: computes nothing for clients that are gone
+    #: whether it drops the requests of clients that have hung up
     notices_hang_up: bool = False
 
 
 def twinlens(
     cache: Path, logs: Path, models: list[str], config: Path | None = None, /, **environ: object
 ) -> Service:
-    """Twinlens with these default models, one a family, and no other family.
+    """Configure Twinlens with these default models, at most one per family, and no other family.
 
-    ``config``: in place of the project's gunicorn.conf.py.
+    ``config`` replaces the project's gunicorn.conf.py.
     """
     families = {FAMILIES[model]: model for model in models}
     own: dict[str, object] = {
@@ -54,7 +55,7 @@ def twinlens(
 
 
 def reference(cache: Path, logs: Path, model: str, name: str) -> Reference:
-    """One of ``REFERENCES``."""
+    """Configure the reference with one of the networks in ``REFERENCES``."""
     network = REFERENCES[FAMILIES[model]][name]
     return Reference(logs / f"reference-{model}-{network}.log", cache, model, network)
 
@@ -63,7 +64,10 @@ def reference(cache: Path, logs: Path, model: str, name: str) -> Reference:
 def contenders(
     cache: Path, logs: Path, model: str, workers: int, alone: bool
 ) -> Iterator[list[Contender]]:
-    """All of them ready: Twinlens first, then, unless it runs alone, the references."""
+    """Start all contenders and wait until they are ready.
+
+    Yields Twinlens first and then, unless it runs ``alone``, the references.
+    """
     family = FAMILIES[model]
     services: dict[str, Service] = {
         "Twinlens": twinlens(cache, logs, [model], WEB_CONCURRENCY=workers)

@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What decoding a JPEG at reduced size changes: ``python -m benchmarks.drift --cache CACHE``.
+"""Measures how decoding a JPEG at reduced size changes the answers, and how much time it saves.
 
-For each size of photo: the cosine of the vectors, and the mean and 99.9th percentile of the
-difference of the maps in levels of 255, against full decode (EXACT_DECODE=true); and the time of
-decoding and preparing, both ways, in ms.
+``python -m benchmarks.drift --cache CACHE`` compares it with full decoding (EXACT_DECODE=true). For
+each size of photo it prints the cosine of the vectors, the mean and the 99.9th percentile of the
+difference of the maps in levels of 255, and the milliseconds that decoding and preparing take in
+either case.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ REPEATS = 5
 def prepared(
     data: bytes, decode_size: DecodeSize, prepare: Callable[[Picture], FloatArray]
 ) -> tuple[FloatArray, float]:
-    """The input of the network, and the median of the milliseconds that it took."""
+    """Return the network's input, and the median of the milliseconds that it took to make it."""
     times = []
     for _ in range(REPEATS):
         began = time.perf_counter()

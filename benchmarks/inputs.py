@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Photos to ask with: files as large as a camera's, and no two requests with the same bytes."""
+"""Makes photos for requests: as large as files from a camera, and each with different bytes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIZES = {
     "poster 1000x1500": (1000, 1500),
     "poster 500x750": (500, 750),
 }
-#: 4:3, so that the network's input is the same and only the image work grows.
+#: All are 4:3, so that the network's input is the same and only the image work grows.
 MEGAPIXELS = {
     "0.3 MP": (640, 480),
     "1 MP": (1152, 864),
@@ -35,27 +35,27 @@ _GRAIN = 512
 
 
 class Photos:
-    """An endless supply of JPEG files of one size, each with bytes of its own."""
+    """An endless supply of JPEG files of one size, no two with the same bytes."""
 
     def __init__(self, size: tuple[int, int]) -> None:
         self._files = [_photo(*size, seed) for seed in range(DISTINCT)]
-        self._numbers = itertools.count()  # its next() is safe among threads
+        self._numbers = itertools.count()  # its next() is thread-safe
 
     def next(self) -> bytes:
-        """One of a few pictures, with a comment that no other request carries."""
+        """Return one of a few pictures, made unique by a comment in the file."""
         number = next(self._numbers)
         return _commented(self._files[number % DISTINCT], f"photo {number}".encode())
 
 
 def _commented(jpeg: bytes, text: bytes) -> bytes:
-    """The file with a comment segment (COM) behind its first marker (SOI)."""
+    """Return the file with a comment segment (COM) inserted after its first marker (SOI)."""
     segment = b"\xff\xfe" + (len(text) + 2).to_bytes(2, "big") + text
     return jpeg[:2] + segment + jpeg[2:]
 
 
 @cache
 def _photo(width: int, height: int, seed: int) -> bytes:
-    """A scene of soft blobs, discs with sharp edges, texture, and the grain of a sensor."""
+    """Draw a scene of soft blobs, discs with sharp edges, texture, and the grain of a sensor."""
     random = np.random.default_rng([width, height, seed])
     size = width, height
     scene = _noise(random, 5, 60).resize(size, Image.Resampling.BICUBIC)
@@ -72,13 +72,13 @@ def _photo(width: int, height: int, seed: int) -> bytes:
 
 
 def _noise(random: np.random.Generator, edge: int, deviation: float) -> Image.Image:
-    """A square of independent colours around grey."""
+    """Return a square of independent colours around grey."""
     values = random.normal(128, deviation, (edge, edge, 3))
     return Image.fromarray(values.clip(0, 255).astype(np.uint8))
 
 
 def _tiled(tile: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Enough of it to fill the size; fresh noise would take seconds for a large photo."""
+    """Repeat a tile over the whole size; fresh noise for a large photo would take seconds."""
     filled = Image.new("RGB", size)
     for left in range(0, size[0], tile.width):
         for top in range(0, size[1], tile.height):

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""One client that asks and waits: how long it takes, where the time goes, what pixels cost."""
+"""Measures the latency for one client, the time of each stage, and the cost of more pixels.
+
+The client waits for each answer before it sends the next request.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +17,14 @@ from benchmarks.inputs import MEGAPIXELS, SIZES, Photos
 from benchmarks.plan import Plan
 from benchmarks.results import Results, Row, ratios, spread
 
-#: As in the header Server-Timing.
+#: Named as in the header Server-Timing.
 STAGES = ("decode", "prepare", "wait", "infer", "finish", "encode")
 _WARM_SECONDS = 3.0
 _MOST_IN_A_TURN = 5
 
 
 def in_turns(contenders: list[Contender], size: str, plan: Plan) -> dict[str, list[list[Answer]]]:
-    """Of each contender the answers of each round."""
+    """Send requests to the contenders in turns; return the answers of each round by contender."""
     photos = Photos((SIZES | MEGAPIXELS)[size])
     counts = {each.name: _warm(each, photos, plan) for each in contenders}
     return _rounds(contenders, photos, counts, plan.rounds)
@@ -39,7 +42,7 @@ def _rounds(
 
 
 def _warm(contender: Contender, photos: Photos, plan: Plan) -> int:
-    """Ask until threads and buffers are there; how many requests a turn shall have."""
+    """Warm up threads and buffers with requests, and return how many requests a turn will have."""
     began = time.perf_counter()
     for _ in range(plan.warm_requests):
         seconds = ask(contender, photos.next()).seconds
@@ -49,7 +52,7 @@ def _warm(contender: Contender, photos: Photos, plan: Plan) -> int:
 
 
 def compared(answers: dict[str, list[list[Answer]]]) -> Row:
-    """Milliseconds of each contender, and how many times as long as Twinlens each other takes."""
+    """Return each contender's milliseconds, and the ratios of the others' to those of Twinlens."""
     times = {
         name: [statistics.median(1000 * answer.seconds for answer in turn) for turn in turns]
         for name, turns in answers.items()
@@ -64,7 +67,7 @@ def compared(answers: dict[str, list[list[Answer]]]) -> Row:
 
 
 def stages(answers: Iterable[Answer]) -> Row:
-    """Medians in milliseconds; "rest" is what the service does not count: HTTP and the client."""
+    """Return the median milliseconds of each stage; "rest" is the time of HTTP and the client."""
     known = [answer for answer in answers if "infer" in answer.stages]
     if not known:
         return {}
@@ -80,7 +83,7 @@ def stages(answers: Iterable[Answer]) -> Row:
 
 
 def measure(results: Results, contenders: list[Contender], model: str, plan: Plan) -> None:
-    """Latency, stages and the share of the ceiling for each size of photo."""
+    """Measure latency, stages and the share of the ceiling for each size of photo."""
     rows: list[Row] = []
     parts: list[Row] = []
     for size in plan.latency[model]:
@@ -97,7 +100,7 @@ def measure(results: Results, contenders: list[Contender], model: str, plan: Pla
 
 
 def measure_cost(results: Results, contenders: list[Contender], model: str, plan: Plan) -> None:
-    """Latency against megapixels, all of one aspect."""
+    """Measure latency against megapixels, for photos of one aspect ratio."""
     rows: list[Row] = []
     for size in plan.cost:
         width, height = MEGAPIXELS[size]

@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Overload: ``python -m benchmarks.load --cache CACHE``.
+"""Measures throughput and memory under overload: ``python -m benchmarks.load --cache CACHE``.
 
-Throughput of good answers at 8 and at 64 clients that ask without pause, measured in turns in one
-run, as a ratio; and what 100 waiting photos of 12 megapixels cost in memory (MB of 2**20 bytes).
+In alternating rounds, 8 and 64 clients send requests without pause. The module prints how many
+answers with status 200 they get per second, and the ratio of the two rates. It also prints how much
+memory 100 waiting photos of 12 megapixels take, in MB of 2**20 bytes.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ FEW, MANY = 8, 64
 
 
 def ask(service: Service, path: str, data: bytes) -> int:
-    """The status of the answer, however long it takes."""
+    """Send a photo, wait for the answer, however long it takes, and return its status."""
     files = {"image": ("a.jpg", data)}
     return requests.post(service.url(path), files=files, timeout=600).status_code
 
@@ -34,7 +35,10 @@ def ask(service: Service, path: str, data: bytes) -> int:
 def answers_per_second(
     service: Service, path: str, data: bytes, clients: int, seconds: float
 ) -> float:
-    """Good answers between the first second and the end, each client asking again at once."""
+    """Return the answers with status 200 per second; the first second is not counted.
+
+    Each client sends its next request as soon as the previous one is answered.
+    """
     begin = time.monotonic() + 1.0
     end = begin + seconds
     done: list[float] = []
@@ -53,7 +57,7 @@ def answers_per_second(
 
 
 def throughput(cache: Path, workers: int, rounds: int, seconds: float) -> None:
-    """Print a line for each family."""
+    """Measure the throughput of each family and print it."""
     log = Path(tempfile.mkdtemp()) / "log"
     service = Service(
         log,
@@ -82,7 +86,7 @@ def throughput(cache: Path, workers: int, rounds: int, seconds: float) -> None:
 
 
 def waiting(cache: Path) -> None:
-    """Print what a full waiting room costs."""
+    """Measure how much memory many waiting photos take and print it."""
     service = Service(
         Path(tempfile.mkdtemp()) / "log",
         HF_HUB_CACHE=cache,

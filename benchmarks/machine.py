@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What was measured on, and with which libraries."""
+"""Describes the machine and the library versions that a benchmark ran with."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ _LIBRARIES = ("torch", "transformers", "open-clip-torch", "openvino", "pillow", 
 
 
 def cpu_flags() -> list[str]:
-    """Those extensions of the CPU that decide how fast it multiplies matrices."""
+    """Return the CPU's extensions that decide how fast it multiplies matrices."""
     line = next(line for line in _cpuinfo() if line.startswith("flags"))
     return [flag for flag in _TELLING if flag in line.split()]
 
 
 def has_bf16() -> bool:
-    """Whether bfloat16 is multiplied in hardware."""
+    """Return whether the CPU multiplies bfloat16 in hardware."""
     return not {"avx512_bf16", "amx_bf16"}.isdisjoint(cpu_flags())
 
 
 def description() -> dict[str, str]:
-    """The class of machine, without names of it."""
+    """Describe the machine's CPU, cores and memory, without anything that identifies it."""
     name = next(line for line in _cpuinfo() if line.startswith("model name"))
     return {
         "CPU": f"{name.split(':')[1].strip()}, {' '.join(cpu_flags())}",
@@ -37,7 +37,7 @@ def description() -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """Python's and those of the libraries that do the work."""
+    """Return the versions of Python and of the libraries that do the work."""
     return {"python": platform.python_version()} | {name: version(name) for name in _LIBRARIES}
 
 

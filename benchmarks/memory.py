@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Memory of the whole service on full-size random weights: ``python -m benchmarks.memory``.
+"""Measures the memory of the whole service: ``python -m benchmarks.memory --cache CACHE``.
 
 Prints the proportional set size (PSS: shared pages counted once) of the master and each worker,
 after every worker has answered requests.
@@ -25,7 +25,7 @@ _MB = 2**20
 
 
 def pss_mb(process: psutil.Process) -> float:
-    """Proportional set size of a process."""
+    """Return the proportional set size of a process, in MB."""
     return float(process.memory_full_info().pss) / _MB
 
 
@@ -60,7 +60,7 @@ def main() -> None:
                 codes = set(pool.map(ask, [service] * count, [paths[family]] * count))
             if codes != {200}:
                 raise SystemExit(f"{family}: answers {codes}\n{service.text()}")
-        time.sleep(2)  # idle memory is given back within a second
+        time.sleep(2)  # the service returns idle memory to the system within a second
         figures = [pss_mb(psutil.Process(service.pid)), *map(pss_mb, service.workers())]
     parts = " + ".join(f"{figure:.0f}" for figure in figures)
     print(f"PSS, master + {options.workers} workers, {options.families}, {os.cpu_count()} cores:")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""One model in this process, without the service around it."""
+"""Runs one model in this process, without the service around it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from config.values import EngineSetting, PrecisionSetting
 
 
 class Model:
-    """A loaded network with what the service does before and after it."""
+    """A loaded network, with the steps that the service takes before and after inference."""
 
     def __init__(self, loaded: LoadedNetwork) -> None:
         self.loaded = loaded
@@ -50,7 +50,7 @@ class Model:
 
 
 class DepthModel(Model):
-    """Photos to maps."""
+    """Turns photos into depth maps."""
 
     @property
     def edge(self) -> int:
@@ -73,7 +73,7 @@ class DepthModel(Model):
         return inputs
 
     def finish(self, output: FloatArray, width: int, height: int) -> Levels:
-        """The network's output for one photo as the service shows it by default."""
+        """Turn the network's output for a photo into the map that the service gives by default."""
         disparity = self.family.disparity(output)
         maps.check_finite(disparity)
         levels: Levels = self.network.images.spread(disparity, width, height)
@@ -81,7 +81,7 @@ class DepthModel(Model):
 
 
 class ImageModel(Model):
-    """Images to vectors."""
+    """Turns images into vectors."""
 
     def decode_size(self, image_size: int | None, width: int, height: int) -> tuple[int, int]:
         """See ``EmbeddingFamily.decode_size``."""
@@ -96,12 +96,12 @@ class ImageModel(Model):
 
     @staticmethod
     def finish(vector: FloatArray, normalize: bool) -> FloatArray:
-        """The network's output for one image as the service gives it."""
+        """Turn the network's output for an image into the vector that the service gives."""
         return unit_vector(vector) if normalize else checked(vector)
 
 
 class TextModel(Model):
-    """Texts to vectors."""
+    """Turns texts into vectors."""
 
     def prepare(self, text: str) -> Tokens:
         """See ``EmbeddingFamily.prepare_text``."""
@@ -112,37 +112,41 @@ class TextModel(Model):
 
 
 def with_work(loaded: LoadedNetwork) -> Any:
-    """A ``DepthModel``, ``ImageModel`` or ``TextModel`` of a network."""
+    """Return the ``DepthModel``, ``ImageModel`` or ``TextModel`` that fits a network."""
     if loaded.id.spec.task == "depth":
         return DepthModel(loaded)
     return TextModel(loaded) if loaded.id.name == "text" else ImageModel(loaded)
 
 
 def row(key: str) -> ModelSpec:
-    """The row of a key."""
+    """Return the row of the model table that has this key."""
     (spec,) = [spec for spec in Settings().table().model if spec.key == key]
     return spec
 
 
 def first_network(spec: ModelSpec) -> NetworkId:
-    """The network that a model counts as loaded with."""
+    """Return the network that must be loaded for its model to count as loaded."""
     return networks_of(spec)[0]
 
 
 def checkpoint_of(spec: ModelSpec, cache: Path) -> Checkpoint:
-    """A model's checkpoint, which must be in a cache."""
+    """Find a model's checkpoint, which must be in this cache."""
     checkpoint = find_checkpoint(spec, files_of(spec), cache)
     assert checkpoint is not None, f"{spec.key} is not in {cache}"
     return checkpoint
 
 
 def source(spec: ModelSpec, checkpoint: Checkpoint, network: str = "image") -> NetworkSource:
-    """A network of a checkpoint, as engines take it."""
+    """Return a network of a checkpoint in the form that engines take."""
     return describe_checkpoint(spec, checkpoint).source(network)
 
 
 def cpu_loader(engine: EngineSetting, precision: PrecisionSetting) -> Loader:
-    """A loader for this process alone."""
+    """Make a loader that serves only this process.
+
+    A conversion process ends when the pipe ``life`` closes. Nothing closes this one, so that
+    happens only when this process ends.
+    """
     life, _ = os.pipe()
     return Loader.make(engine, precision, "cpu", threads=usable_cores(), life=life)
 
@@ -154,7 +158,7 @@ def load(
     precision: PrecisionSetting = "fp32",
     network: str = "image",
 ) -> Any:
-    """A model on the CPU, warm; converted first where the engine needs that.
+    """Load a model on the CPU and warm it up; convert it first if the engine needs that.
 
     Returns:
         ``DepthModel``, ``ImageModel`` or, with the network "text", ``TextModel``.

@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Peak memory of single requests: ``python -m benchmarks.peak --cache CACHE``.
+"""Measures the peak memory of single requests: ``python -m benchmarks.peak --cache CACHE``.
 
-For photos of 12 and 50 megapixels: the worker's resident set at rest, its highest while the request
-runs (Linux, /proc/PID/clear_refs and VmHWM), and the difference, in MB (2**20 bytes).
+For photos of 12 and 50 megapixels it prints the worker's resident set at rest, the highest while
+the request runs (by Linux' /proc/PID/clear_refs and VmHWM), and the difference, all in MB of 2**20
+bytes.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ SIZES = {"12 MP": (4000, 3000), "50 MP": (8160, 6120)}
 
 
 def photo(width: int, height: int) -> bytes:
-    """A JPEG with some detail."""
+    """Make a JPEG with some detail."""
     file = io.BytesIO()
     image = Image.effect_mandelbrot((width // 4, height // 4), (-2, -1, 1, 1), 100)
     grain = Image.effect_noise((width, height), 10)
@@ -35,7 +36,7 @@ def photo(width: int, height: int) -> bytes:
 
 
 def highest_mb(pid: int) -> float:
-    """The highest resident set since the last reset."""
+    """Return the highest resident set since the last reset, in MB."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
@@ -60,8 +61,8 @@ def main() -> None:
                 "embed, base64": ("/embed-image", {"json": {"image_base64": text}}),
             }
             for kind, (path, body) in requests.items():
-                service.post(path, **body)  # the second one counts
-                time.sleep(2)  # idle memory is given back within a second
+                service.post(path, **body)  # a warm-up: only the second request is measured
+                time.sleep(2)  # the service returns idle memory to the system within a second
                 rest = psutil.Process(worker.pid).memory_info().rss / 2**20
                 Path(f"/proc/{worker.pid}/clear_refs").write_text("5")
                 code = service.post(path, **body).status_code

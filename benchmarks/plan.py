@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""How much is measured: all of it, or a short form that only shows that it can be."""
+"""Says how much is measured: everything, or just enough to show that the benchmark works."""
 
 from __future__ import annotations
 
@@ -14,36 +14,36 @@ _POSTERS = ("poster 1000x1500", "poster 500x750", "12 MP 4:3")
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured, and how often."""
+    """Says what is measured, and how often."""
 
-    #: sizes of photos for latency, by model
+    #: sizes of photos whose latency is measured, by model
     latency: dict[str, tuple[str, ...]]
-    #: sizes of photos, for cost against megapixels
+    #: sizes of photos for which the cost of more pixels is measured
     cost: tuple[str, ...]
-    #: the contenders are asked in turns, so many times
+    #: how many turns each contender has
     rounds: int
-    #: for throughput where Twinlens runs alone
+    #: how many turns Twinlens has for throughput where it runs alone
     rounds_alone: int
-    #: in one turn as many requests, one after the other, as fit
+    #: how long a turn lasts; a turn has as many requests, one after the other, as fit
     turn_seconds: float
-    #: before the first turn, so that threads and buffers are there
+    #: requests before the first turn, which warm up threads and buffers
     warm_requests: int
     window: Window
-    #: size of photo that many clients send, by model
+    #: size of the photos that many clients send, by model
     usual: dict[str, str]
     clients: tuple[int, ...]
-    #: at these the references are asked, too
+    #: numbers of clients at which the references are measured, too
     compared_at: tuple[int, ...]
     workers: tuple[int, ...]
     health_seconds: float
-    #: models that one service serves, for memory and start-up
+    #: sets of models that one service serves when memory and start-up are measured
     together: tuple[tuple[str, ...], ...]
     engines: tuple[str, ...]
-    #: for start-up; before several there is one more, which makes what only a first start makes
+    #: how many starts are timed; if several, an uncounted start comes first and does one-time work
     starts: int
-    #: sizes of photos; times are those of the first
+    #: sizes of photos for accuracy; times are measured only for the first size
     accuracy: tuple[str, ...]
-    #: for each shape of matrix
+    #: how long each shape of matrix is multiplied
     ceiling_seconds: float
 
 

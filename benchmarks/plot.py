@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""A picture (PNG): throughput against clients, and cost against megapixels."""
+"""Draws throughput against clients, and cost against megapixels, as a PNG."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _REFERENCES = {"reference": "x", "reference OpenVINO": "s"}
 
 
 def plot(results: Results, path: Path) -> None:
-    """Write it, with what there is."""
+    """Draw the measured figures; those that are missing are left out."""
     figure = Figure(figsize=(11, 4.5), dpi=100, layout="constrained")
     left, right = figure.subplots(1, 2)
     _throughput(left, results.tables.get("throughput", []))
@@ -62,7 +62,7 @@ def _cost(axes: Axes, rows: list[Row]) -> None:
 def _line(
     axes: Axes, rows: Iterable[Row], x: str, y: str, label: str, style: str, colour: str
 ) -> None:
-    """Medians of a column against another, where a row has both."""
+    """Draw the medians of column ``y`` against column ``x`` for all rows that have ``y``."""
     points = [(row[x], row[y]) for row in rows if y in row]
     if points:
         across = [one for one, _ in points]

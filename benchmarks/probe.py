@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Ask a page ten times a second: ``python -m benchmarks.probe SECONDS URL``.
+"""Requests a page ten times per second: ``python -m benchmarks.probe SECONDS URL``.
 
-Prints the milliseconds of each answer, from connecting to the last byte, as JSON. In a process of
-its own, so that the threads of other clients do not hold it up.
+Prints the milliseconds of each answer, from connecting to the last byte, as JSON. It runs as a
+process of its own, so that the threads of other clients do not delay it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""From the figures to a page (Markdown)."""
+"""Writes the figures as a page of Markdown."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ TITLES = {
 
 
 def markdown(results: Results) -> str:
-    """The page; an interval in brackets is the lowest and the highest of the rounds."""
+    """Return the page; numbers in brackets are the lowest and the highest of all rounds."""
     head = results.head
     lines = [
         "# Benchmark",
@@ -67,7 +67,7 @@ def markdown(results: Results) -> str:
 
 
 def table(rows: list[Row]) -> list[str]:
-    """Lines of Markdown; a column for whatever some row has."""
+    """Return the lines of a Markdown table, with a column for every key that some row has."""
     columns = list(dict.fromkeys(column for row in rows for column in row))
     return [
         _line(columns),
@@ -81,7 +81,7 @@ def _line(cells: list[str]) -> str:
 
 
 def _text(cell: Cell, column: str) -> str:
-    """Three digits that matter; of a cosine, those behind the nines."""
+    """Show a number with three significant digits, and a cosine (close to 1) with six decimals."""
     if isinstance(cell, list):
         middle, low, high = (_text(each, column) for each in cell)
         return middle if low == high else f"{middle} ({low} to {high})"

@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Seconds from the start of the process to /ready, and memory once warm and after requests.
+"""Measures seconds from the start of the process to /ready, and memory before and after requests.
 
 Memory is the proportional set size (PSS: shared pages counted once) in MB of 2**20 bytes. The
-process that measures imports neither torch nor OpenVINO: it would share their pages.
+measuring process imports neither torch nor OpenVINO, because it would share their pages with the
+service, which would then seem to need less memory.
 """
 
 from __future__ import annotations
@@ -32,12 +33,12 @@ from benchmarks.results import Results, Row, spread
 from benchmarks.service import Service
 
 _PHOTO = "poster 1000x1500"
-_REQUESTS = 4  # for each worker, so that every worker has answered some
-_IDLE_SECONDS = 2  # idle memory is given back within a second
+_REQUESTS = 4  # requests per worker, so that every worker answers some
+_IDLE_SECONDS = 2  # the service returns idle memory to the system within a second
 
 
 def measure(results: Results, cache: Path, logs: Path, models: list[str], plan: Plan) -> None:
-    """Twinlens with each engine and number of workers, then the services that it replaces."""
+    """Measure Twinlens with each engine and number of workers, then the references."""
 
     def put(name: str, of: list[str], workers: int, make: Callable[[], Service]) -> None:
         about: Row = {"model": " + ".join(of), "service": name, "workers": workers}
@@ -57,7 +58,7 @@ def measure(results: Results, cache: Path, logs: Path, models: list[str], plan: 
 
 
 def _start_once(service: Service) -> None:
-    """So that what is made on the first start only is there."""
+    """Start it once, so that work which only a first start does is not measured."""
     with service.started():
         service.wait_until_warm()
 
@@ -86,7 +87,7 @@ def _figures(make: Callable[[], Service], models: list[str], workers: int, start
 
 
 def _pss(service: Service) -> list[float]:
-    """Of the master, then of all processes below it."""
+    """Return the PSS of the master, then of each of its descendants."""
     master = psutil.Process(service.pid)
     return [pss_mb(process) for process in (master, *master.children(recursive=True))]
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Start the service as a user does: gunicorn with the project's configuration."""
+"""Starts the service as a user does: gunicorn with the project's configuration."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ START_SECONDS = 90.0
 
 
 def free_port() -> int:
-    """A port that nobody listens on at this moment."""
+    """Return a port on which nothing listens at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -31,9 +31,9 @@ def free_port() -> int:
 
 
 class Service:
-    """One gunicorn on free ports of the loopback, with an environment of its own."""
+    """Runs one gunicorn on free loopback ports, with its own environment variables."""
 
-    #: the program that runs
+    #: the folder of the program that runs
     project = PROJECT
 
     def __init__(self, log: Path, config: Path | None = None, **environ: object) -> None:
@@ -51,7 +51,10 @@ class Service:
 
     @contextmanager
     def started(self, prefix: Sequence[str] = ()) -> Iterator[Service]:
-        """Run it, by another command if one is given; at the end it is stopped, or killed."""
+        """Run it during the block, then stop or kill it.
+
+        ``prefix`` goes before its command line.
+        """
         config = self._config or self.project / "gunicorn.conf.py"
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -76,25 +79,25 @@ class Service:
         return self.process.pid
 
     def workers(self) -> list[psutil.Process]:
-        """Worker processes; the download process is no worker."""
+        """Return the worker processes; the download process is not one of them."""
         found = []
         for child in psutil.Process(self.pid).children():
-            with suppress(psutil.Error):  # it has just ended
+            with suppress(psutil.Error):  # the child may have just ended
                 if "gunicorn" in " ".join(child.cmdline()):
                     found.append(child)
         return found
 
     def zombies(self) -> list[psutil.Process]:
-        """Children that ended and that the master has not waited for."""
+        """Return the children that have ended, but for which the master has not waited."""
         found = []
         for child in psutil.Process(self.pid).children():
-            with suppress(psutil.NoSuchProcess):  # it has just been waited for
+            with suppress(psutil.NoSuchProcess):  # the master may have just waited for it
                 if child.status() == psutil.STATUS_ZOMBIE:
                     found.append(child)
         return found
 
     def stop(self, seconds: float = 40.0) -> int:
-        """SIGTERM; returns the exit code, raises TimeoutExpired if it hangs."""
+        """Send SIGTERM and return the exit code; if it hangs, kill it and raise TimeoutExpired."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
@@ -117,15 +120,15 @@ class Service:
         return requests.post(self.url(path, port), timeout=60, **options)
 
     def delete(self, path: str, port: int | None = None) -> requests.Response:
-        """DELETE."""
+        """Send a DELETE request."""
         return requests.delete(self.url(path, port), timeout=60)
 
     def text(self) -> str:
-        """What it wrote so far."""
+        """Return what it has written to its log so far."""
         return self.log.read_text()
 
     def wait_for(self, path: str, status: int) -> requests.Response:
-        """Ask until the answer has this status."""
+        """Repeat the request until the answer has this status."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
@@ -141,11 +144,15 @@ class Service:
         raise AssertionError(f"{path} did not answer {status}:\n{self.text()}")
 
     def wait_until_ready(self) -> None:
-        """Until /ready is 200, in whichever worker answers."""
+        """Wait until /ready answers 200; any worker may be the one that answers."""
         self.wait_for("/ready", 200)
 
     def wait_until_warm(self) -> None:
-        """Until both default models are loaded, or cannot be; /ready stands for one of them."""
+        """Wait until the service is ready and the depth model is loaded or unavailable.
+
+        This is more than /ready says: if both families are enabled, /ready covers only one default
+        model.
+        """
         self.wait_until_ready()
         end = time.monotonic() + START_SECONDS
         while "depth" in self.environ.get("ENABLED_FAMILIES", "depth"):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Many clients that ask without pause: answers a second, and whether /health still answers."""
+"""Measures answers per second and the latency of /health while many clients send without pause."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from benchmarks.plan import Plan
 from benchmarks.results import Results, Row, ratios, spread
 from benchmarks.service import PROJECT
 
-_FEW = 8  # what more clients are compared with
-_BURSTS = 3  # of each worker, so that their rate can be told
-_BATCH = 8  # images that Twinlens answers together, for embeddings on a CPU
+_FEW = 8  # higher numbers of clients are compared with this number
+_BURSTS = 3  # a rate needs at least this many bursts of answers from each worker
+_BATCH = 8  # images that Twinlens puts into one batch for embeddings on a CPU
 
 
 def measure(
     results: Results, contenders: list[Contender], model: str, workers: int, plan: Plan
 ) -> None:
-    """Answers a second at each number of clients, and what one alone finds when all have gone."""
+    """Measure answers per second for each number of clients, then one request with no others."""
     photos = Photos(SIZES[plan.usual[model]])
     rates: dict[tuple[str, int], list[float]] = defaultdict(list)
     afterwards: dict[int, list[float]] = defaultdict(list)
     least = _BURSTS * workers * (_BATCH if FAMILIES[model] == "embedding" else 1)
-    for each in contenders:  # a fresh thread is slow at first
+    for each in contenders:  # a warm-up, because new threads are slow at first
         rate(each, photos, max(plan.compared_at), plan.window)
     for _ in range(plan.rounds if len(contenders) > 1 else plan.rounds_alone):
         for clients in plan.clients:
@@ -68,7 +68,7 @@ def measure(
 
 
 def measure_health(results: Results, ours: Contender, model: str, plan: Plan) -> None:
-    """/health, asked ten times a second by a process of its own while all clients ask."""
+    """Measure /health ten times per second, from a separate process, while all clients send."""
     photos, clients = Photos(SIZES[plan.usual[model]]), max(plan.clients)
     probe = [sys.executable, "-m", "benchmarks.probe", str(plan.health_seconds)]
     with Clients(ours, photos, clients).asking() as asking:

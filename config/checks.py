@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Checks of settings in combination, and of files that they name.
+"""Checks combinations of settings, and the files that settings name.
 
 Each function returns a list with one line for each mistake.
 """

@@ -23,7 +23,7 @@ class Family(NamedTuple):
     location: str
 
 
-#: By family name. A class is imported only when a model of its family is needed.
+#: The families by name. A class is imported only when a model of its family is needed.
 FAMILIES: dict[str, Family] = {
     "depth_anything": Family("depth", "app.models.depth_anything:DepthAnything"),
     "open_clip": Family("embedding", "app.models.open_clip:OpenClip"),

@@ -56,7 +56,7 @@ def logging_dict(settings: Settings) -> dict[str, Any]:
         "loggers": {
             # Replace gunicorn's own handlers: its records go to the handlers of the root logger.
             "gunicorn.error": {"level": settings.log_level, "handlers": [], "propagate": True},
-            # Off, because the service logs its own line for each request, with more details.
+            # This is off, because the service logs its own, more detailed line for each request.
             "gunicorn.access": {"level": "CRITICAL", "handlers": [], "propagate": False},
             # Hides the line for each request to the hub; the download process logs its progress.
             "httpx2": {"level": "WARNING"},

@@ -23,7 +23,8 @@ class ModelSpec(BaseModel):
     """One row of the table: the names of a model, the source of its checkpoint, and descriptions.
 
     ``dims`` (length of a vector), ``image_size`` (pixels) and ``activation`` are optional, because
-    they are read from the checkpoint. If a row contradicts the checkpoint the model is unavailable.
+    they are read from the checkpoint. If a row contradicts its checkpoint, the model is not
+    available.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

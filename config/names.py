@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Names of settings: finds misspelt ones, and knows those of the replaced image embedder."""
+"""Finds misspelt names of settings, and knows the names of the replaced image embedder."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import re
 from collections.abc import Collection, Mapping
 from difflib import SequenceMatcher
 
-#: Sections and keys of the replaced image embedder's ``config.toml``, each with the name of its
-#: environment variable.
+#: The service that Twinlens replaces had a ``config.toml``, which still works here. For each of its
+#: sections: the keys, and the setting (environment variable) that each key stands for.
 SECTIONS = {
     "server": {
         "host": "IMAGE_EMBEDDER_HOST",
@@ -69,8 +69,8 @@ _PREFIX = "TWINLENS_"
 # A name that is at least this similar to a setting counts as misspelt. Of 170 variables of other
 # programs (tests/unit/test_names.py), IMAGE_EMBEDDER_URL is the most similar one, with 0.865.
 _ALIKE = 0.87
-# The same for a name with exactly the letters of a setting in another order: with two letters
-# exchanged the similarity is at least 0.83.
+# The same limit for a name that has exactly the letters of a setting in another order. If two
+# letters are exchanged, the similarity is at least 0.83.
 _SAME_LETTERS_ALIKE = 0.8
 
 

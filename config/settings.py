@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Settings from environment variables and a file: types, defaults, all mistakes reported at once.
+"""Reads the settings from environment variables and a file, and reports all mistakes together.
 
 Twinlens replaces two services, ImmichVR's depth service and Classifarr's image embedder. The names
 of the settings are theirs, so that existing compose files work. For the same reason values may be
@@ -39,7 +39,7 @@ from config.values import (
     hub_cache,
 )
 
-# Where the replaced image embedder reads its file by default.
+# The file that the replaced image embedder reads by default.
 _FILE_OF_THE_EMBEDDER = Path("/app/config.toml")
 
 
@@ -60,7 +60,7 @@ class Settings(BaseModel):
     ai_service_port: Port = Field(5000, description="port of the depth service's clients")
     image_embedder_port: Port = Field(8000, description="port of the image embedder's clients")
     image_embedder_host: str = Field(
-        "0.0.0.0",  # noqa: S104 - other machines use the service, as both replaced ones
+        "0.0.0.0",  # noqa: S104 - other machines use it, as they used both replaced services
         description="address that both ports bind to",
     )
     web_concurrency: int = Field(1, ge=1, le=256, description="worker processes")
@@ -207,7 +207,7 @@ class _Sources:
     """Values from the environment and CONFIG_FILE by field name, before validation."""
 
     values: dict[str, object] = field(default_factory=dict)
-    #: by field name: section and key in CONFIG_FILE as text, if they differ from the field name
+    #: for each field name, its section and key in CONFIG_FILE as text; "" if they do not differ
     places: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -236,7 +236,7 @@ def known_names() -> set[str]:
 
 
 def warnings(environ: Mapping[str, str]) -> list[str]:
-    """A line for each setting that has no effect: misspelt, or unknown to Twinlens."""
+    """A line for each setting without effect, because it is misspelt or unknown to Twinlens."""
     sources = _read_sources(environ)
     lines = [*names.warnings(environ, known_names()), *sources.warnings]
     if "service_api_key_for" in sources.values and "service_api_key" not in sources.values:
@@ -297,7 +297,7 @@ def _read_sources(environ: Mapping[str, str]) -> _Sources:
 
 
 def _read_file(name: str, sources: _Sources) -> None:
-    """Add the values of CONFIG_FILE, and its problems. ``name`` is its path; empty: no file."""
+    """Add the values of CONFIG_FILE, and its problems. ``name`` is its path, "" for no file."""
     if not name:
         return
     try:
@@ -342,7 +342,7 @@ def _read_section(section: str, values: Mapping[str, object], sources: _Sources)
 
 
 def load_settings_or_exit() -> Settings:
-    """For entry points: load the settings, or print the mistakes and exit.
+    """Load the settings, or print the mistakes and exit; for entry points.
 
     Raises:
         SystemExit: status 78 (EX_CONFIG), some values are invalid.
@@ -355,7 +355,7 @@ def load_settings_or_exit() -> Settings:
 
 
 def effective() -> str:
-    """All settings with their values, one per line, secrets masked."""
+    """All settings with their values, one per line, with secrets masked."""
     values = load_settings_or_exit().model_dump(mode="json")
     return "\n".join(f"{name.upper()}={value}" for name, value in values.items())
 

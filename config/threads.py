@@ -7,9 +7,9 @@ from __future__ import annotations
 #: Requests of one worker that may wait for a download at the same time. Each holds a thread,
 #: perhaps for hours, so there must be fewer of them than threads outside the waiting room.
 MAX_DOWNLOAD_WAITS = 4
-# For requests that neither wait for a download nor have a place in the waiting room.
+# Threads for requests that neither wait for a download nor have a place in the waiting room.
 _OTHER_THREADS = 12
-# Of the threads outside the waiting room, so many may read a body; the rest answer health probes.
+# This many of the threads outside the waiting room may read a body; the rest serve health probes.
 _OTHER_BODIES = 8
 
 

@@ -31,7 +31,7 @@ NO_HOME = "there is no home folder (HOME is not set, and the user has none)"
 
 
 def lower(value: object) -> object:
-    """Convert a text, or each text of a list, to lower case; leave other values."""
+    """Convert a text, or each text of a list, to lower case; leave other values as they are."""
     if isinstance(value, list | tuple):
         return tuple(lower(each) for each in value)
     return value.lower() if isinstance(value, str) else value
@@ -86,7 +86,7 @@ def key(value: SecretStr) -> SecretStr:
 
 
 def hub_cache() -> Path:
-    """The cache folder of the hub client (huggingface_hub, "Environment variables").
+    """The cache folder of the hub client (see "Environment variables" of huggingface_hub).
 
     Raises:
         ValueError: the folder would be in the home folder, but there is none.

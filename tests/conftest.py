@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Fixtures that all tests share."""
+"""Defines the fixtures that all tests share."""
 
 from __future__ import annotations
 
@@ -27,22 +27,26 @@ from benchmarks.service import Service
 from config.models import ModelSpec
 from config.settings import Settings
 
-# Read when torch is imported. Threads that wait actively for others take the core that these need:
-# two halves of the tests run beside each other on two cores.
+# OpenMP reads this when torch is imported. By default its threads occupy cores while they wait for
+# each other. Here those cores are needed, because the two halves of the tests run at the same time
+# on two cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-# Time limits of single examples would fail where something else takes the cores.
+# With hypothesis' time limit, an example would fail whenever something else uses the cores.
 hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
 
 
 def convert_all(specs: Iterable[ModelSpec], cache: Path, *, half: bool = True) -> None:
-    """As a first start would, but all in this process, which is faster."""
+    """Convert models as a first start would, but in this process, which is faster.
+
+    ``life`` is not used, because it would only end a conversion process.
+    """
     conversions = Conversions(half=half, life=0)
     for spec in specs:
         checkpoint = checkpoint_of(spec, cache)
         for id in networks_of(spec):
-            with warnings.catch_warnings(action="ignore"):  # of tracing
+            with warnings.catch_warnings(action="ignore"):  # tracing a network emits warnings
                 convert(conversions.job(source(spec, checkpoint, id.name)))
 
 
@@ -61,9 +65,10 @@ def _make_hub(cache: Path) -> None:
 
 @pytest.fixture(scope="session")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A hub cache with tiny checkpoints of all five models, converted; nobody writes to it.
+    """Make a hub cache with tiny, converted checkpoints of all five models.
 
-    ``make test`` names a folder in which one of its two runs makes them for both.
+    Tests must not write to it. ``make test`` names a folder, in which one of its two runs makes the
+    checkpoints for both.
     """
     cache = tmp_path_factory.mktemp("hub")
     if "TEST_CHECKPOINTS" not in os.environ:
@@ -80,7 +85,7 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def built_in(hub: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A hub cache that has nothing but the built-in models, converted; nobody writes to it."""
+    """Make a hub cache with only the converted built-in models; tests must not write to it."""
     cache = tmp_path_factory.mktemp("built-in")
     for folder in hub.glob("twinlens--*"):
         shutil.copytree(folder, cache / folder.name, symlinks=True)
@@ -94,7 +99,10 @@ def settings(hub: Path) -> Settings:
 
 @pytest.fixture
 def app(settings: Settings) -> Iterator[Flask]:
-    """The app in this process, for pytest-flask's ``client``; models are loaded on first use."""
+    """Yield the app in this process, for pytest-flask's ``client``.
+
+    Models are loaded at first use.
+    """
     runtime = Runtime(settings)
     runtime.start()
     yield create_app(settings, runtime)
@@ -103,7 +111,7 @@ def app(settings: Settings) -> Iterator[Flask]:
 
 @pytest.fixture(scope="session")
 def service(hub: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """The real thing with the default settings: one gunicorn for all tests that only read."""
+    """Run a service with the default settings, shared by all tests that do not change it."""
     log = tmp_path_factory.mktemp("service") / "log"
     with Service(log, HF_HUB_CACHE=hub, HF_HUB_OFFLINE=1).started() as running:
         running.wait_until_warm()
@@ -112,7 +120,7 @@ def service(hub: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
 
 @pytest.fixture(scope="session")
 def demo(built_in: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """On its built-in models, as ``make demo`` starts it for the second time: no hub."""
+    """Run a service with the built-in models and without a hub, like a second ``make demo``."""
     service = Service(
         tmp_path_factory.mktemp("demo") / "log",
         HF_HUB_CACHE=built_in,

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""A model hub on the loopback: the edge of the world, with faults on request."""
+"""Runs a model hub on the loopback interface, which fails in the ways that a test asks for."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ from pathlib import Path
 
 
 class FakeHub(ThreadingHTTPServer):
-    """Serves the repositories of a hub cache as the hub does: ETag, commit, ranges."""
+    """Serves the repositories of a hub cache as the real hub does, with ETag, commit and ranges."""
 
     daemon_threads = True
 
     def __init__(self, cache: Path) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.cache = cache
-        self.refuse = 0  # so many requests are answered 503
-        self.deny: tuple[int, str] | None = None  # all are: status and the hub's word for it
-        self.large_files: FakeHub | None = None  # another host has the files' bytes
-        self.stall_at: int | None = None  # bytes of the weights after which nothing more comes
-        self.hold_at: int | None = None  # bytes of the weights after which it waits, until None
-        self.garble = False  # bytes arrive changed
-        self.pause = 0.0  # seconds before each MiB
-        self.ranges: list[str] = []  # Range headers seen
-        self.gets: list[str] = []  # files asked for
-        self.heads: list[str] = []  # revisions asked about
-        self.tokens: list[str] = []  # logins that came with a GET
+        self.refuse = 0  # how many more requests are answered with 503
+        self.deny: tuple[int, str] | None = None  # if set, the status and error code of all answers
+        self.large_files: FakeHub | None = None  # if set, another host, which serves the files
+        self.stall_at: int | None = None  # if set, a file's sending stops after this many bytes
+        # If set, sending a file pauses after this many bytes, until this is None again.
+        self.hold_at: int | None = None
+        self.garble = False  # whether the bytes of files are changed
+        self.pause = 0.0  # seconds to wait before each MiB
+        self.ranges: list[str] = []  # the Range headers of requests
+        self.gets: list[str] = []  # the names of the requested files
+        self.heads: list[str] = []  # the revisions in HEAD requests
+        self.tokens: list[str] = []  # the Authorization headers of GET requests
 
     @property
     def endpoint(self) -> str:
@@ -138,4 +139,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Say nothing."""
+        """Log nothing."""

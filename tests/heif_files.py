@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Builds HEIF and AVIF files box by box, from pictures that a real encoder made."""
+"""Builds HEIF and AVIF files box by box from pictures that a real encoder made."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tests.pictures import encoded
 
 @dataclass
 class Part:
-    """An item of the file to be built."""
+    """Holds an item of the file to be built."""
 
     kind: bytes
     data: bytes
     properties: list[bytes] = field(default_factory=list)
-    #: type and ids (places in the list of parts, from 1) of references
+    #: ids of the parts that it refers to, by type of reference; ids count the list of parts from 1
     references: dict[bytes, list[int]] = field(default_factory=dict)
     in_idat: bool = False
 
@@ -40,7 +40,7 @@ def ispe(width: int, height: int) -> bytes:
 
 
 def coded(image: Image.Image, kind: str = "HEIF", **options: object) -> Part:
-    """A picture as an item: its data and its properties."""
+    """Encode a picture and return it as an item with its properties."""
     data = encoded(image, kind, **options)
     found = boxes.structure(io.BytesIO(data))
     item = found.items[found.primary or 0]
@@ -60,7 +60,7 @@ def overlay(size: tuple[int, int], images: list[int]) -> Part:
 
 
 def heif(parts: list[Part], primary: int = 1, brand: bytes = b"heic", version: int = 0) -> bytes:
-    """A file of the parts, whose ids are 1 and up; ``version`` is that of its iloc box."""
+    """Build a file of these parts, whose ids count from 1; ``version`` is that of its iloc box."""
     known: list[bytes] = []
     associations = b""
     for number, part in enumerate(parts, 1):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Pictures for the tests: smooth, colourful, different for each seed."""
+"""Makes pictures for the tests: smooth and colourful ones, different for each seed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def picture(width: int, height: int, seed: int = 1) -> Image.Image:
 
 
 def upright(image: Image.Image) -> Picture:
-    """As the decoder gives it."""
+    """Return an image as the decoder returns it."""
     return Picture(image, image.size)
 
 
@@ -31,7 +31,7 @@ def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
 
 
 def rotated_jpeg(image: Image.Image, orientation: int = 6) -> bytes:
-    """A JPEG as a phone writes it: turned pixels and an EXIF note that says how."""
+    """Make a JPEG as a phone writes it: turned pixels, and EXIF data that state the turn."""
     exif = Image.Exif()
     exif[0x0112] = orientation
     return encoded(image, "JPEG", quality=92, exif=exif.tobytes())

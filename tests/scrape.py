@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""``GET /metrics`` as Prometheus reads it."""
+"""Parses the answers of ``GET /metrics`` as Prometheus does."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Labels = frozenset[tuple[str, str]]
 
 @dataclass
 class Scrape:
-    """One answer, parsed."""
+    """Holds one parsed answer."""
 
     text: str
     samples: dict[tuple[str, Labels], float] = field(default_factory=dict)
@@ -26,7 +26,7 @@ class Scrape:
                 self.samples[key] = sample.value
 
     def total(self, name: str, **labels: object) -> float:
-        """The sum of the series with these labels, whatever the others are; 0 without any."""
+        """Return the sum of all series that have at least these labels; 0 if there are none."""
         wanted = {(label, str(value)) for label, value in labels.items()}
         return sum(
             value
@@ -35,10 +35,10 @@ class Scrape:
         )
 
     def values(self, name: str, label: str) -> set[str]:
-        """Of a label, in the series of a name."""
+        """Return the values of a label in all series with this name."""
         return {dict(labels)[label] for each, labels in self.samples if each == name}
 
     def growing(self) -> dict[tuple[str, Labels], float]:
-        """The series that must never fall."""
+        """Return the series whose values must never decrease."""
         endings = ("_total", "_count", "_sum", "_bucket")
         return {key: value for key, value in self.samples.items() if key[0].endswith(endings)}

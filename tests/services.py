@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Fixtures of the contract tests: a service to change, nginx, and three ways to reach it."""
+"""Defines fixtures of the contract tests: services with other settings, nginx, and base URLs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PHOTO = encoded(picture(320, 240))
 
 @contextmanager
 def nginx_before(service: Service, folder: Path) -> Iterator[str]:
-    """The shipped configuration in front of a service; only ports and the pid file differ."""
+    """Run nginx in front of a service, with the shipped configuration but other ports and files."""
     port = free_port()
     changes = (
         ("127.0.0.1:5000", f"127.0.0.1:{service.depth_port}"),
@@ -53,14 +53,17 @@ def nginx_before(service: Service, folder: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def nginx(service: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """nginx in front of the service."""
+    """Yield the URL of nginx in front of the service."""
     with nginx_before(service, tmp_path_factory.mktemp("nginx")) as url:
         yield url
 
 
 @pytest.fixture(params=["port of ImmichVR", "port of Classifarr", "nginx"])
 def base(request: pytest.FixtureRequest, service: Service) -> str:
-    """Where the service is reached; every promise holds on each."""
+    """Return the base URL of the service on each of its ports and behind nginx.
+
+    The contracts hold on all three.
+    """
     if request.param == "nginx":
         return str(request.getfixturevalue("nginx"))
     port = service.depth_port if "ImmichVR" in request.param else service.embedder_port
@@ -69,7 +72,10 @@ def base(request: pytest.FixtureRequest, service: Service) -> str:
 
 @pytest.fixture(scope="session")
 def start(hub: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Service]]:
-    """Start a service with settings of its own, on a copy of the cache; kept until the end."""
+    """Yield a function that starts services with other settings on copies of the cache.
+
+    They run until the end of the session.
+    """
     with ExitStack() as stack:
 
         def started(ready: bool = True, **environ: Any) -> Service:
@@ -90,5 +96,5 @@ def start(hub: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Calla
 
 @pytest.fixture(scope="session")
 def managed(start: Callable[..., Service]) -> Service:
-    """A service whose models the tests load, unload and delete."""
+    """Start a service whose models tests may load, unload and delete."""
     return start()

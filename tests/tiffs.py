@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""A small writer of TIFF files for the tests: any entry, right or wrong."""
+"""Writes small TIFF files for the tests, with any entry, valid or not."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 Value = int | Sequence[int] | bytes
 
-_STRIPS, _TILES = (273, 279), (324, 325)  # tags of offsets and byte counts
+_STRIPS, _TILES = (273, 279), (324, 325)  # tags of their offsets and byte counts
 _SUB_IFDS = 330
 
 
 @dataclass
 class Page:
-    """One directory: its entries, its strips or tiles, and the pages below it."""
+    """One directory, with its entries, its strips or tiles, and the pages below it."""
 
     entries: dict[int, Value]
     chunks: list[bytes] = field(default_factory=list)
@@ -34,8 +34,10 @@ def page(
     chunks: list[bytes] | None = None,
     below: Sequence[Page] = (),
 ) -> Page:
-    """A page of an array, [height, width] or [height, width, samples], in one strip as it is;
-    ``entries`` stand in front of what is written of itself, ``chunks`` in place of the pixels.
+    """Make a page of an array, [height, width] or [height, width, samples].
+
+    It has one uncompressed strip. ``entries`` override the usual entries, and ``chunks`` replace
+    the strip.
     """
     height, width = pixels.shape[:2]
     samples = pixels.shape[2] if pixels.ndim == 3 else 1
@@ -55,7 +57,10 @@ def page(
 
 
 def tiff(*pages: Page, order: str = "<", big: bool = False) -> bytes:
-    """The file of some pages; ``order`` concerns the directories, not the pixels."""
+    """Make a file of these pages.
+
+    ``order`` is the byte order of the directories, not of the pixels.
+    """
     head = (b"II" if order == "<" else b"MM") + struct.pack(order + "H", 43 if big else 42)
     head += struct.pack(order + "HHQ", 8, 0, 0) if big else struct.pack(order + "I", 0)
     writer = _Writer(bytearray(head), order, big)
@@ -73,7 +78,7 @@ class _Writer:
         self.order = order
         self.big = big
         self.word = 8 if big else 4
-        self.link = 0  # where the position of the next directory goes
+        self.link = 0  # where the position of the next directory will be written
 
     def patch(self, at: int, value: int) -> None:
         struct.pack_into(self.order + ("Q" if self.big else "I"), self.out, at, value)

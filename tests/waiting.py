@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Tests wait for something to be true, never for a fixed time."""
+"""Waits for something to be true, so that tests need not wait for a fixed time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchmarks.service import Service
 def wait_for(
     what: Callable[[], object], seconds: float = 60, service: Service | None = None
 ) -> None:
-    """Return once ``what`` is true; fail with the service's log when it ends, or after a while."""
+    """Return once ``what`` is true; fail if the service ends, or after ``seconds``."""
     end = time.monotonic() + seconds
     while not what():
         if service is not None:

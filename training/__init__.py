@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""How the built-in models came to be: data that is rendered, and training. Not part of the service.
+"""Renders the training data of the built-in models and trains them; the service does not use it.
 
-Reads ``scenes`` (photos with exact depth) -> ``depth``, and ``drawings`` (captioned images) ->
-``clip``. ``make train-depth`` and ``make train-clip`` reproduce the checkpoints.
+``depth`` trains on ``scenes`` (rendered photos with exact depth), ``clip`` on ``drawings``
+(captioned images). ``make train-depth`` and ``make train-clip`` reproduce the checkpoints.
 """

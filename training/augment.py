@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What cameras, apps and users do to pictures; a model must not need clean ones."""
+"""Changes training pictures as cameras, apps and users do, so that models can cope with that."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _GREY = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def photographed(pixels: Pixels, rng: Rng) -> Pixels:
-    """Other colours, less sharp, noisy, compressed. [h, w, 3] uint8 to the same."""
+    """Change colours and sharpness of a picture [h, w, 3] uint8, and add noise and compression."""
     picture: NDArray[Any] = pixels.astype(np.float32) / 255
     picture = picture ** rng.uniform(0.7, 1.4) * rng.normal(1, 0.06, 3)
     grey = (picture @ _GREY)[..., None]
@@ -26,7 +26,7 @@ def photographed(pixels: Pixels, rng: Rng) -> Pixels:
     picture = 0.5 + (picture - 0.5) * rng.uniform(0.7, 1.3) + rng.uniform(-0.08, 0.08)
     if rng.random() < 0.4:
         picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.3, 1.5))
-    if rng.random() < 0.3:  # the lens is darker at its rim
+    if rng.random() < 0.3:  # darkens the rim, as many lenses do
         rows, columns = np.indices(picture.shape[:2], np.float32)
         y, x = rows / picture.shape[0] - 0.5, columns / picture.shape[1] - 0.5
         picture *= 1 - rng.uniform(0, 0.9) * (x * x + y * y)[..., None]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The model cards: what never changes in ``cards/KEY.md``, and the figures that were measured."""
+"""Writes the model cards: the texts of ``cards/KEY.md`` with the measured figures filled in."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _TEXTS = Path(__file__).parent / "cards"
 
 
 def write_card(key: str, figures: dict[str, float]) -> None:
-    """Beside the checkpoint, as README.md.
+    """Write a model's card beside its checkpoint, as README.md.
 
     Args:
-        key: of the table of models.
-        figures: shares of 1, by the names that stand in the text.
+        key: the model's key in the model table.
+        figures: measured figures by their placeholders in the text.
     """
     (spec,) = [spec for spec in Settings().table().model if spec.key == key]
     file = BUILTIN / key / files_of(spec)[-1]

@@ -16,9 +16,9 @@ _METADATA = {"format": "pt", "weights": "built-in"}
 
 
 def save_depth(network: Any, edge: int, folder: Path) -> None:
-    """As ``save_pretrained`` does, which cannot add to the file's metadata.
+    """Save a network as ``save_pretrained`` does, but with our mark in the file's metadata.
 
-    ``edge``: pixels that one side of a photo is brought to.
+    One side of a photo will be resized to ``edge`` pixels.
     """
     folder.mkdir(parents=True, exist_ok=True)
     network.config.architectures = [type(network).__name__]
@@ -30,7 +30,7 @@ def save_depth(network: Any, edge: int, folder: Path) -> None:
 
 
 def save_clip(network: Any, config: dict[str, Any], folder: Path) -> None:
-    """As open_clip's ``push_to_hf_hub`` lays it out."""
+    """Save a network in the layout of open_clip's ``push_to_hf_hub``."""
     folder.mkdir(parents=True, exist_ok=True)
     _write_json(folder / "open_clip_config.json", config)
     _save(network, folder / "open_clip_model.safetensors")
@@ -39,7 +39,7 @@ def save_clip(network: Any, config: dict[str, Any], folder: Path) -> None:
 def _save(network: Any, file: Path) -> None:
     state = {name: value.half().contiguous() for name, value in network.state_dict().items()}
     save_file(state, file, metadata=_METADATA)
-    file.chmod(0o644)  # safetensors lets nobody else read it
+    file.chmod(0o644)  # safetensors makes files that only their owner may read
 
 
 def _write_json(file: Path, content: dict[str, Any]) -> None:

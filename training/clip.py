@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Trains ``builtin-clip``: ``python -m training.clip``, about an hour on 2 cores.
 
-An open_clip network with both towers, on drawings and their captions. Most of its file is the table
-of the standard tokenizer's 49408 tokens, which a user's own words need.
+It trains both towers of an open_clip network on drawings and their captions. Most of the resulting
+file is the table of the standard tokenizer's 49408 tokens; users may search for any of these words.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from training.schedule import MAKERS, Average, Optimizer, ahead, device
 SEED = 20261125
 EDGE = 128
 STEPS, BATCH, RATE = 1000, 128, 1.2e-3
-_HOTTEST = 100.0  # CLIP's own bound on the inverse temperature
+_HOTTEST = 100.0  # the upper bound on the inverse temperature, as in CLIP
 
 CONFIG: dict[str, Any] = {
     "model_cfg": {
@@ -61,12 +61,12 @@ CONFIG: dict[str, Any] = {
 
 
 def network() -> Any:
-    """The architecture, with random weights."""
+    """Make the network, with random weights."""
     return CLIP(**CONFIG["model_cfg"])
 
 
 def tokens(captions: list[str]) -> torch.Tensor:
-    """[n, 32] int64."""
+    """Return the captions' tokens, [n, 32] int64."""
     return _tokenizer()(captions)
 
 
@@ -76,7 +76,7 @@ def _tokenizer() -> Any:
 
 
 def train(steps: int) -> Any:
-    """The trained network, float32, in evaluation mode."""
+    """Train a network and return it in float32 and in evaluation mode."""
     torch.manual_seed(SEED)
     place = device()
     model = network().to(place)
@@ -101,13 +101,13 @@ def train(steps: int) -> Any:
 
 
 def normalised(pixels: NDArray[np.uint8]) -> torch.Tensor:
-    """As the service prepares them: [n, 128, 128, 3] to [n, 3, 128, 128] float32."""
+    """Normalise pixels as the service does: [n, 128, 128, 3] to [n, 3, 128, 128] float32."""
     scaled = (pixels.astype(np.float32) / 255 - MEAN) / STD
     return torch.from_numpy(np.ascontiguousarray(scaled.transpose(0, 3, 1, 2)))
 
 
 def _batches(steps: int) -> Iterator[tuple[NDArray[np.uint8], list[str]]]:
-    """Drawings [n, 128, 128, 3] uint8 and their captions, made by processes beside the training."""
+    """Yield drawings [n, 128, 128, 3] uint8 and their captions, which other processes make."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(MAKERS, mp_context=context) as makers:
         yield from ahead(makers, _batch, steps, MAKERS + 3)
@@ -116,7 +116,7 @@ def _batches(steps: int) -> Iterator[tuple[NDArray[np.uint8], list[str]]]:
 def _batch(step: int) -> tuple[NDArray[np.uint8], list[str]]:
     cv2.setNumThreads(1)
     rng = np.random.default_rng([SEED, step])
-    # No idea twice: the loss takes every other row for something else.
+    # An idea occurs only once in a batch, because the loss treats all other rows as mismatches.
     ideas = list(dict.fromkeys(imagine(rng) for _ in range(2 * BATCH)))[:BATCH]
     drawings = [idea.draw(EDGE, rng) for idea in ideas]
     pixels = [photographed(each, rng) if rng.random() < 0.3 else each for each in drawings]

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: MIT
 """Trains ``builtin-depth``: ``python -m training.depth``, about an hour on 2 cores.
 
-A Depth Anything V2 network, a ninth of Small's size, on rendered scenes. Two stages: small crops,
-where a step is cheap, then the size at which the service runs it.
+It trains a Depth Anything V2 network, a ninth of Small's size, on rendered scenes. The first stage
+uses small crops, which make a step cheap. The second stage uses the size at which the service runs
+the network.
 """
 
 from __future__ import annotations
@@ -32,18 +33,18 @@ from training.schedule import MAKERS, Average, Optimizer, ahead, device
 
 SEED = 20261125
 SCENES = 3600
-#: pixels that the service brings a photo's edge to
+#: pixels to which the service resizes a photo's edge
 EDGE = 252
 
 
 @dataclass(frozen=True)
 class Stage:
-    """So many steps on batches of crops of one of these sizes."""
+    """Describes some training steps; each batch has crops of one of ``sizes``."""
 
     steps: int
     batch: int
     rate: float
-    #: rows, columns; multiples of the patch, 14
+    #: rows and columns, which are multiples of the patch, 14
     sizes: tuple[tuple[int, int], ...]
 
 
@@ -54,7 +55,7 @@ STAGES = (
 
 
 def network() -> Any:
-    """The architecture, with random weights."""
+    """Make the network, with random weights."""
     backbone = Dinov2Config(
         hidden_size=192,
         num_hidden_layers=6,
@@ -75,8 +76,9 @@ def network() -> Any:
         head_hidden_size=16,
     )
     model: Any = DepthAnythingForDepthEstimation(config)
-    # transformers draws everything with a deviation of 0.02, which suits wide networks and
-    # fine-tuning: here places would hardly differ, and nothing would arrive at the head.
+    # transformers initialises all weights with a deviation of 0.02, which suits wide networks and
+    # fine-tuning. In this network, positions would then hardly differ, and hardly any signal would
+    # reach the head.
     torch.nn.init.normal_(model.backbone.embeddings.position_embeddings, std=0.3)
     for module in model.backbone.encoder.modules():
         if isinstance(module, torch.nn.Linear):
@@ -85,34 +87,39 @@ def network() -> Any:
         for name, module in part.named_modules():
             if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d):
                 torch.nn.init.kaiming_normal_(module.weight)
-                if name.endswith("convolution2"):  # ends a residual branch
+                if name.endswith("convolution2"):  # the last layer of a residual branch
                     module.weight.data *= 0.1
     torch.nn.init.normal_(model.head.conv3.weight, std=0.01)
-    torch.nn.init.constant_(model.head.conv3.bias, 0.3)  # about the mean of what is wanted
+    torch.nn.init.constant_(model.head.conv3.bias, 0.3)  # about the mean of the targets
     return model
 
 
 def loss(predicted: Tensor, target: Tensor) -> Tensor:
-    """Both [n, h, w]; the target in 1/metres."""
-    # Up to 1, but for the nearest spots: the disparity of a thing right before the lens is huge,
-    # and all else would hardly count.
+    """Return the loss of predicted disparities.
+
+    Both arguments are [n, h, w], and the target is in 1/metres.
+    """
+    # The target is scaled to about 0..1, and the nearest 2 % of pixels are cut off. Otherwise a
+    # thing right in front of the lens would have such a large disparity that all else would hardly
+    # count.
     nearest = torch.quantile(target.flatten(1), 0.98, dim=1)[:, None, None]
     wanted = (target / nearest.clamp_min(1e-3)).clamp_max(1)
     shape = losses.scale_and_shift_invariant(predicted, wanted)
     edges = losses.gradients(predicted, wanted)
-    # Those two hardly see what is far, where disparities are small.
+    # The two losses above hardly notice errors in far parts, where disparities are small.
     ratios, ranking = losses.ratios(predicted, wanted), losses.ranking(predicted, wanted)
     return 0.5 * shape + 0.5 * edges + ratios + ranking
 
 
 def train(data: Scenes, stages: tuple[Stage, ...]) -> Any:
-    """The trained network, float32, in evaluation mode."""
+    """Train a network and return it in float32 and in evaluation mode."""
     torch.manual_seed(SEED)
     place = device()
-    # In this order of memory a step takes half the time.
+    # With this memory format a step takes half the time.
     model = network().to(place, memory_format=torch.channels_last)
     model.train()
-    # Where the last ReLU cuts off nothing can be learned, and that may come to be everywhere.
+    # The last ReLU is left out during training, because it passes no gradient where it cuts values
+    # off: a network whose values are all cut off could not learn any more.
     model.head.activation2, last = torch.nn.Identity(), model.head.activation2
     for stage in stages:
         optimizer, average = Optimizer(model, stage.rate, stage.steps), Average(model, 0.995)
@@ -132,7 +139,7 @@ def train(data: Scenes, stages: tuple[Stage, ...]) -> Any:
 
 
 def _batches(data: Scenes, stage: Stage) -> Iterator[tuple[Tensor, Tensor]]:
-    """Pixels [n, 3, h, w] normalised and disparity [n, h, w], made while others are learned."""
+    """Yield normalised pixels [n, 3, h, w] and disparity [n, h, w], which other threads make."""
 
     def make(step: int) -> tuple[Tensor, Tensor]:
         rng = np.random.default_rng([SEED, stage.steps, step])
@@ -150,7 +157,10 @@ def _batches(data: Scenes, stage: Stage) -> Iterator[tuple[Tensor, Tensor]]:
 def _crop(
     data: Scenes, index: int, rows: int, columns: int, rng: np.random.Generator
 ) -> tuple[Any, Any]:
-    """A part of a scene, brought to a size: pixels [h, w, 3] float32, disparity [h, w] float32."""
+    """Cut out a part of a scene and resize it.
+
+    The result is pixels [h, w, 3] float32 and disparity [h, w] float32.
+    """
     pixels, disparity = data.pixels[index], data.disparity[index]
     whole_rows, whole_columns = disparity.shape
     largest = min(whole_rows / rows, whole_columns / columns)

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Measures the built-in models on what they never saw and writes their cards.
+"""Measures the built-in models on data that they were not trained on, and writes their cards.
 
-``python -m training.evaluate``, a minute or two. Maps are made as the service makes them: its own
-preparation, float32.
+``python -m training.evaluate`` takes a minute or two. It prepares photos and infers as the service
+does, in float32.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _HELD_OUT_DRAWINGS = 1_000_000
 
 
 def depth_figures(count: int) -> DepthQuality:
-    """Mean over the first so many held-out scenes."""
+    """Return the mean quality over the first ``count`` held-out scenes."""
     model = models.load(Path(), "builtin-depth")
     assert isinstance(model, DepthModel)
     qualities = []
@@ -48,7 +48,10 @@ def depth_figures(count: int) -> DepthQuality:
 
 
 def disparity(model: DepthModel, scene: scenes.Rendering) -> Any:
-    """What the network says of a rendering, at the rendering's size. [h, w] float32."""
+    """Return the network's output for a rendering, resized to the rendering's size.
+
+    The result is [h, w] float32.
+    """
     file = io.BytesIO()
     Image.fromarray(scene.pixels).save(file, "jpeg", quality=92)
     inputs = model.prepare(decode(file, 10**9))
@@ -58,7 +61,10 @@ def disparity(model: DepthModel, scene: scenes.Rendering) -> Any:
 
 
 def clip_figures(count: int) -> dict[str, float]:
-    """Recall at 1 both ways among so many different ideas that were not drawn for training."""
+    """Measure recall at 1 for ``count`` new ideas, each with a caption and two drawings.
+
+    It is measured from captions to drawings, from drawings to captions, and between the drawings.
+    """
     network = CLIP(**clip.CONFIG["model_cfg"]).eval()
     file = BUILTIN / "builtin-clip" / "open_clip_model.safetensors"
     network.load_state_dict({name: value.float() for name, value in load_file(file).items()})

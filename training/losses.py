@@ -1,8 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What is minimised. Maps are [n, h, w] float32, disparity: larger is nearer.
+"""Defines loss functions.
 
-A prediction may be below 0 here; the network's last step, which cuts that off, comes afterwards.
+Maps are disparities [n, h, w] float32, in which larger means nearer. A prediction may be below 0
+here, because the network's last ReLU is left out during training.
 """
 
 from __future__ import annotations
@@ -12,15 +13,15 @@ from torch import Tensor
 
 _SCALES = 4
 _PAIRS = 4096
-_DIFFERENT = 1.1  # times as near
-_SURE = 4.0  # of logarithms: how soon a right order costs nothing more
-_FAR = 0.05  # what is added before a logarithm, of disparities up to 1: the sky has 0
+_DIFFERENT = 1.1  # a pair counts if one of its pixels is nearer by this factor
+_SURE = 4.0  # the higher this is, the less a pair in the right order costs
+_FAR = 0.05  # added to disparities in 0..1 before taking logarithms, because the sky has 0
 
 
 def aligned(disparity: Tensor) -> Tensor:
-    """Shifted to median 0 and scaled to mean absolute deviation 1, each map by itself.
+    """Shift each map to median 0 and scale it to mean absolute deviation 1.
 
-    Ranftl et al., "Towards Robust Monocular Depth Estimation" (MiDaS), 2020, equation 5; Depth
+    See Ranftl et al., "Towards Robust Monocular Depth Estimation" (MiDaS), 2020, equation 5; Depth
     Anything uses the same.
     """
     flat = disparity.flatten(1)
@@ -30,14 +31,17 @@ def aligned(disparity: Tensor) -> Tensor:
 
 
 def scale_and_shift_invariant(predicted: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute difference after each was aligned (MiDaS, "ssimae" without trimming)."""
+    """Return the mean absolute difference of the aligned maps.
+
+    This is "ssimae" of MiDaS, without trimming.
+    """
     return (aligned(predicted) - aligned(target)).abs().mean()
 
 
 def gradients(predicted: Tensor, target: Tensor) -> Tensor:
-    """How the aligned difference changes from pixel to pixel, at four scales.
+    """Return how much the difference of the aligned maps changes between pixels, at four scales.
 
-    Keeps edges sharp and where they belong (MiDaS, equation 11).
+    This keeps edges sharp and in their right places (MiDaS, equation 11).
     """
     difference = aligned(predicted) - aligned(target)
     total = torch.zeros((), device=predicted.device)
@@ -51,17 +55,19 @@ def gradients(predicted: Tensor, target: Tensor) -> Tensor:
 
 
 def ratios(predicted: Tensor, target: Tensor) -> Tensor:
-    """Mean absolute difference of logarithms: what is far counts as much as what is near.
+    """Return the mean absolute difference of logarithms.
 
-    The target is at least 0, and about 1 where it is nearest.
+    Far parts count in it as much as near ones. The target must be at least 0, and about 1 at its
+    nearest.
     """
     return (_logarithm(predicted) - _logarithm(target)).abs().mean()
 
 
 def ranking(predicted: Tensor, target: Tensor) -> Tensor:
-    """How wrong the order is of random pairs of pixels of which one is at least 10 % nearer.
+    """Return how wrong the order is in random pairs of pixels of which one is at least 10 % nearer.
 
-    Chen et al., "Single-Image Depth Perception in the Wild", 2016, equation 3, on logarithms.
+    See Chen et al., "Single-Image Depth Perception in the Wild", 2016, equation 3; here it is
+    applied to logarithms.
     """
     one, other = torch.randint(target[0].numel(), (2, _PAIRS), device=target.device)
     logs, truth = _logarithm(predicted).flatten(1), target.flatten(1)
@@ -72,17 +78,20 @@ def ranking(predicted: Tensor, target: Tensor) -> Tensor:
 
 
 def _logarithm(disparity: Tensor) -> Tensor:
-    """From 0 on that of a little more; below 0 on along the tangent, so that all can be learned."""
+    """Return the logarithm of the disparity plus a little.
+
+    Below 0, it continues along the tangent at 0, so that negative predictions have a gradient, too.
+    """
     above = (disparity.clamp_min(0) + _FAR).log()
     return above + disparity.clamp_max(0) / _FAR
 
 
 def contrastive(images: Tensor, texts: Tensor, scale: Tensor) -> Tensor:
-    """Symmetric cross-entropy over the batch (Radford et al., CLIP, 2021, figure 3).
+    """Return the symmetric cross-entropy over the batch (Radford et al., CLIP, 2021, figure 3).
 
     Args:
-        images, texts: [n, dims] of length 1; row i of each belong together.
-        scale: of the cosines, the inverse temperature.
+        images, texts: [n, dims] of length 1; the rows i of both belong together.
+        scale: the factor for the cosines, which is the inverse temperature.
     """
     logits = scale * images @ texts.T
     labels = torch.arange(len(logits), device=logits.device)

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""How good maps and vectors are. Maps are [h, w] disparity: larger is nearer, 0 is the sky."""
+"""Measures the quality of maps and vectors.
+
+Maps are disparities [h, w], in which larger means nearer and the sky is 0.
+"""
 
 from __future__ import annotations
 
@@ -12,33 +15,35 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating[Any]]
 
-_FARTHEST = 80.0  # metres; what is further counts for order only
-#: a pair of pixels counts where one disparity is at least so many times the other
+_FARTHEST = 80.0  # metres; pixels that are farther away count only in the order of pairs
+#: a pair of pixels counts if one disparity is more than this many times the other
 DIFFERENT, VERY_DIFFERENT = 1.1, 2.0
 _PAIRS = 20_000
 
 
 @dataclass(frozen=True)
 class DepthQuality:
-    """Of one map, or the mean of several."""
+    """Holds the quality of one map, or the mean quality of several."""
 
-    #: mean of |depth - truth| / truth after alignment
+    #: the mean of |depth - truth| / truth after alignment
     abs_rel: float
-    #: share of pixels whose depth and truth differ by a factor below 1.25 after alignment
+    #: the share of pixels whose depth and truth differ by a factor below 1.25 after alignment
     delta_1: float
-    #: share of pairs of pixels whose order is right, where one is at least 10 % nearer
+    #: the share of pairs in the right order, among pairs of pixels of which one is at least 10 %
+    #: nearer
     ordinal: float
-    #: the same where one is at least twice as near
+    #: the same share among pairs of which one pixel is at least twice as near
     ordinal_twice: float
-    #: the last two for a map that knows only that lower is nearer
+    #: as a baseline, the last two figures for a map that calls lower pixels nearer
     lower_ordinal: float
     lower_ordinal_twice: float
 
 
 def depth_quality(predicted: Floats, target: Floats) -> DepthQuality:
-    """Against exact disparity in 1/metres; the prediction in any scale and shift.
+    """Measure the quality of a predicted depth map.
 
-    The scale and shift are those of least squares in disparity, as in MiDaS (Ranftl et al., 2020).
+    ``target`` is exact disparity (1/metres). ``predicted`` may have any scale and shift, which are
+    first fitted to the target by least squares in disparity, as in MiDaS (Ranftl et al., 2020).
     """
     near = target > 1 / _FARTHEST
     columns = np.stack([predicted[near], np.ones(int(near.sum()))], 1).astype(np.float64)
@@ -58,9 +63,9 @@ def depth_quality(predicted: Floats, target: Floats) -> DepthQuality:
 
 
 def ordinal(predicted: NDArray[Any], target: Floats, factor: float = DIFFERENT) -> float:
-    """Share of random pairs of pixels whose order is right, of those that differ by a factor.
+    """Return the share of pairs in the right order, among random pairs that differ by a factor.
 
-    NaN where none does.
+    The pairs are pairs of pixels. The result is NaN if no pair differs by ``factor``.
     """
     one, other = np.random.default_rng(0).integers(target.size, size=(2, _PAIRS))
     truth, guess = target.ravel().astype(float), predicted.ravel().astype(float)
@@ -71,11 +76,14 @@ def ordinal(predicted: NDArray[Any], target: Floats, factor: float = DIFFERENT) 
 
 
 def mean(qualities: list[DepthQuality]) -> DepthQuality:
-    """Each figure's mean over maps."""
+    """Return the mean of each figure over several maps; NaN counts as missing."""
     rows = np.array([astuple(each) for each in qualities])
     return DepthQuality(*np.nanmean(rows, axis=0).tolist())
 
 
 def recall_at_1(queries: Floats, answers: Floats) -> float:
-    """Share of queries [n, dims] whose nearest answer [n, dims] by cosine is that of their row."""
+    """Return the share of queries whose most similar answer is in the same row.
+
+    Both arguments are [n, dims].
+    """
     return float(((queries @ answers.T).argmax(1) == np.arange(len(queries))).mean())

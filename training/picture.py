@@ -1,8 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The picture of README.md: a rendered scene and what builtin-depth makes of it.
+"""Makes the picture in README.md: a rendered scene and its depth maps by builtin-depth.
 
-``python -m training.picture``, half a minute. A running service answers, as it would any client.
+``python -m training.picture`` takes half a minute. It starts a service and sends it requests as any
+client would.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from training import scenes
 from training.scenes.dataset import HELD_OUT
 
 OUT = PROJECT / "docs" / "images" / "depth.jpg"
-#: Of the scenes that no training has seen; near things before far ones.
+#: This scene was not used in training, and it has near things in front of far ones.
 SCENE = 88
 _WIDTH, _HEIGHT = 480, 360
 _GAP = 8
@@ -27,7 +28,7 @@ _QUALITY = 88
 
 
 def strip(service: Service, photo: Image.Image) -> Image.Image:
-    """The photo, its depth map, and the map in colours, side by side."""
+    """Put the photo, its depth map, and the map in colours side by side."""
     file = io.BytesIO()
     photo.save(file, "jpeg", quality=95)
     maps = [_map(service, file.getvalue(), colormap) for colormap in ("gray", "inferno")]
@@ -46,7 +47,7 @@ def _map(service: Service, photo: bytes, colormap: str) -> Image.Image:
 
 
 def main() -> None:
-    """From the command line."""
+    """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--scene", type=int, default=SCENE, help="number of the held-out scene")
     parser.add_argument("--out", type=Path, default=OUT)

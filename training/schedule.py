@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""How a network learns: where, on which batches, with which optimizers, at which rate over time."""
+"""Contains what both trainings share: device, batches made ahead, optimizers and learning rate."""
 
 from __future__ import annotations
 
@@ -14,19 +14,22 @@ from typing import TypeVar
 import torch
 
 Batch = TypeVar("Batch")
-#: Threads or processes that make batches beside the one that learns.
+#: The number of threads or processes that make batches while the main thread trains.
 MAKERS = max(1, len(os.sched_getaffinity(0)) - 1)
-_WARM_UP = 0.04  # of all steps
-_FLOOR = 0.02  # of the highest rate
+_WARM_UP = 0.04  # the share of all steps in which the rate rises
+_FLOOR = 0.02  # the last rate, as a share of the highest rate
 
 
 def device() -> torch.device:
-    """A GPU (CUDA or ROCm) when one is at hand, else the CPU. Not measured on a GPU yet."""
+    """Return a GPU (CUDA or ROCm) if there is one, and the CPU otherwise.
+
+    Training on a GPU has not been measured yet.
+    """
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def ahead(makers: Executor, make: Callable[[int], Batch], steps: int, most: int) -> Iterator[Batch]:
-    """``make(0)`` to ``make(steps - 1)``, up to ``most`` begun before they are asked for."""
+    """Yield ``make(0)`` to ``make(steps - 1)``; ``makers`` work up to ``most`` steps ahead."""
     waiting = deque(makers.submit(make, step) for step in range(min(most, steps)))
     for step in range(most, steps + most):
         batch = waiting.popleft().result()
@@ -36,10 +39,10 @@ def ahead(makers: Executor, make: Callable[[int], Batch], steps: int, most: int)
 
 
 class Optimizer:
-    """Muon for the matrices of transformer blocks, AdamW for all else.
+    """Optimises the matrices of transformer blocks with Muon, and everything else with AdamW.
 
-    Jordan et al., "Muon", 2024, scaled to AdamW's step as in Liu et al., "Muon is scalable for LLM
-    training", 2025, so that one rate serves both. In the hour that we have it gets further.
+    Muon (Jordan et al., 2024) is scaled to AdamW's step as in Liu et al., "Muon is scalable for LLM
+    training", 2025, so that one rate suits both. In an hour of training it gets further than AdamW.
     """
 
     def __init__(self, network: torch.nn.Module, rate: float, steps: int) -> None:
@@ -54,7 +57,7 @@ class Optimizer:
         self._rate, self._steps, self._step = rate, steps, 0
 
     def step(self, loss: torch.Tensor) -> float:
-        """Learn from a loss; gives the loss as a number."""
+        """Update the weights by the gradients of a loss, and return the loss as a number."""
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self._all, 1.0)
         for optimizer in self._optimizers:
@@ -66,7 +69,10 @@ class Optimizer:
         return float(loss.detach())
 
     def _share(self) -> float:
-        """Up in a line, then down along half a cosine."""
+        """Return the share of the highest rate.
+
+        It rises linearly, then falls along half a cosine.
+        """
         warm = max(1, int(_WARM_UP * self._steps))
         if self._step < warm:
             return (self._step + 1) / warm
@@ -75,7 +81,7 @@ class Optimizer:
 
 
 class Average:
-    """A running mean of the weights: smoother than where the last steps happened to lead."""
+    """Keeps a running mean of the weights, which is less random than the weights at the end."""
 
     def __init__(self, network: torch.nn.Module, keep: float) -> None:
         self._network = network
@@ -84,7 +90,7 @@ class Average:
 
     @torch.no_grad()
     def update(self) -> None:
-        """After each step."""
+        """Add the current weights to the mean; call this after each step."""
         self._count += 1
         keep = min(self._keep, self._count / (self._count + 10))
         for name, value in self._values():
@@ -92,7 +98,7 @@ class Average:
 
     @torch.no_grad()
     def apply(self) -> None:
-        """At the end: the network gets the mean."""
+        """Replace the network's weights by their mean; call this at the end."""
         for name, value in self._values():
             value.copy_(self._mean[name])
 

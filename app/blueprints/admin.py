@@ -19,8 +19,8 @@ from app.lending.entry import ModelStatus
 
 blueprint = Blueprint("admin", __name__)
 
-# The depth models that ImmichVR knows, in its order, with its names for them. Its panel shows a row
-# for every model that is listed, but its backend accepts only these keys.
+# The depth models that ImmichVR knows, in its order and with its names. Only these are listed for
+# it, because its panel would show a row for every model, but its backend accepts only these keys.
 _IMMICHVR_NAMES = {"small": "Small", "base": "Base", "large": "Large"}
 
 
@@ -66,7 +66,7 @@ def current_model() -> ResponseReturnValue:
 
 @blueprint.get("/api/models/<key>")
 def show_model(key: str) -> ResponseReturnValue:
-    """One model as in the list, with its download's progress or why it is unavailable."""
+    """Show one model as the list does, and its download's progress or why it is unavailable."""
     service = runtime()
     status = service.reports.status(service.registry.get(key))
     return jsonify(_describe(status, _current()) | download_figures(status))
@@ -74,9 +74,9 @@ def show_model(key: str) -> ResponseReturnValue:
 
 @blueprint.post("/api/models/<key>/load")
 def load_model(key: str) -> ResponseReturnValue:
-    """Load a model, after downloading it if need be; returns at once if it is loaded already.
+    """Load a model, and download it first if it is not on disk.
 
-    A depth model becomes the current one and replaces the current one before.
+    A depth model becomes the current depth model and replaces the previous one.
     """
     service = runtime()
     spec = service.registry.get(key)
@@ -124,7 +124,7 @@ def clean_up() -> ResponseReturnValue:
 
 
 def _load_request() -> LoadRequest:
-    """The body of a load request: empty, or JSON."""
+    """Parse the body of a load request; an empty body stands for the default options."""
     if not request.is_json:
         if request.stream.read(1):
             raise UnsupportedType('Send no body, or application/json such as {"device": "cpu"}')

@@ -13,7 +13,7 @@ from config.values import EngineName, Precision, PrecisionSetting
 
 
 class Error(BaseModel):
-    """The body of every error, but for the routes below /v1."""
+    """The body of every error, except on the routes below /v1."""
 
     error: str
     message: str

@@ -36,15 +36,15 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
 
     Args:
         settings: read from the environment when absent.
-        runtime: made from the settings when absent; tests hand in another.
+        runtime: created from the settings when absent; tests pass another one.
     """
     settings = settings or load_settings()
     # Only the download process may contact the hub. transformers and the hub client read this
     # variable when the families import them, which happens later.
     os.environ["HF_HUB_OFFLINE"] = "1"
     app = Flask(__name__, static_folder=None)
-    # One byte more than BodyGuard below allows, so that BodyGuard refuses a body that is too large:
-    # werkzeug would silently truncate a chunked body at this limit.
+    # This is one byte more than BodyGuard below allows, so that BodyGuard refuses a body that is
+    # too large. werkzeug would silently truncate a chunked body at this limit.
     app.config["MAX_CONTENT_LENGTH"] = settings.max_upload_bytes + 1
     app.config["MAX_FORM_PARTS"] = 20  # more than any route reads
     app.request_class = exchange.Request
@@ -69,9 +69,9 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
 
 
 def reloaded(app: Flask, settings: Settings) -> Flask:
-    """The app with new settings, its models loaded; the old app if anything fails.
+    """Build an app with new settings and load its models; return the old app if anything fails.
 
-    Called in gunicorn's master process on SIGHUP.
+    gunicorn's master process calls this on SIGHUP.
     """
     before: Runtime = app.extensions["twinlens"]
     try:

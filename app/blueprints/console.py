@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The console: a web page to try the service in a browser. Static files without a build step."""
+"""The console: a web page for trying out the service. Its static files need no build step."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _HEADERS = {
 @blueprint.get("/ui")
 @blueprint.get("/ui/")
 def page() -> BaseResponse:
-    """The page; browsers get it from ``GET /``, too."""
+    """Answer with the console's page, which browsers also get from ``GET /``."""
     if request.path == "/ui/":  # the page's relative links would not resolve below /ui/
         return redirect("../ui", 308)
     return _file(_PAGE)
@@ -56,7 +56,7 @@ def page() -> BaseResponse:
 
 @blueprint.get("/ui/<name>")
 def asset(name: str) -> ResponseReturnValue:
-    """A script, style or picture of the page."""
+    """Answer with a script, style or picture of the console's page."""
     return _file(name)
 
 
@@ -95,7 +95,7 @@ def _content(name: str) -> bytes:
 
 
 def _palettes() -> bytes:
-    """JSON that gives each colour map of ``colormap=`` as 256 RGB colours in hex, far to near."""
+    """JSON with the 256 RGB colours of each ``colormap=``, in hex and ordered from far to near."""
     levels = np.arange(256, dtype=np.uint8)
     tables = {
         name: maps.shown(levels, DepthOptions(colormap=name)).tobytes().hex()

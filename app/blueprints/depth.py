@@ -27,7 +27,7 @@ def depth() -> ResponseReturnValue:
     registry = service.registry
     spec = registry.get(key, "depth") if key else service.operations.current_depth_model()
     photo, name = uploaded_image()
-    # An option may stand in the query and in the form: the form's value wins.
+    # If an option is given both in the query and in the form, the form's value wins.
     options = DepthOptions.parse(request.args.to_dict() | request.form.to_dict())
     result = service.depth.run(photo, spec, options, disconnect_check())
     record_result(spec, result)
@@ -45,10 +45,10 @@ def attachment(upload_name: str, options: DepthOptions) -> str:
     """The Content-Disposition of an answer (RFC 6266).
 
     The file name is ``depth_<name of the upload without its last suffix>.png``, or has the suffix
-    of the chosen format. A stereo pair is named ``<name>_sbs.png``: players recognise a pair
-    side by side by that ending.
+    of the chosen format. A stereo pair is named ``<name>_sbs.png``, because players recognise a
+    side-by-side pair by that ending.
     """
-    # Browsers send a bare file name, but some clients send a whole path, also with backslashes.
+    # Browsers send a bare file name, but some clients send a whole path, even with backslashes.
     base = re.split(r"[\\/]", upload_name)[-1]
     stem = re.sub(r"[\x00-\x1f\x7f]", "", PurePath(base).stem)[:200]
     stem = f"{stem}_sbs" if options.is_pair else f"depth_{stem}"

@@ -45,13 +45,13 @@ _POLICY = (
 
 @blueprint.get("/openapi.json")
 def document() -> ResponseReturnValue:
-    """The OpenAPI 3.1 document; its examples name the models that this service starts with."""
+    """Answer with the OpenAPI 3.1 document; its examples name this service's default models."""
     return jsonify(openapi_document(Models.of(runtime().registry.defaults)))
 
 
 @blueprint.get("/docs")
 def page() -> ResponseReturnValue:
-    """The page that shows the OpenAPI document, by Swagger UI."""
+    """Answer with the page on which Swagger UI shows the OpenAPI document."""
     response = Response(_PAGE, mimetype="text/html")
     response.headers["Content-Security-Policy"] = _POLICY
     return response
@@ -59,7 +59,7 @@ def page() -> ResponseReturnValue:
 
 @blueprint.get("/docs/<name>")
 def asset(name: str) -> ResponseReturnValue:
-    """A script or style of the page, from the installed Swagger UI package."""
+    """Answer with a script or style of the page, read from the installed Swagger UI package."""
     if name == "start.js":
         return Response(_START, mimetype="text/javascript")
     if name not in _ASSETS:

@@ -50,7 +50,7 @@ def embed_image() -> ResponseReturnValue:
     spec = vectors.requested_model(options.model)
     (source,) = vectors.open_images([item], spec)
     if isinstance(source, TwinlensError):
-        raise source  # a bad image fails before it would enter the waiting room
+        raise source  # a bad image fails here, before it takes a place in the waiting room
     result = vectors.embed_images(
         [source], spec, normalize=options.normalize, image_size=options.image_size
     )

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Example requests of the OpenAPI document; "Try it out" in /docs sends them unchanged."""
+"""The OpenAPI document's example requests, which "Try it out" in /docs sends unchanged."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Models:
 
     #: key of the model in the examples of loading and unloading
     any: str = "small"
-    #: key of an embedding model, and its native image size in pixels
+    #: key of the embedding model in all other examples, and its native image size in pixels
     embedding: str = "ViT-L-14"
     image_size: int = 224
 
     @classmethod
     def of(cls, defaults: Mapping[Task, ModelSpec]) -> Self:
-        """The default models of a service; a task that is turned off has none."""
+        """Name a service's default models; if embedding is turned off, its values above remain."""
         named: dict[str, Any] = {}
         if embedding := defaults.get("embedding"):
             named = {

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What all routes share: access to the runtime, reading request bodies, answering errors."""
+"""Helpers of all routes: they give access to the runtime, read bodies and answer errors."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ from config.models import ModelSpec
 log = logging.getLogger("twinlens.http")
 
 _MOST_FINDINGS = 10
-# The position of an error that pydantic reports. It is wrong, and cut off, where ``read_json`` has
-# replaced long strings by placeholders.
+# The position with which pydantic ends a message. It is removed where ``read_json`` has replaced
+# long strings by placeholders, because it is wrong there.
 _POSITION = re.compile(r" at line \d+ column \d+$")
 _MAX_UNREAD_BYTES = 2**16
 # Linux also reports a client that has closed only its sending side (POLLRDHUP).
 _HANG_UP = getattr(select, "POLLRDHUP", select.POLLHUP)
 
-# All errors below this path have the shape of OpenAI's API, Flask's own errors, too.
+# All errors below this path have the shape of OpenAI's API, including Flask's own errors.
 _OPENAI_PATHS = "/v1/"
 
 _OPENAI_CODES = {
@@ -92,9 +92,9 @@ def disconnect_check() -> Callable[[], bool]:
     """A function that tells whether the client of this request has disconnected.
 
     Other threads may call the function. A client that closed only its sending side counts as
-    disconnected, as with nginx: the server cannot tell both apart before it sends something. A
-    client that has sent more than 64 KiB beyond its request counts as disconnected, too, because
-    unread data would hide the end of its connection.
+    disconnected, as in nginx, because the server cannot tell the two cases apart before it sends
+    something. A client that has sent more than 64 KiB beyond its request also counts as
+    disconnected, because unread data would hide the end of its connection.
     """
     connection: socket.socket | None = request.environ.get("gunicorn.socket")
 
@@ -116,7 +116,7 @@ def disconnect_check() -> Callable[[], bool]:
 
 
 def cancellation_check() -> Callable[[], None]:
-    """A function for long waits: it raises if the client is gone or the service shuts down."""
+    """A function to call during long waits; raises if the client is gone or the service closes."""
     is_gone, service = disconnect_check(), runtime()
 
     def check_cancelled() -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The names of the response headers that clients rely on, and which value each header carries.
+"""The names of the response headers that clients rely on, and the value that each one carries.
 
 The names are written out on purpose: renaming an attribute must not rename a public header.
 """

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The front page, the probes of clients and orchestrators, and the state of models in answers."""
+"""The routes of the front page and of the health probes, with the state of each model."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _index() -> Response:
 
 @blueprint.get("/health")
 def health() -> ResponseReturnValue:
-    """Report the current state without waiting; 503 if memory or device fail."""
+    """Report the current state without waiting; answers 503 with the reason if it is bad."""
     service = runtime()
     settings = service.settings
     reason = "; ".join(service.reports.troubles())
@@ -76,7 +76,7 @@ def health() -> ResponseReturnValue:
 
 @blueprint.get("/ready")
 def ready() -> ResponseReturnValue:
-    """Answer 200 once the default model can serve requests, else 503 and the reason."""
+    """Answer 200 once the default model can serve requests, and until then 503 with the reason."""
     service = runtime()
     is_ready = service.is_ready()
     status = service.reports.status(service.readiness_model())
@@ -98,9 +98,10 @@ def ready() -> ResponseReturnValue:
 
 
 def _status_word() -> str:
-    """The word for a healthy service: each of the two replaced services had its own word.
+    """The word for a healthy service, which depends on the port that the request came to.
 
-    Requests to the depth service's port get "healthy", all others "ok".
+    Twinlens replaces two services that used different words: requests to the depth service's port
+    get "healthy", all others "ok".
     """
     settings = runtime().settings
     own_port = settings.ai_service_port != settings.image_embedder_port
@@ -123,7 +124,7 @@ def _describe(status: ModelStatus) -> dict[str, Any]:
         "precision": status.network.precision,
         "revision": status.network.revision,
         "preprocess_version": status.network.preprocess_version,
-        # Left out unless the text network is in use, because most services never load it.
+        # This is left out unless the text network is in use, because most services never load it.
         "text_state": text if text in _NOTABLE else None,
     }
     return described | _without_none(optional) | download_figures(status)
@@ -138,7 +139,7 @@ def _depth_state() -> State:
 
 
 def _without_none(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields without those that are None: answers omit unknown values instead of null."""
+    """Drop the fields that are None: answers omit unknown values instead of sending null."""
     return {name: value for name, value in fields.items() if value is not None}
 
 
@@ -155,7 +156,7 @@ def download_figures(status: ModelStatus) -> dict[str, Any]:
 
 
 def engine_in_use(statuses: Iterable[ModelStatus]) -> dict[str, str]:
-    """Engine and precision of the first loaded model; of a future one if none is loaded."""
+    """Engine and precision of the first loaded model, or those planned if no model is loaded."""
     service = runtime()
     for status in statuses:
         network = status.network

@@ -105,7 +105,7 @@ def _check_key() -> None:
 
 
 def _task() -> Task | None:
-    """The only task that this request concerns; None: both tasks, neither, or an unknown route."""
+    """The task that this request concerns; None if it is both, neither, or the route is unknown."""
     task = _TASK_OF.get(request.blueprint)
     if task or request.blueprint != "admin":
         return task
@@ -133,7 +133,7 @@ def _finish(response: Response) -> Response:
     results = g.get("results", ())
     provenances = [headers.provenance_values(result.provenance) for result in results]
     for name in headers.PROVENANCE if results else ():
-        # A request with images and texts may have used two engines: each value is listed once.
+        # A request with images and texts may have used two engines; equal values are listed once.
         response.headers[name] = ", ".join(dict.fromkeys(each[name] for each in provenances))
     timings: dict[str, float] = {}
     for result in results:

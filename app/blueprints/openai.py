@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The embedding routes of OpenAI's API, for its clients: they embed texts, and images, too."""
+"""The embedding routes of OpenAI's API, so that its clients can embed texts and also images."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _URL = ("http://", "https://")
 
 
 class InvalidRequest(BadRequest):
-    """400; ``param`` names the wrong field of the body."""
+    """Status 400; ``param`` names the wrong field of the body."""
 
     def __init__(self, message: str, param: str) -> None:
         super().__init__(message)
@@ -34,7 +34,7 @@ class InvalidRequest(BadRequest):
 
 
 class ModelNotFound(NotFound):
-    """404: OpenAI's status for a model that does not exist."""
+    """Status 404, with which OpenAI's API answers if a model does not exist."""
 
     param = "model"
     code = "model_not_found"
@@ -49,13 +49,13 @@ def models() -> ResponseReturnValue:
 
 @blueprint.get("/models/<path:key>")
 def model(key: str) -> ResponseReturnValue:
-    """One embedding model."""
+    """Show one embedding model."""
     return jsonify(_described(_requested_model(key)))
 
 
 @blueprint.post("/embeddings")
 def embeddings() -> ResponseReturnValue:
-    """Texts and images to vectors of L2 norm 1, in order; a bad item fails the whole request."""
+    """Answer texts and images with vectors of L2 norm 1; a bad item fails the whole request."""
     vectors.require_json()
     wanted, spec = _checked()
     images = {i: item for i, text in enumerate(wanted.input) if (item := _image(text, wanted))}
@@ -88,7 +88,7 @@ def embeddings() -> ResponseReturnValue:
 
 
 def _checked() -> tuple[OpenAIRequest, ModelSpec]:
-    """The checked body and its model. Errors have the statuses of OpenAI's API."""
+    """Parse and check the body, and find its model; errors get the statuses of OpenAI's API."""
     try:
         wanted = parse_json(OpenAIRequest)
     except WrongShape as error:
@@ -119,7 +119,7 @@ def _described(spec: ModelSpec) -> dict[str, object]:
 
 
 def _image(item: Text, wanted: OpenAIRequest) -> ImageSource | None:
-    """The image that an item of the input is, or None if the item is a text."""
+    """An input item as an image, or None if the item is a text."""
     beginning = (item.text if isinstance(item, DetachedString) else item)[: len(_IMAGE)].lower()
     if wanted.modality == "image":
         if beginning.startswith(_URL):

@@ -33,7 +33,7 @@ _MEANING = {
     503: "The model is not available, or the service is ending; see Retry-After",
     504: "The wait or a deadline ran out",
 }
-# Statuses of requests that are refused before routing, so every route answers them alike.
+# Requests may be refused with these statuses before routing, so every route lists them.
 _BEFORE_ROUTING = (414, 431)
 _INFERENCE = (400, 401, 404, 408, 413, 429, 500, 503, 504)
 _QUEUE = {name: {"schema": {"type": "string"}} for name in headers.QUEUE}
@@ -117,7 +117,7 @@ def _paths(models: Models) -> Json:
             "get": _operation(
                 "One model, and its download's progress", answers.OneModel, 400, 401, key=key
             ),
-            # Has no example key, so that "Try it out" on the page does not delete a model.
+            # This has no example key, so that "Try it out" on the page does not delete a model.
             "delete": _operation("Unload it and delete its files", answers.Done, 400, 401, 500),
         },
         "/api/models/{key}/load": {

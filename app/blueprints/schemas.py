@@ -51,7 +51,7 @@ Key = Annotated[str, BeforeValidator(_beginning)]
 
 
 def _or_null(kind: Any, default: object) -> BeforeValidator:
-    """Accept null as the default: some clients send null for options that they do not set."""
+    """Replace null by the default: some clients send null for options that they do not set."""
     return BeforeValidator(
         lambda value: default if value is None else value, json_schema_input_type=kind | None
     )

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The route that embeds texts, into the same space as images: words can search images."""
+"""The route that embeds texts into the space of the image vectors, so words can search images."""
 
 from __future__ import annotations
 

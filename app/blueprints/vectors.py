@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What all routes that answer vectors share: choice of the model, reading inputs, answers."""
+"""Helpers of all routes that answer vectors: they choose the model, read inputs and answer."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def embed_images(
     normalize: bool = True,
     image_size: int | None = None,
 ) -> Embeddings:
-    """The vectors of what ``open_images`` gave, recorded for headers and log."""
+    """Embed the images that ``open_images`` returned, and record the result for headers and log."""
     result = runtime().embedding.images(
         sources, spec, normalize=normalize, image_size=image_size, is_gone=disconnect_check()
     )
@@ -116,9 +116,9 @@ def check_texts(items: Sequence[Text]) -> list[str | TwinlensError]:
 def embed_texts(
     sources: Sequence[str | TwinlensError], spec: ModelSpec, *, normalize: bool = True
 ) -> TextEmbeddings:
-    """The vectors of what ``check_texts`` gave, recorded for headers and log.
+    """Embed the texts that ``check_texts`` returned, and record the result for headers and log.
 
-    Errors among the texts stay at their places among the vectors.
+    An error among the texts takes the place of its vector in the result.
     """
     good = [source for source in sources if isinstance(source, str)]
     result = runtime().embedding.texts(good, spec, normalize=normalize, is_gone=disconnect_check())
@@ -141,7 +141,7 @@ def batch_body(
     """The JSON body that answers a batch.
 
     Args:
-        common: fields that stand both in the body and in each result.
+        common: fields that are added both to the body and to each result.
         vectors: the vector of each item, or its error, in the order of the items.
         details: further fields for each item, used where the item has a vector.
     """

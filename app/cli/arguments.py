@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The arguments of the command line."""
+"""Defines and parses the arguments of the command line."""
 
 from __future__ import annotations
 

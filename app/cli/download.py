@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""``python -m app download``: downloads and verifies models, also to take them to other machines.
+"""``python -m app download``: downloads and verifies models, for this or another machine.
 
-``ensure_checkpoint`` takes a model from the first of three places that has it: the cache itself,
-another cache on disk (with ``--output``), the hub.
+``ensure_checkpoint`` takes a model from the first of three places that has it: the cache to fill,
+another cache on disk (with ``--output``), or the hub.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Ensured:
 
 
 def download(arguments: argparse.Namespace, stop: Stop) -> int:
-    """Run the command; gives the number of models that failed.
+    """Run the command and return the number of models that failed.
 
     Raises:
         SettingsError, UsageError, Interrupted.
@@ -162,7 +162,7 @@ def _ensure_with_progress(spec: ModelSpec, plan: Plan, stop: Stop) -> Ensured:
 
 
 def ensure_checkpoint(spec: ModelSpec, plan: Plan, progress: Progress) -> Ensured:
-    """Make sure that a model is in the cache, verified.
+    """Make sure that a model is in the cache and that its files are verified.
 
     Raises:
         Failed: the message says why and what to do.
@@ -233,7 +233,8 @@ def _download_from_hub(spec: ModelSpec, plan: Plan, progress: Progress) -> Ensur
     if plan.offline:
         raise Failed(_missing_message(spec, files, plan, known))
     before = store.find_checkpoint(spec, files, plan.cache)
-    # Imported only here: the hub client reads HF_HUB_OFFLINE at import, which ``download`` sets.
+    # Imported only here, because the hub client reads at import the HF_HUB_OFFLINE that
+    # ``download`` sets.
     from app.hub.transfer import transfer
 
     try:

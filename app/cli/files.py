@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Finds the files to process: walks through folders, leaves out what is not a picture."""
+"""Finds the files to process: walks through folders and leaves out files that are no pictures."""
 
 from __future__ import annotations
 
@@ -79,9 +79,9 @@ _NAMES = frozenset(
     )
 )
 _PATTERNS = re.compile(
-    r"\._.*"  # macOS: attributes of the file of the same name, on foreign file systems
+    r"\._.*"  # macOS: where a file system cannot store a file's attributes, they are kept here
     r"|\.Trash.*"
-    r"|found\.\d{3}"  # Windows: fragments found by a check of the disk
+    r"|found\.\d{3}"  # Windows: fragments that a disk check has found
     r"|.*@Syno(EAStream|Resource)",
     re.IGNORECASE | re.DOTALL,
 )
@@ -102,7 +102,7 @@ class Photo:
         """Open the file.
 
         Raises:
-            BadRequest: it cannot be opened, or is no regular file: reading a pipe might never end.
+            BadRequest: it cannot be opened or is no regular file; reading a pipe might never end.
         """
         try:
             if not self.path.is_file():
@@ -118,7 +118,7 @@ class Photo:
     def may_be_picture(self) -> bool:
         """Whether the first bytes are those of a picture.
 
-        True for a file that cannot be read, too, so that processing it reports the error.
+        Also true for a file that cannot be read, so that processing it reports the error.
         """
         try:
             with self.open() as file:
@@ -186,7 +186,7 @@ class _Walk:
     def __init__(self, own: set[str], everything: bool) -> None:
         self.own = own
         self._everything = everything
-        #: by real path, so that a folder that is visited twice is reported once
+        #: keyed by real path, so that a folder that is visited twice is reported once
         self.failures: dict[str, Failure] = {}
         self.left_out: Counter[str] = Counter()
         self._seen: set[str] = set()
@@ -226,7 +226,7 @@ class _Walk:
 def only_pictures(
     photos: Sequence[Photo], is_done: Callable[[Photo], bool], stop: Stop
 ) -> list[Photo]:
-    """Leave out files that are not pictures by their first bytes.
+    """Leave out the files whose first bytes are not those of a picture.
 
     Keeps files that the user named, so that their errors are reported, and files for which
     ``is_done`` is true, without reading them.
@@ -264,7 +264,7 @@ def is_kept_by_system(name: str) -> bool:
 
 
 def one_line(text: object) -> str:
-    """A path or message on one line: line breaks and the like in file names are escaped."""
+    """A path or message on one line: line breaks and other unprintable characters are escaped."""
     return "".join(
         each if each.isprintable() else each.encode("unicode_escape").decode() for each in str(text)
     )

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The commands ``depth`` and ``embed``: what is done with each photo, and where results go."""
+"""The commands ``depth`` and ``embed``: how they process each photo and where results are kept."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Job(ABC):
 
     @abstractmethod
     def left(self, photos: Sequence[Photo]) -> list[Photo]:
-        """The photos that are not done yet. Raises UsageError."""
+        """The photos that still have to be processed. Raises UsageError."""
 
     @abstractmethod
     def work(self, photo: Photo, runtime: Runtime, spec: ModelSpec) -> Any:
@@ -109,7 +109,7 @@ class DepthJob(Job):
         return [photo for photo in photos if not self.is_done(photo)]
 
     def work(self, photo: Photo, runtime: Runtime, spec: ModelSpec) -> None:
-        """See the base class; writes the map, too."""
+        """See the base class; also writes the map."""
         result = runtime.depth.run(photo.open(), spec, self._options)
         target = self._target(photo)
         try:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Runs a command, from its arguments to its exit status."""
+"""Runs a command: parses its arguments, processes the photos and returns the exit status."""
 
 from __future__ import annotations
 

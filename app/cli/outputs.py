@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Output files: written so that an interruption leaves no incomplete result."""
+"""Writes output files in such a way that an interruption leaves no incomplete result."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ def list_failures(failures: Sequence[Failure], path: Path) -> None:
 
 
 class Journal:
-    """An open .jsonl file of vectors: each row is appended as soon as it is computed.
+    """An open .jsonl file of vectors, to which each row is appended as soon as it is computed.
 
-    Even after a crash at most its last line is incomplete.
+    After a crash, therefore, at most the last line is incomplete.
     """
 
     def __init__(self, path: Path, made_with: Mapping[str, Any]) -> None:
@@ -152,4 +152,4 @@ def _parsed(line: bytes) -> Any:
     try:
         return orjson.loads(line)
     except orjson.JSONDecodeError:
-        return json.loads(line)  # file names that are not UTF-8: orjson rejects their escapes
+        return json.loads(line)  # orjson rejects the escapes of file names that are not UTF-8

@@ -48,7 +48,7 @@ def run(
     bar: tqdm[None],
     jobs: int,
 ) -> Outcome:
-    """Process all photos; a stop takes effect once the photos on the device are done."""
+    """Process all photos; after a stop request, finish only the photos that are on the device."""
     outcome = Outcome()
     before, stopped = bar.n, False
     queue = iter(photos)

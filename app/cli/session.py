@@ -24,7 +24,7 @@ from config.families import Task
 from config.models import ModelSpec
 from config.settings import Settings, load_settings
 
-# Photos of a command may wait in the queue for a day; no client is waiting for an answer.
+# Photos of a command may wait in the queue for a day, because no client is waiting for an answer.
 _LONGEST_WAIT_SECONDS = 86_400
 _POLL_SECONDS = 0.5
 
@@ -49,7 +49,7 @@ def quiet(settings: Settings) -> Settings:
 
 
 class Stop:
-    """The first Ctrl-C or SIGTERM asks to stop; the second ends the process at once."""
+    """Handles Ctrl-C and SIGTERM: the first asks the command to stop, the second kills it."""
 
     def __init__(self) -> None:
         self._requested = threading.Event()
@@ -78,8 +78,8 @@ def session(settings: Settings) -> Iterator[Runtime]:
     # Only the download process may contact the hub, as in ``create_app``.
     os.environ["HF_HUB_OFFLINE"] = "1"
     if sys.stderr.isatty():
-        # Quietens the processes that download and convert, too: their log lines would break the
-        # progress bar.
+        # The processes that download and convert get the same log level, because their log lines
+        # would break the progress bar.
         os.environ["LOG_LEVEL"] = settings.log_level
     memory.share_one_arena()
     runtime = Runtime(settings)
@@ -91,7 +91,7 @@ def session(settings: Settings) -> Iterator[Runtime]:
 
 
 def load(runtime: Runtime, spec: ModelSpec, stop: Stop) -> None:
-    """Load the model onto its device, after downloading it if need be.
+    """Load the model onto its device, and download it first if it is not on disk.
 
     Raises:
         Failed: the message says why.
@@ -125,7 +125,7 @@ class _LoadWatch:
         self._looked_at = 0.0
 
     def check_cancelled(self) -> None:
-        """Called repeatedly while the load waits. Raises Interrupted."""
+        """Raise Interrupted after a stop request; the load calls this repeatedly while it waits."""
         if self._stop.is_requested():
             raise Interrupted
         if time.monotonic() - self._looked_at < _POLL_SECONDS:

@@ -15,6 +15,7 @@ from contextlib import suppress
 
 import numpy as np
 
+from app.decoding.decoder import WINDOW_BYTES
 from app.decoding.job import Job, Pixels
 from app.decoding.wire import Message, Wire
 from app.errors import (
@@ -28,7 +29,7 @@ from app.errors import (
 
 log = logging.getLogger("twinlens.decoding")
 
-# Interval between two checks for cancellation while waiting for the decoder.
+# The interval between two checks for cancellation while the worker waits for the decoder.
 _LOOK_SECONDS = 0.5
 # After this time a decode counts as slow (``Job.on_slow``), so that other files can overtake it.
 _SLOW_SECONDS = 1.0
@@ -49,14 +50,14 @@ class Broken(Exception):
 
 
 class Connection:
-    """A connection to one decoder. Used by one thread at a time."""
+    """A connection to one decoder; only one thread may use it at a time."""
 
     def __init__(self, wire: Wire, kill: Callable[[], None], max_pixels: int, seconds: float):
-        """Wrap a connected decoder; sends nothing yet.
+        """Wrap a connected decoder without sending it anything yet.
 
         Args:
             wire: message channel to the decoder.
-            kill: function that has the decoder process killed.
+            kill: function that makes the template process kill the decoder.
             max_pixels: pixel budget of a picture.
             seconds: CPU time limit for one file.
         """
@@ -64,6 +65,7 @@ class Connection:
         self._kill = kill
         self._max_pixels = max_pixels
         self._seconds = seconds
+        self._window: mmap.mmap | None = None
         #: number of files sent to the decoder so far
         self.files = 0
         #: whether the decoder is idle and can take the next file
@@ -95,7 +97,9 @@ class Connection:
                 reply, done = self._answer(message, job)
             except TwinlensError as error:
                 reply, refusal = {"not_wanted": True}, error
-            with suppress(OSError):  # a decoder that has exited is reported by the next message
+            # Sending fails if the decoder has died. That is ignored, because wait() then returns
+            # the message "ended", which the template process sends when a decoder has died.
+            with suppress(OSError):
                 self._wire.send(reply)
         self._log(message.get("log", ()))
         self.is_usable = message["answer"] not in _ENDS
@@ -107,8 +111,9 @@ class Connection:
 
     @staticmethod
     def _answer(message: Message, job: Job) -> tuple[Message, bool]:
-        """The reply to a question, and whether the decoder will do the steps of the plan. Errors
-        from the job's functions pass through.
+        """Ask the job for the reply to a question of the decoder; the job's errors pass through.
+
+        The second value tells whether the decoder will do the steps of the job's plan.
         """
         if message["question"] == "enough":
             return {"enough": job.decode_size(*_size(message["size"]))}, False
@@ -172,19 +177,31 @@ class Connection:
         )
 
     def _mapped(self, message: Message, done: bool, seconds: float) -> Pixels:
-        """The pixels, mapped from the shared memory whose descriptor came with the message."""
+        """Get the pixels: a small picture is copied from the window, a large one is mapped.
+
+        The window is copied because the decoder reuses it for its next picture. A large picture is
+        in shared memory, whose descriptor came with the message.
+        """
         height, width = _size(message["shape"])
-        size = _size(message["size"])
+        size, count = _size(message["size"]), height * width * 3
+        if not message.get("window"):
+            # Copy-on-write, because torch needs a writable array.
+            array = np.frombuffer(self._map(count, mmap.ACCESS_COPY), np.uint8)
+        else:
+            if self._window is None:
+                self._window = self._map(WINDOW_BYTES, mmap.ACCESS_READ)
+            array = np.frombuffer(self._window, np.uint8, count).copy()
+        return Pixels(array.reshape(height, width, 3), size, done, seconds)
+
+    def _map(self, count: int, access: int) -> mmap.mmap:
+        """Map ``count`` bytes of shared memory, whose descriptor came with the message."""
         descriptor = self._wire.take_descriptor()
         try:
-            if os.fstat(descriptor).st_size != height * width * 3:
+            if os.fstat(descriptor).st_size != count:
                 raise ValueError("the pixels do not fit their shape")
-            # Copy-on-write, because torch needs a writable array.
-            memory = mmap.mmap(descriptor, height * width * 3, access=mmap.ACCESS_COPY)
+            return mmap.mmap(descriptor, count, access=access)
         finally:
             os.close(descriptor)
-        array = np.frombuffer(memory, np.uint8).reshape(height, width, 3)
-        return Pixels(array, size, done, seconds)
 
     def _error(self, message: Message, memory: int) -> TwinlensError:
         """The error for the client. Raises Broken if the decoder was killed from outside."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import mmap
 import os
 import signal
 import tempfile
@@ -21,6 +22,8 @@ from app.pictures.decode import decode
 from app.pictures.steps import resized
 
 _STRIP_BYTES = 2**22
+#: Pictures of up to this many bytes are passed through the window, see ``_Answers.answer``.
+WINDOW_BYTES = 4 * 2**20
 _MOST_LOG_LINES = 20
 _MOST_LOG_CHARACTERS = 4000
 # After this idle time freed memory is returned to the system. Doing so after every picture would
@@ -41,6 +44,7 @@ def serve(wire: Wire, memory: int) -> None:
     """
     signal.pthread_sigmask(signal.SIG_UNBLOCK, signal.valid_signals())
     limits.bound_memory(memory)
+    answers = _Answers(wire)
     log = _LogLines()
     logging.getLogger().handlers = [log]
     while True:
@@ -50,7 +54,7 @@ def serve(wire: Wire, memory: int) -> None:
             return
         limits.bound_cpu(job["seconds"])
         with os.fdopen(wire.take_descriptor(), "rb") as file:
-            answer, pixels = _answer(wire, job, file)
+            answer, pixels = answers.answer(job, file)
         limits.bound_cpu(0)
         try:
             wire.send({**answer, "log": log.taken()}, pixels)
@@ -69,28 +73,61 @@ def _next(wire: Wire) -> Message:
         return wire.receive()
 
 
-def _answer(wire: Wire, job: Message, file: BinaryIO) -> tuple[Message, int | None]:
-    """The answer for a file, and the descriptor of its pixels if it was decoded."""
-    try:
-        return _pixels(wire, job, file)
-    except _NotWanted:
-        return {"answer": "not wanted"}, None
-    except TwinlensError as error:
-        if _is_for_memory(error):
-            return {"answer": "no memory"}, None
+class _Answers:
+    """Decodes files and makes the answers that the worker gets."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+        self._window: mmap.mmap | None = None
+
+    def answer(self, job: Message, file: BinaryIO) -> tuple[Message, int | None]:
+        """The answer for a file, and a descriptor to send with it if it needs one.
+
+        Small pictures, such as the inputs of networks, are written to a window: shared memory that
+        both processes map once, because new memory for each picture costs time. For each larger
+        picture new shared memory is made.
+        """
+        try:
+            image, size = _picture(self._wire, job, file)
+            shape = [image.height, image.width]
+            answer = {"answer": "pixels", "shape": shape, "size": list(size)}
+            count = 3 * image.height * image.width
+            if count > WINDOW_BYTES:
+                return answer, _shared(image)
+            descriptor = None
+            if self._window is None:
+                descriptor = shared_memory("window")
+                os.ftruncate(descriptor, WINDOW_BYTES)
+                _seal(descriptor)
+                self._window = mmap.mmap(descriptor, WINDOW_BYTES)
+            self._window[:count] = image.tobytes()
+            return {**answer, "window": True}, descriptor
+        except Exception as error:
+            return _failure(error), None
+
+
+def _failure(error: Exception) -> Message:
+    """The answer for a file that cannot be decoded."""
+    if isinstance(error, _NotWanted):
+        return {"answer": "not wanted"}
+    if isinstance(error, MemoryError) or (
+        isinstance(error, TwinlensError) and _is_for_memory(error)
+    ):
+        return {"answer": "no memory"}
+    if isinstance(error, TwinlensError):
         return {
             "answer": "error",
             "kind": type(error).__name__,
             "message": error.message,
             "title": error.title,
-        }, None
-    except MemoryError:
-        return {"answer": "no memory"}, None
-    except Exception:  # a bug in Twinlens: the worker logs the traceback
-        return {"answer": "defect", "traceback": traceback.format_exc()}, None
+        }
+    # A bug in Twinlens: the worker logs the traceback.
+    return {"answer": "defect", "traceback": "".join(traceback.format_exception(error))}
 
 
-def _pixels(wire: Wire, job: Message, file: BinaryIO) -> tuple[Message, int]:
+def _picture(wire: Wire, job: Message, file: BinaryIO) -> tuple[Image.Image, tuple[int, int]]:
+    """The decoded picture, cropped and resized as the worker asks, and the upright photo's size."""
+
     def decode_size(width: int, height: int) -> tuple[int, int] | None:
         wanted = _ask(wire, {"question": "enough", "size": [width, height]})["enough"]
         return None if wanted is None else (wanted[0], wanted[1])
@@ -100,9 +137,7 @@ def _pixels(wire: Wire, job: Message, file: BinaryIO) -> tuple[Message, int]:
     image, size = picture.image, picture.size
     steps = _ask(wire, {"question": "steps", "decoded": list(image.size), "size": list(size)})
     del picture
-    image = resized(image, steps["steps"])
-    answer = {"answer": "pixels", "shape": [image.height, image.width], "size": list(size)}
-    return answer, _shared(image)
+    return resized(image, steps["steps"]), size
 
 
 def _ask(wire: Wire, question: Message) -> Message:
@@ -121,18 +156,23 @@ def _ask(wire: Wire, question: Message) -> Message:
 
 
 def _shared(image: Image.Image) -> int:
-    """An RGB image as [height, width, 3] bytes in memory that another process can map."""
+    """Copy an RGB image, as [height, width, 3] bytes, to memory that another process can map."""
     descriptor = shared_memory("pixels")
-    # In strips, because tobytes() of the whole image would need 3 more bytes a pixel at once.
+    # Writes in strips, because tobytes() of the whole image would need 3 more bytes per pixel.
     rows = max(1, _STRIP_BYTES // (3 * image.width))
     with os.fdopen(os.dup(descriptor), "wb") as file:
         for top in range(0, image.height, rows):
             box = (0, top, image.width, min(top + rows, image.height))
             file.write(image.crop(box).tobytes())
-    if hasattr(fcntl, "F_ADD_SEALS"):  # if the file shrank, the worker would crash on its mapping
+    _seal(descriptor)
+    return descriptor
+
+
+def _seal(descriptor: int) -> None:
+    """Fix the size of shared memory: if it shrank, the worker would crash on its mapping."""
+    if hasattr(fcntl, "F_ADD_SEALS"):
         seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
         fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)
-    return descriptor
 
 
 def shared_memory(name: str) -> int:

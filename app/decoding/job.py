@@ -15,7 +15,7 @@ from app.pictures.steps import Step
 
 Size = tuple[int, int]
 #: Maps the size of the decoded picture and the size of the upright photo to the crops and resizes
-#: that the decoder shall do; None: the decoder does none.
+#: that the decoder is to do; None means that it is to do none.
 Plan = Callable[[Size, Size], Sequence[Step] | None]
 
 
@@ -27,7 +27,7 @@ def _nothing() -> None:
 class Job:
     """How one file is decoded. All functions are called in the thread that waits for the pixels."""
 
-    #: see ``app.pictures.decode.decode``
+    #: chooses the size to decode at, see ``app.pictures.decode.decode``
     decode_size: DecodeSize
     plan: Plan
     #: called about twice a second; raises if the request was cancelled

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Limits of a decoding process. The kernel enforces them, even while native code is running."""
+"""Limits of a decoding process, which the kernel enforces even while native code is running."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def bound_memory(count: int) -> None:
         return
     limit = pages * os.sysconf("SC_PAGE_SIZE") + count
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
-    # No core dumps, because they would contain a client's picture.
+    # Core dumps are turned off, because they would contain a client's picture.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def end_with_parent() -> None:
-    """Have the kernel kill this process when its parent dies (Linux, prctl(2))."""
+    """Make the kernel kill this process when its parent dies (Linux, prctl(2))."""
     function = getattr(ctypes.CDLL(None), "prctl", None)
     if function is not None:
         function(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -55,7 +55,7 @@ def bound_cpu(seconds: float) -> None:
 
 
 def trim() -> None:
-    """Return freed memory to the system (glibc, malloc_trim(3))."""
+    """Return freed memory to the system with glibc's malloc_trim(3); elsewhere do nothing."""
     function = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if function is not None:
         function(0)

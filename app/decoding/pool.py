@@ -3,9 +3,9 @@
 """The decoder processes of one worker.
 
 Up to ``size`` files (one for each core) are decoded at a time, each in its own process. A decoder
-that exits is replaced. A slow file is set aside: it goes on but no longer counts against ``size``,
-so ordinary files need not wait for it. Up to ``size`` files can be set aside. If files still have
-to wait, the longest-running decode is cancelled once it has run for more than _CLAIM_SECONDS.
+that exits is replaced. A slow file is set aside: its decode continues but no longer counts against
+``size``, so ordinary files need not wait for it. Up to ``size`` files can be set aside. If files
+still have to wait, the decode that started first is cancelled after _CLAIM_SECONDS.
 """
 
 from __future__ import annotations
@@ -38,14 +38,15 @@ COMMAND = [sys.executable, "-m", "app.decoding.template"]
 # Environment variables that the template gets. Others may hold secrets, which a decoder must not
 # have because it parses untrusted files.
 _ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV")
-# Interval between two checks for cancellation while waiting for a free place.
+# The interval between two checks for cancellation while a file waits for a free place.
 _LOOK_SECONDS = 0.5
-# Time for the template to exit by itself when the pool closes.
+# When the pool closes, the template has this much time to exit by itself before it is killed.
 _END_SECONDS = 2.0
 # While other files wait, a decode is cancelled after this time. For comparison: a JPEG of 120
 # megapixels takes 2 seconds on an idle machine.
 _CLAIM_SECONDS = 10.0
-# A decoder is replaced after so many files, because decoding libraries leak memory on broken ones.
+# A decoder is replaced after this many files, because decoding libraries leak memory when a file is
+# damaged.
 _MOST_FILES = 1000
 _RETRY_SECONDS = 5
 
@@ -58,7 +59,7 @@ class _Place:
     began: float
     #: whether the file is slow and no longer counts against the pool's size
     is_aside: bool = False
-    #: whether a waiting file needs this place, so that the decode is to be cancelled
+    #: whether a waiting file needs this place, so that the decode in it must be cancelled
     is_claimed: bool = False
 
 
@@ -171,7 +172,7 @@ class Decoders:
                 self._free.notify()
 
     def _enter(self) -> _Place | None:
-        """A place, or None if none became free in time; then the oldest place may be claimed."""
+        """Wait briefly for a place; if none becomes free, claim the oldest one if it is overdue."""
         with self._lock:
             if self._free.wait_for(self._has_room, _LOOK_SECONDS):
                 place = _Place(time.monotonic())
@@ -230,7 +231,10 @@ class Decoders:
         decoder.close()
 
     def _running_template(self) -> _Template:
-        """The template, restarted if it has ended. Raises NotAvailable. Needs the lock."""
+        """The template, restarted if it has ended. Raises NotAvailable if it cannot be started.
+
+        The caller must hold the lock.
+        """
         if self._closed:
             raise _not_available("the service ends")
         if self._template is None or self._template.has_ended():
@@ -241,12 +245,24 @@ class Decoders:
         return self._template
 
     def _drop(self, template: _Template) -> None:
-        """Kill the template and its decoders; the next file starts a new one. Needs the lock."""
+        """Kill the template and its decoders; the next file starts a new one.
+
+        The caller must hold the lock.
+        """
         template.kill_all()
         if self._template is template:
             self._template = None
             while self._idle:
                 self._idle.pop().close()
+
+
+# Settings of glibc's malloc: one arena, and freed memory is kept for the next picture, because
+# getting it from the system again costs 2 ms. An idle decoder returns it, see ``limits.trim``.
+_MALLOC = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
+    "MALLOC_TRIM_THRESHOLD_": str(128 * 2**20),
+}
 
 
 class _Template:
@@ -262,17 +278,17 @@ class _Template:
             self._process = subprocess.Popen(
                 [*COMMAND, str(its.fileno()), level],
                 cwd=_PROJECT,
-                env={**environment, "MALLOC_ARENA_MAX": "1"},
+                env={**environment, **_MALLOC},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=(its.fileno(),),
-                # In its own session, so that Ctrl-C at a terminal reaches only the command, which
-                # ends this process itself.
+                # The template gets its own session, so that Ctrl-C at a terminal reaches only the
+                # worker or command, which then ends the template itself.
                 start_new_session=True,
             )
 
     def fork(self, number: int, memory: int, connection: int) -> None:
-        """Have a decoder forked. Raises OSError if the template has ended."""
+        """Order the template to fork a decoder. Raises OSError if the template has ended."""
         with self._sending:
             self._control.send({"fork": number, "memory": memory}, connection)
 

@@ -31,7 +31,7 @@ class Template:
 
     def __init__(self, control: Wire) -> None:
         self._control = control
-        #: by process id: the worker's number for the decoder, and a copy of the decoder's wire
+        #: for each process id, the worker's number of the decoder and a copy of the decoder's wire
         self._decoders: dict[int, tuple[int, Wire]] = {}
         self._wakeup = os.pipe()
         for end in self._wakeup:
@@ -88,7 +88,7 @@ class Template:
             os._exit(status)
 
     def _leave(self, parent: int) -> None:
-        """In a new decoder: drop the signal handlers and connections of the template."""
+        """Make a new decoder drop the signal handlers and connections of the template."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         limits.end_with_parent()
@@ -124,7 +124,7 @@ class Template:
 
 
 def main() -> None:
-    """Entry point."""
+    """Load what all decoders need, then obey the worker until it closes the connection."""
     control = Wire(socket.socket(fileno=int(sys.argv[1])))
     logging.getLogger().setLevel(sys.argv[2])
     Image.init()  # loads all format plugins once, instead of in each decoder

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Messages between a worker and its decoding processes: JSON lines over a Unix socket.
 
-JSON instead of pickle, because unpickling data from a compromised decoder could run code in the
-worker.
+They are JSON and not pickle, because unpickling data from a compromised decoder could run code in
+the worker.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _MOST_BYTES = 2**20
 
 
 class Wire:
-    """One end of a connected stream socket."""
+    """One end of the connection, which sends and receives messages and file descriptors."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
@@ -49,7 +49,7 @@ class Wire:
             self._socket.sendall(data[sent:])
 
     def send_after_break(self, message: Message) -> None:
-        """Like ``send``, for a connection on which a dead process may have left an unfinished line.
+        """Send a message on a connection where a dead process may have left an unfinished line.
 
         Does not wait for buffer space. Raises OSError.
         """
@@ -60,7 +60,7 @@ class Wire:
         """Wait for the next message. A descriptor sent with it is kept for ``take_descriptor``.
 
         Args:
-            seconds: longest wait; None: no limit.
+            seconds: longest wait; None means no limit.
 
         Raises:
             TimeoutError: no message arrived in time.

@@ -59,10 +59,10 @@ class NetworkSource:
     files: tuple[Path, ...]
     #: bytes of the weights
     size: int
-    #: images, channels, rows, columns, or texts, tokens; None for a dimension of any size
+    #: (images, channels, rows, columns) or (texts, tokens); None for a dimension of any size
     input_shape: tuple[int | None, ...]
     input_type: type[np.float32] | type[np.int64]
-    #: makes the torch module, float32 in evaluation mode, see ``Family.module``
+    #: makes the torch module, in float32 and in evaluation mode, see ``Family.module``
     module: Callable[[], Any] = field(compare=False)
     #: how another process makes an equal source: a function, written ``module:function``, and the
     #: text that it takes as its argument
@@ -135,7 +135,7 @@ class Engine(ABC):
 
     @abstractmethod
     def load(self, source: NetworkSource, device: str) -> Network:
-        """Load the network into host memory, prepared for ``device``; the first time may take long.
+        """Load the network into host memory, prepared for ``device``; the first load may take long.
 
         Raises:
             EngineUnavailable: this engine cannot run the network on this machine.

@@ -12,9 +12,10 @@ from pathlib import Path
 from app.engines.base import LoadError
 from app.engines.openvino import runner as openvino_engine
 
-# Files that exist if a GPU driver is loaded, by build of torch. Before the fork only files may be
-# checked: asking the driver creates a context that does not survive a fork. Device nodes below
-# /dev may appear only at the first use of the GPU, hence the kernel module is checked, too.
+# Files that exist if a GPU driver is loaded, for each build of torch. Before the fork only files
+# may be checked, because asking the driver creates a context that does not survive a fork. Device
+# nodes below /dev may appear only at the first use of the GPU, so the kernel module is checked as
+# well.
 _CUDA_SIGNS = ("/dev/nvidiactl", "/dev/dxg", "/proc/driver/nvidia/version", "/sys/module/nvidia")
 _ROCM_SIGNS = ("/dev/kfd",)
 
@@ -42,7 +43,7 @@ _CPU = Device("cpu", "CPU")
 def is_surely_cpu(setting: str) -> bool:
     """Whether a value of DEVICE can only mean the CPU.
 
-    Safe before the fork: it calls no driver and imports no engine.
+    It may be called before the fork, because it asks no driver and imports no library of an engine.
     """
     if setting == "auto":
         return not _may_have_gpu()

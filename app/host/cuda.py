@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: MIT
 """torch's CUDA features: streams, pinned memory and graphs. AMD GPUs (ROCm) use the same API.
 
-https://docs.pytorch.org/docs/stable/notes/cuda.html, "CUDA streams", "Use pinned memory buffers",
-"CUDA Graphs". Other modules use only the class ``Cuda``; tests replace it with one for the CPU.
+They are explained at https://docs.pytorch.org/docs/stable/notes/cuda.html, "CUDA streams", "Use
+pinned memory buffers" and "CUDA Graphs". Other modules use only the class ``Cuda``; tests replace
+it with one for the CPU.
 """
 
 from __future__ import annotations
@@ -27,13 +28,14 @@ Forward = Callable[["Tensor"], "Tensor"]
 # Each stream is created once and kept, because torch has only 32 streams of each priority and then
 # returns the same ones again. Two threads on one stream would capture each other's work in a graph.
 _MAX_NETWORK_STREAMS = 16
-# Few, because each stream keeps memory cached for its next picture. A picture takes about 1 ms.
+# Image work has few streams, because each keeps memory cached for its next picture. Few are enough,
+# because a picture takes only about 1 ms.
 _MAX_IMAGE_STREAMS = 4
 # Stream priorities: work on a stream with the lower number runs first.
 _HIGH_PRIORITY, _NORMAL_PRIORITY = -1, 0
 _WARM_UPS = 3  # passes before a capture, as torch's notes on CUDA graphs recommend
 
-# Held during a capture, because torch allows only one at a time in a process.
+# This lock is held during a capture, because torch allows only one at a time in a process.
 _capturing = threading.Lock()
 
 
@@ -96,12 +98,15 @@ class Cuda:
 
     @classmethod
     def for_networks(cls, device: str) -> Cuda:
-        """For inference. Batches of different device threads overlap, up to 16 at a time."""
+        """Use streams for inference: up to 16 batches, of different device threads, can overlap."""
         return cls(device, _NORMAL_PRIORITY, _MAX_NETWORK_STREAMS)
 
     @classmethod
     def for_images(cls, device: str) -> Cuda:
-        """For image work. It runs before inference, because it is short and a CPU core waits."""
+        """Use streams for image work.
+
+        Image work goes before inference, because it is short and a CPU core waits for it.
+        """
         return cls(device, _HIGH_PRIORITY, _MAX_IMAGE_STREAMS)
 
     @contextmanager
@@ -166,7 +171,7 @@ class Cuda:
         return Recorded(graph, given, outputs)
 
     def replay(self, recorded: Recorded, batch: NDArray[Any]) -> NDArray[Any]:
-        """The outputs for a batch of the captured shape.
+        """Run the graph on a batch of the captured shape, and return the outputs.
 
         Call this within a block of the stream that the graph was captured on.
         """

@@ -27,7 +27,7 @@ def fault(error: BaseException) -> Literal["memory", "lost"] | None:
         None: another error, which says nothing about the device.
 
     Sources: PyTorch's documentation of ``torch.OutOfMemoryError`` and ``torch.AcceleratorError``.
-    torch's allocator for host memory raises a plain RuntimeError, hence the search in messages.
+    torch's allocator for host memory raises a plain RuntimeError, so messages are searched, too.
     """
     if isinstance(error, MemoryError):
         return "memory"

@@ -27,7 +27,8 @@ class Helpers:
     """
 
     def __init__(self, threads: int = _THREADS) -> None:
-        # The pool starts threads only when it gets work. That is after the fork, so they survive.
+        # The pool starts threads only when it gets work, which is after the fork. Threads that were
+        # started earlier would not exist in the workers.
         self._pool = ThreadPoolExecutor(threads, "helper")
 
     def map(

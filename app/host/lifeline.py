@@ -14,9 +14,10 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def end_with_parent(parent: int) -> None:
-    """Have the kernel send SIGTERM to this process when its parent ends for any reason.
+    """Make the kernel send SIGTERM to this process when its parent ends for any reason.
 
-    Linux only. On other systems gunicorn's workers check once a second whether their parent lives.
+    This works only on Linux. On other systems gunicorn's workers check once a second whether their
+    parent lives.
 
     Args:
         parent: the process that forked this one.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Memory of this process and of devices: figures, clean-up and limits. Also: usable cores."""
+"""Measures and frees the memory of this process and of devices, and counts the usable cores."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MADV_DONTNEED = 4  # sys/mman.h on Linux
 
 @dataclass(frozen=True)
 class MemoryFigures:
-    """In megabytes (2**20 bytes).
+    """Memory in use, in megabytes (2**20 bytes).
 
     ``allocated_mb`` and ``reserved_mb`` are those of torch's CUDA allocator, 0 without one;
     ``process_rss_mb`` is the resident memory of this process.
@@ -53,14 +53,14 @@ def prepare_fork() -> None:
     marks to them, and the kernel would copy their memory pages for each worker (see gc.freeze in
     Python's documentation).
     """
-    gc.unfreeze()  # at a reload, so that replaced objects are freed
+    gc.unfreeze()  # after a reload this lets the collector free the objects that were replaced
     gc.collect()
     gc.freeze()
     share_one_arena()
 
 
 def share_one_arena() -> None:
-    """Have all threads share one malloc arena (glibc, mallopt(3)).
+    """Make all threads share one malloc arena (glibc, mallopt(3)).
 
     By default each thread gets its own arena, which keeps the memory of the largest photo that the
     thread has decoded: 200 MB per worker, measured with ViT-L-14 and 12 MP photos.
@@ -137,9 +137,10 @@ def resident_mb(pid: int) -> float:
 def free(device: str) -> int:
     """Bytes of memory that a model on ``device`` (a name as in ``Device.type``) may still use.
 
-    For a CPU: host memory available without swapping, within the container's limit. For an
-    accelerator: memory that its driver reports as free, plus memory that torch has reserved but
-    does not use. Devices of OpenVINO count as a CPU: Intel GPUs mostly share the host's memory.
+    For a CPU this is the host memory that is available without swapping, within the container's
+    limit. For an accelerator it is the memory that its driver reports as free, plus the memory that
+    torch has reserved but does not use. Devices of OpenVINO count as a CPU, because Intel GPUs
+    mostly share the host's memory.
     """
     if device != "cpu" and not device.startswith("openvino"):
         import torch

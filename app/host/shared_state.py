@@ -33,7 +33,8 @@ Figure = Literal["up", "leaving", "connections", "in_flight", "waiting", "held_b
 #: Flags of the whole service.
 Flag = Literal["stopping", "ready"]
 
-# Many more than workers: old and new workers run at the same time during one or more reloads.
+# There are many more slots than workers, because old and new workers run at the same time during
+# one or more reloads.
 _SLOTS = 1024
 _ROW = np.dtype(
     [
@@ -94,11 +95,11 @@ class Closeable(Protocol):
 
 
 class SharedState:
-    """Created once, in the master, before the fork. Slot 0 is the master's; workers have others."""
+    """All that the processes share. The master, which has slot 0, creates it before it forks."""
 
     def __init__(self) -> None:
         # /dev/shm is writable even if the root file system is read-only, and no system service
-        # deletes old files there. mkdtemp instead of a TemporaryDirectory object, because each
+        # deletes old files there. The folder is not a TemporaryDirectory object, because each
         # worker would inherit that object and remove the folder when the worker ends.
         shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
         self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=shared))
@@ -123,7 +124,7 @@ class SharedState:
     # -- slots and processes ------------------------------------------------------------------
 
     def claim(self) -> int:
-        """In the master, just before a fork: reserve a slot for the next worker, and return it."""
+        """Reserve a slot for the next worker and return it. The master calls this before a fork."""
         self.folder.mkdir(mode=0o700, exist_ok=True)  # in case somebody removed it
         self._claimed = 1 + int(np.flatnonzero(self._rows["pid"][1:] == 0)[0])
         self._clear(self._claimed)
@@ -132,7 +133,7 @@ class SharedState:
         return self._claimed
 
     def join(self) -> None:
-        """In a new process, before it starts threads: take the slot that the master claimed."""
+        """Take the slot that the master claimed. A new process calls this before it has threads."""
         for inherited in self._open:
             inherited.close()  # the parent has its own
         self.slot = self._claimed
@@ -155,11 +156,11 @@ class SharedState:
             self._open.append(self._file)
 
     def release(self, slot: int) -> None:
-        """In the master: free the slot of a worker that has ended or could not be started."""
+        """Free the slot of a worker that has ended or could not be started; only for the master."""
         self._clear(slot)
 
     def close(self) -> None:
-        """Called when the process ends. The master also removes the folder."""
+        """Close this process's files and sockets at its end; the master also removes the folder."""
         while self._open:
             self._open.pop().close()
         if os.getpid() == self.owner:
@@ -185,8 +186,8 @@ class SharedState:
         """The slots of the workers that take new requests.
 
         Leaves out workers that are ending, and those without a heartbeat (stopped or stuck), so
-        that no process waits for them. If no worker remains, those are included after all. In a
-        process without workers, such as the command line, the result is its own slot.
+        that no process waits for them. If no worker remains, the ones left out are included after
+        all. In a process without workers, such as the command line, the result is its own slot.
         """
         slots = [int(slot) for slot in np.flatnonzero(self._rows["pid"] > 0)]
         slots = [slot for slot in slots if slot] or slots
@@ -209,7 +210,7 @@ class SharedState:
         return bool(self._rows["up"][slot])
 
     def pid(self, slot: int) -> int:
-        """The pid of the process with this slot; 0: the slot is free; -1: it is reserved."""
+        """The pid of the process with this slot; 0 if the slot is free, -1 if it is reserved."""
         return int(self._rows["pid"][slot])
 
     def set(self, figure: Figure, value: int) -> None:
@@ -255,7 +256,7 @@ class SharedState:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """A lock against all threads of this process and, normally, of all processes.
+        """Exclude all other threads of this process and, normally, of all processes.
 
         The kernel releases the lock of a process that dies. If a process is stopped while it holds
         the lock, the others proceed without it after 0.1 s, so a limit may be slightly exceeded.
@@ -287,7 +288,7 @@ class SharedState:
     # -- trouble of the master -----------------------------------------------------------------
 
     def set_master_trouble(self, trouble: str | None) -> None:
-        """In the master: set the reason why /health returns 503; None: there is none."""
+        """Set the reason why /health returns 503, or None if there is none; only for the master."""
         with suppress(OSError):
             if trouble:
                 self._trouble_path().write_text(trouble, encoding="utf-8")
@@ -295,7 +296,7 @@ class SharedState:
                 self._trouble_path().unlink(missing_ok=True)
 
     def master_trouble(self) -> str | None:
-        """The reason that ``set_master_trouble`` has set; None if there is none."""
+        """What is wrong with the master, as ``set_master_trouble`` stored it; None: nothing."""
         with suppress(OSError):
             return self._trouble_path().read_text(encoding="utf-8") or None
         return None
@@ -316,7 +317,7 @@ class SharedState:
         """Wait until another process rings, at most ``seconds``."""
         self._bell.settimeout(seconds)
         with suppress(TimeoutError):
-            self._bell.recv(16)  # a socket that could not be bound never gets anything
+            self._bell.recv(16)  # a socket that could not be bound never receives anything
 
     def report_path(self, slot: int) -> Path:
         """The path of the report of the worker with this slot."""

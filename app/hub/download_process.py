@@ -3,8 +3,8 @@
 """The process that downloads models: ``python -m app.hub.download_process FOLDER PIPE``.
 
 It handles the requests in FOLDER (see ``app.hub.downloads``) until none is left, and retries failed
-downloads after growing pauses. It exits early if all processes of the service have ended, which
-it sees by the closed PIPE.
+downloads after growing pauses. It exits early if all processes of the service have ended; it
+notices that because PIPE is then closed.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ class _Job:
 
 
 def main() -> None:
-    """Entry point."""
+    """Download what the requests in the folder ask for, until none is left."""
     folder, life = Path(sys.argv[1]), int(sys.argv[2])
     configure_logging(load_settings_or_exit())
     end_with_the_service(life)
     # Looks for requests again after releasing the lock. A request may have arrived just before
-    # that, and the process started for it has exited because the lock was still taken.
+    # that; the process that was started for it has then exited, because the lock was still taken.
     while any(folder.glob("*.request")):
         with (folder / "download.lock").open("w") as lock:
             if not _locked(lock):

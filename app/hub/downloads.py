@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Downloads for the service's processes: request a download, watch its state, wait for it.
+"""Lets the service's processes request a download, watch its state and wait for it.
 
 One separate process downloads for the whole service (``app.hub.download_process``). Workers
 communicate with it through files in a shared folder: a request is a file, and so is the state of a
@@ -36,7 +36,7 @@ _MB = 1e6
 
 
 class DownloadRequest(BaseModel):
-    """``<key>.request``: the files to download and the cache to store them in."""
+    """The content of ``<key>.request``: the files to download and the cache to store them in."""
 
     spec: ModelSpec
     files: tuple[str, ...]
@@ -44,7 +44,7 @@ class DownloadRequest(BaseModel):
 
 
 class DownloadState(BaseModel):
-    """``<key>.state``: the state of a download."""
+    """The content of ``<key>.state``: the state of a download."""
 
     state: Literal["downloading", "failed"]
     file: str | None = None
@@ -79,8 +79,8 @@ def download_elsewhere_hint(spec: ModelSpec) -> str:
     return f"`{command}` on another machine makes a folder to copy"
 
 
-#: Environment variables for processes that download; all others are offline. Xet, the hub's chunk
-#: store, is off because only plain HTTP can resume a download. Telemetry is off.
+#: Environment variables for processes that download; all other processes are offline. Xet, the
+#: hub's chunk store, is off because only plain HTTP can resume a download. Telemetry is off.
 ONLINE = {
     "HF_HUB_OFFLINE": "0",
     "HF_HUB_DISABLE_XET": "1",
@@ -115,7 +115,7 @@ class ProgressLog:
 
 
 class Downloads:
-    """Access to downloads; created before the fork and used in every worker."""
+    """Requests downloads and reads their state; created before the fork, used in every worker."""
 
     def __init__(self, cache: Path, folder: Path, offline: bool, life: tuple[int, int]) -> None:
         self._cache = cache
@@ -156,7 +156,7 @@ class Downloads:
         return LoadError("its weights are not on disk yet; downloading them")
 
     def request(self, spec: ModelSpec, files: tuple[str, ...], at_once: bool = False) -> None:
-        """Request a download; cheap if it was requested before.
+        """Request a download; this is cheap if it was requested before.
 
         Args:
             spec: the model.
@@ -224,7 +224,7 @@ class Downloads:
             time.sleep(0.1)
 
     def cancel(self, spec: ModelSpec) -> bool:
-        """Withdraw the request for a download; False if the download is running just now."""
+        """Withdraw the request for a download; does nothing and returns False if it is running."""
         state = self.state(spec)
         if state is not None and state.state == "downloading":
             return False
@@ -251,7 +251,7 @@ class Downloads:
         return False
 
     def _start_process(self) -> None:
-        """Start a download process, which exits at once if another one is running."""
+        """Start a download process, which exits immediately if another one is running."""
         self._process = process = subprocess.Popen(
             [
                 sys.executable,

@@ -16,7 +16,7 @@ class Problem:
 
     #: may be shown to clients: contains no URL and no path of the host
     reason: str
-    #: for the operator
+    #: tells the operator what to do; not shown to clients
     advice: str
 
 
@@ -104,7 +104,7 @@ def _refused(error: Exception, status: int, spec: ModelSpec, known: Record | Non
 
 
 def _unreachable(error: Exception) -> Problem:
-    """Explain an answer that did not come, or not completely."""
+    """Explain why the hub's answer did not arrive, or arrived only in part."""
     from httpx2 import InvalidURL, ProxyError, TimeoutException, UnsupportedProtocol
 
     if isinstance(error, ProxyError):

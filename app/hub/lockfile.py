@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""``twinlens.lock.json``: which commit of each repository is in use, and its files' checksums.
+"""``twinlens.lock.json`` records the commit in use of each repository, and its files' checksums.
 
 The lock file lies in the cache itself, so that it is copied along with the checkpoints and is
 writable where they are. It outlives a deleted model: a new download gets the same commit. Downloads
@@ -20,7 +20,7 @@ from app.host import atomic
 from config.models import ModelSpec
 
 NAME = "twinlens.lock.json"
-# A lock file has about 500 bytes per model, so that a larger file cannot be one.
+# A lock file has about 500 bytes per model, so a file larger than this cannot be one.
 _LARGEST_BYTES = 2**20
 
 
@@ -45,8 +45,8 @@ class Record(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    # Restricted, because it becomes a part of paths. A snapshot folder that was made by hand may
-    # have the name of a branch instead of a commit.
+    # The characters are restricted, because this becomes a part of paths. A snapshot folder that
+    # was made by hand may have the name of a branch instead of a commit.
     commit: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}$")
     files: dict[str, FileRecord]
 
@@ -76,10 +76,10 @@ def pinned(spec: ModelSpec, cache: Path) -> Record | None:
 
 
 def record(spec: ModelSpec, fresh: Record, cache: Path) -> None:
-    """Record a commit; further files of the commit that is recorded already are added to it.
+    """Record a commit; if it is recorded already, the new files are added to its record.
 
     Raises:
-        LockFileError: the present lock file is damaged, and stays; or it cannot be written.
+        LockFileError: the lock file is damaged (it is left as it is) or cannot be written.
     """
     assert spec.hub_id is not None  # models without a hub id are never downloaded
     path = cache / NAME

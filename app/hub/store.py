@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Checkpoints on disk: in the hub's cache, in the user's own folders, in the program itself."""
+"""Checkpoints on disk, in the hub's cache, in the user's own folders or in the program itself."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ BUILTIN = Path(__file__).resolve().parents[1] / "models" / "builtin"
 
 
 def repository_folder(cache: Path, spec: ModelSpec) -> Path:
-    """The folder of a repository in the cache (huggingface_hub, "Understand caching")."""
+    """The folder of a repository in the cache (see "Understand caching" of huggingface_hub)."""
     if spec.hub_id is None:
         return cache / f"twinlens--{spec.key}"
     return cache / f"models--{spec.hub_id.replace('/', '--')}"
 
 
 def find_checkpoint(spec: ModelSpec, files: tuple[str, ...], cache: Path) -> Checkpoint | None:
-    """The snapshot of ``spec.revision`` if all of ``files`` are there, else None.
+    """The snapshot of ``spec.revision``, or None if any of ``files`` is missing in it.
 
     If the lock file records a commit for the revision, that commit is taken, even if the branch
     has moved on the hub since.
@@ -70,7 +70,7 @@ def known_commit(spec: ModelSpec, cache: Path) -> str | None:
 def _complete(
     path: Path, files: tuple[str, ...], revision: str, repository: Path
 ) -> Checkpoint | None:
-    # is_file() follows the links into blobs/, so that a broken link counts as an absent file.
+    # is_file() follows the links into blobs/, so a broken link counts as an absent file.
     if all((path / name).is_file() for name in files):
         return Checkpoint(path, revision, repository)
     return None
@@ -99,7 +99,7 @@ def link_blob(blob: Path, name: Path) -> None:
 def set_reference(spec: ModelSpec, commit: str, cache: Path) -> None:
     """Write the commit to refs/<branch>.
 
-    Called last, because the checkpoint counts as present from then on.
+    This must be called last, because the checkpoint counts as present from then on.
     """
     if spec.revision == commit:
         return
@@ -121,7 +121,7 @@ def copy_checkpoint(spec: ModelSpec, checkpoint: Checkpoint, verified: Record, c
         OSError: the disk failed or is full.
         LockFileError: the lock file of ``cache`` cannot be used.
     """
-    lockfile.pinned(spec, cache)  # a damaged lock file fails before anything is copied
+    lockfile.pinned(spec, cache)  # raises if the lock file is damaged, before anything is copied
     folder = repository_folder(cache, spec)
     for name, file in verified.files.items():
         origin = (checkpoint.path / name).resolve()
@@ -155,7 +155,7 @@ def _link_or_copy(origin: Path, blob: Path) -> None:
 def delete(spec: ModelSpec, cache: Path) -> None:
     """Delete the model's folder in the cache, and what was converted from the model.
 
-    The files of a built-in model, or of a model in the user's own folder, stay.
+    The files of a built-in model, or of a model in the user's own folder, are kept.
 
     Raises:
         OSError: the folder cannot be deleted.

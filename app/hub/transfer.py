@@ -81,9 +81,9 @@ def transfer(
         LockFileError: the lock file cannot be used.
     """
     disable_progress_bars()
-    # What the hub client warns of is also raised as an error in the end.
+    # Warnings are turned off, because whatever the hub client warns of ends in an error anyway.
     set_verbosity_error()  # type: ignore[no-untyped-call]
-    lockfile.pinned(spec, cache)  # a damaged lock file fails before anything is downloaded
+    lockfile.pinned(spec, cache)  # raises if the lock file is damaged, before any download
     wanted, commit = _ask_hub(spec, files, cache, known, update)
     total, before = sum(file.size for file in wanted), 0
     found = {}
@@ -103,7 +103,7 @@ def transfer(
 def _ask_hub(
     spec: ModelSpec, files: tuple[str, ...], cache: Path, known: Record | None, update: bool
 ) -> tuple[list[_File], str]:
-    """Ask the hub for the metadata of each file; gives the files and their commit."""
+    """Ask the hub for the metadata of each file; returns the files and their commit."""
     assert spec.hub_id is not None  # models without a hub id are never downloaded
     folder = store.repository_folder(cache, spec)
     revision = known.commit if known is not None and not update else spec.revision
@@ -153,7 +153,7 @@ def _expected_sha256(
 
 
 def _ensure_file(file: _File, report: Callable[[int], None]) -> str:
-    """Download a file unless it is on disk already; gives its sha256."""
+    """Download a file unless it is on disk already; returns its sha256."""
     if file.target.is_file():
         return _verified_sha256(file, file.target, report)
     file.blob.parent.mkdir(parents=True, exist_ok=True)

@@ -40,7 +40,7 @@ def verify(
     known: Record | None,
     progress: Progress,
 ) -> Record:
-    """Read every byte of a checkpoint; gives the sizes and checksums that were found.
+    """Read every byte of a checkpoint; returns the sizes and checksums that were found.
 
     Each file is compared with every checksum that is known: the recorded one, the name of its blob
     if that is a checksum, and for the weights the checksum in the table of models.
@@ -87,7 +87,7 @@ def digest(path: Path, report: Callable[[int], None] = lambda _: None) -> str:
 
 
 def check_sizes(spec: ModelSpec, checkpoint: Checkpoint, cache: Path) -> None:
-    """Compare the sizes of the files with the recorded ones: fast enough for every load.
+    """Compare the sizes of the files with the recorded ones; fast enough to do at every load.
 
     Raises:
         LoadError: a size differs.

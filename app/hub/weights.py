@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What the header of a weights file (safetensors) says about its content."""
+"""Reads the size and the origin of weights from the header of their safetensors file."""
 
 from __future__ import annotations
 

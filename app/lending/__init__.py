@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Networks are loaded once in each process and lent to its requests."""
+"""Loads each network once in a process, and lends it to the requests of that process."""

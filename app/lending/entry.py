@@ -52,14 +52,14 @@ class NetworkStatus(BaseModel):
 
 @dataclass(frozen=True)
 class ModelStatus:
-    """The status of one model. It counts as loaded when its first network is."""
+    """The status of one model, which counts as loaded when its first network is loaded."""
 
     spec: ModelSpec
     on_disk: bool
     network: NetworkStatus
     #: states of its other networks by name; each is loaded when a request first needs it
     others: dict[str, State] = field(default_factory=dict)
-    #: progress of the running download; None without one, or until its size is known
+    #: progress of the running download; None if there is none, or until its size is known
     downloaded_bytes: int | None = None
     total_bytes: int | None = None
 
@@ -107,8 +107,8 @@ class Entry:
             yield
         except LoadError as error:
             log.error("%s is unavailable: %s", self.id.label, error, exc_info=error.__cause__)
-            # A copy of the error: the traceback of the original keeps the tensors of the failed
-            # load in memory.
+            # Stores a copy of the error, because the traceback of the original would keep the
+            # tensors of the failed load in memory.
             self.failure, self.failed_at = type(error)(str(error)), time.monotonic()
             raise type(error)(str(error)) from None
         self.failure = None
@@ -130,7 +130,7 @@ class Entry:
 
 
 def with_download(status: NetworkStatus, download: DownloadState | None) -> NetworkStatus:
-    """The status of a network, changed by the state of its download where there is one."""
+    """The status of a network, changed by the state of its download if there is one."""
     if download is None or status.state != "not_loaded":
         return status
     if download.state == "downloading":

@@ -13,7 +13,7 @@ from app.models.base import NetworkId, Provenance
 
 @dataclass(frozen=True, eq=False)
 class LoadedNetwork:
-    """What the manager lends to requests."""
+    """A loaded network that the manager lends to requests."""
 
     #: a DepthFamily or an EmbeddingFamily (``app.models``), depending on the task of the model
     family: Any
@@ -23,7 +23,7 @@ class LoadedNetwork:
     weights: str
 
     def warm_up(self) -> None:
-        """Run it on a blank input, so that no request pays for page faults and allocations."""
+        """Run it on a blank input, so that page faults and allocations do not delay a request."""
         if self.id.name == "text":
             self.family.load_tokenizer()
         self.network.warm_up(self.family.blank(self.id.name))

@@ -95,7 +95,7 @@ class Loader:
     def expected_engine(self) -> EngineName:
         """The engine that will probably run, found without asking a GPU driver.
 
-        It is for use before the fork, when drivers must not be touched.
+        Before the fork this replaces ``engine_on``, because drivers must not be asked then.
         """
         if self.device.startswith("openvino"):
             return "openvino"
@@ -110,9 +110,9 @@ class Loader:
         return "openvino" if is_installed() else "torch"
 
     def import_libraries(self, families: list[str]) -> None:
-        """Before the fork: import the libraries of the engine and these families.
+        """Import the libraries of the engine and of these families before the fork.
 
-        The workers then share their memory.
+        The workers then share the memory of the libraries.
         """
         engine = self._engine(self.expected_engine())
         engine.import_libraries()
@@ -120,7 +120,7 @@ class Loader:
             family_class(family).import_libraries()
 
     def preload(self, id: NetworkId, checkpoint: Checkpoint) -> LoadedNetwork | None:
-        """Before the fork: load a network into memory that the workers will share.
+        """Load a network before the fork, into memory that the workers will share.
 
         Returns:
             None if the network has to be converted first, which cannot be done before the fork.
@@ -133,7 +133,7 @@ class Loader:
         network: Network | None
         if self.expected_engine() == "openvino":
             network = self.openvino.preload(source)
-            # If it cannot be converted at all, torch will run it (see ``load``): preload it there.
+            # If it cannot be converted at all, torch will run it (see ``load``) and preloads it.
             if network is None and (
                 self.engine != "auto" or self.openvino.conversions.can_store(source)
             ):

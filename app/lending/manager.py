@@ -33,13 +33,13 @@ from config.models import ModelSpec
 
 log = logging.getLogger("twinlens.models")
 
-# For this long after a failed load, requests get its reason at once instead of a new attempt.
+# For this long after a failed load, requests get its reason immediately, without a new attempt.
 _REMEMBER_FAILURE_SECONDS = 30.0
 # How often a request that waits for a load checks whether it was cancelled.
 _POLL_SECONDS = 1.0
 # Memory that inference needs in addition to the weights; measured by benchmarks/peak.py.
 _WORKING_BYTES = 256 * 2**20
-# How long to wait until other workers have freed their memory of a shared GPU.
+# The longest wait for other workers to free their memory on a shared GPU.
 _EVICTION_SECONDS = 3.0
 
 
@@ -71,7 +71,7 @@ class Manager:
     # -- use -----------------------------------------------------------------------------------
 
     def preload(self, id: NetworkId) -> None:
-        """Before the fork: load a network into host memory if its checkpoint is on disk.
+        """Load a network into host memory before the fork, if its checkpoint is on disk.
 
         A failure is stored for later requests, not raised.
         """
@@ -84,7 +84,7 @@ class Manager:
                 entry.loaded = self._loader.preload(id, checkpoint)
 
     def adopt(self, other: Manager) -> None:
-        """Before the fork, at a reload: take over the networks that the old manager has mapped."""
+        """At a reload, before the fork, take over the networks that the old manager has mapped."""
         if self._loader != other._loader:
             return
         for id, entry in self._entries.items():
@@ -96,7 +96,7 @@ class Manager:
                 entry.loaded = before.loaded
 
     def check(self, id: NetworkId) -> None:
-        """Refuse a request at once, before it waits, if its network cannot be used now.
+        """Refuse a request immediately, before it waits, if its network cannot be used now.
 
         Raises:
             NotAvailable: it is not on disk (this starts its download), or it failed to load a short
@@ -229,7 +229,7 @@ class Manager:
         return self._checkpoint(spec) is not None
 
     def known_device(self) -> Device | None:
-        """The device if this process has already chosen it, else None; creates no CUDA context."""
+        """The device, or None if it has not been chosen yet; creates no CUDA context."""
         return self._device
 
     def device(self) -> Device:
@@ -245,7 +245,7 @@ class Manager:
         return self._downloads.find_checkpoint(spec, files_of(spec))
 
     def _load_in_background(self, entry: Entry) -> Future[LoadedNetwork]:
-        """The running load of a network, or a new one in a thread of its own."""
+        """Return the running load of a network, or start one in a new thread."""
         with self._lock:
             if entry.pending_load is None:
                 entry.pending_load = Future()
@@ -287,7 +287,10 @@ class Manager:
         return resolve(self._loader.gpu_setting(), self.worker)
 
     def _load_on(self, entry: Entry, target: Device) -> None:
-        """Load and warm a network on a device; the caller holds its lock. Raises LoadError."""
+        """Load a network onto a device and warm it up; the caller holds its lock.
+
+        Raises LoadError.
+        """
         started = time.monotonic()
         id, spec = entry.id, entry.id.spec
         entry.loading = True

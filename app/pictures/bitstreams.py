@@ -19,9 +19,9 @@ from app.pictures.boxes import Fields, Malformed
 # A HEVC unit never has three zero bytes in a row (emulation prevention). A longer run means that a
 # download reserved the space and was then interrupted.
 _ZEROS = bytes(16)
-# AV1 allows zero bytes, but its arithmetic coder does not produce so many of them at the end.
+# AV1 allows zero bytes, but its arithmetic coder never ends a picture with this many of them.
 _AV1_ZEROS = bytes(64)
-# Flash memory and some disks fill unwritten space with ones; no HEVC or AV1 picture ends so.
+# Flash memory and some disks fill unwritten space with ones; no HEVC or AV1 picture ends that way.
 _ONES = b"\xff" * 64
 _MAX_UNITS = 10_000
 _SPS = 33
@@ -87,7 +87,10 @@ def hevc(config: memoryview, data: bytes, declared: tuple[int, int]) -> Coded:
 
 
 def _pixels(coded: tuple[int, int], shown: tuple[int, int]) -> int:
-    """Pixels of a picture; padding to whole coding blocks does not count, larger margins do."""
+    """Count the pixels of a picture, without padding to whole coding blocks.
+
+    Margins that are larger than such padding are counted, because they could be of any size.
+    """
     within = all(0 <= all_of - part < 64 for all_of, part in zip(coded, shown, strict=True))
     width, height = shown if within else coded
     return width * height
@@ -112,8 +115,10 @@ def _configured(config: bytes) -> tuple[_Sizes | None, ...]:
 
 
 def hevc_size(unit: bytes) -> _Sizes | None:
-    """Coded size and cropped size in a sequence parameter set. None if the set belongs to an
-    enhancement layer: its syntax differs, and still pictures do not need it.
+    """Read the coded size and the cropped size from a sequence parameter set.
+
+    Returns None if the set belongs to an enhancement layer: its syntax differs, and still pictures
+    do not need it.
     """
     if len(unit) < 4:
         raise Malformed("its HEVC configuration (hvcC) is damaged")

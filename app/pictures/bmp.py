@@ -14,10 +14,11 @@ from app.errors import BadRequest, TooLarge
 _BITFIELDS = 3
 _RLE = (1, 2)
 _REFUSED = {4: "JPEG or run lengths of 24 bits", 5: "PNG"}
-# Most pixels or bytes of a run-length compressed file. Pillow decompresses these in Python, which
-# takes about a microsecond for each byte or pixel.
+# The most pixels or bytes that a run-length compressed file may have. Pillow decompresses such
+# files in Python, which takes about a microsecond for each byte or pixel.
 _MAX_RLE = 4_000_000
-# Masks of red, green, blue (and alpha at 32 bits) that Pillow supports, by bits per pixel.
+# The masks of red, green, blue (and alpha at 32 bits) that Pillow supports for each number of bits
+# per pixel.
 _MASKS: dict[int, set[tuple[int, ...]]] = {
     16: {(0xF800, 0x7E0, 0x1F), (0x7C00, 0x3E0, 0x1F)},
     24: {(0xFF0000, 0xFF00, 0xFF)},
@@ -68,7 +69,7 @@ def check(file: BinaryIO, max_pixels: int) -> None:
 
 
 def load(image: Image.Image) -> Image.Image:
-    """Decode. An alpha channel that is all zero is ignored, as in Chromium.
+    """Decode a BMP file; an alpha channel that is all zero is ignored, as in Chromium.
 
     Many programs write 32 bits per pixel without transparency and leave the fourth byte at 0.
     """

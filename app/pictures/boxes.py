@@ -15,11 +15,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-MAX_ITEMS = 10_000  # 120 megapixels in tiles of 256x256 are 1,831
+MAX_ITEMS = 10_000  # a picture of 120 megapixels has 1,831 tiles of 256x256
 MAX_REFERENCES = 100_000
 _MAX_TOP_LEVEL = 1_000
 _MAX_CHILDREN = 2 * MAX_ITEMS
-_MAX_STRUCTURE = 16 << 20  # bytes of a meta or moov box, colour profiles included
+_MAX_STRUCTURE = 16 << 20  # bytes that a meta or moov box may have, including colour profiles
 
 
 class Malformed(Exception):
@@ -65,11 +65,11 @@ class Structure:
     """The parsed structure of a HEIF or AVIF file."""
 
     brand: bytes
-    size: int  # of the file, bytes
+    size: int  # size of the file in bytes
     #: whether the last box extends beyond the end of the file
     cut: bool
     items: dict[int, Item]
-    primary: int | None  # id; None without a meta box
+    primary: int | None  # id of the primary item; None without a meta box
     idat: memoryview
     #: position of the meta box's content in the file
     meta_at: int
@@ -154,7 +154,7 @@ def _top_level(file: BinaryIO, size: int) -> Iterator[tuple[bytes, int, int]]:
         if length == 1:
             skip, length = 16, int.from_bytes(head[8:16], "big")
         if length and length < skip:
-            return  # not a box: some phones append data of their own
+            return  # not a box: some phones append their own data
         end = start + length if length else size
         yield kind, start + skip, end
         start = end

@@ -3,7 +3,7 @@
 """Image processing before and after a network: crop, resize and normalise pictures, enlarge maps.
 
 This module has the interfaces and the CPU implementation: Pillow resizes pictures, as in the
-services that Twinlens replaces, and OpenCV enlarges maps. ``device_images`` is for GPUs.
+services that Twinlens replaces, and OpenCV enlarges maps. ``device_images`` does this on GPUs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from app.pictures import resampling
-from app.pictures.arrays import normalised
 from app.pictures.resampling import Colour, Interpolation
 from app.rendering.maps import is_constant
 
@@ -46,7 +45,9 @@ class Canvas(Protocol):
         """Resize to a width and height, with antialiasing, like Pillow."""
 
     def pad(self, size: tuple[int, int], colour: Colour) -> Canvas:
-        """Put the picture into the middle of a larger one; odd margins are floored at left and top.
+        """Put the picture into the middle of a larger one.
+
+        If a margin is odd, the left or top side gets the smaller half.
 
         Args:
             size: width and height of the larger picture, at least those of this one.
@@ -92,23 +93,27 @@ class ImageWork(Protocol):
     """Does the image processing around a network, on the CPU or on a GPU. Thread-safe."""
 
     def works_on(self, pixels: int) -> bool:
-        """Whether this device should crop and resize a picture of so many pixels, because it is
-        faster than the decoding process, which otherwise does that.
+        """Whether this device should crop and resize a picture of ``pixels`` pixels.
+
+        It should if it is faster than the decoding process, which otherwise does that.
         """
 
     def prepared(
         self, image: Pixels, steps: Steps, mean: FloatArray, deviation: FloatArray
     ) -> FloatArray:
-        """Crop and resize an RGB picture. Then scale each channel to 0..1, subtract its mean and
-        divide by its standard deviation. Returns [3, h, w] float32.
+        """Crop and resize an RGB picture, and normalise it to [3, h, w] float32.
+
+        Each channel is scaled to 0..1; then its mean is subtracted, and the result is divided by
+        its standard deviation.
 
         Raises:
             RuntimeError: the device is lost.
         """
 
     def spread(self, disparity: FloatArray, width: int, height: int) -> Levels:
-        """Enlarge a map [h, w] of finite numbers and normalise it (min-max) to 0..255. Returns
-        [height, width] uint8; a constant map becomes all 128.
+        """Enlarge a map [h, w] of finite numbers and normalise it (min-max) to 0..255.
+
+        Returns [height, width] uint8; a constant map becomes all 128.
 
         Raises:
             RuntimeError: the device is lost.
@@ -145,6 +150,23 @@ def spread(disparity: NDArray[np.float32], width: int, height: int) -> Levels:
     low, high, _, _ = cv2.minMaxLoc(full)
     if is_constant(low, high):
         return np.full(full.shape, CONSTANT_LEVEL, np.uint8)
-    # One pass that scales, rounds and clamps the floats, so they are quantised only once.
+    # This scales, rounds and clamps the floats in one pass, so they are quantised only once.
     scale = 255 / (high - low)
     return cast(Levels, cv2.convertScaleAbs(full, alpha=scale, beta=-low * scale))
+
+
+def normalised(
+    image: Image.Image, mean: NDArray[np.float32], deviation: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """Normalise an RGB picture to [3, height, width] float32.
+
+    Each channel is scaled to 0..1; then its mean is subtracted, and the result is divided by its
+    standard deviation.
+    """
+    pixels = np.asarray(image)
+    planes = np.empty((3, *pixels.shape[:2]), np.float32)
+    for channel in range(3):
+        scale = 1 / (255 * deviation[channel])
+        np.multiply(pixels[..., channel], scale, out=planes[channel], dtype=np.float32)
+        planes[channel] -= mean[channel] / deviation[channel]
+    return planes

@@ -3,8 +3,8 @@
 """Makes ICC profiles for the CICP code points (ITU-T H.273) with which HEIF and AVIF files state
 their colour space.
 
-Primaries other than sRGB's and the PQ and HLG transfer functions are supported. The transfer
-functions of ordinary video (BT.709 and similar) are treated as sRGB's, as in browsers.
+Other primaries than sRGB's are supported, and so are the transfer functions PQ and HLG. The
+transfer functions of ordinary video (BT.709 and similar) are treated as sRGB's, as in browsers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-# By code point: xy chromaticities of red, green, blue and white (H.273, table 2).
+# The xy chromaticities of red, green, blue and white by code point (H.273, table 2).
 _D65 = (0.3127, 0.3290)
 _PRIMARIES = {
     1: ((0.640, 0.330), (0.300, 0.600), (0.150, 0.060), _D65),
@@ -43,7 +43,10 @@ _HDR_PEAK = 1000.0  # cd/m2
 
 @cache
 def icc_profile(primaries: int, transfer: int) -> bytes | None:
-    """The ICC profile of a colour space; None if the space is unknown or (nearly) sRGB.
+    """The ICC profile of a colour space.
+
+    Returns None if the space is close to sRGB or unknown, so that no conversion is needed or
+    possible.
 
     HDR (PQ, HLG) is tone mapped to standard dynamic range, each channel separately, with the curve
     that browsers use (extended Reinhard, with a peak of 1000 cd/m2).

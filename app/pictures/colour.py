@@ -42,7 +42,7 @@ def to_rgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 
 def _separated(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
-    """The colours (without palette), and the alpha channel in mode L, None if there is none."""
+    """Split an image into its colours (without palette) and its alpha channel (mode L) or None."""
     if image.mode.startswith("I;16") and "transparency" in image.info:
         return image, _keyed(image)
     if image.has_transparency_data:
@@ -86,7 +86,7 @@ def _in_srgb(image: Image.Image, profile: bytes) -> Image.Image | None:
 def _deep_in_srgb(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> Image.Image | None:
     """Convert 16-bit grey to sRGB with all of its precision, which dark levels need.
 
-    The profile is applied to a ramp of 256 levels; between those its curve is interpolated.
+    The profile is applied to a ramp of 256 levels; the values between them are interpolated.
     """
     ramp = Image.fromarray(np.arange(256, dtype=np.uint8)[None])
     curve = ImageCms.profileToProfile(ramp, profile, _SRGB, outputMode="RGB")
@@ -109,10 +109,10 @@ def _is_deep(image: Image.Image) -> bool:
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:
-    """Scale samples to 8 bits: 16-bit samples by their full range, wider integers and floats by
-    the range of their values.
+    """Scale samples to 8 bits.
 
-    Works in strips to save memory, because a picture may have 120 million samples.
+    16-bit samples are scaled by their full range, wider integers and floats by the range of their
+    values. This is done in strips to save memory, because a picture may have 120 million samples.
     """
     if not _is_deep(image) and image.mode not in ("I", "F"):
         return image
@@ -130,5 +130,5 @@ def _eight_bits(image: Image.Image) -> Image.Image:
 
 
 def _finite(values: NDArray[Any]) -> NDArray[np.float64]:
-    """As float64, since the span of two large float32 does not fit into float32."""
+    """Convert to float64, since the span of two large float32 numbers does not fit into float32."""
     return np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0)

@@ -29,9 +29,9 @@ heif_load.register_avif_opener()
 # raises an error that names the budget.
 Image.MAX_IMAGE_PIXELS = None
 
-#: By format: a function that cheaply checks a file's structure before Pillow parses it. It gets the
-#: file, positioned at its start, and the pixel budget; it may move the position. It raises
-#: BadRequest or TooLarge. It may return another file for Pillow to parse, with its metadata.
+#: For each format, a function that cheaply checks a file's structure before Pillow parses it. The
+#: function gets the file, positioned at its start, and the pixel budget; it may move the position.
+#: It raises BadRequest or TooLarge. It may return another file for Pillow to parse, with metadata.
 _CHECKS: dict[str, Callable[[BinaryIO, int], Source | None]] = {
     "JPEG": jpeg.check,
     "PNG": png.check,
@@ -41,8 +41,8 @@ _CHECKS: dict[str, Callable[[BinaryIO, int], Source | None]] = {
     "WEBP": webp.check,
     "BMP": bmp.check,
 }
-#: By format: a function that loads the pixels of an opened image, for formats in which Pillow's
-#: ``load`` can give wrong pixels. It returns the image to continue with.
+#: For each format in which Pillow's ``load`` can give wrong pixels, a function that loads the
+#: pixels of an opened image instead. It returns the image to continue with.
 _LOADERS: dict[str, Callable[[Image.Image], Image.Image]] = {
     "HEIF": heif_load.load_heif,
     "AVIF": heif_load.load_avif,
@@ -50,8 +50,9 @@ _LOADERS: dict[str, Callable[[Image.Image], Image.Image]] = {
     "WEBP": webp.load,
     "BMP": bmp.load,
 }
-#: By format: a function that reads a picture without Pillow's parser. It gets the file, positioned
-#: at its start, and the pixel budget. It returns an upright image or raises BadRequest or TooLarge.
+#: For formats that Pillow's parser is not used for, a function that reads a picture. It gets the
+#: file, positioned at its start, and the pixel budget. It returns an upright image or raises
+#: BadRequest or TooLarge.
 _READERS: dict[str, Callable[[BinaryIO, int], Image.Image]] = {"TIFF": tiff.read}
 #: The formats that Pillow may parse: those without a function in _READERS.
 _PILLOWS = tuple(name for name in FORMATS if name not in _READERS)
@@ -68,7 +69,7 @@ class Picture:
     done: bool = False
 
 
-#: Maps the upright size to the smallest width and height that suffice; None: decode at full size.
+#: Maps the upright size to the smallest width and height that suffice; None means the full size.
 DecodeSize = Callable[[int, int], tuple[int, int] | None]
 
 
@@ -94,7 +95,7 @@ def decode(file: BinaryIO, max_pixels: int, decode_size: DecodeSize = in_full) -
         TooLarge: the image has more pixels than the budget, or ``decode_size`` raised the error.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they are about broken metadata; serious problems raise
+        warnings.simplefilter("ignore")  # for broken metadata; serious problems raise errors
         read = _READERS.get(_format(file))
         if read is not None:
             return _upright_by(read, file, max_pixels)
@@ -110,9 +111,9 @@ def decode(file: BinaryIO, max_pixels: int, decode_size: DecodeSize = in_full) -
             metadata = source.metadata or _metadata(image)
             upright = to_rgb(orientation.upright(image, metadata.orientation), metadata.profile)
             return Picture(upright, size or upright.size)
-        except (MemoryError, TwinlensError):  # TwinlensError: from decode_size or verify
+        except (MemoryError, TwinlensError):  # decode_size and verify may raise a TwinlensError
             raise
-        except Exception as error:  # the decoders raise many kinds
+        except Exception as error:  # the decoders raise many kinds of errors
             log.debug("decoding failed", exc_info=error)
             raise _broken(kind, error) from None
 
@@ -144,14 +145,14 @@ def _format(file: BinaryIO) -> str:
 def _upright_by(
     read: Callable[[BinaryIO, int], Image.Image], file: BinaryIO, max_pixels: int
 ) -> Picture:
-    """The picture read by a function of _READERS."""
+    """Read a picture with a function of _READERS, and convert it to RGB."""
     try:
         image = read(file, max_pixels)
         upright = to_rgb(image, image.info.get("icc_profile"))
         return Picture(upright, upright.size)
     except (MemoryError, TwinlensError):
         raise
-    except Exception as error:  # the decoders raise many kinds
+    except Exception as error:  # the decoders raise many kinds of errors
         log.debug("decoding failed", exc_info=error)
         raise _broken("TIFF", error) from None
 
@@ -170,7 +171,7 @@ def _open(file: BinaryIO, original: BinaryIO) -> Image.Image:
         raise refused(f"{explanation(original.read(HEAD))}; {formats}") from None
     except MemoryError:
         raise
-    except Exception as error:  # the parsers raise many kinds on broken headers
+    except Exception as error:  # the parsers raise many kinds of errors on broken headers
         log.debug("opening failed", exc_info=error)
         original.seek(0)
         raise _broken(known(original.read(HEAD)) or "image", error) from None
@@ -183,7 +184,7 @@ def _metadata(image: Image.Image) -> Metadata:
 def _scale_jpeg(
     image: Image.Image, metadata: Metadata | None, decode_size: DecodeSize
 ) -> tuple[int, int] | None:
-    """Let libjpeg decode a JPEG at reduced size; returns its full upright size, else None."""
+    """Make libjpeg decode a JPEG at reduced size; returns its full upright size, or None if not."""
     if image.format != "JPEG" or metadata is None:
         return None
     turned = metadata.orientation in orientation.TURNED

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Image processing on a GPU. Results equal those of ``canvas``, except for rare differences of one
-level of 255.
+"""Image processing on a GPU.
 
+The results equal those of ``canvas``, except for rare differences of one level of 255.
 The functions take tensors on any torch device, so that tests can compare them on a CPU.
 """
 
@@ -46,7 +46,7 @@ Result = TypeVar("Result")
 
 
 class _NotHere(Exception):
-    """The CPU has to do it: too many pixels for the device, or a filter that torch lacks."""
+    """The CPU has to do the work: it has too many pixels, or needs a filter that torch lacks."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +83,11 @@ class DeviceCanvas:
 
 
 def resized(pixels: Tensor, width: int, height: int, interpolation: str = "bicubic") -> Tensor:
-    """Resize [3, h, w] to [3, height, width] with antialiasing, bicubic or bilinear. Input and
-    output are float32 with whole numbers from 0 to 255.
+    """Resize [3, h, w] to [3, height, width] with antialiasing, bicubic or bilinear.
 
-    Width and height are resized one after the other, each with rounding. Pillow does the same, and
-    two one-dimensional filters cost less than a two-dimensional one.
+    Input and output are float32 with whole numbers from 0 to 255. Width and height are resized one
+    after the other, each with rounding. Pillow does the same, and two one-dimensional filters cost
+    less than a two-dimensional one.
     """
     import torch.nn.functional as F
 
@@ -99,7 +99,7 @@ def resized(pixels: Tensor, width: int, height: int, interpolation: str = "bicub
 
 
 def normalised(pixels: Tensor, mean: FloatArray, deviation: FloatArray) -> Tensor:
-    """Like ``app.pictures.arrays.normalised``, for [3, h, w] float32 from 0 to 255."""
+    """Do what ``canvas.normalised`` does, for [3, h, w] float32 from 0 to 255."""
     import torch
 
     scale, offset = (
@@ -110,7 +110,7 @@ def normalised(pixels: Tensor, mean: FloatArray, deviation: FloatArray) -> Tenso
 
 
 def spread(disparity: Tensor, width: int, height: int) -> Tensor:
-    """Like ``canvas.spread``: [h, w] float32, finite values, to [height, width] uint8."""
+    """Do what ``canvas.spread`` does, from [h, w] finite float32 to [height, width] uint8."""
     import torch
     import torch.nn.functional as F
 
@@ -122,7 +122,7 @@ def spread(disparity: Tensor, width: int, height: int) -> Tensor:
     base, low, high = torch.stack((lowest, *torch.aminmax(full))).tolist()
     if is_constant(base + low, base + high):
         return torch.full_like(full, CONSTANT_LEVEL, dtype=torch.uint8)
-    # In place, because a copy of 32 megapixels would take 128 MB.
+    # This works in place, because a copy of 32 megapixels would take 128 MB.
     levels = full.sub_(low).mul_(255 / (high - low)).round_().clamp_(0, 255)
     return levels.to(torch.uint8)
 
@@ -168,7 +168,7 @@ class DeviceImages(HostImages):
         return levels
 
     def _attempt(self, work: Callable[[], Result]) -> Result | None:
-        """The result, or None if the CPU has to do it. Raises RuntimeError: the device is lost."""
+        """Run ``work``; None if the CPU has to do it. Raises RuntimeError if the device is lost."""
         import torch
 
         try:

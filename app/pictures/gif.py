@@ -10,8 +10,8 @@ from PIL import Image, ImageFile
 
 from app.errors import BadRequest
 
-# Most blocks before the first frame; Pillow takes about a microsecond for each. For comparison: 25
-# MB of XMP metadata have 100,000 blocks.
+# The most blocks that may precede the first frame; Pillow takes about a microsecond for each. For
+# comparison: 25 MB of XMP metadata have 100,000 blocks.
 _MAX_BLOCKS = 200_000
 
 
@@ -41,8 +41,10 @@ def check(file: BinaryIO, _max_pixels: int) -> None:
 
 
 def load(image: Image.Image) -> Image.Image:
-    """Decode the first frame. The canvas around a smaller frame is transparent, which this service
-    shows as white; Pillow would fill it with the first colour of the palette.
+    """Decode the first frame.
+
+    The canvas around a smaller frame is transparent, which this service shows as white. Pillow
+    would fill it with the first colour of the palette.
     """
     assert isinstance(image, ImageFile.ImageFile)
     box = image.tile[0].extents

@@ -4,8 +4,8 @@
 
 libheif fills tiles that it cannot decode with green without reporting an error. libheif and libavif
 both allocate memory for the size in the bitstream, which can be larger than the size in the
-container. So the structure is checked first, including the headers of all bitstreams that the
-primary image consists of.
+container. Therefore the structure is checked first, including the headers of all bitstreams that
+the primary image consists of.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def check(file: BinaryIO, max_pixels: int) -> None:
     """Check a HEIF or AVIF file before a decoder parses it.
 
     Args:
-        file: seekable.
+        file: a seekable file.
         max_pixels: budget for width x height.
 
     Raises:
@@ -200,7 +200,7 @@ class _Picture:
         return parts
 
     def _single(self, item: Item) -> Coded:
-        """Check an image that is coded in a bitstream of its own."""
+        """Check an image that has its own bitstream, instead of being made of other images."""
         size = item.property(b"ispe")
         if size is None:
             raise Malformed("the size of an image is missing (ispe)")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Decodes HEIC and AVIF, and adds what libheif and libavif do not do: cropping, colours, errors."""
+"""Decodes HEIC and AVIF, and does what the libraries leave out: cropping, colours and errors."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ class _Limits(ctypes.Structure):
 def raise_item_limit() -> None:
     """Let libheif read files of up to ``boxes.MAX_ITEMS`` items instead of 1000.
 
-    pillow-heif can only turn off all limits at once. So this function, called once at import,
-    changes libheif's global default through ctypes. If the library's structure has another layout,
-    its own limit stays in force.
+    pillow-heif can only turn off all limits together. Therefore this function, called once at
+    import, changes libheif's global default through ctypes. If the library's structure has another
+    layout, its own limit stays in force.
     """
     try:
         library = ctypes.CDLL(_pillow_heif.__file__)
@@ -54,10 +54,10 @@ def raise_item_limit() -> None:
 
 
 def register_avif_opener() -> None:
-    """Have Pillow open AVIF files without their EXIF data.
+    """Make Pillow open AVIF files without their EXIF data.
 
-    libavif and Pillow refuse a file with damaged EXIF data. Only the orientation in EXIF would be
-    of use, and AVIF stores that in the irot and imir properties instead.
+    libavif and Pillow refuse a file with damaged EXIF data. Nothing in EXIF is needed: only the
+    orientation would be of use, and AVIF stores that in the irot and imir properties instead.
     """
     plugin = AvifImagePlugin
     Image.register_open(plugin.AvifImageFile.format, _open_avif, plugin._accept)
@@ -99,8 +99,10 @@ def load_heif(image: Image.Image) -> Image.Image:
 
 
 def load_avif(image: Image.Image) -> Image.Image:
-    """Decode with libavif and crop. Rotation is left to the caller: Pillow translates the file's
-    irot and imir properties to an EXIF orientation.
+    """Decode with libavif and crop the picture.
+
+    Rotation is left to the caller: Pillow translates the file's irot and imir properties to an EXIF
+    orientation.
     """
     details = heif.details(_file(image))
     image.info.pop("xmp", None)  # AVIF ignores the XMP orientation, too
@@ -172,7 +174,7 @@ def _decode_tiles(data: bytes) -> None:
 
 
 def _crop_box(size: tuple[int, int], clap: tuple[int, ...]) -> tuple[int, int, int, int] | None:
-    """The visible part (left, top, right, bottom) by the clap box; None if outside the picture."""
+    """The visible part (left, top, right, bottom) that the clap box states; None if impossible."""
     if 0 in clap[1::2]:
         return None
     width, height, across, down = (Fraction(*clap[i : i + 2]) for i in range(0, 8, 2))

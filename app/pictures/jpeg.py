@@ -3,9 +3,9 @@
 """JPEG: cheaply checks the structure of a file before libjpeg decodes it.
 
 libjpeg silently fills missing rows with grey and decodes any number of scans, and Pillow keeps
-every segment in memory. So the segments are counted here, and Pillow gets only those that it needs:
-the tables, the frame and the scans of the first picture. Dropping the MPF segment also makes Pillow
-treat a multi-picture file as a plain JPEG, which it can decode at reduced size.
+every segment in memory. Therefore the segments are counted here, and Pillow gets only those that it
+needs: the tables, the frame and the scans of the first picture. Dropping the MPF segment also makes
+Pillow treat a multi-picture file as a plain JPEG, which it can decode at reduced size.
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ _MAX_SEGMENTS = 10_000
 _MAX_TABLES = 1 << 18  # bytes of tables and frame header; 600 are usual
 # Cameras write 1 scan, and progressive files have about 10. Chromium has the same limit.
 _MAX_SCANS = 100
-# Each scan is a pass over all pixels; all passes together may cover ``max_pixels`` so many times.
+# The scans of a picture together may cover at most this many times ``max_pixels``, because libjpeg
+# passes over all pixels once for each scan. A large picture may therefore have fewer scans.
 _MAX_PASSES = 20
 
 _HUFFMAN = (0xC0, 0xC1, 0xC2)
@@ -57,7 +58,7 @@ _XMP = b"http://ns.adobe.com/xap/1.0/\0"
 _ICC = b"ICC_PROFILE\0"
 
 _END = b"\xff\xd9"
-_LONG_TAIL = 16  # so many bytes of zeros or ones at the end are not image data
+_LONG_TAIL = 16  # this many bytes of zeros or ones at the end cannot be image data
 _STRIP_ROWS = 256
 _GREY = (126, 129)  # grey levels that libjpeg fills in, with rounding errors
 
@@ -137,7 +138,7 @@ def _head(markers: Markers) -> _Head:
             return head
         if kind == EOI:
             raise refused("The JPEG holds no pixels")
-        if kind in (0xC8, 0xD8) or 0xF0 <= kind < COM or 0x02 <= kind < 0xC0:  # without a segment
+        if kind in (0xC8, 0xD8) or 0xF0 <= kind < COM or 0x02 <= kind < 0xC0:  # have no segment
             position = place + 2
             continue
         start, position = markers.segment(place)
@@ -207,7 +208,7 @@ class _Scans:
     stop: int = 0
     ended: bool = False  # whether there is an end marker (EOI)
     count: int = 0
-    #: by component id and coefficient: the number of low bits that no scan has provided yet
+    #: for each component id and coefficient, the number of low bits that no scan has provided yet
     missing: dict[int, list[int]] = field(default_factory=dict)
 
     def add(self, content: bytes) -> None:
@@ -223,8 +224,9 @@ class _Scans:
                 component[coefficient] = bits & 15
 
     def all_pixels(self, frame: _Frame) -> bool:
-        """Whether all components have scans. Without an end marker, all bits of all coefficients
-        must have been provided, too.
+        """Whether all components have scans.
+
+        Without an end marker, the scans must also have provided all bits of all coefficients.
         """
         if len(self.missing) < frame.components:
             return False
@@ -290,16 +292,16 @@ def _without_blank_tail(file: BinaryIO, stop: int) -> int:
 def _verify(parts: Sequence[Part], frame: _Frame, ended: bool, image: Image.Image) -> None:
     """Refuse an image whose last pixels are not in the file but were filled in by libjpeg.
 
-    The test decodes the file again with other bits appended to its data. Only pixels that are not
-    in the file then change. Because a second decoding is expensive, a file with an end marker is
-    tested only if its last block has the grey that libjpeg fills in.
+    The test decodes the file again with other bits appended to its data: pixels that then change
+    are not in the file. Because a second decoding is expensive, a file with an end marker is tested
+    only if its last block has the grey that libjpeg fills in.
     """
     scale = _scale(image)
     if ended and not _is_filling(image, scale):
         return
     first = _digest(image)
     if frame.kind in _PROGRESSIVE and not ended and scale > 1:
-        # At full size, because the details from the last scans may be invisible at reduced size.
+        # Compares at full size, because details from the last scans may be lost at reduced size.
         scale, first = 1, _decoded(parts, _END, frame, 1)
     if _decoded(parts, _other_end(), frame, scale) != first:
         raise refused(BROKEN_OFF)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Recognises file types by their first bytes: the supported formats, and others by name."""
+"""Recognises supported formats by their first bytes, and names other types of files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "AVIF", "HEIF")
 #: Number of bytes at the start of a file that suffice to recognise its type.
 HEAD = 512
 
-# Own signatures, because Pillow recognises a format only by running its parser on the file.
+# We have our own signatures, because Pillow recognises a format only by running its parser.
 _SIGNATURES = (
     ("JPEG", re.compile(rb"\xff\xd8\xff")),
     ("PNG", re.compile(rb"\x89PNG\r\n\x1a\n")),
@@ -80,7 +80,7 @@ _OTHERS = tuple(
 
 
 def known(head: bytes) -> str | None:
-    """The format in ``FORMATS`` whose signature a file begins with."""
+    """The format in ``FORMATS`` whose signature a file begins with; None if there is none."""
     return next((name for name, signature in _SIGNATURES if signature.match(head)), None)
 
 
@@ -106,7 +106,7 @@ _PICTURE_BRANDS = frozenset(
 
 
 def may_be_picture(head: bytes) -> bool:
-    """Whether a file may be in a supported format. Cheap enough to search whole folders.
+    """Whether a file may be in a supported format; fast enough to search whole folders.
 
     Args:
         head: the first ``HEAD`` bytes of the file, or all of a shorter file.

@@ -16,8 +16,8 @@ DHT, DAC, APP0, APP1, APP2, APP14, APP15 = 0xC4, 0xCC, 0xE0, 0xE1, 0xE2, 0xEE, 0
 #: start-of-frame markers (SOF) of all codings
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
-# Below 128 KiB, where malloc reuses memory instead of mapping new pages: reading takes a third of
-# the time that it takes with larger blocks.
+# For blocks below 128 KiB, malloc reuses memory instead of mapping new pages. That is why reading
+# takes only a third of the time that it takes with larger blocks.
 _BLOCK = 96 << 10
 
 
@@ -75,7 +75,7 @@ def _candidates(block: NDArray[np.uint8]) -> NDArray[np.intp]:
     """Positions of each byte 0xFF that is followed by a byte above 1.
 
     Such pairs are rare: coded data has a 0xFF about every 128 bytes, nearly always followed by 0.
-    So eight positions at a time are tested, which is twice as fast as testing each one.
+    Therefore eight positions are tested together, which is twice as fast as testing each one.
     """
     hits = np.zeros(len(block) + -len(block) % 8, bool)
     np.equal(block[:-1], 0xFF, out=hits[: len(block) - 1])

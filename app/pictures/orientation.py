@@ -21,7 +21,7 @@ TURNED = (5, 6, 7, 8)
 _TAG = 0x0112
 _HEAD = b"Exif\0\0"
 _MAX_ENTRIES = 1000  # entries of a directory; cameras write about 15
-# By number of the TIFF type: struct's format character, for the types that can hold 1 to 8.
+# struct's format characters of the TIFF types that can hold the numbers 1 to 8.
 _TYPES = {1: "B", 2: "c", 3: "H", 4: "I", 6: "b", 7: "B", 8: "h", 9: "i", 11: "f", 12: "d",
           13: "I", 16: "Q", 17: "q"}  # fmt: skip
 _RATIONALS = {5: "II", 10: "ii"}
@@ -45,7 +45,7 @@ def upright(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def of(image: Image.Image) -> int:
-    """The orientation of a loaded image, 1 to 8: from EXIF, or for WebP without EXIF from XMP.
+    """The orientation of a loaded image, 1 to 8: from EXIF, or from XMP for WebP without EXIF.
 
     HEIF counts as upright, because pillow-heif turns a picture when loading it. For AVIF, Pillow
     translates the irot and imir properties to an EXIF orientation.
@@ -109,7 +109,7 @@ def _value(exif: bytes, order: str, entry: int) -> int | None:
 
 
 def _sane(value: Any) -> int | None:
-    """A number from 1 to 8 as an integer, else None."""
+    """A number from 1 to 8 as an integer, or None for any other value."""
     try:
         number = int(value)
         return number if 1 <= number <= 8 and number == float(value) else None

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """PNG: filters the chunks of a file before Pillow parses it (W3C, PNG specification, edition 3).
 
-Pillow keeps all metadata in memory and refuses a picture if unneeded metadata is damaged. So Pillow
-gets only the chunks that define the pixels, which must be complete. Chunks for colours and
+Pillow keeps all metadata in memory and refuses a picture if unneeded metadata is damaged. Therefore
+Pillow gets only the chunks that define the pixels, which must be complete. Chunks for colours and
 orientation are read here, and ignored if damaged. All others are dropped.
 """
 
@@ -41,7 +41,7 @@ _READ = {b"tRNS": 256, b"iCCP": MAX_PROFILE, b"sRGB": 1, b"gAMA": 4, b"cHRM": 32
 
 
 def check(file: BinaryIO, max_pixels: int) -> Source:
-    """Check a PNG file; the result has only what Pillow needs, and of an APNG the still image.
+    """Check a PNG file. The result has only what Pillow needs, and no animation.
 
     Raises:
         BadRequest: a chunk that defines the pixels is damaged or missing.
@@ -174,7 +174,7 @@ def _text(kind: bytes, content: bytes) -> bytes:
     if kind == b"zTXt":
         return _unpacked(content[1:], _MAX_TEXT)
     packed, content = content[:1] == b"\1", content[2:]
-    content = content.partition(b"\0")[2].partition(b"\0")[2]  # language, translated keyword
+    content = content.partition(b"\0")[2].partition(b"\0")[2]  # skips language and translation
     return _unpacked(content, _MAX_TEXT) if packed else content
 
 
@@ -186,7 +186,7 @@ def _unpacked(content: bytes, limit: int) -> bytes:
 
 
 def _as_pillow_reads(transparency: bytes, found: _Found) -> bytes:
-    """The content of tRNS, its levels scaled like Pillow scales the pixels."""
+    """The content of tRNS, with its levels scaled in the way in which Pillow scales the pixels."""
     if found.colour == _PALETTE:
         return transparency
     count = {_GREY: 1, _RGB: 3}.get(found.colour)
@@ -212,7 +212,10 @@ def _orientation(found: _Found) -> int:
 
 
 def _profile(read: dict[bytes, bytes], grey: bool) -> bytes | None:
-    """The ICC profile: from cICP, else iCCP, else sRGB, else gAMA and cHRM, as in browsers."""
+    """The ICC profile from the first valid one of cICP, iCCP, sRGB, and gAMA with cHRM.
+
+    Browsers use the same order.
+    """
     if len(code_points := read.get(b"cICP", b"")) == 4:
         primaries, transfer, matrix, full_range = code_points
         profile = profiles.from_code_points(primaries, transfer, grey)

@@ -33,7 +33,7 @@ def resized(image: Image.Image, size: tuple[int, int], interpolation: str) -> Im
 
 
 def padded(image: Image.Image, size: tuple[int, int], colour: Colour) -> Image.Image:
-    """Put an RGB image into the middle of a larger one; odd margins are floored at left and top."""
+    """Put an RGB image into the middle of a larger one, see ``Canvas.pad``."""
     width, height = size
     whole = Image.new("RGB", size, colour)
     whole.paste(image, ((width - image.width) // 2, (height - image.height) // 2))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The result of a structure check: what Pillow shall parse, and the metadata found."""
+"""The result of a structure check: the file that Pillow is to parse, and the metadata found."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ class Metadata:
 
     #: EXIF orientation, 1 to 8
     orientation: int
-    #: ICC profile; None or empty: sRGB
+    #: ICC profile; None or empty means sRGB
     profile: bytes | None
 
 
 @dataclass(frozen=True)
 class Source:
-    """The file that Pillow shall parse, which may be a filtered version of the client's file."""
+    """The file that Pillow is to parse, which may be a filtered version of the client's file."""
 
     #: file with the needed parts
     file: BinaryIO
-    #: None: Pillow reads the metadata
+    #: metadata that the check has read; if None, Pillow reads them
     metadata: Metadata | None = None
     #: called with the decoded image; raises BadRequest if some of its pixels were not in the file
     verify: Callable[[Image.Image], None] | None = None

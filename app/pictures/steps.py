@@ -14,7 +14,7 @@ from app.pictures.resampling import Colour, Interpolation
 
 Box = tuple[int, int, int, int]
 #: ``("crop", left, top, right, bottom)``, ``("resize", width, height, interpolation)`` or
-#: ``("pad", width, height, red, green, blue)``; pixels, and 0 to 255.
+#: ``("pad", width, height, red, green, blue)``. Places and sizes are in pixels, colours 0 to 255.
 Step = tuple[str | int, ...]
 
 

@@ -1,7 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""WebP: checks the size before libwebp allocates the canvas, and fills the canvas around a smaller
-first frame of an animation.
+"""WebP: checks sizes before libwebp allocates memory, and fills the canvas around a small frame.
 
 A file whose end was lost and filled with zeros is not detected, because valid pictures may end in
 thousands of zero bytes, too (measured on pictures of one colour).
@@ -45,8 +44,10 @@ def check(file: BinaryIO, max_pixels: int) -> None:
 
 
 def load(image: Image.Image) -> Image.Image:
-    """Decode the first frame. The canvas around a smaller frame is transparent, which this service
-    shows as white; Pillow makes it black if the file declares no transparency.
+    """Decode the first frame.
+
+    The canvas around a smaller frame is transparent, which this service shows as white. Pillow
+    makes it black if the file declares no transparency.
     """
     assert isinstance(image, ImageFile.ImageFile)
     assert image.fp is not None

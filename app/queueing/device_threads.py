@@ -31,8 +31,8 @@ Outcome = FloatArray | Exception
 class DeviceThreads:
     """Runs all inferences of this worker.
 
-    Request threads run none, because each thread that ran one would keep an OpenMP pool and scratch
-    memory of its own.
+    Request threads run none, because each thread that ran one would keep its own OpenMP pool and
+    its own scratch memory.
     """
 
     def __init__(self, room: WaitingRoom, count: int, on_lost: Callable[[], None]) -> None:
@@ -79,9 +79,9 @@ class DeviceThreads:
             pass
 
     def _next(self) -> bool:
-        """Run one batch; False once the room is closed.
+        """Run one batch; returns False once the room is closed.
 
-        It is a function of its own so that its local variables do not keep the batch in memory
+        This is a separate function, so that its local variables do not keep the batch in memory
         while the thread waits for the next one.
         """
         batch = self._room.take()
@@ -91,7 +91,7 @@ class DeviceThreads:
         outcomes: list[Outcome]
         try:
             outcomes = self._infer(batch)
-        except Exception as error:  # such as a failure to free memory after a failed batch
+        except Exception as error:  # for example, memory could not be freed after a failed batch
             outcomes = [self._failure(error)] * len(batch)
         self._room.finish(batch, began, outcomes)
         return True
@@ -118,7 +118,7 @@ class DeviceThreads:
         """Try to run some tickets of a batch together.
 
         The time limit applies to each pass of the network. The clock of all tickets of the batch
-        restarts with each pass, since the others wait for it too.
+        restarts with each pass, because all of them wait for it.
         """
         try:
             network: LoadedNetwork = tickets[0].network
@@ -126,7 +126,7 @@ class DeviceThreads:
             images: Any = np.concatenate(inputs)
             max_batch = tickets[0].max_batch
             outputs = []
-            # A single request may have more inputs than fit into one pass: it takes several.
+            # A single request may have more inputs than fit into one pass, so it takes several.
             for first in range(0, len(images), max_batch):
                 self._room.restart_clock(batch)
                 outputs.append(network.infer(images[first : first + max_batch]))
@@ -151,7 +151,7 @@ class DeviceThreads:
 
 
 def report_lost_device(error: Exception, on_lost: Callable[[], None]) -> NotAvailable:
-    """Have this worker replaced because its device is lost, and return the error for the client.
+    """Start to replace this worker, whose device is lost, and return the error for the client.
 
     Args:
         error: how a thread noticed it.

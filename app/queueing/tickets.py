@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The ticket of one request in the waiting room, and which requests may prepare their input next.
+"""The tickets of requests in the waiting room, and the choice of those that may prepare next.
 
 All fields of a ticket are written while the lock of its waiting room is held.
 """
@@ -47,11 +47,11 @@ class Ticket:
     is_gone: Callable[[], bool]
     #: number of inputs that may run as one batch; 0 until the network is loaded
     max_batch: int = 0
-    #: when it gives up its wait for a turn (monotonic seconds)
+    #: when the request gives up waiting for its turn (monotonic seconds)
     deadline: float = math.inf
     #: whether the device was idle when the request came
     found_idle_device: bool = False
-    #: set when it may prepare its input, and when it is finished
+    #: set when the request may prepare its input, and also when it is finished
     may_prepare: threading.Event = field(default_factory=threading.Event)
     #: what the device needs: the loaded network, and its inputs: images as float32 [n, 3, h, w],
     #: texts as int64 [n, tokens]
@@ -59,7 +59,7 @@ class Ticket:
     inputs: InputArray | None = None
     #: start of its current pass through the network (monotonic seconds); None while it waits
     started: float | None = None
-    #: its input takes long to prepare, so other requests may prepare theirs in its place
+    #: whether its input takes long to prepare, so that another request may prepare in its place
     is_slow: bool = False
     #: number of later requests that were allowed to prepare before this one
     overtaken: int = 0
@@ -69,7 +69,7 @@ class Ticket:
 
     def finish(self, outcome: FloatArray | BaseException) -> None:
         """Wake the waiting caller with its outputs or its error."""
-        # The caller may keep the ticket after the model is unloaded: drop the references to it.
+        # The caller may keep the ticket after the model is unloaded, so the references are dropped.
         self.network = self.inputs = None
         if isinstance(outcome, BaseException):
             self.error = outcome
@@ -88,13 +88,13 @@ class Ticket:
 
 
 def allow_preparing(queue: Sequence[Ticket], concurrency: int) -> None:
-    """Allow the oldest requests to prepare their input: only as many as the device runs next.
+    """Allow the oldest requests to prepare their input, but only as many as the device runs next.
 
     Args:
         queue: waiting tickets, the oldest first.
         concurrency: number of batches that the device runs at the same time.
     """
-    # Images that may be prepared already, by network.
+    # For each network, the number of images of requests that may prepare their input already.
     ahead: dict[str, int] = {}
     for ticket in queue:
         if ticket.may_prepare.is_set() and not ticket.is_slow:

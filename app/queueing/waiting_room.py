@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The waiting room: a bounded queue of requests for the device, first come first served.
+"""The waiting room: a bounded queue of requests for the device, first come, first served.
 
 A request enters, may prepare its input shortly before the device becomes free for it, and then runs
 in one batch with other requests for the same network. The device never waits for a batch to fill:
-as soon as it is free it takes the inputs that are ready. A request waits in the worker that its
+as soon as it is free, it takes the inputs that are ready. A request waits in the worker that its
 client is connected to; the limit on waiting requests applies to all workers together.
 """
 
@@ -25,7 +25,7 @@ from app.queueing.tickets import FloatArray, InputArray, QueueFigures, Ticket, a
 _POLL_SECONDS = 1.0
 # Requests are stuck when none has made progress for this many times the longest permitted wait.
 _STALL_FACTOR = 2.0
-# Used to detect a stall in place of the longest permitted wait, where that is 0.
+# If the longest permitted wait is 0, this is used in its place to detect a stall.
 _DEFAULT_WAIT_SECONDS = 60.0
 # Weight of the newest measurement in the moving average of seconds for each request.
 _SMOOTHING = 0.2
@@ -49,8 +49,8 @@ class Rate:
             requests: number of requests in the batch.
         """
         now = time.monotonic()
-        # Between two batches without a pause, the time from one end to the next also counts what
-        # the device waited for. After a pause only the duration of the inference is known.
+        # A batch counts from its start, or from the end of the previous batch if that was later:
+        # batches may overlap, and no time must be counted twice.
         seconds = (now - max(started, self._last_done)) / requests
         self._last_done = now
         known = self._shared.request_seconds()
@@ -58,7 +58,7 @@ class Rate:
         self._shared.set_request_seconds(smoothed)
 
     def seconds_for(self, requests: int, longest: float) -> int:
-        """Whole seconds, from 1 to ``longest``, that all workers together need for requests."""
+        """Whole seconds that all workers together need for the requests, from 1 to ``longest``."""
         rate = self._shared.requests_per_second()
         seconds = requests / rate if rate else 1.0
         return max(1, math.ceil(min(seconds, longest)))
@@ -165,7 +165,7 @@ class WaitingRoom:
             Exception: the network failed.
         """
         with self._lock:
-            # Fewer than announced in ``enter`` where some inputs of the request were unusable.
+            # This is less than what ``enter`` was told if some inputs of the request are unusable.
             ticket.images = len(inputs)
             ticket.network, ticket.inputs = network, inputs
             self._progress_at = time.monotonic()
@@ -212,7 +212,7 @@ class WaitingRoom:
         """The reason for ``/health`` if requests wait and none has made progress for long, or None.
 
         Requests whose model is still loading do not count, and while an inference runs there is no
-        stall: inferences have a time limit of their own.
+        stall, because inferences have their own time limit.
         """
         limit = _STALL_FACTOR * (self.max_wait_seconds or _DEFAULT_WAIT_SECONDS)
         with self._lock:
@@ -292,7 +292,7 @@ class WaitingRoom:
             self._rate.note(began, len(batch))
             self._publish()
             allow_preparing(self._queue, self._concurrency)
-            # Callers wake last: a client that asks again at once finds the device free.
+            # Callers wake last, so that a client's immediate next request finds the device free.
             for ticket, outcome in zip(batch, outcomes, strict=True):
                 ticket.finish(outcome)
 
@@ -318,7 +318,7 @@ class WaitingRoom:
             self._publish()
 
     def _publish(self) -> None:
-        # The oldest queued requests count as in flight where the device is free for them.
+        # The oldest queued requests count as in flight if the device is free for them.
         served = min(len(self._queue), self._idle())
         running = sum(len(batch) for batch in self._running)
         self._shared.set("in_flight", running + served)

@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Images that are fetched from other hosts: allowed addresses, time and byte limits."""
+"""Fetches images from other hosts, with limits on addresses, time and bytes."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Which network addresses a remote image may come from."""
+"""Decides from which network addresses a remote image may be fetched."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-# Refused in addition to the addresses that Python's ``is_global`` excludes: ranges that can lead
-# into a private network, and IPv6 ranges that embed an IPv4 address, whose check they would avoid.
+# These are refused in addition to what Python's ``is_global`` excludes: ranges that can lead into a
+# private network, and IPv6 ranges that embed an IPv4 address, which would escape its check.
 _REFUSED: tuple[Network, ...] = tuple(
     ipaddress.ip_network(text)
     for text in (

@@ -14,7 +14,7 @@ from contextlib import suppress
 from app.errors import TooSlow, TwinlensError
 from app.host import alarms
 
-# How often ``check_cancelled`` is called.
+# The interval between two calls of ``check_cancelled``.
 _CHECK_SECONDS = 0.5
 
 
@@ -46,7 +46,7 @@ class Deadline:
         self._alarm.cancel()
 
     def left(self) -> float:
-        """Seconds until the deadline; at least 0.001, since libraries may take 0 for "no limit"."""
+        """Seconds until the deadline; at least 0.001, because libraries may take 0 as no limit."""
         return max(0.001, self._end - time.monotonic())
 
     def check(self) -> None:
@@ -60,15 +60,15 @@ class Deadline:
             )
 
     def watch(self, connection: socket.socket) -> None:
-        """Have this socket shut at the deadline. Raises like ``check``."""
+        """Shut this socket at the deadline. Raises the errors of ``check``."""
         self._sockets.append(connection)
         self.check()
 
     def run(self, task: Callable[[], list[str]]) -> list[str]:
         """Run ``task`` (name resolution, which cannot be interrupted) in another thread.
 
-        Returns its result or raises its error. At the deadline it raises like ``check``, and the
-        thread is left to end by itself.
+        Returns its result or raises its error. At the deadline it raises the error of ``check``,
+        and the thread is left to end by itself.
         """
         results: queue.Queue[list[str] | BaseException] = queue.Queue()
 

@@ -4,8 +4,8 @@
 
 For the URL and each redirect the host name is resolved once, all its addresses are checked, and the
 connection uses one of them. requests-hardened connects to that address and still uses the host name
-for SNI, the Host header and the certificate. So an attack with a name that resolves differently a
-moment later (DNS rebinding) fails.
+for SNI, the Host header and the certificate. Therefore an attack with a name that resolves
+differently a moment later (DNS rebinding) fails.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ from app.remote.addresses import is_allowed, networks
 from app.remote.deadline import Deadline
 
 MAX_REDIRECTS = 3
-#: In characters. A longer URL is not even parsed, because urllib caches the URLs it has parsed.
+#: Characters of the longest accepted URL. A longer one is not even parsed, because urllib keeps the
+#: URLs that it has parsed.
 MAX_URL_LENGTH = 8192
 _SPOOL_BYTES = 2**20
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -83,7 +84,7 @@ class Fetcher:
         check_cancelled: Callable[[], None] = lambda: None,
         hold: Callable[[int], None] = lambda _: None,
     ) -> BinaryIO:
-        """Fetch a URL. Returns its bytes as a file: in memory up to 1 MiB, else on disk.
+        """Fetch a URL and return its bytes as a file, which is on disk if it has more than 1 MiB.
 
         Args:
             url: the URL as the client sent it.
@@ -152,7 +153,7 @@ class Fetcher:
         return target
 
     def _pin(self, deadline: Deadline) -> Callable[[str, int | None], str]:
-        """A function for requests-hardened: from host and port to the checked address to use."""
+        """A function for requests-hardened that returns the checked address for host and port."""
 
         def pin(host: str, port: int | None) -> str:
             try:
@@ -274,9 +275,9 @@ class _Adapter(hardened.IPFilterAdapter):  # type: ignore[misc] # it ships no ty
 
 
 # requests-hardened checks only the first address of a host, and cannot allow private networks other
-# than loopback. So its function ``filter_host``, which decides, is replaced by one that calls the
-# ``pin`` of the current thread's adapter. The version of requests-hardened is fixed, and tests fail
-# if a new version no longer calls this function.
+# than loopback. Therefore its function ``filter_host``, which decides, is replaced by one that
+# calls the ``pin`` of the current thread's adapter. The version of requests-hardened is fixed, and
+# tests fail if a new version no longer calls this function.
 _pins = threading.local()
 
 

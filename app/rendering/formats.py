@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Output file formats: limits of each format, and encoding of arrays."""
+"""The formats of output files: encodes arrays, and knows the limits of each format."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from app.rendering.stereo import MAX_WIDTH
 Pixels = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
 
 JPEG_QUALITY = 92
-# For stereo pairs only. Depth maps are stored as lossless WebP, because lossy WebP has only 220
-# levels of grey (BT.601 limited range) and blurs edges.
+# This is for stereo pairs only. Depth maps are stored as lossless WebP, because lossy WebP has only
+# 220 levels of grey (BT.601 limited range) and blurs edges.
 WEBP_QUALITY = 90
 # Encoder effort of lossless WebP (0 to 100) and method of lossy WebP (0 to 6). Higher values take
 # many times as long and save at most a third of the size.
@@ -81,7 +81,7 @@ def check(options: DepthOptions, size: Size, max_pixels: int) -> None:
 
 
 def encode(pixels: Pixels, options: DepthOptions) -> bytes:
-    """The bytes of a file in the format ``options.format``."""
+    """Encode pixels as a file in the format ``options.format``."""
     if options.format == "npy":
         return _npy(pixels)
     if options.format in ("png", "png16"):
@@ -98,7 +98,10 @@ def encode(pixels: Pixels, options: DepthOptions) -> bytes:
 
 
 def _npy(values: Pixels) -> bytes:
-    """NumPy's own format, https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html."""
+    """Encode an array in NumPy's own format.
+
+    See https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html.
+    """
     head = io.BytesIO()
     np.lib.format.write_array_header_1_0(head, np.lib.format.header_data_from_array_1_0(values))
     return b"".join((head.getvalue(), np.ascontiguousarray(values).data))

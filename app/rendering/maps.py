@@ -55,7 +55,7 @@ def check_finite(disparity: FloatArray) -> None:
 def enlarged(disparity: FloatArray, size: Size) -> FloatArray:
     """Resize a map, [h, w] float32, bicubically to ``size``.
 
-    Bicubic interpolation overshoots: beside steep edges values may lie slightly outside the range
+    Bicubic interpolation overshoots: next to steep edges, values may be slightly outside the range
     of the map.
 
     Raises:
@@ -85,11 +85,11 @@ def normalised(map_: FloatArray) -> FloatArray:
 def exact(
     disparity: FloatArray, size: Size, options: DepthOptions
 ) -> FloatArray | NDArray[np.uint16]:
-    """A map for the numeric formats, png16 and npy.
+    """Make a map for the numeric formats, png16 and npy.
 
     Returns:
-        [height, width]. For png16: uint16, normalised to 0..65535. For npy: float32, normalised to
-        0..1, or with normalize=none clipped to the range of the network's output.
+        An array [height, width]: for png16 in uint16, normalised to 0..65535; for npy in float32,
+        normalised to 0..1, or with normalize=none clipped to the range of the network's output.
 
     Raises:
         ArithmeticError: the map contains infinity or NaN.

@@ -24,7 +24,8 @@ Colormap = Literal["gray", "inferno", "magma", "plasma", "viridis", "cividis", "
 #: width and height, pixels
 Size = tuple[int, int]
 
-# Formats with more than 256 levels, for the map's numbers; colormaps and stereo pairs need others.
+# Formats for the map's numbers, with more than 256 levels. Colormaps and stereo pairs need one of
+# the other formats.
 EXACT = ("png16", "npy")
 _NAMED_SIZES = ("original", "model")
 _MOST_DIGITS = 6

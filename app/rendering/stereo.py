@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: MIT
 """Renders a stereo pair from a photo and its disparity map (depth-image-based rendering).
 
-Fehn, "Depth-image-based rendering (DIBR), compression and transmission for a new approach on
-3D-TV", SPIE 5291, 2004. Each view is shifted by half of the disparity, so that each has half of
-the gaps. Points in the middle of the disparity range appear at the distance of the screen, nearer
-points in front of it.
+The method is described by Fehn, "Depth-image-based rendering (DIBR), compression and transmission
+for a new approach on 3D-TV", SPIE 5291, 2004. Each view is shifted by half of the disparity, so
+that each has half of the gaps. Points in the middle of the disparity range appear at the distance
+of the screen, and nearer points in front of it.
 
 Rows are independent of each other. For the left eye a point moves to the right by a shift that
 grows with its nearness. If several points land in the same column, the nearest is visible. It moved
@@ -37,7 +37,7 @@ _MARGIN = 2
 # farthest point over a third of the width has this slope.
 _STEEP = 0.15
 # At a blurred edge, points whose shift exceeds the background's by more than this fraction of the
-# step belong to the foreground. Below 0.5, so that the foreground extends slightly outwards.
+# step belong to the foreground. It is below 0.5, so that the foreground extends slightly outwards.
 _OUTSIDE = 0.2
 
 

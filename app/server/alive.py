@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """``python -m app.server.alive``: exit status 0 while the service on this machine is healthy.
 
-For health checks of containers, whose image has no curl. It reads the port from the settings, and
-does not use a proxy, even if the environment names one for downloads.
+Health checks of containers use it, because their image has no curl. It reads the port from the
+settings, and does not use a proxy, even if the environment names one for downloads.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 
 from config.settings import load_settings_or_exit
 
-# Less than the 10 s of the health check (Dockerfile), so that a message appears before its end.
+# This is less than the 10 s of the health check (Dockerfile), so that a message appears in time.
 _TIMEOUT_SECONDS = 8.0
 # Addresses to connect to if the service listens on all addresses.
 _LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - only compared

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Log lines with the address of the service: when it starts to listen, and when it is ready."""
+"""Logs the address of the service when it starts to listen, and again when it is ready."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def address(settings: Settings) -> str:
 
 
 def announce_listening(settings: Settings) -> None:
-    """Log the address. Called in the master when its sockets are open."""
+    """Log the address. The master calls this when its sockets are open."""
     log.info("listening on %s; the models are being prepared", address(settings))
 
 
@@ -39,7 +39,7 @@ def announce_when_ready(
 ) -> None:
     """Wait in a background thread until the service is ready, then log that once.
 
-    Called in each worker.
+    Each worker calls this.
 
     Args:
         settings: the settings, for the address.

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 """Sends HTTP responses (answers) so that a slow client holds no thread and little memory.
 
-The request's thread sends as many bytes as the kernel accepts at once. The worker's main loop sends
-the remaining bytes when the client is ready for them. Up to 1 MiB of them waits in memory, more on
-disk.
+The request's thread sends as many bytes as the kernel accepts immediately. The worker's main loop
+sends the remaining bytes when the client is ready for them. They wait in memory, or on disk if they
+are more than 1 MiB.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LONGEST_SECONDS = 900.0
 
 # An unsent rest of up to this size waits in memory, a larger one on disk.
 _MEMORY_BYTES = 2**20
-# The request's thread sends for this long itself: a fast client then needs no copy on disk.
+# The request's thread sends for this long itself, so that a fast client needs no copy on disk.
 _SEND_SECONDS = 0.5
 _CHUNK_BYTES = 512 * 1024
 # An answer younger than this is never dropped to make room for another one.
@@ -113,7 +113,8 @@ class Answer:
     def send(self, data: bytes) -> int:
         """Send an interim response (100 Continue) without waiting; see socket.socket.
 
-        If the client accepts no data, the interim response is dropped: clients can do without.
+        If the client accepts no data, the interim response is dropped, because clients do not
+        depend on it.
         """
         with suppress(BlockingIOError):
             return self._sock.send(data, socket.MSG_DONTWAIT)
@@ -195,7 +196,7 @@ class Answer:
         return self.sent / max(0.1, now - self.began)
 
     def is_too_slow(self, now: float) -> bool:
-        """Whether the client is below the least speed, or above the longest time.
+        """Whether the client is slower than the least speed, or has taken too long in total.
 
         Args:
             now: the current time in monotonic seconds.
@@ -205,7 +206,7 @@ class Answer:
         return seconds > LONGEST_SECONDS or self.sent < least
 
     def give_up(self) -> None:
-        """Shut the connection, from any thread. The main loop then gets an error and closes it."""
+        """Shut the connection; any thread may call this. The main loop then closes it."""
         with suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)
 

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Limits request bodies: the size and time of each one, and the bytes of all together.
 
-A WSGI middleware, because the limits must apply while a body is read, before Flask parses it.
+This is a WSGI middleware, because the limits must apply while a body is read, before Flask parses
+it.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ class Budget:
         """Count more bytes of a body. Raises Busy if the limit is exceeded.
 
         The oldest body waits up to 3 s for other bodies to be refused. Without that, many bodies
-        that arrive at once would each use a part of the budget and then all be refused.
+        that arrive together would each use a part of the budget and then all be refused.
         """
         end = time.monotonic() + _MAX_WAIT_SECONDS
         while True:
@@ -154,7 +155,7 @@ class BoundedBody:
             return
         alarm = alarms.after(min(self._seconds, _DRAIN_SECONDS), self._expire)
         left = self._limit
-        # Errors do not matter: the client is gone, or its chunked encoding is invalid.
+        # Errors do not matter here: the client is gone, or its chunked encoding is invalid.
         with suppress(Exception):
             while left > 0 and (data := self._stream.read(min(_PIECE, left))):
                 left -= len(data)
@@ -214,7 +215,7 @@ class BoundedBody:
         return data
 
     def _expire(self) -> None:
-        """In the alarm thread: end the read in the request's thread. Answers can still be sent."""
+        """End the read that the request's thread waits in; answers can still be sent."""
         self._late = True
         if self._connection is not None:
             with suppress(OSError):
@@ -246,7 +247,8 @@ class BodyGuard:
         self._budget = budget
         self._trim = trim
         self._trims_soon = False
-        # Python determines the folder once, by writing a file. Later the disk may be full.
+        # Python determines the folder for temporary files once, by writing a file. This is done
+        # now, because later the disk may be full.
         with suppress(OSError):
             tempfile.gettempdir()
 

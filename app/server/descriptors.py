@@ -7,13 +7,13 @@ from __future__ import annotations
 import resource
 from contextlib import suppress
 
-# Not more, because some libraries allocate tables of the size of the limit.
+# The limit is not set higher, because some libraries allocate tables of its size.
 _MAX_LIMIT = 65_536
 # Descriptors of an idle worker: libraries, models, pipes, logs, shared state. Measured: 60.
 _AT_REST = 160
 # Descriptors of a request in progress: an upload on disk, a fetched image, an answer on disk.
 _PER_THREAD = 3
-# How many more connections than threads there are at least: gunicorn requires more.
+# There are at least this many more connections than threads, because gunicorn needs some more.
 _SPARE = 16
 
 

@@ -18,13 +18,13 @@ from werkzeug.sansio.multipart import Data, Event, Field, File, MultipartDecoder
 
 from app.errors import TooLarge
 
-#: Bytes of the header lines of one part.
+#: The most bytes that the header lines of one part may have.
 MAX_HEAD_BYTES = 8192
-#: Bytes of the name of a field or a file.
+#: The most bytes that the name of a field or a file may have.
 MAX_NAME_BYTES = 1024
-#: Bytes of all fields together, not counting files.
+#: The most bytes that all fields together may have, not counting files.
 MAX_FIELDS_BYTES = 2**20
-# Bytes of the boundary. RFC 2046 allows 70.
+# The most bytes that the boundary may have. RFC 2046 allows 70.
 _MAX_BOUNDARY = 256
 _PIECE = 2**16
 
@@ -133,7 +133,7 @@ def _events(stream: IO[bytes], decoder: _Decoder) -> Iterator[Event]:
 
 
 def _names(part: Field | File) -> tuple[str, str | None]:
-    """The name of the field, and the file name; that is None if the part is not a file.
+    """The name of the field, and the file name, which is None if the part is not a file.
 
     Raises:
         ValueError: the part has no name.

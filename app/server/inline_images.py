@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Decodes images that a request contains as text: base64 or data: URIs.
 
-The text is decoded in small pieces. So a large image needs no second copy in memory, and does not
-block other threads for long.
+The text is decoded in small pieces, so that a large image needs no second copy in memory, and does
+not block other threads for long.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class InlineImage:
         self._owns_file = True
         self._size = 0
         self._error: BadRequest | None = None
-        #: the beginning of the text, while it is unknown whether it is a data: URI; then None
+        #: the beginning of the text, until it is known whether it is a data: URI; None from then on
         self._head: str | None = ""
         self._percent_encoded = False
         self._base64 = True

@@ -27,8 +27,8 @@ MAX_VALUES = 100_000
 MAX_DEPTH = 128
 #: A longer string is detached. Strings of options are shorter.
 MAX_STRING_BYTES = 1024
-# A longer string can only be an image, so it is decoded as one at once. Texts are shorter: they
-# have at most 4096 characters, and each takes at most 12 bytes (two escapes).
+# A longer string can only be an image, so it is decoded as one while it arrives. Texts are shorter:
+# they have at most 4096 characters, and each takes at most 12 bytes (two escapes).
 _MAX_TEXT_BYTES = 2**16
 _PIECE = 2**17
 
@@ -83,7 +83,7 @@ class DetachedString:
 
     @property
     def text(self) -> str:
-        """The text, which may contain lone surrogates; of a very long one only the beginning."""
+        """The text, which may contain lone surrogates; only the beginning of a very long one."""
         if self._image is not None:
             return self._beginning
         return self._unescape(self._raw.decode("utf-8", "surrogatepass"))
@@ -144,7 +144,7 @@ class _Reader:
         self._depth = 0
         self._begun = False
         self._left_out_blanks = False
-        # Random, so that no string of the body can be mistaken for a placeholder.
+        # The prefix is random, so that no string of the body can be mistaken for a placeholder.
         self._prefix = secrets.token_hex(16)
         self.strings: dict[str, DetachedString] = {}
 
@@ -280,9 +280,9 @@ def is_unicode(text: str) -> bool:
 
 
 def _content_end(data: bytes, begin: int) -> int:
-    """Where the content of a string ends, as an index in ``data``.
+    """The index in ``data`` at which the content of a string ends.
 
-    That is at a quote, before an incomplete escape, or at the end of the data.
+    It ends at a quote, before an incomplete escape, or at the end of the data.
     """
     quote = data.find(b'"', begin)
     end = quote if quote >= 0 else len(data)

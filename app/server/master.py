@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("twinlens.master")
 
-# If more workers in a row than this die during their start, the master waits before the next.
+# If more than this many workers in a row die during their start, the master waits before it starts
+# the next one.
 _FREE_DEATHS = 3
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 30.0
@@ -27,7 +28,7 @@ _WORKER_SIGNALS = {signal.SIGTERM, signal.SIGQUIT, signal.SIGINT, signal.SIGUSR1
 class Crashes(Protocol):
     """The methods of app.workers.crashes.Crashes that the master calls.
 
-    A protocol, because app/server must not import app/workers.
+    This is a protocol, because app/server must not import app/workers.
     """
 
     def died(self, slot: int) -> None:
@@ -51,7 +52,7 @@ class Master:
         self._arbiter = arbiter
         self._shared = shared
         self._crashes = crashes
-        #: workers that this class has sent SIGTERM
+        #: workers to which this class has sent SIGTERM
         self._terminated: set[Any] = set()
         self._deaths = 0
         self._next_spawn = 0.0

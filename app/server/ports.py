@@ -16,7 +16,7 @@ from config.settings import Settings
 
 log = logging.getLogger("twinlens.ports")
 
-# A port in use may become free: an earlier run of the service may be about to end.
+# A port in use may become free, because an earlier run of the service may be about to end.
 PATIENCE_SECONDS = 5.0
 _PAUSE_SECONDS = 0.2
 _SETTINGS = ("ai_service_port", "image_embedder_port")

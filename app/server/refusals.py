@@ -17,7 +17,7 @@ class CapturedResponse:
         self.data = b""
 
     def gettimeout(self) -> float:
-        """See socket.socket; 0: non-blocking."""
+        """See socket.socket; 0 means non-blocking."""
         return 0.0
 
     def sendall(self, data: bytes) -> None:

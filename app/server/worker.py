@@ -25,7 +25,7 @@ from app.server.answers import Answer, Answers
 from app.server.master import unblock_signals
 from app.server.refusals import CapturedResponse
 
-# Time in which the head of a request must be complete; for its body: BODY_TIMEOUT_SECONDS.
+# The head of a request must be complete in this time; its body in BODY_TIMEOUT_SECONDS.
 _HEAD_SECONDS = 20.0
 # How long a closing connection still reads and discards data, so that a client whose request was
 # refused can read the answer. Otherwise the kernel resets the connection, and nginx returns 502.
@@ -38,7 +38,7 @@ _MAX_PASSES = 20
 _PASS_SECONDS = 0.001
 # How often the time limits of connections are checked.
 _TICK_SECONDS = 0.2
-# Separate threads for /health and /ready, so that they respond while all other threads are busy.
+# /health and /ready have separate threads, so that they respond while all others are busy.
 # GET requests for other pages have few threads: they only use the CPU, so more would not be faster,
 # and would compete with inference for Python's interpreter lock.
 _PROBE_THREADS = 2
@@ -48,8 +48,8 @@ _PROBE = re.compile(rb"(GET|HEAD) /(health|ready)(\?[!-~]*)? HTTP/1\.[01]\r\n")
 _PAGE = re.compile(rb"(GET|HEAD) ")
 _HAS_BODY = re.compile(rb"\r\n(content-length|transfer-encoding|expect):", re.IGNORECASE)
 _HEAD_BYTES = 8192
-# The kernel buffers at most this much unsent data of a connection, instead of megabytes. So a
-# client that reads nothing is noticed sooner, and its further (pipelined) requests are not started.
+# The kernel buffers at most this much unsent data of a connection, instead of megabytes. A client
+# that reads nothing is noticed sooner that way, and its further (pipelined) requests do not start.
 _UNSENT_BYTES = 128 * 1024
 # Errors of accept() when file descriptors or memory ran out, in this process or on this machine.
 _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -68,7 +68,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
 
     def init_process(self) -> None:
         """Prepare the worker after the fork; see gunicorn.workers.base.Worker."""
-        # In this process only. In the master this setting still limits the shutdown.
+        # This changes the setting in this process only; in the master it still limits the shutdown.
         self.cfg.set("graceful_timeout", 24 * 3600)
         #: connections whose request head is being read by a thread, and the deadline for it
         self._heads: dict[Any, float] = {}
@@ -116,7 +116,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
         """Accept a new connection, or leave it to another worker; see ThreadWorker.
 
         Waits up to 20 ms for a worker with fewer connections, because a request cannot move to
-        another worker later. A worker that is being replaced accepts none: its successor does.
+        another worker later. A worker that is being replaced leaves connections to its successor.
         """
         fewer_elsewhere = self._publish_connections() > self._shared().least("connections")
         if self._is_refusing() or (fewer_elsewhere and self._passes < _MAX_PASSES):
@@ -153,20 +153,20 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
         return False
 
     def _limit_connections(self, error: OSError) -> None:
-        """Out of descriptors: for 10 s accept no more connections than there are now."""
+        """Limit connections to their present number for 10 s: descriptors or memory ran out."""
         now = time.monotonic()
         if now > self._limited_until:
             self.log.warning("cannot accept another connection: %s", error.strerror)
         if not self._close_an_idle_one():
-            time.sleep(50 * _PASS_SECONDS)  # the new connection would wake the main loop at once
+            time.sleep(50 * _PASS_SECONDS)  # the waiting connection would wake the main loop again
         self.worker_connections = max(2, self.nr_conns + 1)
         self._limited_until = now + _LIMITED_SECONDS
 
     def enqueue_req(self, conn: Any) -> None:
         """Assign a thread to a connection only when it has sent data; see ThreadWorker.
 
-        gunicorn assigns a thread to a new connection at once, for up to five seconds. So a number
-        of silent clients could hold all threads.
+        gunicorn assigns a thread to a new connection immediately, for up to five seconds, so that
+        silent clients could hold all threads.
         """
         if conn.initialized or conn.data_ready:
             future = self._pool_for(conn).submit(self.handle, conn)
@@ -233,7 +233,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
         return super().handle_request(req, answered)
 
     def finish_request(self, conn: Any, fs: Any) -> None:
-        """Send the rest of an answer, or end the request. In the main loop; see ThreadWorker."""
+        """Send the rest of an answer, or end the request, in the main loop; see ThreadWorker."""
         answer = getattr(conn, "answer", None)
         if answer is not None and answer.is_waiting():
             try:
@@ -261,7 +261,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
             self._publish_connections()
 
     def _end_request(self, conn: Any, fs: Any) -> None:
-        """After the whole answer was sent: keep the connection, or close it on our side."""
+        """Keep the connection after the whole answer was sent, or close it on our side."""
         if (answer := getattr(conn, "answer", None)) is not None:
             answer.close()
             conn.answer = None
@@ -370,7 +370,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
         super().set_accept_enabled(enabled)
 
     def _cap_keepalive(self, deadline: float) -> None:
-        """At the end, apply gunicorn's deadline also to connections without a complete request."""
+        """Apply gunicorn's deadline at the end also to connections without a complete request."""
         super()._cap_keepalive(deadline)
         for connection in (*self.pending_conns, *self._lingering):
             connection.timeout = min(connection.timeout, deadline)
@@ -383,7 +383,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
         """Answer a malformed request with gunicorn's status and our body; see its Worker."""
         captured = CapturedResponse()
         if isinstance(exc, UnsupportedTransferCoding):
-            # 400 instead of gunicorn's 501, because the client's request is invalid.
+            # The status is 400 instead of gunicorn's 501, because the client's request is invalid.
             exc = InvalidHeader("Transfer-Encoding")
         super().handle_error(req, captured, addr, exc)
         if not captured.data:  # gunicorn sends no answer to this error

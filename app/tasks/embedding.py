@@ -146,7 +146,7 @@ def _vectors(
 
     Args:
         results: for each input of the request, its prepared input or its error.
-        outputs: of the network, for the prepared inputs only.
+        outputs: the network's outputs, for the prepared inputs only.
         normalize: whether to scale each vector to length 1.
     """
     rows = iter(outputs)

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """What every task does around its own steps: wait for a turn, decode, hold a core, infer.
 
-A request has its *turn* from the moment it may prepare its input until its inference is done. It
-holds a ticket of the waiting room and a loaded network meanwhile.
+A request has its *turn* from the moment it may prepare its input until its inference is done.
+Meanwhile it holds a ticket of the waiting room and a loaded network.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Turn:
     def decode(
         self, file: BinaryIO, decode_size: DecodeSize, steps: Callable[[Size], Steps]
     ) -> Pixels:
-        """Have another process decode a client's file to an upright picture.
+        """Decode a client's file to an upright picture, in another process.
 
         That process also does the family's first image steps, unless the device does them faster.
 
@@ -111,7 +111,7 @@ class Turn:
 
 
 class Turns:
-    """The parts of the service that all tasks use."""
+    """The steps that all tasks share, and the parts of the service that these steps use."""
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ class Turns:
         self._cores = threading.BoundedSemaphore(cores)
         #: called when the device is lost for this process
         self.on_lost: Callable[[], None] = lambda: None
-        #: set by each request: housekeeping frees idle memory afterwards, then clears it
+        #: set by each request; housekeeping later clears it and frees idle memory
         self.worked = threading.Event()
 
     @contextmanager
@@ -144,7 +144,7 @@ class Turns:
             id: the network.
             count: number of inputs in the request.
             is_gone: tells whether the client has hung up.
-            timings: gets the duration of the wait, without loading.
+            timings: receives the duration of the wait, not counting the load.
 
         Raises:
             TwinlensError: the waiting room is full, the network cannot be loaded, or no turn came
@@ -182,7 +182,7 @@ class Turns:
     def deadline_check(self, is_gone: IsGone) -> Callable[[], None]:
         """A function that raises if the client has hung up or waits too long after the inference.
 
-        The longest wait begins anew now: it is IMAGE_EMBEDDER_MAX_WAIT_SECONDS.
+        The longest wait, IMAGE_EMBEDDER_MAX_WAIT_SECONDS, begins anew when this is called.
         """
         seconds = self.room.max_wait_seconds
         # 0 means that no request may wait for the device; it does not limit waits for a core.
@@ -201,7 +201,7 @@ class Turns:
 
     @contextmanager
     def core(self, check_cancelled: Callable[[], None]) -> Iterator[None]:
-        """Hold one of the worker's cores; ``check_cancelled`` may raise while it waits for one."""
+        """Hold one of the worker's cores; ``check_cancelled`` may raise to end the wait for one."""
         while not self._cores.acquire(timeout=_POLL_SECONDS):
             check_cancelled()
         try:

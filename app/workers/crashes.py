@@ -14,8 +14,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-# Pause before the next attempt, doubled after each further crash. After the first crash the next
-# attempt follows at once, because it detects and replaces a damaged file.
+# The pause before the next attempt, which is doubled after each further crash. After the first
+# crash there is no pause, because the next attempt detects and replaces a damaged file.
 _PAUSE_SECONDS = 10.0
 _LONGEST_PAUSE_SECONDS = 600.0
 
@@ -43,7 +43,7 @@ class Crash(BaseModel):
 
 
 class Crashes:
-    """Reads and writes the records. With a full /dev/shm crashes go unrecorded; nothing fails."""
+    """Reads and writes the records; if /dev/shm is full, crashes are not recorded."""
 
     def __init__(self, folder: Path) -> None:
         """Use a folder that all processes of the service share."""
@@ -62,7 +62,7 @@ class Crashes:
                 self._path(key).unlink(missing_ok=True)
 
     def died(self, slot: int) -> None:
-        """In the master: record that a worker died although it was not told to end."""
+        """Record that a worker died although it was not told to end; only for the master."""
         with suppress(OSError):
             for path in self._folder.glob(f"loading-{slot}-*"):
                 key = path.name.split("-", 2)[2]
@@ -71,7 +71,7 @@ class Crashes:
                 self._path(key).write_text(crash.model_dump_json(), encoding="utf-8")
 
     def forget(self, slot: int) -> None:
-        """In the master: remove the running loads of a slot, which is free again."""
+        """Remove the running loads of a slot, which is free again; only for the master."""
         with suppress(OSError):
             for path in self._folder.glob(f"loading-{slot}-*"):
                 path.unlink(missing_ok=True)

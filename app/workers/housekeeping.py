@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What each worker does once a second in the background: memory limits, unloading idle models."""
+"""Checks memory limits, frees memory and unloads idle models, once a second in each worker."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ from config.settings import Settings
 log = logging.getLogger("twinlens.housekeeping")
 
 _SECONDS = 1.0
-# Least time between two clean-ups above a memory limit: if one did not help, one right after it
-# would not either.
+# The least time between two clean-ups while a memory limit is exceeded. If one did not help, a
+# second one right after it would not help either.
 _CLEAN_UP_SECONDS = 10.0
 
 
 class Housekeeping:
-    """The housekeeping of one worker; ``work`` runs in a thread of its own."""
+    """Frees the worker's memory, checks its limits, unloads idle models and writes its report.
+
+    ``work`` does these jobs until the worker ends, so it must run in its own thread.
+    """
 
     def __init__(
         self,
@@ -42,7 +45,7 @@ class Housekeeping:
         self._cleaned_at = 0.0
 
     def work(self, closing: threading.Event) -> None:
-        """Do the housekeeping until ``closing`` is set."""
+        """Do all jobs of this class once a second, until ``closing`` is set."""
         interval = self._settings.memory_cleanup_interval_seconds
         idle = self._settings.model_idle_seconds
         self._check_limits()
@@ -69,7 +72,7 @@ class Housekeeping:
             self._workers.unload_idle(idle)
 
     def _check_limits(self) -> None:
-        """Clean up above a memory limit; if that does not help, ``/health`` shows the reason."""
+        """Clean up if a memory limit is exceeded; if that does not help, ``/health`` shows why."""
         if self._exceeded() and time.monotonic() - self._cleaned_at >= _CLEAN_UP_SECONDS:
             self._cleaned_at = time.monotonic()
             memory.clean_up()

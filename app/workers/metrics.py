@@ -4,9 +4,9 @@
 
 prometheus_client keeps the numbers of each process in files, and the worker that answers
 ``/metrics`` adds them up. Here a set of files belongs to a worker's slot instead of a process: a
-new worker continues the files of the ended worker whose slot it takes. So no counter falls when a
-worker ends, even by a crash, and the number of files does not grow. The files are in the folder of
-the shared state, which is created at each start of the service and removed at its end.
+new worker continues the files of the ended worker whose slot it takes. Therefore no counter falls
+when a worker ends, even by a crash, and the number of files does not grow. The files are in the
+folder of the shared state, which is created at each start of the service and removed at its end.
 """
 
 from __future__ import annotations
@@ -37,13 +37,16 @@ HISTOGRAM_BYTES_PER_MODEL = 32 * 2**10
 
 
 class Metrics:
-    """The metrics. The master creates them once; each worker counts after it calls ``start``."""
+    """Counts requests, their durations and batches, once a worker has called ``start``.
+
+    The master creates this object before it forks workers.
+    """
 
     def __init__(self, shared: SharedState) -> None:
         self._shared = shared
         self._folder = shared.folder / "metrics"
         self._counts = False
-        # prometheus_client reads both whenever it creates a series for new labels.
+        # prometheus_client reads these two values whenever it creates a series for new labels.
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(self._folder)
         values.ValueClass = values.MultiProcessValue(lambda: shared.slot)  # type: ignore[no-untyped-call]
         # Keep the help texts short: the files repeat them for each series.
@@ -76,9 +79,9 @@ class Metrics:
         )
 
     def start(self, models: int) -> None:
-        """In a worker, before its first request: reserve disk space for its files.
+        """Reserve disk space for this worker's files, before its first request.
 
-        The files are memory-mapped: a write for which there is no space would kill the process.
+        The files are memory-mapped, so a write for which there is no space would kill the process.
 
         Args:
             models: number of rows in the table of models.

@@ -39,7 +39,7 @@ def _shared_memory() -> Iterator[None]:
 
 
 class Operations:
-    """The operations; repeating one that is already done succeeds.
+    """The operations on models; repeating one that is already done succeeds.
 
     Each raises OperationFailed with the reason if it fails, or Busy.
 

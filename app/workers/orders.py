@@ -32,12 +32,13 @@ from config.models import ModelSpec
 
 log = logging.getLogger("twinlens.workers")
 
-# How long the worker that gave an order waits for the others, once it has followed it itself.
+# The worker that gave an order waits this long for the others, after following the order itself.
 _OTHERS_SECONDS = 10.0
 _CLEAN_UP_SECONDS = 5.0
 _POLL_SECONDS = 0.02
 _FULL_RETRY_SECONDS = 30
-# Key of clean-ups among the followed orders of the networks; no network can have this name.
+# Orders carried out so far are kept by the network's name; clean-ups have this key, which no
+# network can have.
 _CLEAN_UP = "*"
 
 #: Raises if the client has hung up or the service is shutting down, to end a wait.
@@ -175,7 +176,10 @@ class Workers:
             yield loaded
 
     def clean_up(self, check_cancelled: CheckCancelled) -> memory.CleanUp:
-        """Free memory in every worker; sums their figures, but shows the largest resident one."""
+        """Free memory in every worker.
+
+        The result has the sums over all workers, but the resident memory of the largest one.
+        """
 
         def order(orders: Orders) -> None:
             orders.clean_up = orders.number
@@ -198,7 +202,7 @@ class Workers:
         with self._following:
             orders = self._book.read()
             for key, order in orders.networks.items():
-                if key in self._networks:  # else a reload has removed it from the table
+                if key in self._networks:  # otherwise a reload has removed it from the table
                     self._follow_order(self._networks[key], order)
             if orders.clean_up > self.reports.followed.get(_CLEAN_UP, 0):
                 self.reports.cleaned = memory.clean_up()
@@ -210,7 +214,7 @@ class Workers:
         self._manager.release_idle_memory()
 
     def unload_idle(self, seconds: float) -> None:
-        """Order every worker to unload the networks that none of them has used for some seconds."""
+        """Order every worker to unload the networks that none has used for ``seconds`` seconds."""
         reports = self.reports.all()
         for key, id in self._networks.items():
             found = [report.networks[key] for report in reports if key in report.networks]
@@ -296,8 +300,9 @@ class Workers:
     def _wait(self, key: str, number: int, seconds: float, check_cancelled: CheckCancelled) -> None:
         """Wait until all workers have followed an order.
 
-        The wait for the other workers ends after ``seconds``, since one of them may be stuck. They
-        count from the moment when this worker has followed the order; its own load may take longer.
+        The wait for the other workers ends after ``seconds``, because one of them may be stuck. The
+        seconds count from the moment when this worker has followed the order, because its own load
+        may take longer.
         """
         end = None
         while True:

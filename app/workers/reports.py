@@ -20,7 +20,7 @@ from app.models.base import NetworkId
 from app.workers.crashes import Crashes
 from config.models import ModelSpec
 
-# Where workers report different states of a network, the first of these is shown.
+# If workers report different states of a network, the first of these is shown.
 _STATES: tuple[State, ...] = (
     "loaded",
     "loading",
@@ -155,7 +155,8 @@ class Reports:
     def _merged(self, spec: ModelSpec, reports: list[Report]) -> ModelStatus:
         """The status of a model from the reports of all workers.
 
-        A network counts as loaded when one worker has loaded it: the others follow the same order.
+        A network counts as loaded when one worker has loaded it, because the others follow the same
+        order.
         """
         networks = {
             id.name: min(

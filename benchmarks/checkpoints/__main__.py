@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""``python -m benchmarks.checkpoints --out CACHE [--models small,ViT-B-16] [--tiny]``."""
+"""``python -m benchmarks.checkpoints --out CACHE [--models small,ViT-B-16] [--tiny]``.
+
+Makes the random-weight checkpoints of these models in a hub cache.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,14 @@ from benchmarks.checkpoints.hub_cache import Repository
 
 
 def make(key: str, *, small_scale: bool) -> list[Repository]:
-    """The repositories of a model of the table."""
+    """Make the repositories of one model of the model table."""
     if key in depth.SHAPES:
         return [depth.make(key, small_scale)]
     return list(clip.make(key, small_scale))
 
 
 def main() -> None:
-    """Entry point; a checkpoint that is there already is kept."""
+    """Entry point; existing checkpoints are kept."""
     known = [*depth.SHAPES, *clip.SHAPES]
     parser = argparse.ArgumentParser(description="Make random-weight checkpoints.")
     parser.add_argument("--out", type=Path, required=True, help="folder to use as HF_HUB_CACHE")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""CLIP checkpoints with random weights, under transformers' and open_clip's names."""
+"""Makes CLIP checkpoints with random weights, in the formats of transformers and of open_clip."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STD = [0.26862954, 0.26130258, 0.27577711]
 
 @dataclass(frozen=True)
 class Shape:
-    """What tells the variants apart."""
+    """Holds the values in which the variants differ."""
 
     repository: str
     transformers_repository: str
@@ -53,7 +53,7 @@ SHAPES = {
 
 
 def tiny(shape: Shape) -> Shape:
-    """The same architecture and vector length, small enough to answer in milliseconds."""
+    """Shrink a shape so that it answers in milliseconds; architecture and vector length stay."""
     return replace(shape, width=128, layers=3, heads=2, text_width=32, text_heads=4, text_layers=2)
 
 
@@ -72,7 +72,7 @@ PREPROCESSOR = {
 
 
 def make(key: str, small_scale: bool) -> tuple[Repository, Repository]:
-    """The same numbers twice: as open_clip's repository and as transformers'."""
+    """Make the same weights as a repository in open_clip's format and one in transformers'."""
     shape = tiny(SHAPES[key]) if small_scale else SHAPES[key]
     network = _network(shape, SEED + 11 + list(SHAPES).index(key))
     state = {k: v for k, v in network.state_dict().items() if "position_ids" not in k}
@@ -119,7 +119,7 @@ def _values(draw: Draw, name: str, shape: torch.Size, layers: int) -> Tensor:
 
 
 def _spread_vectors(network: Any) -> None:
-    """Take most of the part that all image vectors have in common out of them."""
+    """Subtract from all image vectors most of what they have in common."""
     norm = network.vision_model.post_layernorm
     seen: list[Tensor] = []
     hook = norm.register_forward_hook(lambda _module, _inputs, output: seen.append(output.clone()))
@@ -130,7 +130,7 @@ def _spread_vectors(network: Any) -> None:
 
 
 def to_open_clip(state: dict[str, Tensor], layers: int, text_layers: int) -> dict[str, Tensor]:
-    """transformers' names to open_clip's."""
+    """Rename transformers' tensors as open_clip does, and join query, key and value weights."""
     out = {
         "visual.class_embedding": state["vision_model.embeddings.class_embedding"],
         "visual.positional_embedding": state["vision_model.embeddings.position_embedding.weight"],
@@ -231,14 +231,17 @@ def _config_json(shape: Shape) -> dict[str, Any]:
 
 
 def _byte_symbols() -> list[str]:
-    """The 256 printable stand-ins that byte-level BPE vocabularies use."""
+    """Return the 256 printable characters that stand for bytes in byte-level BPE vocabularies."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     rest = [byte for byte in range(256) if byte not in printable]
     return [chr(byte) for byte in printable] + [chr(256 + i) for i in range(len(rest))]
 
 
 def _tokenizer_files(vocabulary: int) -> dict[str, Any]:
-    """A valid byte-level tokenizer without merges: enough for a processor to load."""
+    """Return a valid byte-level tokenizer without merges.
+
+    That is enough for a processor to load.
+    """
     symbols = _byte_symbols()
     words = symbols + [f"{symbol}</w>" for symbol in symbols]
     start, end = "<|startoftext|>", "<|endoftext|>"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Depth Anything V2 checkpoints with random weights."""
+"""Makes Depth Anything V2 checkpoints with random weights."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 @dataclass(frozen=True)
 class Shape:
-    """What tells the variants apart."""
+    """Holds the values in which the variants differ."""
 
     repository: str
     hidden: int
@@ -43,7 +43,7 @@ SHAPES = {
 
 
 def tiny(shape: Shape) -> Shape:
-    """The same architecture, small enough to answer in milliseconds."""
+    """Shrink a shape so that it answers in milliseconds; the architecture stays the same."""
     return replace(
         shape, hidden=48, layers=4, heads=3, stages=(1, 2, 3, 4), neck=(8, 12, 16, 24), fusion=16
     )
@@ -67,7 +67,7 @@ PREPROCESSOR = {
 
 
 def make(key: str, small_scale: bool) -> Repository:
-    """The repository of one variant."""
+    """Make the repository of one variant."""
     shape = tiny(SHAPES[key]) if small_scale else SHAPES[key]
     network = _network(shape, SEED + 1 + list(SHAPES).index(key))
     state = {_hub_name(name): value for name, value in network.state_dict().items()}
@@ -81,7 +81,7 @@ def _network(shape: Shape, seed: int) -> Any:
     network: Any = DepthAnythingForDepthEstimation(_config(shape))
     network.eval()
     draw = Draw(seed)
-    # twice as many layers, each adding less, end at a similar total
+    # The deeper a network is, the less each layer adds, so that the sum over all layers is similar.
     residual = 0.35 * math.sqrt(12 / shape.layers)
     for name, parameter in network.named_parameters():
         parameter.copy_(_values(draw, name, parameter.shape, residual))
@@ -104,12 +104,12 @@ def _values(draw: Draw, name: str, shape: torch.Size, residual: float) -> Tensor
             if name.startswith("backbone.")
             else draw(*shape, std=0.05)
         )
-    if "resize.weight" in name and shape[2] in (2, 4):  # transposed: [in, out, k, k]
+    if "resize.weight" in name and shape[2] in (2, 4):  # a transposed convolution: [in, out, k, k]
         common = draw(shape[0], shape[1], 1, 1)
         return (common + 0.2 * draw(*shape)) / math.sqrt(shape[0])
     if shape[2] == 1:
         return draw(*shape) * _gain(name) / math.sqrt(shape[1])
-    # a 3x3 filter of independent numbers is mostly edge detector; mix in a blur
+    # A 3x3 filter of independent numbers mostly detects edges, so a blur is mixed in.
     mixed = 0.6 * draw(*shape) + 0.8 * draw(shape[0], shape[1], 1, 1)
     return mixed * _gain(name) / math.sqrt(shape[1] * shape[2] * shape[3] * 3)
 
@@ -121,7 +121,7 @@ def _gain(name: str) -> float:
 
 
 def _scale_last_layer(network: Any) -> None:
-    """Before the ReLU the map runs from about 1 to about 20 over pictures of the usual shapes."""
+    """Scale the map before the ReLU to about 1 to 20, for pictures of the usual shapes."""
     seen: list[Tensor] = []
     hook = network.head.conv3.register_forward_hook(
         lambda _module, _inputs, output: seen.append(output.flatten().clone())
@@ -137,7 +137,7 @@ def _scale_last_layer(network: Any) -> None:
 
 
 def _config(shape: Shape) -> DepthAnythingConfig:
-    make_backbone: Any = Dinov2Config  # its type hints lack out_indices
+    make_backbone: Any = Dinov2Config  # Any, because its type hints lack out_indices
     backbone = make_backbone(
         hidden_size=shape.hidden,
         num_hidden_layers=shape.layers,
@@ -160,7 +160,7 @@ def _config(shape: Shape) -> DepthAnythingConfig:
 
 
 def _config_json(shape: Shape) -> dict[str, Any]:
-    """config.json as the public repositories word it (only the keys that matter)."""
+    """Return the config.json of the public repositories, with only the keys that matter."""
     return {
         "architectures": ["DepthAnythingForDepthEstimation"],
         "model_type": "depth_anything",
@@ -201,7 +201,7 @@ _OLD_NAMES = {
 
 
 def _hub_name(name: str) -> str:
-    """The hub's files keep DINOv2's old names of tensors that transformers 5 renamed."""
+    """Return a tensor's name in the hub's files, whose names for DINOv2 predate transformers 5."""
     for new, old in _OLD_NAMES.items():
         if re.search(rf"encoder\.layer\.\d+\.{re.escape(new)}\.", name):
             return name.replace(new, old)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The hub's cache layout: blobs, refs, and snapshots whose entries are links into blobs."""
+"""Writes the hub's cache layout: blobs, refs, and snapshots whose entries are links into blobs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from benchmarks.checkpoints.numbers import SEED
 
 @dataclass(frozen=True)
 class Repository:
-    """One repository: small files (text, or an object written as JSON) and one weights file."""
+    """A repository: small files (text, or objects to write as JSON) and one file of weights."""
 
     name: str
     files: dict[str, Any]
@@ -27,11 +27,11 @@ class Repository:
     weights: dict[str, Tensor]
 
     def folder(self, cache: Path) -> Path:
-        """Its folder in a cache."""
+        """Return its folder in a cache."""
         return cache / f"models--{self.name.replace('/', '--')}"
 
     def write(self, cache: Path) -> None:
-        """Write it into a cache; the reference comes last, so a half is never taken for whole."""
+        """Write it into a cache, the reference last, so that an unfinished copy is never used."""
         folder = self.folder(cache)
         revision = hashlib.sha1(f"{self.name} random {SEED}".encode()).hexdigest()
         for content in ("blobs", "refs", f"snapshots/{revision}"):
@@ -42,7 +42,7 @@ class Repository:
             scratch.write_text(text, encoding="utf-8")
             self._place(folder, revision, name, scratch)
         tensors = {name: tensor.contiguous().clone() for name, tensor in self.weights.items()}
-        # The mark by which the service tells these from published weights.
+        # This mark tells the service that the weights are random, not published ones.
         save_file(tensors, scratch, metadata={"format": "pt", "weights": "random"})
         self._place(folder, revision, self.weights_name, scratch)
         (folder / "refs" / "main").write_text(revision)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Seeded random numbers and pictures."""
+"""Makes seeded random weights and pictures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SEED = 20261120
 
 
 class Draw:
-    """Normal numbers from one seeded generator, in call order."""
+    """Draws normally distributed numbers from one seeded generator; the order of calls matters."""
 
     def __init__(self, seed: int) -> None:
         self.generator = torch.Generator().manual_seed(seed)
@@ -24,7 +24,7 @@ class Draw:
         return torch.randn(*shape, generator=self.generator) * std
 
     def smooth_grid(self, n: int, channels: int, modes: int = 4, std: float = 1.0) -> Tensor:
-        """[n*n, channels]: random sums of a few low cosines over an n x n grid."""
+        """Return [n*n, channels]: random sums of a few low-frequency cosines over an n x n grid."""
         position = (torch.arange(n) + 0.5) / n
         basis = torch.stack([torch.cos(math.pi * k * position) for k in range(modes)])
         fall = 1 / torch.arange(1, modes + 1)
@@ -34,20 +34,20 @@ class Draw:
         return grid / grid.std() * std
 
     def position_embeddings(self, n: int, channels: int) -> Tensor:
-        """[1 + n*n, channels]: the class token's, then a smooth grid."""
+        """Return [1 + n*n, channels]: the embedding of the class token, then a smooth grid."""
         return torch.cat([self(1, channels, std=0.3), self.smooth_grid(n, channels, std=0.35)])
 
     def patch_filter(self, out: int, size: int) -> Tensor:
-        """[out, 3, size, size]: mostly low-frequency filters over one patch."""
+        """Return [out, 3, size, size]: filters over one patch, mostly of low frequency."""
         low = self.smooth_grid(size, out * 3, modes=3).T.reshape(out, 3, size, size)
         filters = low + 0.15 * self(out, 3, size, size)
-        # so that a patch of a normalised picture gives values of about one
+        # This scale makes the filters give values of about one for a patch of a normalised picture.
         norm = filters.flatten(1).norm(dim=1)[:, None, None, None]
         scaled: Tensor = filters / (norm * math.sqrt(size * 1.5))
         return scaled
 
     def block(self, name: str, shape: torch.Size, residual: float) -> Tensor:
-        """A tensor of a transformer block, by its name."""
+        """Return a tensor of a transformer block; its distribution depends on its name."""
         if len(shape) == 1:
             if "norm" in name and name.endswith("weight"):
                 return torch.exp(self(*shape, std=0.2))
@@ -60,12 +60,12 @@ class Draw:
         if re.search(r"(q_proj|k_proj|query|key)\.weight", name):
             std *= 1.3
         elif re.search(r"(o_proj|out_proj|output\.dense|fc2)\.weight", name):
-            std *= 1.5  # attention and activation shrink what reaches these
+            std *= 1.5  # makes up for attention and activation, which shrink the inputs here
         return self(*shape, std=std)
 
 
 def pictures(count: int, height: int, width: int, seed: int) -> Tensor:
-    """[count, 3, height, width] in 0..1: gradients, soft blobs, discs, a little grain."""
+    """Return [count, 3, height, width] in 0..1: gradients, soft blobs, discs and a little grain."""
     draw = Draw(seed)
     y = torch.linspace(0, 1, height)[:, None]
     x = torch.linspace(0, 1, width)[None, :]
@@ -90,5 +90,5 @@ def _picture(draw: Draw, y: Tensor, x: Tensor) -> Tensor:
 
 
 def normalise(images: Tensor, mean: list[float], std: list[float]) -> Tensor:
-    """Per channel, as a processor does."""
+    """Normalise each channel, as transformers' image processors do."""
     return (images - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]

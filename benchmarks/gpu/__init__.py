@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What a GPU makes of Twinlens, against what the GPU itself can do.
+"""Measures Twinlens on a GPU, and compares it with the most that the GPU can do.
 
-Each part is measured in a process of its own: one that an error of the device has broken takes
-only its own figures with it, and no part finds memory or clocks as another has left them.
+Each part is measured in a separate process. An error of the device therefore costs only the figures
+of the part in which it occurs, and memory that one part leaves in use does not affect the next.
 """

@@ -3,9 +3,9 @@
 """``python -m benchmarks.gpu --cache CACHE [--device cuda] [--models small,ViT-L-14] [--quick]``.
 
 Makes missing checkpoints, measures, prints a page and writes it as ``gpu.md`` beside ``gpu.json``.
-A full run takes about half an hour, most of it compiling networks for each shape; ``--only`` and
-``--models`` take a part, for machines that are lent by the minute. ``--device cpu --quick --tiny``
-shows on any machine that all of it runs; its figures mean nothing.
+A full run takes about half an hour, most of which goes into compiling networks for each shape.
+``--only`` and ``--models`` measure a part, for machines that are paid by the minute. ``--device cpu
+--quick --tiny`` shows on any machine that everything runs; its figures mean nothing.
 """
 
 from __future__ import annotations
@@ -27,12 +27,15 @@ from benchmarks.plan import FULL, QUICK
 from benchmarks.service import PROJECT
 
 PARTS = ("networks", "stages", "service")
-_STAGES_MODEL = "small"  # whose map is enlarged
+_STAGES_MODEL = "small"  # the model that benchmarks.gpu.stages uses
 _MOST_WORDS = 300
 
 
 class Run:
-    """One run. This process stays without torch: it would hold a part of the device."""
+    """Runs the benchmark.
+
+    Its own process never imports torch, which would occupy some of the device's memory.
+    """
 
     def __init__(self, options: argparse.Namespace, models: list[str]) -> None:
         self._models, self._cache, self._device = models, options.cache, options.device
@@ -47,7 +50,7 @@ class Run:
         self.page.add("ceilings", {**self._ceilings, "copy, GB/s": found["copy, GB/s"]})
 
     def measure(self, parts: list[str]) -> None:
-        """What was asked for; a part that fails is named on the page."""
+        """Measure these parts; if one fails, the page says so, and the other parts still run."""
         if "networks" in parts:
             for model in self._models:
                 self._guarded(f"{model}: network", partial(self._network, model))
@@ -65,7 +68,7 @@ class Run:
         self._tables_of("networks", "--model", model, "--ceilings", ceilings)
 
     def _tables_of(self, module: str, *own: str) -> None:
-        """Rows from a process of its own."""
+        """Run a module as a separate process, and add the rows that it prints to the page."""
         common = ("--cache", str(self._cache), *self._device_options)
         for line in lines_of(f"benchmarks.gpu.{module}", *common, *own):
             name, row = json.loads(line)
@@ -82,7 +85,7 @@ class Run:
         say(what)
         try:
             work()
-        except (Exception, SystemExit) as error:  # SystemExit: a process of its own has failed
+        except (Exception, SystemExit) as error:  # SystemExit: a measuring process failed
             why = " ".join(f"{type(error).__name__}: {error}".split())
             say(why)
             self.page.add("failures", {"what": what, "why": why[-_MOST_WORDS:]})

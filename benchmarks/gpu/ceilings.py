@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What the device is and could do at best: products of large square matrices, and copying.
+"""Describes the device, and measures its best speed in matrix products and in copying.
 
 ``python -m benchmarks.gpu.ceilings --device cuda`` prints one line of JSON.
 """
@@ -15,7 +15,8 @@ import torch
 
 from benchmarks.gpu.timing import Clock, arguments, check_device
 
-#: dtype, and how products of float32 are computed ("high" is tf32)
+#: for each kind, the dtype of the matrices and torch's precision of float32 products ("high" means
+#: tf32)
 KINDS: dict[str, tuple[torch.dtype, str]] = {
     "fp16": (torch.float16, "highest"),
     "bf16": (torch.bfloat16, "highest"),
@@ -28,7 +29,11 @@ _LIBRARIES = ("torch", "torchvision", "transformers", "open-clip-torch")
 
 
 def tflops(clock: Clock, edge: int, dtype: torch.dtype) -> float:
-    """TFLOP/s of a product of two random matrices [edge, edge]; zeros would need less power."""
+    """Return the TFLOP/s of a product of two matrices [edge, edge].
+
+    The matrices are random, because with zeros the device needs less power and may run faster than
+    usual.
+    """
     left, right = (torch.randn(edge, edge, device=clock.device).to(dtype) for _ in range(2))
     product = torch.empty_like(left)
     seconds = clock.seconds_of(lambda: torch.mm(left, right, out=product))
@@ -36,7 +41,7 @@ def tflops(clock: Clock, edge: int, dtype: torch.dtype) -> float:
 
 
 def ceilings(clock: Clock) -> dict[str, float]:
-    """For each kind of arithmetic the best over all sizes, TFLOP/s."""
+    """Return the best TFLOP/s over all sizes for each kind of arithmetic."""
     found = {}
     for kind, (dtype, fp32) in KINDS.items():
         torch.set_float32_matmul_precision(fp32)
@@ -46,14 +51,14 @@ def ceilings(clock: Clock) -> dict[str, float]:
 
 
 def copying(clock: Clock) -> float:
-    """GB/s (1e9 bytes, read and written) of a copy within the device's memory."""
+    """Return the GB/s (1e9 bytes, read and written) of a copy within the device's memory."""
     size = _COPIED if clock.is_cuda else _CPU_COPIED
     one, other = (torch.empty(size, dtype=torch.uint8, device=clock.device) for _ in range(2))
     return 2 * size / clock.seconds_of(lambda: other.copy_(one)) / 1e9
 
 
 def about(clock: Clock) -> dict[str, str]:
-    """The device and the libraries."""
+    """Describe the device and the versions of the libraries."""
     versions = {"python": platform.python_version()} | {name: version(name) for name in _LIBRARIES}
     device = "CPU"
     if clock.is_cuda:
@@ -75,7 +80,7 @@ def main() -> None:
     """Entry point."""
     options = arguments("Ceilings of a device.").parse_args()
     check_device(options.device)
-    # An idle GPU's clocks need a while to rise, so they are always measured at length.
+    # An idle GPU takes a while to raise its clock rate, so a GPU is always measured at full length.
     clock = Clock(options.device, quick=options.device == "cpu")
     found = {"TFLOP/s": ceilings(clock), "copy, GB/s": copying(clock), "about": about(clock)}
     print(json.dumps(found))

@@ -1,11 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""One model on the device: each precision, batch and way of running it, and how exact that is.
+"""Measures how fast and how exact a network is on the device, for each precision, batch and way.
 
-``python -m benchmarks.gpu.networks --cache CACHE --model small --device cuda --ceilings JSON``, the
-ceilings in TFLOP/s by precision. Accuracy is that of the very outputs that are timed, against the
-CPU's float32: of vectors the lowest cosine; of maps, at the network's own resolution, the highest
-mean and 99.9th percentile of the difference in levels of 255.
+``python -m benchmarks.gpu.networks --cache CACHE --model small --device cuda --ceilings JSON``
+takes the ceilings in TFLOP/s by precision. A "way" is how the network is run, see
+``benchmarks.gpu.ways``. The outputs of each way are compared with those of float32 on the CPU.
+Vectors are compared by the lowest cosine. Maps are compared at the network's own resolution, by the
+highest mean and the highest 99.9th percentile of the difference in levels of 255.
 """
 
 from __future__ import annotations
@@ -46,12 +47,12 @@ from benchmarks.results import Row
 from config.families import Task
 from config.values import Precision
 
-#: The default of the service on GPUs first: a run that is cut short has the most of it.
+#: The service's default on GPUs comes first, so that even a run that is cut short has measured it.
 PRECISIONS: tuple[Precision, ...] = ("fp16", "bf16", "fp32")
 BATCHES: dict[Task, tuple[int, ...]] = {"depth": (1, 2, 4), "embedding": (1, 8, 32)}
 _QUICK_BATCHES: dict[Task, tuple[int, ...]] = {"depth": (1,), "embedding": (2,)}
 TABLES: dict[Task, str] = {"depth": "maps", "embedding": "vectors"}
-#: of photos; for depth all 4:3, so that the network's input is [3, 518, 686]
+#: sizes of photos; for depth all are 4:3, so that the network's input is [3, 518, 686]
 _SIZES: dict[Task, tuple[str, ...]] = {
     "depth": ("12 MP 4:3",),
     "embedding": ("poster 1000x1500", "poster 500x750"),
@@ -63,13 +64,14 @@ _FLOP_SIZE = "12 MP 4:3"
 def measure(
     cache: Path, key: str, clock: Clock, ceilings: dict[str, float], quick: bool
 ) -> Iterator[Row]:
-    """A row for each precision, batch and way."""
+    """Yield a row for each precision, size of batch and way."""
     exact = models.load(cache, key)
     family = exact.spec.task
     batches = (_QUICK_BATCHES if quick else BATCHES)[family]
     photos = inputs(exact, (_QUICK_SIZES if quick else _SIZES)[family], max(batches))
     expected = answers(exact, exact.infer(photos))
-    # What suits this CPU's fp32 holds for the whole process; on the GPU it would mean tf32.
+    # Loading the network for the CPU may have changed this setting for the whole process. On the
+    # GPU, the changed value would select tf32.
     torch.set_float32_matmul_precision("highest")
     tflop = flop(cache, key)[_FLOP_SIZE] / 1e12
     for precision in PRECISIONS:
@@ -98,7 +100,10 @@ def measure(
 
 
 def _run(make: Callable[[], Work], clock: Clock) -> tuple[float, float, FloatArray]:
-    """Seconds of one call, warm; seconds until the first outputs were there; those [n, ...]."""
+    """Return the seconds of a warm call, the seconds until the first outputs, and these outputs.
+
+    The outputs are [n, ...].
+    """
     with torch.inference_mode():
         began = time.perf_counter()
         work = make()
@@ -108,7 +113,7 @@ def _run(make: Callable[[], Work], clock: Clock) -> tuple[float, float, FloatArr
 
 
 def inputs(model: Model, sizes: tuple[str, ...], count: int) -> FloatArray:
-    """[count, 3, h, w] float32 of photos, full decode; few of them differ, the rest repeats."""
+    """Return [count, 3, h, w] float32 of fully decoded photos, of which only a few are distinct."""
     assert isinstance(model, DepthModel | ImageModel)
     supplies = [Photos((SIZES | MEGAPIXELS)[size]) for size in sizes]
     files = [photos.next() for photos in supplies for _ in range(DISTINCT)]
@@ -117,7 +122,7 @@ def inputs(model: Model, sizes: tuple[str, ...], count: int) -> FloatArray:
 
 
 def answers(model: Model, outputs: FloatArray) -> list[NDArray[Any]]:
-    """Maps [h, w] uint8, or vectors [dims] of length 1."""
+    """Turn outputs of a network into maps [h, w] uint8, or into vectors [dims] of length 1."""
     if isinstance(model, DepthModel):
         return [model.finish(each, each.shape[1], each.shape[0]) for each in outputs]
     assert isinstance(model, ImageModel)
@@ -125,7 +130,10 @@ def answers(model: Model, outputs: FloatArray) -> list[NDArray[Any]]:
 
 
 def _give_back(clock: Clock) -> None:
-    """A graph keeps its memory for itself."""
+    """Free the memory that torch caches.
+
+    Nothing else would reuse what a CUDA graph leaves there.
+    """
     gc.collect()
     if clock.is_cuda:
         torch.cuda.empty_cache()

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The figures as JSON and as a page (Markdown), written anew with each row: a cut loses nothing."""
+"""Writes the figures as JSON and as a page of Markdown.
+
+Both are written anew with each row, so a run that is cut short keeps all rows that it measured.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +50,7 @@ TITLES = {
 
 
 class Page:
-    """Tables by name, in a folder."""
+    """Collects tables by name and writes them into a folder."""
 
     def __init__(self, folder: Path, head: dict[str, str]) -> None:
         self._folder = folder
@@ -56,14 +59,14 @@ class Page:
         folder.mkdir(parents=True, exist_ok=True)
 
     def add(self, name: str, row: Row) -> None:
-        """A row more; ``gpu.json`` and ``gpu.md`` have it when this returns."""
+        """Add a row to a table; ``gpu.json`` and ``gpu.md`` contain it when this returns."""
         self._tables.setdefault(name, []).append(row)
         content = {"head": self._head, "tables": self._tables}
         self._write("gpu.json", json.dumps(content, indent=1) + "\n")
         self._write("gpu.md", self.markdown())
 
     def markdown(self) -> str:
-        """The page."""
+        """Return the page as Markdown."""
         lines = ["# GPU benchmark", "", *(f"- {key}: {text}" for key, text in self._head.items())]
         for name, (title, note) in TITLES.items():
             if name in self._tables:

@@ -1,8 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The project's gunicorn.conf.py without what is special on CUDA.
+"""Runs the project's gunicorn.conf.py without Twinlens' optimisations for CUDA.
 
-No graphs, no streams, and the CPU does all image work: the difference is what these are good for.
+With this configuration, the service uses neither CUDA graphs nor CUDA streams of its own, and the
+CPU does all image work. The benchmark compares it with the usual service to show how much these
+optimisations gain.
 """
 
 import runpy
@@ -15,7 +17,7 @@ globals().update(
     }
 )
 
-# After the configuration, which has to be first.
+# This import comes after the configuration, which has to run before torch is imported.
 from app.engines.torch.runner import TorchNetwork  # noqa: E402
 
 TorchNetwork._run_on_cuda = lambda *_: None  # type: ignore[method-assign]

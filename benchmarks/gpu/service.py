@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The whole service over HTTP on the device: answers a second, stages, and who was busy meanwhile.
+"""Measures the whole service over HTTP on the device: answers per second, stages, CPU and GPU use.
 
-One core of ``clients`` means that the clients of this one process are the limit; one core a worker
-of ``service`` hints at Python's lock, since only libraries run beside it.
+If "clients, cores" is about 1, the clients, which share one process, are the limit. If "service,
+cores" is about 1 per worker, Python's global lock is probably the limit.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from benchmarks.results import Row
 from benchmarks.service import PROJECT, Service
 
 _SAMPLE_SECONDS = 0.2
-#: gunicorn's configuration; None is the project's own
+#: gunicorn's configuration file for each way; None stands for the project's own file
 WAYS = {"Twinlens": None, "plain": PROJECT / "benchmarks" / "gpu" / "plain_gunicorn.py"}
 
 
 @dataclass(frozen=True)
 class Load:
-    """Who asks, and how long."""
+    """Says with which settings and how many clients the service is measured, and for how long."""
 
-    #: IMAGE_EMBEDDER_CONCURRENCY and WEB_CONCURRENCY, by way
+    #: IMAGE_EMBEDDER_CONCURRENCY, WEB_CONCURRENCY, and the way
     settings: tuple[tuple[int, int, str], ...]
     clients: tuple[int, ...]
     window: Window
-    #: in which one client's answers are looked at closely
+    #: how long the latency and the stages of one client's answers are measured
     seconds: float
 
 
@@ -62,7 +62,7 @@ QUICK = Load(
 
 
 def nvidia_smi(field: str, device: str = "cuda") -> str:
-    """A figure of the GPU as nvidia-smi words it; empty where there is nobody to ask."""
+    """Return a field's value as nvidia-smi prints it, or "" if nvidia-smi is missing or fails."""
     index = device.partition(":")[2] or "0"
     command = ["nvidia-smi", "-i", index, f"--query-gpu={field}", "--format=csv,noheader,nounits"]
     with suppress(OSError, subprocess.SubprocessError):
@@ -73,7 +73,7 @@ def nvidia_smi(field: str, device: str = "cuda") -> str:
 
 @contextmanager
 def gpu_busy(device: str) -> Iterator[list[int]]:
-    """Samples of the percentage of time in which some kernel ran; none where it is not known."""
+    """Sample the percentage of time in which the GPU ran a kernel; the list is empty if unknown."""
     samples: list[int] = []
     ended = threading.Event()
 
@@ -96,7 +96,7 @@ def gpu_busy(device: str) -> Iterator[list[int]]:
 def measure(
     cache: Path, logs: Path, model: str, photo: str, device: str, load: Load
 ) -> Iterator[Row]:
-    """A row for each setting of the service and number of clients."""
+    """Yield a row for each setting of the service and each number of clients."""
     photos = Photos(SIZES[photo])
     for concurrency, workers, way in load.settings:
         service = twinlens(
@@ -112,7 +112,7 @@ def measure(
         with service.started():
             service.wait_until_ready()
             contender = Contender("Twinlens", service, PATHS[FAMILIES[model]], notices_hang_up=True)
-            rate(contender, photos, max(load.clients), load.window)  # each size of batch some times
+            rate(contender, photos, max(load.clients), load.window)  # warms up each size of batch
             health = service.get("/health").json()
             for clients in load.clients:
                 row: Row = {
@@ -144,9 +144,12 @@ def _answered(contender: Contender, photos: Photos, clients: int, device: str, l
 
 
 def _one_among(contender: Contender, photos: Photos, clients: int, seconds: float) -> list[Answer]:
-    """What one client gets in so many seconds while the others ask, too; one answer at least."""
+    """Send requests from one client for this time, and return its answers, at least one.
+
+    Meanwhile ``clients - 1`` other clients send requests, too.
+    """
     with Clients(contender, photos, clients - 1).asking():
-        ask(contender, photos.next())  # they all have begun at once
+        ask(contender, photos.next())  # not counted, because all clients begin at the same time
         end = time.perf_counter() + seconds
         answers = [ask(contender, photos.next())]
         while time.perf_counter() < end:
@@ -155,6 +158,6 @@ def _one_among(contender: Contender, photos: Photos, clients: int, seconds: floa
 
 
 def _cpu_seconds(service: Service) -> float:
-    """Seconds of cores that master and workers have used so far."""
+    """Return the CPU seconds that the master and the workers have used so far."""
     times = [each.cpu_times() for each in (psutil.Process(service.pid), *service.workers())]
     return sum(each.user + each.system for each in times)

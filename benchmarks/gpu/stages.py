@@ -1,10 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What stands around the network, on the device against the host, each with what it changes.
+"""Compares the image work before and after the network, done on the device and on the host.
 
-``python -m benchmarks.gpu.stages --cache CACHE --device cuda``. Differences are in levels of 255 to
-the first way of each stage: mean, 99.9th percentile and largest. Every way ends when its result can
-be used where it is said to be; the host's ways use one thread a photo, of which a service has many.
+``python -m benchmarks.gpu.stages --cache CACHE --device cuda`` prints, for each way of each stage,
+its time and how its result differs from that of the stage's first way: the mean, the 99.9th
+percentile and the largest difference, in levels of 255. A way is timed until its result can be used
+where it is needed, which is the device or the host. Ways on the host use one thread per photo,
+although a service has many threads.
 """
 
 from __future__ import annotations
@@ -43,19 +45,19 @@ from benchmarks.results import Row
 
 MODEL = "small"
 _SIZE, _QUICK_SIZE = "12 MP 4:3", "0.3 MP"
-_TOGETHER = 8  # JPEG files in one call
+_TOGETHER = 8  # JPEG files that nvJPEG decodes in one call
 _BUDGET = 10**9
 _INPUT = (4, 3, 518, 686)
-_LEVELS = 255 * STD[:, None, None]  # of a network's input, in levels of the picture
+_LEVELS = 255 * STD[:, None, None]  # levels of the picture in one unit of a network's input
 
-#: Gives what the way makes, on the host or on the device; done when it returns.
+#: Returns its result, on the host or on the device, once the device has finished.
 Way = Callable[[], NDArray[Any] | Tensor]
 
 
 def compared(
     clock: Clock, stage: str, ways: dict[str, Way], scale: float | FloatArray = 1.0
 ) -> Iterator[Row]:
-    """A row for each way; results times ``scale`` are levels of 255."""
+    """Yield a row for each way; ``scale`` turns results into levels of 255."""
     expected: NDArray[Any] | None = None
     for name, way in ways.items():
         row: Row = {"stage": stage, "way": name}
@@ -76,7 +78,7 @@ def compared(
 
 @dataclass(frozen=True)
 class Ours:
-    """One model twice: where the CPU does all image work, and as the service runs it."""
+    """Holds the same model twice: with all image work on the CPU, and as the service runs it."""
 
     on_cpu: DepthModel
     on_device: DepthModel
@@ -85,7 +87,7 @@ class Ours:
 def enlarging(
     clock: Clock, ours: Ours, disparity: FloatArray, size: tuple[int, int]
 ) -> Iterator[Row]:
-    """From a map [h, w] float32 to [height, width] uint8."""
+    """Compare ways to turn a map [h, w] float32 into [height, width] uint8."""
     there = torch.from_numpy(disparity).to(clock.device)
 
     def kernels() -> Tensor:
@@ -102,7 +104,7 @@ def enlarging(
 
 
 def shrinking(clock: Clock, ours: Ours, picture: Picture) -> Iterator[Row]:
-    """From a decoded picture to the network's input [3, h, w] float32."""
+    """Compare ways to turn a decoded picture into the network's input [3, h, w] float32."""
     size = ours.on_cpu.input_size(*picture.size)
     there = torch.from_numpy(np.array(picture.image)).to(clock.device).permute(2, 0, 1).float()
 
@@ -120,8 +122,8 @@ def shrinking(clock: Clock, ours: Ours, picture: Picture) -> Iterator[Row]:
 
 
 def decoding(clock: Clock, ours: Ours, photo: bytes) -> Iterator[Row]:
-    """From a JPEG file to pixels [3, height, width] uint8."""
-    # One that may be written to, as torch wants it.
+    """Compare ways to turn a JPEG file into pixels [3, height, width] uint8."""
+    # The bytes are copied, because torch expects writable memory.
     file = torch.frombuffer(bytearray(photo), dtype=torch.uint8)
 
     def whole() -> NDArray[Any]:
@@ -148,7 +150,7 @@ def decoding(clock: Clock, ours: Ours, photo: bytes) -> Iterator[Row]:
 
 
 def preparing(clock: Clock, ours: Ours, photo: bytes) -> Iterator[Row]:
-    """From a JPEG file to the network's input [3, h, w] float32, on the device."""
+    """Compare ways to turn a JPEG file into the network's input [3, h, w] float32 on the device."""
     file = torch.frombuffer(bytearray(photo), dtype=torch.uint8)
 
     def decoded_by_host(model: DepthModel, decode_size: DecodeSize) -> Tensor:
@@ -177,7 +179,7 @@ def preparing(clock: Clock, ours: Ours, photo: bytes) -> Iterator[Row]:
 
 
 def copies(clock: Clock, size: tuple[int, int]) -> Iterator[Row]:
-    """A batch to the device, and a map of this width and height to the host."""
+    """Compare ways to copy a batch to the device, and a map of this size to the host."""
     batch = torch.randn(_INPUT)
     levels = torch.randint(256, size[::-1], dtype=torch.uint8, device=clock.device)
     there = torch.empty_like(batch, device=clock.device)

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What the measuring processes share: a clock of the device, and rows that say why they are empty.
+"""Contains what the measuring processes share: a clock, and rows that can hold an error.
 
-Each prints lines of JSON, a table's name and a row, as soon as the row is there.
+As soon as such a process has a row, it prints a line of JSON with the table's name and the row.
 """
 
 from __future__ import annotations
@@ -24,33 +24,36 @@ from torch import Tensor
 
 from benchmarks.results import Row
 
-#: In place of milliseconds, where only CUDA has such a way.
+#: Takes the place of the milliseconds if a way needs CUDA and the device has none.
 NO_CUDA = "no CUDA"
 
 
 class Clock:
-    """Times work on one device, warm, and with as many calls in a row as fill a window."""
+    """Times work on one device.
+
+    After a warm-up, it makes as many calls in a row as fill a window.
+    """
 
     def __init__(self, device: str, quick: bool) -> None:
         self.device = torch.device(device)
         self.is_cuda = self.device.type == "cuda"
         self._warm_ups, self._windows, self._seconds = (1, 1, 0.02) if quick else (3, 5, 0.2)
         if self.is_cuda:
-            # Where no index is given, later calls without a device mean the same one.
+            # From now on, "cuda" without an index means this device.
             torch.cuda.set_device(self.device.index or 0)
 
     def seconds_of(self, work: Callable[[], object]) -> float:
-        """Seconds of one call: the mean over a window, of several windows the median.
+        """Return the seconds of one call: the median over several windows of the mean within each.
 
-        Work that does not wait for the device is queued: the host's part counts only where the
-        device runs out of work for it.
+        Work that does not wait for the device only queues its kernels there. For such work, the
+        host's own time counts only where it keeps the device waiting.
         """
         taken = [self._elapsed(work, 1) for _ in range(self._warm_ups)]
         count = max(1, int(self._seconds / taken[-1]))
         return statistics.median(self._elapsed(work, count) / count for _ in range(self._windows))
 
     def wait(self) -> None:
-        """Until the device has done all that it was given."""
+        """Wait until the device has done all work that is queued."""
         if self.is_cuda:
             torch.cuda.synchronize()
 
@@ -72,29 +75,29 @@ class Clock:
 
 @contextmanager
 def failing_into(row: Row) -> Iterator[None]:
-    """What fails in the block becomes a word in the row; the rest of the run goes on."""
+    """Record an error of the block in the row instead of its time, so that the run goes on."""
     try:
         yield
-    except Exception as error:  # libraries and drivers raise anything
+    except Exception as error:  # libraries and drivers may raise errors of any kind
         traceback.print_exc()
         full = isinstance(error, torch.OutOfMemoryError)
         row["ms"] = "out of memory" if full else f"failed: {type(error).__name__}"
 
 
 def on_host(result: NDArray[Any] | Tensor) -> NDArray[Any]:
-    """As numpy knows it: float32 where it is a float of any kind."""
+    """Return the result as a numpy array; floats of any precision become float32."""
     if isinstance(result, np.ndarray):
         return result
     return (result.float() if result.is_floating_point() else result).cpu().numpy()
 
 
 def emit(table: str, row: Row) -> None:
-    """Tell the process that started this one."""
+    """Print a row for the process that started this one."""
     print(json.dumps([table, row]), flush=True)
 
 
 def arguments(description: str) -> argparse.ArgumentParser:
-    """The options that all measuring processes have."""
+    """Return a parser with the options that all measuring processes have."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--device", required=True, help="a device of torch")
     parser.add_argument("--quick", action="store_true", help="few repeats, fewer cases")
@@ -102,6 +105,6 @@ def arguments(description: str) -> argparse.ArgumentParser:
 
 
 def check_device(device: str) -> None:
-    """End with a plain word where the device is not there."""
+    """End the process with a clear message if torch does not find the device."""
     if device.startswith("cuda") and not torch.cuda.is_available():
         sys.exit(f"{device}: torch finds no such device here; --device cpu shows that all runs")

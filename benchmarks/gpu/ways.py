@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Ways to run a network of torch on a batch [n, 3, h, w] float32 of the host.
+"""Contains the ways to run a torch network on a batch [n, 3, h, w] float32 in the host's memory.
 
-Each makes ready what it needs, and gives what is then called again and again. All run under
-``torch.inference_mode()``, as in the service.
+Each way prepares what it needs and returns a function, which is then called again and again. All
+ways run under ``torch.inference_mode()``, as in the service.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from benchmarks.gpu.ceilings import KINDS
 from benchmarks.models import checkpoint_of, first_network, row, with_work
 from config.values import Precision
 
-_WARM_UPS = 3  # before a capture, as torch's notes on CUDA graphs want it
+_WARM_UPS = 3  # calls before a capture, as torch's notes on CUDA graphs recommend
 
-#: Outputs [n, ...], an array of the host or a tensor of the device.
+#: Returns outputs [n, ...] as an array on the host or a tensor on the device.
 Work = Callable[[], Any]
 
 
 def load(cache: Path, key: str, precision: Precision, device: str) -> Any:
-    """A model on a device as the service brings it there, but not warmed up."""
+    """Load a model onto a device as the service does, but do not warm it up."""
     spec = row(key)
     family = describe_checkpoint(spec, checkpoint_of(spec, cache))
     network = TorchNetwork(family.module("image"), precision, usable_cores())
@@ -41,12 +41,15 @@ def load(cache: Path, key: str, precision: Precision, device: str) -> Any:
 
 
 def as_service(network: TorchNetwork, batch: FloatArray) -> Work:
-    """From an array of the host to an array of the host; on CUDA by a graph of the service's."""
+    """Run it as the service does, with copies from and to the host; on CUDA as a CUDA graph."""
     return partial(network.infer, batch)
 
 
 def plain(network: TorchNetwork, batch: FloatArray) -> Work:
-    """The same without a graph, on the stream that all share, through memory pinned anew."""
+    """Run it with the same copies but without a graph, on CUDA's default stream.
+
+    The batch is copied through memory that is pinned anew for each call.
+    """
 
     def run() -> Any:
         pixels = torch.from_numpy(batch)
@@ -58,17 +61,17 @@ def plain(network: TorchNetwork, batch: FloatArray) -> Work:
 
 
 def eager(network: TorchNetwork, batch: FloatArray) -> Work:
-    """Without copies: the input is on the device, and the output stays there."""
+    """Run it without copies: the input is on the device, and the output stays there."""
     return partial(network._module, _on_device(network, torch.from_numpy(batch)))
 
 
 def graph(network: TorchNetwork, batch: FloatArray) -> Work:
-    """All kernels as one CUDA graph, launched at once."""
+    """Run all kernels as one CUDA graph, without copies."""
     return _captured(network._module, _on_device(network, torch.from_numpy(batch)))
 
 
 def tuned_graph(network: TorchNetwork, batch: FloatArray) -> Work:
-    """The same, after cuDNN has tried which of its convolutions is the fastest."""
+    """Run it as ``graph`` does, after cuDNN has tried which of its convolutions is the fastest."""
     torch.backends.cudnn.benchmark = True
     try:
         return graph(network, batch)
@@ -77,10 +80,10 @@ def tuned_graph(network: TorchNetwork, batch: FloatArray) -> Work:
 
 
 def compiled(network: TorchNetwork, batch: FloatArray) -> Work:
-    """Inductor's kernels for this one shape, as one CUDA graph.
+    """Run kernels that torch.compile made for this one shape, as one CUDA graph.
 
-    That is torch.compile's "reduce-overhead" with a capture of our own: torch's belongs to the
-    thread that made it (pytorch issue 123177), and the service runs on threads.
+    This is torch.compile's mode "reduce-overhead", but with a capture of our own: torch's works
+    only in the thread that made it (pytorch issue 123177), and the service has many threads.
     """
     torch.compiler.reset()
     pixels = _on_device(network, torch.from_numpy(batch))
@@ -99,7 +102,7 @@ CUDA_ONLY = (graph, tuned_graph, compiled)
 
 
 def _on_device(network: TorchNetwork, batch: Tensor) -> Tensor:
-    """As ``TorchNetwork.infer`` hands it to the module."""
+    """Return the batch in the type and layout that ``TorchNetwork.infer`` passes to the module."""
     dtype, _ = KINDS[network.precision]
     pixels = batch.to(network.device, non_blocking=True).to(dtype)
     if network.precision == "fp32":
@@ -108,7 +111,7 @@ def _on_device(network: TorchNetwork, batch: Tensor) -> Tensor:
 
 
 def _captured(run: Callable[[Tensor], Tensor], pixels: Tensor) -> Work:
-    """https://docs.pytorch.org/docs/stable/notes/cuda.html, "CUDA Graphs"."""
+    """Record a CUDA graph as https://docs.pytorch.org/docs/stable/notes/cuda.html describes."""
     side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
@@ -122,6 +125,9 @@ def _captured(run: Callable[[Tensor], Tensor], pixels: Tensor) -> Work:
 
 
 def _replayed(recorded: torch.cuda.CUDAGraph, _read: object, outputs: Tensor) -> Tensor:
-    """The graph knows only addresses: what it reads must stay."""
+    """Replay a graph.
+
+    The graph stores only the addresses of its inputs, so ``_read`` keeps the inputs alive.
+    """
     recorded.replay()
     return outputs

@@ -1,8 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What the two replaced services do, as one small service to measure against.
+"""A small service that does what the two replaced services did, for comparison with Twinlens.
 
-Full decode with Pillow, transformers in fp32 with its own preparation, one inference at a time,
-Pillow's default PNG, JSON as the standard library writes it. For embeddings there is a second one:
-the same network converted to OpenVINO, in bf16 where the CPU has it, one image at a time.
+It decodes photos in full with Pillow, prepares and infers with transformers in fp32, one inference
+at a time, and answers with Pillow's default PNG or with JSON from the standard library. A second
+variant for embeddings runs the same network converted to OpenVINO, in bf16 where the CPU has it,
+one image at a time.
 """

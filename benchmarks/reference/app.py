@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The routes of the reference; one model, named by the environment, loaded at the start."""
+"""Defines the routes of the reference, which at its start loads the model in REFERENCE_MODEL."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _network = _NETWORKS[os.environ["REFERENCE_NETWORK"]](
 
 @app.get("/ready")
 def ready() -> str:
-    """It is, as soon as it answers."""
+    """Answer that the service is ready: its model is loaded before it answers any request."""
     return "ready"
 
 
 @app.post("/api/depth")
 def depth() -> Response:
-    """The map as PNG."""
+    """Answer with the depth map as a PNG."""
     assert isinstance(_network, Depth)
     file = io.BytesIO()
     _network(_uploaded()).save(file, "PNG")
@@ -39,7 +39,7 @@ def depth() -> Response:
 
 @app.post("/embed-image")
 def embed() -> Response:
-    """The vector as JSON."""
+    """Answer with the vector as JSON."""
     assert isinstance(_network, Embedding)
     return jsonify(embedding=_network(_uploaded()).tolist())
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Where transformers finds the checkpoint of a model."""
+"""Finds the folder from which transformers loads the checkpoint of a model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.checkpoints import clip, depth
 
 
 def folder(cache: Path, key: str) -> Path:
-    """The snapshot in transformers' own format, which for CLIP is a repository of its own."""
+    """Return the snapshot in transformers' format, which for CLIP is in a separate repository."""
     if key in depth.SHAPES:
         repository = depth.SHAPES[key].repository
     else:

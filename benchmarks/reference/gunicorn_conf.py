@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""gunicorn's settings for the reference."""
+"""Configures gunicorn for the reference."""
 
 import os
 

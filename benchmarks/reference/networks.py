@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The networks of the reference: an RGB image to a depth map or to a vector."""
+"""Defines the reference's networks, which turn an RGB image into a depth map or into a vector."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from benchmarks.machine import has_bf16
 
 
 class OneAtATime:
-    """What the replaced services have a lock for.
+    """Runs one inference at a time, as the replaced services do by means of a lock.
 
-    A thread that stays is kinder to them: a fresh one is slow at first, and with many of them each
-    has OpenMP threads of its own.
+    Here a single lasting thread does the work instead. This favours the reference: a new thread is
+    slow at first, and many threads would each start OpenMP threads.
     """
 
     def __init__(self) -> None:
@@ -33,27 +33,27 @@ class OneAtATime:
         return self._thread.submit(self.work, image).result()
 
     def work(self, image: Image.Image) -> Any:
-        """From an RGB image to the answer."""
+        """Turn an RGB image into the answer."""
         raise NotImplementedError
 
 
 class Depth(OneAtATime):
-    """transformers' pipeline."""
+    """Makes depth maps with transformers' pipeline."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
-        make: Any = pipeline  # its hints know the tasks, but not all arguments
+        make: Any = pipeline  # its type hints lack some of the arguments
         self._pipeline = make("depth-estimation", str(folder), device="cpu", dtype=torch.float32)
 
     def work(self, image: Image.Image) -> Image.Image:
-        """The map in 8 bits, of the image's size."""
-        torch.get_num_threads()  # else a fresh thread's first convolution runs on one core
+        """Return the map in 8 bits, as large as the image."""
+        torch.get_num_threads()  # without it, a new thread's first convolution runs on one core
         map_: Image.Image = self._pipeline(image)["depth"]
         return map_
 
 
 class Embedding(OneAtATime):
-    """transformers' processor and network."""
+    """Makes vectors with transformers' processor and network."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
@@ -62,24 +62,24 @@ class Embedding(OneAtATime):
         self._network = network.eval()
 
     def work(self, image: Image.Image) -> NDArray[np.float32]:
-        """The vector [dims], L2-normalised."""
-        torch.get_num_threads()  # as above
+        """Return the vector [dims], L2-normalised."""
+        torch.get_num_threads()  # see Depth.work
         vector = self.infer(self._processor(images=image, return_tensors="pt")["pixel_values"])
         return vector / np.linalg.norm(vector)
 
     def infer(self, pixels: torch.Tensor) -> NDArray[np.float32]:
-        """[1, 3, 224, 224] to [dims]."""
+        """Turn pixels [1, 3, 224, 224] into a vector [dims]."""
         with torch.inference_mode():
             vector: NDArray[np.float32] = self._network(pixels).image_embeds[0].numpy()
         return vector
 
 
 class OpenvinoEmbedding(Embedding):
-    """The same network, converted at the start."""
+    """Makes vectors with the same network, converted to OpenVINO at the start."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # it calls home
+        sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # it sends usage data
         import openvino
 
         converted = openvino.convert_model(
@@ -92,18 +92,18 @@ class OpenvinoEmbedding(Embedding):
         del self._network
 
     def infer(self, pixels: torch.Tensor) -> NDArray[np.float32]:
-        """As above."""
+        """Turn pixels [1, 3, 224, 224] into a vector [dims] with OpenVINO."""
         vector: NDArray[np.float32] = self._request.infer(pixels.numpy())[0][0]
         return vector
 
 
 class _OnlyVector(torch.nn.Module):
-    """The network with one output, as the conversion wants it."""
+    """Returns the vector as its only output, as the conversion needs it."""
 
     def __init__(self, network: Any) -> None:
         super().__init__()
         self._network = network
 
     def forward(self, pixels: torch.Tensor) -> Any:
-        """[n, 3, 224, 224] to [n, dims]."""
+        """Turn pixels [n, 3, 224, 224] into vectors [n, dims]."""
         return self._network(pixels).image_embeds

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Start the reference as a service of its own."""
+"""Starts the reference as a service."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Literal
 
 from benchmarks.service import PROJECT, Service
 
-#: which of ``benchmarks.reference.networks``
+#: names one of the classes in ``benchmarks.reference.networks``
 Network = Literal["depth", "embedding", "openvino"]
 
 
 class Reference(Service):
-    """One gunicorn with one worker and one model; it listens on ``embedder_port`` only."""
+    """Runs the reference with one worker and one model, on ``embedder_port`` only."""
 
     def __init__(self, log: Path, cache: Path, model: str, network: Network) -> None:
         super().__init__(
@@ -25,15 +25,15 @@ class Reference(Service):
             REFERENCE_MODEL=model,
             REFERENCE_NETWORK=network,
         )
-        # Inference may use all cores, whatever our own environment says.
+        # Inference may use all cores, even if the environment of this process limits them.
         self.environ.pop("OMP_NUM_THREADS", None)
 
     def wait_until_warm(self) -> None:
-        """Its model is loaded before it answers."""
+        """Wait until it is ready, which is enough, because it loads its model before it answers."""
         self.wait_until_ready()
 
     def stop(self, seconds: float = 40.0) -> int:
-        """Kill it: how it ends is not measured, and torch takes seconds to."""
+        """Kill it, because a regular shutdown takes seconds with torch and is not measured."""
         if self.process.poll() is None:
             workers = self.workers()
             self.process.kill()

@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Untrusted input, a module for each class of attack, against the real process."""
+"""Attacks a running service with untrusted input; there is a module for each class of attack."""

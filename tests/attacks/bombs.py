@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Hostile image files; each function returns a file's bytes."""
+"""Makes hostile image files; each function returns a file's bytes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LETTERS = {1: "B", 3: "H", 4: "I"}
 
 
 def progressive(width: int, height: int, scans: int, empty: bool = True) -> bytes:
-    """Progressive JPEG: one DC scan, then ``scans`` AC scans (10 bytes each when empty)."""
+    """Make a progressive JPEG of one DC scan and ``scans`` AC scans (each 10 bytes if empty)."""
 
     def segment(marker: int, data: bytes) -> bytes:
         return b"\xff" + bytes([marker]) + struct.pack(">H", len(data) + 2) + data
@@ -41,26 +41,27 @@ def progressive(width: int, height: int, scans: int, empty: bool = True) -> byte
 
 
 def jpeg_segments(good: bytes, count: int, marker: int = 0xE5) -> bytes:
-    """A good JPEG with ``count`` empty APPn segments after its start."""
+    """Insert ``count`` empty APPn segments after the start of a good JPEG."""
     return good[:2] + (b"\xff" + bytes([marker]) + b"\0\2") * count + good[2:]
 
 
 def png_chunks(good: bytes, count: int) -> bytes:
-    """A good PNG with ``count`` empty private chunks after its header."""
+    """Insert ``count`` empty private chunks after the header of a good PNG."""
     chunk = struct.pack(">I", 0) + b"prIv" + struct.pack(">I", zlib.crc32(b"prIv"))
     return good[:33] + chunk * count + good[33:]
 
 
 def tiff(entries: Sequence[tuple[int, int, Values]], data: bytes = b"") -> bytes:
-    """A classic little-endian TIFF.
+    """Make a classic little-endian TIFF.
 
     Args:
-        entries: tag, type (1 byte, 3 short, 4 long) and values; "D" is the offset of ``data``.
-        data: lies at the end.
+        entries: tag, type (1 byte, 3 short, 4 long) and values; the value "D" stands for the
+            offset of ``data``.
+        data: bytes at the end of the file.
     """
     entries = sorted(entries, key=lambda entry: entry[0])
     base = 8 + 2 + 12 * len(entries) + 4
-    beside = 0  # bytes of the values that do not fit into their entry
+    beside = 0  # total size of the values that do not fit into their entries and follow them
     for _, kind, values in entries:
         count = len(values) // _SIZES[kind] if isinstance(values, bytes) else len(values)
         size = count * _SIZES[kind]
@@ -83,7 +84,7 @@ def tiff(entries: Sequence[tuple[int, int, Values]], data: bytes = b"") -> bytes
 
 
 def tiff_tile(width: int, height: int, tile_width: int, tile_height: int) -> bytes:
-    """A picture in one deflated tile of zeros."""
+    """Make a TIFF whose picture is one deflated tile of zeros."""
     packer = zlib.compressobj(9)
     data, left = b"", tile_width * tile_height
     zeros = bytes(2**24)
@@ -109,7 +110,7 @@ def tiff_tile(width: int, height: int, tile_width: int, tile_height: int) -> byt
 
 
 def tiff_strips(width: int, strips: int) -> bytes:
-    """Raw, one row a strip, all strips at one place."""
+    """Make an uncompressed TIFF with one row per strip; all strips lie at the same place."""
     return tiff(
         [
             (256, 4, [width]),
@@ -125,14 +126,17 @@ def tiff_strips(width: int, strips: int) -> bytes:
 
 
 def gif_frame(width: int, height: int, frame_width: int, frame_height: int) -> bytes:
-    """A canvas whose first frame has another size."""
+    """Make a GIF whose first frame differs in size from its canvas."""
     head = b"GIF89a" + struct.pack("<HHBBB", width, height, 0xF0, 0, 0) + bytes(6)
     frame = b"," + struct.pack("<HHHHB", 0, 0, frame_width, frame_height, 0)
     return head + frame + b"\2\3\x84\x51\0\0" + b";"
 
 
 def patch_ispe(data: bytes, width: int, height: int) -> tuple[bytes, int]:
-    """An AVIF or HEIF whose headers say another size, and how many headers do."""
+    """Change the size in all headers of an AVIF or HEIF file.
+
+    Return the changed file and the number of headers.
+    """
     out, place, count = bytearray(data), 0, 0
     while (place := out.find(b"ispe", place)) >= 0:
         out[place + 8 : place + 16] = struct.pack(">II", width, height)

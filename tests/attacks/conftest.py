@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The fixtures of ``tests.services``, and a host that stands for the public internet."""
+"""Defines the fixtures for attacks, with a host that stands for the public internet."""
 
 from __future__ import annotations
 

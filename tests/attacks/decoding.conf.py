@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The project's gunicorn.conf.py with decoders that misbehave when a file asks for it."""
+"""Runs the project's gunicorn.conf.py with decoders that misbehave on files that name a fault."""
 
 import runpy
 import sys
@@ -14,7 +14,7 @@ globals().update(
     }
 )
 
-# After the configuration, which has to be first.
+# This import comes after the configuration, which has to run first.
 from app.decoding import pool  # noqa: E402
 
 pool.COMMAND[:] = [sys.executable, str(Path("tests/attacks/faulty_template.py").resolve())]

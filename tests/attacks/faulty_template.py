@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Decoders that misbehave on files which begin with the name of a fault; see ``FAULTS``.
+"""Runs decoders that misbehave on files which begin with the name of a fault; see ``FAULTS``.
 
-Started in place of ``app.decoding.template``. The faults stand for what a check of a format's
-structure may miss.
+The tests start this module in place of ``app.decoding.template``. The faults stand for damage that
+the checks of a format's structure may miss.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _NAME_BYTES = 16
 
 
 def spin() -> None:
-    """Inside one C function that never asks for signals."""
+    """Run for ever inside one C function that never checks for signals."""
     sum(range(10**15))
 
 
 def allocate() -> None:
     held = []
     while True:
-        held.append(np.empty(2**26, np.uint8))  # counts from its making on, not from its use
+        held.append(np.empty(2**26, np.uint8))  # the limit counts it even if it is never written to
 
 
 def crash() -> None:
@@ -50,7 +50,7 @@ def die() -> None:
 
 
 def die_once() -> None:
-    """As one that the system ends for want of memory, which is there the next time."""
+    """Die only at the first of two attempts, as if memory had run out just then."""
     mark = Path(tempfile.gettempdir(), f"twinlens-test-{os.getppid()}")
     if mark.exists():
         mark.unlink()

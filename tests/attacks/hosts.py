@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Image hosts on the loopback that misbehave in every way that we know of."""
+"""Runs image hosts on the loopback interface that misbehave in every way that we know of."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.services import PHOTO
 
 
 class Host(ThreadingHTTPServer):
-    """Listens on one address; ``paths`` is what it was asked for."""
+    """Listens on one address and records in ``paths`` what was requested from it."""
 
     daemon_threads = True
 
@@ -33,7 +33,7 @@ class Host(ThreadingHTTPServer):
         return int(self.server_address[1])
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Broken connections are what the tests are about."""
+        """Print nothing, because the tests break connections on purpose."""
 
     @contextmanager
     def running(self) -> Iterator[Host]:
@@ -63,7 +63,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def answer_image(self, _: str) -> None:
-        self.begin(Content_Type="application/octet-stream")  # nobody believes it
+        self.begin(Content_Type="application/octet-stream")  # the type must not matter
         self.wfile.write(PHOTO)
 
     def answer_megabyte(self, _: str) -> None:
@@ -121,4 +121,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(PHOTO[:100])
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Say nothing."""
+        """Log nothing."""

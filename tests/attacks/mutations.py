@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Broken variants of good image files, seeded: always the same ones."""
+"""Makes broken variants of good image files; a seed makes them the same in every run."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ KINDS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF", "AVIF", "HEIF")
 
 
 def originals() -> list[bytes]:
-    """One small file of each format, and a turned JPEG."""
+    """Return one small file of each format, and a JPEG with an EXIF orientation."""
     return [*(encoded(picture(96, 64), kind) for kind in KINDS), rotated_jpeg(picture(96, 64))]
 
 
 def mutations(count: int, seed: int = 1) -> Iterator[bytes]:
-    """``count`` distinct files: cut, flipped, overwritten, swapped, stretched."""
+    """Yield ``count`` distinct files with bytes removed, changed, inserted or swapped."""
     draw = random.Random(seed)
     seen: set[bytes] = set()
     sources = originals()
@@ -33,7 +33,7 @@ def mutations(count: int, seed: int = 1) -> Iterator[bytes]:
 
 
 def _mutate(data: bytearray, draw: random.Random) -> None:
-    # Half of all changes hit the head of the file, where the structure is.
+    # Half of all changes hit the beginning of the file, where its structure is described.
     place = draw.randrange(min(len(data), 64) if draw.random() < 0.5 else max(1, len(data)))
     kind = draw.randrange(6)
     if kind == 0:

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Fetchers for the tests of remote URLs, and two addresses with a meaning."""
+"""Makes fetchers for the tests of remote URLs.
+
+PUBLIC stands for the public internet, INSIDE for the private network behind the service.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ def fetcher(**changes: Any) -> Fetcher:
 
 
 def names(table: dict[str, list[list[str]]]) -> Callable[[str, int], list[str]]:
-    """A resolver: each name has answers, one after another; the last one stays."""
+    """Make a resolver that gives a name's answers in the table one by one, and repeats the last."""
 
     def resolver(host: str, _: int) -> list[str]:
         answers = table[host]
@@ -34,6 +37,6 @@ def names(table: dict[str, list[list[str]]]) -> Callable[[str, int], list[str]]:
 
 
 def fetched(by: Fetcher, url: str) -> bytes:
-    """What is behind a URL."""
+    """Return the bytes that a fetcher gets from a URL."""
     with by.fetch(url) as file:
         return file.read()

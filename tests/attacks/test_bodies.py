@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Bodies that are too long, too slow, too many, or not what they say."""
+"""Tests request bodies that are too long, too slow, too many, or malformed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ JSON = {"Content-Type": "application/json"}
 
 @pytest.fixture(scope="module")
 def strict(start: Callable[..., Service], hub: Path) -> Service:
-    """Impatient, with a small room."""
+    """Start a service with a short body timeout and a small waiting room."""
     return start(
         HF_HUB_CACHE=hub,
         BODY_TIMEOUT_SECONDS=1,
@@ -37,7 +37,10 @@ def strict(start: Callable[..., Service], hub: Path) -> Service:
 
 
 def talk(service: Service, request: bytes, drip: float | None = None) -> bytes:
-    """Send raw bytes, then perhaps one more every so often, until an answer comes."""
+    """Send raw bytes and return the answer.
+
+    If ``drip`` is given, one more byte is sent every ``drip`` seconds until the answer comes.
+    """
     with socket.create_connection(("127.0.0.1", service.embedder_port), 10) as connection:
         connection.sendall(request)
         connection.settimeout(drip or 10)
@@ -158,7 +161,7 @@ def test_a_long_list_gets_a_short_answer(service: Service) -> None:
 
 
 def test_a_body_that_was_complete_in_time_is_not_late(strict: Service) -> None:
-    """The clock stops with the last byte, however long the work takes: the connection lives on."""
+    """The timeout applies only until the last byte of the body; the connection may stay open."""
     with requests.Session() as session:
         files = {"image": ("a.bmp", encoded(picture(600, 400), "BMP"))}
         for _ in range(2):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Clients that are silent, that read slowly, or that are too many for the limit of open files."""
+"""Tests clients that are silent, read slowly, or are too many for the limit of open files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PAGES = f"GET {PAGE} HTTP/1.1\r\nHost: x\r\n\r\n".encode() * 20
 
 @contextmanager
 def clients(service: Service, number: int, data: bytes = b"") -> Iterator[list[socket.socket]]:
-    """Connections that take almost nothing of what they asked for."""
+    """Open connections that send ``data`` and read almost nothing of the answers."""
     with ExitStack() as stack:
         made = []
         for _ in range(number):
@@ -41,7 +41,7 @@ def clients(service: Service, number: int, data: bytes = b"") -> Iterator[list[s
 
 @contextmanager
 def limited(tmp_path: Path, soft: int, hard: int) -> Iterator[Service]:
-    """A service whose shell allows so many open files."""
+    """Run a service that starts with these limits of open files."""
     service = Service(
         tmp_path / "log",
         HF_HUB_CACHE=tmp_path / "hub",
@@ -77,7 +77,7 @@ def test_more_silent_clients_than_connections(attacked: Service) -> None:
 
 @pytest.mark.parametrize("hard", [1024, 200])
 def test_fewer_descriptors_than_clients(tmp_path: Path, hard: int) -> None:
-    """The hard limit cannot be raised: the worker lives on, and answers who asks."""
+    """The hard limit cannot be raised, but the worker survives and answers requests."""
     with limited(tmp_path, hard, hard) as service:
         (worker,) = service.workers()
         with clients(service, 1200):
@@ -92,7 +92,10 @@ def test_fewer_descriptors_than_clients(tmp_path: Path, hard: int) -> None:
 
 
 def test_slow_readers_hold_neither_threads_nor_an_ending_worker(attacked: Service) -> None:
-    """Several times as many of them as there are threads; a reload, then they lose what is left."""
+    """Several times as many slow readers as there are threads do not block a worker.
+
+    After a reload they lose the rest of their answers.
+    """
     with clients(attacked, 300, PAGES) as readers:
         for reader in readers[::10]:
             assert reader.recv(100), "its answer has begun"
@@ -100,14 +103,14 @@ def test_slow_readers_hold_neither_threads_nor_an_ending_worker(attacked: Servic
         assert attacked.get("/models", headers=KEY).status_code == 200
         (old,) = attacked.workers()
         os.kill(attacked.pid, signal.SIGHUP)
-        # Nobody takes anything: after SHUTDOWN_TIMEOUT_SECONDS the connections are closed.
+        # The clients read nothing more, so they are disconnected after SHUTDOWN_TIMEOUT_SECONDS.
         wait_for(lambda: old.pid not in [each.pid for each in attacked.workers()])
         assert attacked.get("/models", headers=KEY).status_code == 200
     assert "took their answers too slowly" in attacked.text()
 
 
 def test_health_answers_while_all_threads_are_held(attacked: Service) -> None:
-    """Heads that are never complete hold a thread each, for 20 s."""
+    """Each request head that is never completed holds a thread for 20 s."""
     with clients(attacked, 150, b"POST /embed-image HTTP/1.1\r\nHost:"):
         answers = [attacked.get(path) for path in ("/health", "/ready?x=1") * 3]
     slowest = max(answer.elapsed.total_seconds() for answer in answers)

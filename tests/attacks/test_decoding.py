@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Files that would take for ever, need all memory or crash their decoder.
+"""Tests files that would take for ever, need all memory or crash their decoder.
 
-Most tests let a decoder misbehave on purpose (tests/attacks/faulty_template.py), whatever the
-checks of a format find: the limits have to hold without them.
+Most tests make a decoder misbehave on purpose (tests/attacks/faulty_template.py), because the
+limits have to hold even where the checks of a format find nothing wrong.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from tests.waiting import wait_for
 
 FAULTY = PROJECT / "tests" / "attacks" / "faulty_template.py"
 PHOTO = encoded(picture(320, 240), "JPEG")
-SECONDS = 2  # DECODE_TIMEOUT_SECONDS
+SECONDS = 2  # the service's DECODE_TIMEOUT_SECONDS
 WORKERS = 1
 
 BUILT_IN = {
@@ -48,7 +48,7 @@ BUILT_IN = {
 
 @pytest.fixture(scope="module")
 def attacked(built_in: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service whose decoders misbehave where a file asks for it."""
+    """Run a service whose decoders misbehave on files that name a fault."""
     folder = tmp_path_factory.mktemp("decoding")
     config = PROJECT / "tests" / "attacks" / "decoding.conf.py"
     service = Service(
@@ -86,7 +86,7 @@ def decoders(service: Service) -> list[psutil.Process]:
 
 
 def hang_up(service: Service, data: bytes, path: bytes = b"/embed-image") -> socket.socket:
-    """A whole request, by a client that does not stay for the answer."""
+    """Send a whole request and return the connection, without waiting for the answer."""
     head = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
     body = head + data + b"\r\n--b--\r\n"
     connection = socket.create_connection(("127.0.0.1", service.embedder_port))
@@ -142,7 +142,10 @@ def test_the_process_behind_the_decoders_may_be_killed(attacked: Service) -> Non
 
 
 def test_who_hangs_up_frees_the_decoder(attacked: Service) -> None:
-    """A stopped decoder would stay until its deadline."""
+    """If a client hangs up, its decoder is free for others.
+
+    Otherwise the decoder, which the file stops, would be occupied until its deadline.
+    """
     before = attacked.text().count("status=499")
     for connection in [hang_up(attacked, faulty("stop")) for _ in range(4)]:
         connection.close()
@@ -155,7 +158,7 @@ def test_who_hangs_up_frees_the_decoder(attacked: Service) -> None:
 
 @pytest.mark.parametrize("stays", [False, True])
 def test_scans_without_end_beside_honest_clients(attacked: Service, stays: bool) -> None:
-    """Issue 18: for minutes nobody got an answer."""
+    """Files of countless scans do no harm; they once blocked all clients for minutes (issue 18)."""
     bomb = progressive(10_000, 10_000, 40_000)
     assert len(bomb) < 700_000
     paths = ("/api/depth", "/embed-image")
@@ -169,12 +172,15 @@ def test_scans_without_end_beside_honest_clients(attacked: Service, stays: bool)
         honest = [clients.submit(post, attacked, PHOTO, path) for path in paths * 2]
         assert [each.result().status_code for each in honest] == [200] * 4
         for each in refused:
-            # By CPU time or, where all cores are busy, by the clock.
+            # The bomb is stopped by its CPU time or, if all cores are busy, by the elapsed time.
             assert each.result().status_code in (400, 413, 503, 504)
 
 
 def test_the_file_that_takes_longest_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With one at work and one set aside nobody else would get a decoder for 60 seconds."""
+    """If other files wait, the slowest one is given up.
+
+    Otherwise two slow files, one of them set aside, would block all others for 60 seconds.
+    """
     monkeypatch.setattr(pool, "COMMAND", [sys.executable, str(FAULTY)])
     monkeypatch.setattr(pool, "_CLAIM_SECONDS", 2.0)
     decoders = pool.Decoders(1, 10**6, 20)
@@ -189,7 +195,7 @@ def test_the_file_that_takes_longest_gives_way(monkeypatch: pytest.MonkeyPatch) 
         assert honest.result(30).image.shape == (240, 320, 3)
         first = next(as_completed(slow, 30))
         assert "others wait" in str(first.exception())
-        decoders.close()  # ends the other one
+        decoders.close()  # ends the other slow decode
 
 
 def test_many_requests_leave_no_process_and_no_descriptor(attacked: Service) -> None:
@@ -215,10 +221,10 @@ def test_many_requests_leave_no_process_and_no_descriptor(attacked: Service) -> 
 
 @pytest.mark.parametrize("how", ["the worker is killed", "reload", "shutdown"])
 def test_no_decoder_is_left(attacked: Service, how: str) -> None:
-    """Last in this file: the service ends."""
+    """This test comes last in this file, because it ends the service."""
     (worker,) = attacked.workers()
     assert post(attacked, PHOTO).status_code == 200
-    connection = hang_up(attacked, faulty("spin"))  # one is at work, too
+    connection = hang_up(attacked, faulty("spin"))  # this keeps one decoder busy
     wait_for(
         lambda: any(each.cpu_times().user > 0.3 for each in decoders(attacked)), service=attacked
     )

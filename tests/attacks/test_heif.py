@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""HEIC and AVIF files of attackers, and broken ones, against the running service."""
+"""Sends hostile and broken HEIC and AVIF files to the running service."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def depth(service: Service, data: bytes) -> requests.Response:
 
 
 def lying() -> bytes:
-    """A picture whose file says that it is larger than any budget."""
+    """Make a picture whose file says that it is larger than any budget."""
     part = coded(picture(64, 64), "AVIF")
     part.properties = [p if p[4:8] != b"ispe" else ispe(60_000, 60_000) for p in part.properties]
     return built([part], brand=b"avif")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Hostile, huge and broken image files."""
+"""Tests hostile, huge and broken image files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from tests.contract import check
 from tests.pictures import encoded, picture, rotated_jpeg
 from tests.services import PHOTO
 
-HUGE = 30_000  # pixels a side: far beyond the budget, a few bytes in the file
+# The number of pixels per side is far over the pixel budget, but takes only a few bytes to state.
+HUGE = 30_000
 
 
 def depth(service: Service, data: bytes, name: str = "photo.jpg") -> requests.Response:
@@ -29,7 +30,7 @@ def depth(service: Service, data: bytes, name: str = "photo.jpg") -> requests.Re
 
 
 def png(width: int, height: int, rows: bytes = b"") -> bytes:
-    """A PNG whose header promises more than its data holds."""
+    """Make a PNG whose header promises more than its data holds."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         check_sum = zlib.crc32(kind + content)
@@ -41,7 +42,7 @@ def png(width: int, height: int, rows: bytes = b"") -> bytes:
 
 
 def huge(kind: str) -> bytes:
-    """A small file with a huge canvas."""
+    """Make a small file whose header states a huge canvas."""
     if kind == "PNG":
         return png(HUGE, HUGE)
     if kind == "GIF":
@@ -52,7 +53,7 @@ def huge(kind: str) -> bytes:
         data = bytearray(encoded(picture(8, 8), "BMP"))
         data[18:26] = struct.pack("<ii", HUGE, HUGE)
         return bytes(data)
-    if kind == "WEBP":  # its largest side is 16383
+    if kind == "WEBP":  # in this format a side has at most 16383 pixels
         data = bytearray(encoded(picture(64, 64), "WEBP"))
         place = data.index(b"\x9d\x01\x2a") + 3
         data[place : place + 4] = struct.pack("<HH", 16383, 16383)
@@ -136,7 +137,7 @@ MODES: dict[str, tuple[Image.Image, str, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("mode", MODES)
 def test_every_mode_shows_the_same_picture(mode: str) -> None:
-    """Golden: what each mode decodes to is the picture it was made from."""
+    """A file of each mode decodes to the picture that it was made from."""
     image, kind, options = MODES[mode]
     decoded = images.decode(io.BytesIO(encoded(image, kind, **options)), 10**6).image
     assert (decoded.mode, decoded.size) == ("RGB", (40, 30))

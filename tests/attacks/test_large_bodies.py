@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""docs/security.md, "What a body may cost": bodies that try to cost more than they weigh."""
+"""Tests that bodies cannot use far more memory or time than their size justifies.
+
+The limits are those in docs/security.md, under "What a body may cost".
+"""
 
 from __future__ import annotations
 
@@ -68,9 +71,9 @@ BODIES = {
 
 @contextmanager
 def measured(service: Service, megabytes: float) -> Iterator[None]:
-    """The block costs the worker no more memory, and /health answers meanwhile.
+    """Check that the block costs the worker less memory than this, while /health still answers.
 
-    Soon after it, most of that memory is free again.
+    Soon after the block, most of that memory must be free again.
     """
     (worker,) = service.workers()
     done = threading.Event()
@@ -85,7 +88,7 @@ def measured(service: Service, megabytes: float) -> Iterator[None]:
     thread = threading.Thread(target=probe)
     thread.start()
     before = worker.memory_info().rss
-    Path(f"/proc/{worker.pid}/clear_refs").write_text("5")  # its peak begins anew: proc(5)
+    Path(f"/proc/{worker.pid}/clear_refs").write_text("5")  # resets its peak, see proc(5)
     yield
     done.set()
     thread.join()
@@ -101,7 +104,7 @@ def measured(service: Service, megabytes: float) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def warm(demo: Service) -> Service:
-    """What the first text loads has its memory already."""
+    """Return the service after its first text, so that memory for loading is not measured."""
     assert demo.post("/embed-text", json={"text": "a cat"}).status_code == 200
     return demo
 
@@ -127,7 +130,7 @@ def test_names_in_forms_are_bounded(demo: Service) -> None:
 
 
 def test_a_large_image_within_the_limits(demo: Service) -> None:
-    """Detached, escaped and broken into lines: the vector is the same."""
+    """Base64 in one piece, base64 in lines, and a data URL all give the same vector."""
     plain = base64.b64encode(PHOTO).decode()
     lines = "\n".join(plain[i : i + 76] for i in range(0, len(plain), 76))
     vectors = [
@@ -139,7 +142,7 @@ def test_a_large_image_within_the_limits(demo: Service) -> None:
 
 @pytest.fixture(scope="module")
 def full(built_in: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service whose temporary files have one megabyte, in a mount namespace of its own."""
+    """Run a service with one megabyte for temporary files, in its own mount namespace."""
     if subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
         pytest.skip("no namespaces here")
     folder = tmp_path_factory.mktemp("full")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Remote images: long addresses, many slow hosts, many bytes, clients that hang up."""
+"""Tests remote images with long addresses, many slow hosts, many bytes, or clients that hang up."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.waiting import wait_for
 
 
 def test_a_long_address_is_refused_before_it_is_parsed(public: Host) -> None:
-    # urllib keeps what it has parsed last.
+    # urllib caches parsed URLs, so a cache miss shows that a URL was parsed.
     parsed = urllib.parse.urlsplit.cache_info().misses  # type: ignore[attr-defined]
     with pytest.raises(BadRequest, match="30007 characters; at most 8192"):
         fetched(fetcher(), "http://" + "a" * 30_000)
@@ -56,7 +56,7 @@ def batch(host: Host, *paths: str) -> dict[str, Any]:
 
 
 def hang_up_later(service: Service, body: dict[str, Any]) -> Callable[[], None]:
-    """Ask and do not read the answer; the function that is returned hangs up."""
+    """Send a request without reading the answer; return a function that hangs up."""
     data = json.dumps(body).encode()
     connection = socket.create_connection(("127.0.0.1", service.embedder_port), 30)
     head = "POST /embed-batch HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -66,12 +66,12 @@ def hang_up_later(service: Service, body: dict[str, Any]) -> Callable[[], None]:
 
 
 def test_many_slow_batches(remote: Service, public: Host) -> None:
-    """They share a few threads, others get their images meanwhile, and hanging up ends them."""
+    """Slow batches share a few threads, do not delay others, and end when their clients hang up."""
     (worker,) = remote.workers()
     before = worker.num_threads()
     public.paths.clear()
     slow = [hang_up_later(remote, batch(public, *["silent"] * 8)) for _ in range(30)]
-    # A request's own thread fetches, and the helpers of all requests do.
+    # The requests' own threads fetch images, and so do helper threads that all requests share.
     wait_for(lambda: len(public.paths) >= 30 + 10)
     assert worker.num_threads() - before < 2 * 30 + 40, "eight for each batch would be 240"
     assert remote.get("/health").status_code == 200

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Hundreds of broken files, one after another: the service stays what it was."""
+"""Checks that hundreds of broken files, one after another, do not change the service."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks.service import Service
 from tests.attacks.mutations import mutations, originals
 from tests.contract import check
 
-# `make fuzz` asks for more.
+# `make fuzz` sets a higher number.
 COUNT = int(os.environ.get("FUZZ_MUTATIONS", "240"))
 
 
@@ -36,7 +36,7 @@ def test_mutated_files_are_refused_or_understood(start: Callable[..., Service], 
 
     for data in originals() * 3:
         assert ask(data) == 200
-    time.sleep(2)  # freed memory is given back within a second of the last request
+    time.sleep(2)  # idle memory returns to the system within a second of the last request
     before = worker.memory_info().rss
     codes = Counter(ask(data) for data in mutations(COUNT))
     time.sleep(2)

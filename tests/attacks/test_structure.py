@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""JPEG and PNG that cost far more than they weigh are refused by a look at their structure.
+"""Tests that JPEG and PNG files whose structure makes decoding far too costly are refused.
 
-In a process of their own, so that the memory of each can be measured.
+Each file is decoded in a separate process, so that its memory can be measured.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from app.errors import TwinlensError
 from app.pictures.decode import decode
 from tests.pictures import encoded, picture
 
-SECONDS = 5.0  # a look takes less than 0.2 on an idle core
-MEGABYTES = 60  # of memory beyond that of the file
+SECONDS = 5.0  # the check takes less than 0.2 seconds on an idle core
+MEGABYTES = 60  # memory that is allowed in addition to that of the file
 
 
 def segment(kind: int, content: bytes = b"") -> bytes:
@@ -31,7 +31,7 @@ def segment(kind: int, content: bytes = b"") -> bytes:
 
 
 def empty_scans(width: int, height: int, scans: int) -> bytes:
-    """A progressive JPEG of one grey level, with scans of 10 bytes that bring nothing."""
+    """Make a progressive JPEG of one grey level, with scans of 10 bytes that change nothing."""
     blocks = -(-width // 8) * -(-height // 8)
     frame = struct.pack(">BHHB", 8, height, width, 1) + b"\1\x11\0"
     one_code = b"\1" + bytes(15)
@@ -88,7 +88,7 @@ ANSWERED: dict[str, Callable[[], bytes]] = {
 
 
 def outcome(data: bytes) -> tuple[str, float, float]:
-    """Message (empty: answered), seconds of CPU, megabytes of memory at the highest."""
+    """Return the error message (empty on success), CPU seconds, and peak memory in megabytes."""
     before, start = psutil.Process().memory_info().rss, time.process_time()
     try:
         decode(io.BytesIO(data), 120_000_000)
@@ -107,7 +107,7 @@ def test_a_look_costs_little_time_and_memory(kind: str) -> None:
         message, seconds, megabytes = pool.apply(outcome, (data,))
     assert bool(message) == (kind in REFUSED), message
     assert seconds < SECONDS
-    assert megabytes < MEGABYTES + 2 * len(data) / 1e6  # `data` crosses to the process
+    assert megabytes < MEGABYTES + 2 * len(data) / 1e6  # `data` is copied to the process
 
 
 def test_scans_that_real_files_have_are_decoded() -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""TIFF files that ask for far more than their picture needs, or have less than they say."""
+"""Tests TIFF files that demand more than their picture needs, or contain less than they state."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def grey(entries: dict[int, Value], chunks: list[bytes] | None = None) -> bytes:
 
 
 def strips(count: int) -> bytes:
-    """Rows of ten pixels, each a strip, all at one place."""
+    """Make a TIFF with rows of ten pixels, one per strip; all strips lie at the same place."""
     offsets: dict[int, Value] = {273: [8] * count, 279: [10] * count}
     sizes: dict[int, Value] = {256: 10, 257: count, 278: 1}
     return tiff(page(GREY, BLACK_IS_ZERO, sizes | offsets, chunks=[]))
 
 
 def chain(count: int) -> bytes:
-    """Directories of one entry, each pointing to the next."""
+    """Make a TIFF of directories with one entry each, where every directory points to the next."""
     one = struct.pack("<HHHII", 1, 254, 4, 1, 1)
     links = (8 + 18 * number for number in range(1, count + 1))
     return struct.pack("<2sHI", b"II", 42, 8) + b"".join(
@@ -111,7 +111,7 @@ def test_what_costs_too_much_is_refused_before_memory_is_spent(name: str) -> Non
         grey({259: 8, 278: 64}, [zlib.compress(bytes(6400))] * 2),  # the last strip is padded
         grey({278: 2**32 - 1}),
         grey({278: 0}),
-        tiff(page(GREY, BLACK_IS_ZERO, {330: [8, 8, 8]})),  # a directory below that is none
+        tiff(page(GREY, BLACK_IS_ZERO, {330: [8, 8, 8]})),  # SubIFDs points to no directory
     ],
 )
 def test_what_is_odd_but_complete_is_answered(data: bytes) -> None:
@@ -120,7 +120,7 @@ def test_what_is_odd_but_complete_is_answered(data: bytes) -> None:
 
 def test_a_loop_of_directories_ends() -> None:
     data = bytearray(tiff(page(GREY, BLACK_IS_ZERO, {254: 1})))
-    data[-4:] = data[4:8]  # some entries' values may follow; the link is what tells
+    data[-4:] = data[4:8]  # links the last directory to the first one
     images.decode(io.BytesIO(data), BUDGET)
 
 
@@ -129,7 +129,7 @@ def test_a_loop_of_directories_ends() -> None:
 )
 @pytest.mark.parametrize("part", [0.5, 0.9])
 def test_a_file_whose_end_is_missing_is_refused(compression: str, part: float) -> None:
-    """Pillow writes the directory in front or behind; here the strips' ends are what is lost."""
+    """A cut is noticed, whether Pillow writes the directory before the strips or after them."""
     image = picture(300, 200)
     data = encoded(image, "TIFF", compression=compression, strip_size=20_000)
     with pytest.raises(BadRequest):

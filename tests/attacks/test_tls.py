@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Remote URLs over TLS: the right name, somebody who vouches, no way back to http."""
+"""Tests remote URLs over TLS: certificates must match and be trusted; http redirects are errors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def authority() -> trustme.CA:
 def secure(
     authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Iterator[Host]:
-    """A host with a certificate for good.example, by an authority that requests trusts here."""
+    """Run a host with a certificate for good.example, whose authority ``requests`` trusts here."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("good.example").configure_cert(context)
     bundle = tmp_path / "ca.pem"

@@ -1,8 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Remote URLs: what leads inside, what is too much, what never ends.
+"""Tests remote URLs that lead into the private network, deliver too much, or never end.
 
-127.0.0.1/32 is allowed here and stands for the public internet; 127.0.0.2 stands for the inside.
+127.0.0.1/32 is allowed here and stands for the public internet; 127.0.0.2 stands for the private
+network.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from tests.services import PHOTO
 
 @pytest.fixture
 def inside(public: Host) -> Iterator[Host]:
-    """The same port on the address that must not be reached."""
+    """Run a host on the address that must not be reached, with the same port as ``public``."""
     with Host(INSIDE, public.port).running() as host:
         yield host
         assert host.paths == [], "something inside was asked"
@@ -116,7 +117,7 @@ def test_one_address_inside_among_public_ones_is_enough(public: Host, inside: Ho
 
 
 def test_a_name_that_changes_its_mind(public: Host, inside: Host) -> None:
-    """DNS rebinding: judged and connected to are the same, since the name is asked once."""
+    """DNS rebinding fails, because a name is resolved only once, for both check and connection."""
     rebind = {"rebind.example": [[PUBLIC], [INSIDE]]}
     found = fetched(fetcher(resolver=names(rebind)), f"http://rebind.example:{public.port}/image")
     assert found == PHOTO

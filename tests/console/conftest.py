@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The console in a real browser: Debian's Chromium, driven through Playwright."""
+"""Runs the console in a real browser: Debian's Chromium, driven through Playwright."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from tests.console.user import PHONE, WAIT_MS
 
 _ARGUMENTS = [
     "--no-sandbox",  # tests may run as root
-    "--disable-gpu",  # WebGL is drawn by the CPU
-    # It asks nobody for anything.
+    "--disable-gpu",  # the CPU draws WebGL
+    # These options keep the browser itself from using the network.
     "--disable-quic",
     "--no-first-run",
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
 ]
-#: starts a page: ``visit(service)``, with options of a browser context
+#: opens a page: call ``visit(service)``, with options of a browser context
 Visit = Callable[..., Page]
 
 
-# Not for the whole session: while it runs, this thread is inside an event loop.
+# The scope is not the session, because this thread is in an event loop while the browser runs.
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     expect.set_options(timeout=WAIT_MS)
@@ -42,7 +42,7 @@ def browser() -> Iterator[Browser]:
 
 @contextmanager
 def visitor(browser: Browser) -> Iterator[Visit]:
-    """Opens pages; in the end none of them may have complained or asked another host."""
+    """Yield a function that opens pages; then check that none had errors or asked another host."""
     complaints: list[str] = []
     with ExitStack() as stack:
 
@@ -71,8 +71,8 @@ def _listen(context: BrowserContext, origin: str, complaints: list[str]) -> None
 
     context.on("request", lambda request: asked(request.url))
     context.on("page", listen)
-    # Violations of the Content-Security-Policy are such errors, too. Statuses of answers are not
-    # meant: each test knows which it provokes.
+    # The console logs violations of the Content-Security-Policy as errors, too. Messages about
+    # error statuses of answers are ignored, because tests provoke some on purpose.
     context.on(
         "console",
         lambda message: (
@@ -91,7 +91,7 @@ def visit(browser: Browser) -> Iterator[Visit]:
 
 @pytest.fixture
 def another(demo: Service, tmp_path: Path) -> Iterator[Callable[..., Service]]:
-    """Services with settings of their own, beside ``demo`` and on its cache."""
+    """Yield a function that starts services with other settings on the cache of ``demo``."""
     with ExitStack() as stack:
 
         def start(**environ: Any) -> Service:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""For everybody: axe finds nothing, the keyboard is enough, a narrow window, too."""
+"""Tests accessibility: axe finds no fault, and a keyboard or a narrow window is enough."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(400)
 
 
 def check(page: Page, place: Path) -> None:
-    """axe, and a picture for people."""
+    """Check a page with axe and for sideways scrolling, and save a screenshot for people."""
     results = Axe().run(page)
     page.screenshot(path=place, full_page=True)
     assert results.violations_count == 0, results.generate_report()
@@ -88,7 +88,7 @@ def test_the_keyboard_is_enough(visit: Visit, demo: Service) -> None:
     expect(page.get_by_role("radio", name="inferno")).to_be_checked()
     tab_to("slider", "3D strength")
     tab_to("link", "Download PNG")
-    # What it holds is made from the moment a colour is chosen.
+    # The console starts to make the file when a colour is chosen.
     expect(page.locator("#download")).to_have_attribute("download", re.compile("inferno"))
     with page.expect_download() as download:
         keyboard.press("Enter")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""From a photo to a depth map that turns under the mouse."""
+"""Tests that the console turns a photo into a depth map, and moves it in 3D under the mouse."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.timeout(400)  # the first start prepares the models
 
 @pytest.fixture(scope="module")
 def page(browser: Browser, demo: Service) -> Iterator[Page]:
-    """With the depth of a photo, and without motion that nobody asked for."""
+    """Open a page that shows the depth of a photo and does not move by itself."""
     with visitor(browser) as visit:
         page = visit(demo, reduced_motion="reduce", **DESKTOP)
         choose(page, ("lake.jpg", photo()))
@@ -139,7 +139,7 @@ def test_a_broken_file_gets_the_words_of_the_service(visit: Visit, demo: Service
     request_id = problem.locator(".fine").inner_text().removeprefix("Request ")
     assert request_id in demo.text()
     expect(page.locator("#compare")).to_be_hidden()
-    choose(page, ("lake.jpg", photo()))  # and goes on
+    choose(page, ("lake.jpg", photo()))  # the page still works
     wait_for_depth(page)
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The API's page, /docs: "Try it out" works as it is filled in, on every route."""
+"""Tests "Try it out" on the page /docs: it works for every route with the values already there."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ pytestmark = pytest.mark.timeout(400)
 
 
 def execute(page: Page, block: Locator) -> Response:
-    """Press Execute, with a photo wherever a file is asked for."""
+    """Fill a photo into every file field and press Execute."""
     for field in block.locator("input[type=file]").all():
         picture = {"name": "lake.jpg", "mimeType": "image/jpeg", "buffer": photo()}
         field.set_input_files(picture)  # type: ignore[arg-type]
-    # A form that lacks something sends nothing: then the wait runs out.
+    # If the form is incomplete, nothing is sent and this times out.
     with page.expect_response(lambda _: True, timeout=30_000) as answer:
         block.get_by_role("button", name="Execute").click()
     return answer.value
@@ -32,7 +32,7 @@ def test_try_it_out_works_with_its_own_defaults(visit: Visit, demo: Service) -> 
         (path, method.upper())
         for path, methods in document()["paths"].items()
         for method, operation in methods.items()
-        # Deleting has no example, so that nobody deletes a model by trying.
+        # Deletion has no example, so that nobody deletes a model by trying it out.
         if method != "delete" and operation.keys() & {"parameters", "requestBody"}
     }
     page = visit(demo, "/docs", **DESKTOP)
@@ -69,7 +69,7 @@ def test_an_option_of_depth_stands_there_once(visit: Visit, demo: Service) -> No
     names = block.locator("td .parameter__name").all_inner_texts()
     shown = [name.split()[0] for name in names]
     assert sorted(shown) == sorted(["model", "image", *DepthOptions.model_fields])
-    # A pair is asked for by the same form.
+    # The same form can request a stereo pair.
     block.locator("tr[data-property-name=stereo] select").select_option("sbs")
     answer = execute(page, block)
     assert answer.status == 200, answer.text()

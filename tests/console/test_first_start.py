@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""From an empty cache: the bar moves, the built-in model helps out, then the real one answers."""
+"""Tests a first start with an empty cache.
+
+The progress bar moves, the built-in model is offered, and then the downloaded model answers.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,8 @@ def test_while_the_model_is_downloaded_the_built_in_one_is_offered(
     visit: Visit, tmp_path: Path
 ) -> None:
     (repository,) = make("small", small_scale=True)
-    # The hub client writes in pieces of 10 MiB; the model does not look at what it does not know.
+    # The hub client writes in pieces of 10 MiB, so the file has to be larger than that. The model
+    # ignores tensors that it does not know.
     padding = {"padding": torch.zeros(8_000_000)}
     replace(repository, weights=repository.weights | padding).write(tmp_path / "hub")
     with FakeHub(tmp_path / "hub").running() as hub:
@@ -37,7 +41,7 @@ def test_while_the_model_is_downloaded_the_built_in_one_is_offered(
             HF_ENDPOINT=hub.endpoint,
             ENABLED_FAMILIES="depth",
             WARMUP_ON_STARTUP="false",
-            ENGINE="torch",  # nothing to convert
+            ENGINE="torch",  # needs no conversion
             PRECISION="fp32",
         )
         with service.started():
@@ -54,7 +58,7 @@ def test_while_the_model_is_downloaded_the_built_in_one_is_offered(
             page.get_by_role("button", name="Use the built-in model now").click()
             fine = page.locator("#depth-fine")
             expect(fine).to_contain_text("By Twinlens built-in depth · in")
-            expect(bar).to_be_visible()  # it waits on
+            expect(bar).to_be_visible()  # the download goes on
             page.wait_for_timeout(2000)
             looks = sum(url.endswith("/api/models/small") for url in asked)
             assert 1 <= looks <= 1.4 * (time.monotonic() - began) + 1, "about once a second"

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What comes late, or not at all: photos that were forgotten, decodes, colours, the example."""
+"""Tests the console when photos, decodes, colours or the example arrive late or not at all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from benchmarks.service import Service
 from tests.console.conftest import Visit
 from tests.console.user import DESKTOP, choose, downloaded, photo, still, wait_for_depth
 
-# Picture number ``window.late`` is decoded when ``window.release`` is called.
+# This script delays the decode of picture number ``window.late`` until ``window.release`` is
+# called.
 LATE_DECODE = """
 let [count, held] = [0, new Promise((resolve) => (window.release = resolve))];
 window.decodes = () => count;
@@ -22,7 +23,8 @@ HTMLImageElement.prototype.decode = async function () {
     return decode.call(this);
 };
 """
-# As on a phone whose memory a large map does not fit into.
+# This script makes the browser fail to decode the map, like a phone that has too little memory for
+# a large one.
 NO_PNG = """
 const { createObjectURL } = URL;
 const maps = new Set();
@@ -40,7 +42,7 @@ pytestmark = pytest.mark.timeout(400)
 
 
 def prepared(visit: Visit, service: Service, script: str) -> Page:
-    """A page on which a script ran first."""
+    """Open the console after running a script in its page."""
     page = visit(service, "/health", reduced_motion="reduce", **DESKTOP)
     page.add_init_script(script)
     page.goto(service.url("/ui"))
@@ -49,13 +51,17 @@ def prepared(visit: Visit, service: Service, script: str) -> Page:
 
 
 def wait_for_decode(page: Page, number: int) -> None:
-    """Until the decode of a picture has begun; the page forbids to wait by ``eval`` inside it."""
+    """Wait until the decode of a picture has begun.
+
+    The loop runs in Python, because Playwright's own way of waiting uses ``eval``, which the page's
+    security policy forbids.
+    """
     while page.evaluate("window.decodes()") <= number:
         page.wait_for_timeout(20)
 
 
 def release(page: Page) -> None:
-    """Let the late decode end, and what follows it."""
+    """Let the delayed decode end, and give the page time to react."""
     page.evaluate("window.release()")
     page.wait_for_timeout(300)
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""SERVICE_API_KEY: asked for, kept for the tab only."""
+"""Tests that the console asks for SERVICE_API_KEY and keeps it only for the tab."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Several images: how alike they are."""
+"""Tests that the console shows how similar several images are."""
 
 from __future__ import annotations
 

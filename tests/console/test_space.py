@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The 3D view: what moves it, and how."""
+"""Tests how the 3D view moves by itself, by fingers and by turning the phone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.console.user import (
     wait_for_depth,
 )
 
-# Notes from where each picture is drawn; straight ahead is [0, 0].
+# This script records the viewpoint of each drawn frame; straight ahead is [0, 0].
 LOOK_FOR_MOTION = """
 window.places = [];
 const { uniform2f } = WebGL2RenderingContext.prototype;
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.timeout(400)
 
 
 def watched(visit: Visit, service: Service, **options: Any) -> Page:
-    """A page of whose 3D view ``places`` knows."""
+    """Open a page whose viewpoints ``places`` returns."""
     page = visit(service, "/health", **options)
     page.add_init_script(LOOK_FOR_MOTION)
     page.goto(service.url("/ui"))
@@ -46,7 +46,7 @@ def watched(visit: Visit, service: Service, **options: Any) -> Page:
 
 
 def places(page: Page) -> NDArray[np.float64]:
-    """Where it was looked from so far: [pictures, 2]."""
+    """Return the viewpoints of all frames so far: [frames, 2]."""
     return np.array(page.evaluate("window.places"))
 
 
@@ -60,7 +60,7 @@ def test_it_moves_once_by_itself_unless_that_is_unwanted(visit: Visit, demo: Ser
 
     page = moved()
     assert places(page).any()
-    # And it does not jump: half-way is seen, too, however long nothing has moved or frames take.
+    # The view does not jump: some frame is half-way, even after a pause or if frames are slow.
     page.evaluate("window.places = []")
     page.locator("#scene").hover(position={"x": 0, "y": 100})
     still(page.locator("#scene"))
@@ -78,7 +78,7 @@ def test_a_finger_turns_it_and_moves_the_line(visit: Visit, demo: Service) -> No
     with finger(page, scene, 0.5, 0.9):
         assert not np.array_equal(still(scene), ahead)
     assert np.array_equal(still(scene), ahead)
-    # An iPhone's slider itself ignores fingers that do not begin on its thumb.
+    # Imitate an iPhone, whose sliders ignore fingers that do not start on their thumb.
     line.evaluate("line => line.addEventListener('touchstart', e => e.preventDefault())")
     with finger(page, line, 0.3, 0.8):
         expect(line).to_have_attribute("aria-valuetext", "80 % photo")
@@ -95,7 +95,7 @@ def test_the_phone_itself_turns_it(visit: Visit, demo: Service) -> None:
         angles = {"alpha": 0, "beta": beta, "gamma": gamma}
         system.send("DeviceOrientation.setDeviceOrientationOverride", angles)
         page.wait_for_timeout(300)
-        page.evaluate(NEXT_FRAME)  # a busy machine draws late
+        page.evaluate(NEXT_FRAME)  # a busy machine may draw late
         x, y = places(page)[-1]
         return [x, y]
 
@@ -107,12 +107,12 @@ def test_the_phone_itself_turns_it(visit: Visit, demo: Service) -> None:
     assert place_when_held(40, 1) == pytest.approx([0, 0], abs=0.01)
     x, y = place_when_held(40, 15)
     assert x > 0.03 > abs(y)
-    # In landscape, it is the other axis that leads to the right.
+    # In landscape the other axis turns the view to the right.
     metrics = {"width": 844, "height": 390, "deviceScaleFactor": 1, "mobile": True}
     turned = {"screenOrientation": {"type": "landscapePrimary", "angle": 90}}
     system.send("Emulation.setDeviceMetricsOverride", metrics | turned)
     follow.tap()
-    place_when_held(0, -40)  # before it is followed, so that this becomes the middle
+    place_when_held(0, -40)  # set before following starts, so that this position becomes the middle
     follow.tap()
     expect(follow).to_have_attribute("aria-pressed", "true")
     place_when_held(1, -40)
@@ -129,7 +129,8 @@ def test_it_is_sharp_on_another_screen(visit: Visit, demo: Service) -> None:
     wait_for_depth(page)
     scene = page.locator("#scene")
     width = scene.evaluate("canvas => canvas.width")
-    # A little lower, too: else this browser does not look at its media queries.
+    # The height changes a little, too, because otherwise Chromium does not evaluate its media
+    # queries.
     screen = {"width": 1440, "height": 890, "deviceScaleFactor": 2, "mobile": False}
     page.context.new_cdp_session(page).send("Emulation.setDeviceMetricsOverride", screen)
     expect(scene).to_have_attribute("width", str(2 * width))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The panel of the service: whether it is there, and its models to manage."""
+"""Tests the console's panel, which shows whether the service is ready, and manages its models."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmarks.service import Service
 from tests.console.conftest import Visit
 from tests.console.user import DESKTOP
 
-# A second lasts a twentieth of it.
+# This script shortens the timeouts of requests to a twentieth.
 SHORT_TIMEOUTS = """
 const { set } = Object.getOwnPropertyDescriptor(XMLHttpRequest.prototype, "timeout");
 Object.defineProperty(XMLHttpRequest.prototype, "timeout", {
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.timeout(400)
 
 
 def look(page: Page) -> None:
-    """As when the tab comes to the front: the page asks now."""
+    """Make the page refresh now, as it does when its tab comes to the front."""
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
 
 
@@ -34,7 +34,7 @@ ANSWERS: list[dict[str, Any] | None] = [
     {"status": 502, "json": {"error": "Refused by the proxy", "message": "It is down"}},
     {"status": 503, "json": {"error": "Refused by the proxy", "message": "It is down"}},
     {"status": 503, "body": "no available server", "content_type": "text/plain"},
-    None,  # it is frozen
+    None,  # no answer at all, as from a frozen service
 ]
 
 
@@ -80,7 +80,7 @@ def test_without_the_hub_no_download_is_offered(visit: Visit, demo: Service) -> 
 def test_a_service_that_is_not_ready_says_why(
     visit: Visit, another: Callable[..., Service]
 ) -> None:
-    """Its default model is not on disk; the depth model works."""
+    """The service is not ready, because its default model is not on disk; its depth model works."""
     service = another(DEFAULT_MODEL="ViT-L-14")
     assert service.get("/ready").status_code == 503
     page = visit(service, **DESKTOP)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What a user does and sees."""
+"""Acts on the console as a user does, and reads what a user sees."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.pictures import encoded
 from training.scenes import imagine, render
 
 WAIT_MS = 100_000
-_FRAME = 10  # pixels
+_FRAME = 10  # width in pixels of an element's frame, which ``seen`` cuts off
 DESKTOP: dict[str, Any] = {"viewport": {"width": 1440, "height": 900}}
 PHONE: dict[str, Any] = {
     "viewport": {"width": 390, "height": 844},
@@ -31,12 +31,12 @@ PHONE: dict[str, Any] = {
 
 @cache
 def photo(seed: int = 9017, width: int = 240, height: int = 180) -> bytes:
-    """A JPEG of a rendered scene."""
+    """Make a JPEG of a rendered scene."""
     return encoded(Image.fromarray(render(imagine(seed), width, height).pixels), "JPEG", quality=90)
 
 
 def choose(page: Page, *files: tuple[str, bytes]) -> None:
-    """Through the file dialog."""
+    """Choose files in the file dialog."""
     chosen = [{"name": name, "mimeType": "image/jpeg", "buffer": data} for name, data in files]
     with page.expect_file_chooser() as dialog:
         page.get_by_role("button", name="Choose photos").click()
@@ -44,7 +44,7 @@ def choose(page: Page, *files: tuple[str, bytes]) -> None:
 
 
 def drop(page: Page, name: str, data: bytes) -> None:
-    """From a file manager onto the page."""
+    """Drop a file onto the page, as from a file manager."""
     dropped = page.evaluate_handle(
         """([name, text]) => {
             const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
@@ -65,7 +65,7 @@ def wait_for_depth(page: Page) -> None:
 
 @contextmanager
 def finger(page: Page, place: Locator, start: float, end: float) -> Iterator[None]:
-    """It drags from one share of the width to another, and is lifted after the block."""
+    """Drag a finger from one fraction of the width to another; lift it after the block."""
     place.scroll_into_view_if_needed()
     box = place.bounding_box()
     assert box is not None
@@ -84,7 +84,7 @@ def finger(page: Page, place: Locator, start: float, end: float) -> Iterator[Non
 
 
 def still(place: Locator) -> NDArray[np.uint8]:
-    """What is seen there once it does not move any more: [height, width, 3]."""
+    """Wait until an element does not change any more; return its pixels, [height, width, 3]."""
     before = seen(place)
     while True:
         now = seen(place)
@@ -94,13 +94,13 @@ def still(place: Locator) -> NDArray[np.uint8]:
 
 
 def seen(place: Locator) -> NDArray[np.uint8]:
-    """What is seen there at this moment, without the frame and its focus: [height, width, 3]."""
+    """Return an element's pixels now, without its frame and focus ring: [height, width, 3]."""
     picture = Image.open(io.BytesIO(place.screenshot())).convert("RGB")
     return np.asarray(picture)[_FRAME:-_FRAME, _FRAME:-_FRAME]
 
 
 def downloaded(page: Page) -> tuple[str, Image.Image]:
-    """Name and picture of what the download link gives."""
+    """Click the download link; return the file's name and its picture."""
     with page.expect_download() as download:
         page.get_by_role("link", name="Download PNG").click()
     image = Image.open(download.value.path())

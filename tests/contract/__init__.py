@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Tests."""
+"""Tests what clients rely on, as docs/contracts.md promises it."""

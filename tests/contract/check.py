@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What the tests of all clients ask."""
+"""Functions with which the contract tests check answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from PIL import Image
 
 
 def error(response: requests.Response, status: int, title: str | None = None) -> str:
-    """The one error body; returns its message."""
+    """Check that an answer is an error in the common format, and return its message."""
     assert response.status_code == status, response.text
     assert response.headers["Content-Type"].startswith("application/json")
     body = response.json()
@@ -27,7 +27,7 @@ def error(response: requests.Response, status: int, title: str | None = None) ->
 
 
 def depth_map(response: requests.Response) -> NDArray[np.uint8]:
-    """The pixels of a depth map."""
+    """Check that an answer is a depth map, and return its pixels."""
     assert response.status_code == 200, response.text
     assert response.headers["Content-Type"] == "image/png"
     image = Image.open(io.BytesIO(response.content))
@@ -36,7 +36,7 @@ def depth_map(response: requests.Response) -> NDArray[np.uint8]:
 
 
 def json(response: requests.Response) -> Any:
-    """A JSON answer that is a success."""
+    """Check that an answer is a success with JSON, and return the parsed JSON."""
     assert response.status_code == 200, response.text
     assert response.headers["Content-Type"] == "application/json"
     return response.json()

@@ -2,7 +2,8 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
 
-# What Classifarr does: "Test Connection", the health monitor, then an embedding.
+# Sends what Classifarr sends: the requests of "Test Connection" and of its health monitor, then a
+# request for an embedding. Usage:
 #   classifarr.sh http://image-embedder:8000 poster.jpg [model]
 set -euo pipefail
 base=$1 poster=$2 model=${3:-ViT-B-16}

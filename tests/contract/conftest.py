@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The fixtures of ``tests.services``."""
+"""Makes the fixtures of ``tests.services`` available to the contract tests."""
 
 from tests.services import base, managed, nginx, start
 

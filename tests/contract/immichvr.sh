@@ -2,7 +2,8 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
 
-# What ImmichVR's backend does for each photo: choose the model, then post without ?model=.
+# Sends what ImmichVR's backend sends for each photo: it loads the chosen model, then posts the photo
+# without ?model=. Usage:
 #   immichvr.sh http://ai:5000 photo.jpg out.png [model]
 set -euo pipefail
 base=$1 photo=$2 out=$3 model=${4:-base}
@@ -11,7 +12,7 @@ curl --fail --silent --show-error "$base/health" | grep -q '"healthy"\|"ok"'
 curl --fail --silent --show-error "$base/api/models" | grep -q "\"$model\""
 curl --fail --silent --show-error -H 'Content-Type: application/json' -d '{"device": "cpu"}' \
     "$base/api/models/$model/load" | grep -q '"success":true'
-# The panel makes a row of each model, with its buttons lit where is_loaded is true.
+# ImmichVR's panel shows one row for each model, and highlights its buttons if is_loaded is true.
 rows=$(curl --fail --silent --show-error "$base/api/models")
 [ "$(grep -o '"key":"[a-z]*"' <<<"$rows" | tr '\n' ' ')" = '"key":"small" "key":"base" "key":"large" ' ]
 [ "$(grep -o '"is_loaded":true' <<<"$rows" | wc -l)" = 1 ]

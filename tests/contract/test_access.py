@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""docs/contracts.md, "Authentication" and "Settings": key, CORS, families, file, README."""
+"""Tests the promises of docs/contracts.md under "Authentication" and "Settings"."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ ORIGIN = "https://classifarr.example"
 
 @pytest.fixture(scope="module")
 def guarded(start: Callable[..., Service], hub: Path) -> Service:
-    """With a key, CORS for one page, and one family only; all that is orthogonal."""
+    """Start a service with a key, CORS for one origin and only one family enabled.
+
+    One service is enough for all three, because these settings do not affect each other.
+    """
     return start(
         HF_HUB_CACHE=hub,
         SERVICE_API_KEY=KEY,
@@ -185,7 +188,7 @@ def test_the_effective_settings_are_printed_with_the_key_masked() -> None:
 
 
 def documented(text: str) -> set[str]:
-    """Names in capitals that stand in code marks at the start of a table row."""
+    """Return the names of settings in the first column of the tables in a Markdown text."""
     return set(re.findall(r"^\| `([A-Z][A-Z_]+)` \|", text, flags=re.MULTILINE))
 
 
@@ -197,7 +200,7 @@ def test_readme_and_settings_name_the_same() -> None:
 
 
 def test_the_contract_names_no_setting_that_does_not_exist() -> None:
-    """``docs/contracts.md``, "Settings": every name with its default."""
+    """The section "Settings" of docs/contracts.md names all settings and nothing else."""
     text = (PROJECT / "docs" / "contracts.md").read_text().split("## Settings")[1]
     names = set(re.findall(r"`([A-Z][A-Z_]{4,})`", text))
     assert names == {name.upper() for name in Settings.model_fields}

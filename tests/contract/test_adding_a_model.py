@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""docs/adding-a-model.md, followed word for word in a copy of the program."""
+"""Follows docs/adding-a-model.md word for word in a copy of the program, and tests the result."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BLOCK = re.compile(r"^```\w+ (?P<kind>file|line|run)=?(?P<path>\S*)\n(?P<code>(?
 
 
 def program(folder: Path) -> Path:
-    """A copy of the program in which the page was followed; the folder for the user's own files."""
+    """Copy the program, follow the page in the copy, and return the folder of the user's files."""
     for name in ("app", "config"):
         shutil.copytree(PROJECT / name, folder / "program" / name)
     for name in ("gunicorn.conf.py", "wsgi.py"):

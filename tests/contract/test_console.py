@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Who gets the console, and who the JSON that they always got."""
+"""Tests which clients get the console page, and which still get the JSON answer as before."""
 
 from __future__ import annotations
 

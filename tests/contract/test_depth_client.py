@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""docs/contracts.md, "Depth": what ImmichVR's backend and curl send and expect."""
+"""Tests docs/contracts.md under "Depth", with requests as ImmichVR's backend and curl send them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_only_the_first_frame_of_a_gif_counts(service: Service) -> None:
 
 
 def test_file_names_that_are_not_ascii(base: str) -> None:
-    # As browsers send it: raw UTF-8 between the quotes.
+    # Browsers send the name as raw UTF-8 between the quotes, as here.
     body = (
         b'--x\r\nContent-Disposition: form-data; name="image"; filename="'
         + "Grüße 日本.tar.jpg".encode()

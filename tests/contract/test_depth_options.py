@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""docs/contracts.md, "Depth": each option against the real service."""
+"""Tests each option that docs/contracts.md lists under "Depth", on a running service."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from benchmarks.service import Service
 from tests.contract import check
 from tests.pictures import encoded, picture, rotated_jpeg
 
-# Upright 300x400.
+# Turned upright, the photo is 300 pixels wide and 400 high.
 PHOTO = rotated_jpeg(picture(400, 300))
 TYPES = {
     "png": ("image/png", "PNG", "png"),
@@ -53,7 +53,7 @@ def array(response: requests.Response) -> NDArray[np.float32]:
 
 
 def test_defaults_may_be_sent(service: Service, plain: NDArray[np.uint8]) -> None:
-    """A form with all its fields, as /docs and generated clients send it."""
+    """All fields may be sent with their defaults, as the page /docs and generated clients do."""
     schema = DepthOptions.model_json_schema()["properties"]
     defaults: dict[str, Any] = {name: str(each["default"]).lower() for name, each in schema.items()}
     assert defaults["stereo"] == "none"
@@ -129,13 +129,14 @@ def test_no_photo_is_enlarged(service: Service) -> None:
 
 @pytest.mark.parametrize("name", ["inferno", "magma", "plasma", "viridis", "cividis", "turbo"])
 def test_colours(service: Service, plain: NDArray[np.uint8], name: str) -> None:
-    """As matplotlib has them; OpenCV's tables are off by one level here and there."""
+    """The colours are matplotlib's, but OpenCV's copies of its tables may be off by one level."""
     import matplotlib
 
     shown = image(ask(service, f"?colormap={name}"))
     assert shown.mode == "RGB"
     expected = 255 * matplotlib.colormaps[name](plain)[..., :3]
-    # Its turbo is that of the first publication.
+    # matplotlib has the first published version of turbo, from which OpenCV's may differ a little
+    # more.
     assert np.abs(np.asarray(shown) - expected).max() <= (3 if name == "turbo" else 1.5)
 
 

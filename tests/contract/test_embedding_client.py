@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""docs/contracts.md, "Embedding": what Classifarr's server and curl send and expect."""
+"""Tests docs/contracts.md under "Embedding", with requests as Classifarr and curl send them."""
 
 from __future__ import annotations
 
@@ -120,9 +120,9 @@ def test_different_pictures_have_different_vectors(service: Service) -> None:
 @pytest.mark.parametrize(
     ("body", "status"),
     [
-        ({"image_url": "http://example.org/a.jpg"}, 400),  # both
-        ({"image_base64": None}, 400),  # neither
-        ({"image_base64": None, "image_url": "http://example.org/a.jpg"}, 400),  # turned off
+        ({"image_url": "http://example.org/a.jpg"}, 400),  # an image and its URL together
+        ({"image_base64": None}, 400),  # no image
+        ({"image_base64": None, "image_url": "http://example.org/a.jpg"}, 400),  # URLs are disabled
         ({"image_base64": "!"}, 400),
         ({"image_base64": base64.b64encode(b"no image").decode()}, 400),
         ({"model": "ViT-H-14"}, 400),

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""docs/contracts.md, "Listeners" and "Errors, everywhere"."""
+"""Tests the promises of docs/contracts.md under "Listeners" and "Errors, everywhere"."""
 
 from __future__ import annotations
 
@@ -61,7 +61,10 @@ def test_a_body_above_the_budget_names_it(service: Service) -> None:
 
 
 def test_who_sends_on_after_a_refusal_still_sees_it(service: Service) -> None:
-    """As nginx and most clients do, which read the answer when all is sent."""
+    """A client that goes on sending after a refusal still gets the answer.
+
+    nginx and most clients read the answer only after they have sent the whole body.
+    """
     head = (
         "POST /api/depth HTTP/1.1\r\nHost: x\r\nContent-Length: 67108865\r\n"
         "Content-Type: multipart/form-data; boundary=x\r\n\r\n"
@@ -89,7 +92,7 @@ def test_what_nginx_refuses_is_json_too(nginx: str) -> None:
 
 
 def test_a_unix_socket_or_one_port_says_ok(service: Service) -> None:
-    """With both settings on one port there is one listener, and its word is "ok"."""
+    """If both settings name the same port, there is one listener, and its status is "ok"."""
     one = Service(service.log.with_name("one"), WARMUP_ON_STARTUP="false")
     one.depth_port = one.embedder_port
     one.environ["AI_SERVICE_PORT"] = str(one.embedder_port)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""docs/contracts.md, "Authentication": ``SERVICE_API_KEY_FOR``, and every way around it."""
+"""Tests ``SERVICE_API_KEY_FOR`` (docs/contracts.md, "Authentication") and ways to get around it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KEY = "correct horse battery staple"
 DEPTH = [
     ("POST", "/api/depth"),
     ("POST", "/api/depth?model=base"),
-    ("POST", "/api//depth"),  # served as the same route, so the same rule holds
+    ("POST", "/api//depth"),  # reaches the same route, so the same rule applies
     ("GET", "/api/models"),
     ("HEAD", "/api/models"),
     ("GET", "/api/models?type=depth"),
@@ -47,7 +47,7 @@ EMBEDDING = [
     ("POST", "/api/models/ViT-B-16/unload"),
     ("DELETE", "/api/models/ViT-B-16"),
 ]
-# Of both families or of none: the key is needed, whomever it is for.
+# These belong to both families or to none: they need the key whatever SERVICE_API_KEY_FOR says.
 NEITHER = [
     ("GET", "/metrics"),
     ("POST", "/admin/cleanup"),
@@ -76,7 +76,7 @@ ALWAYS_OPEN = [("GET", path) for path in ("/", "/health", "/ready", "/ui", "/doc
 
 
 def client(tmp_path: Path, **settings: Any) -> Iterator[FlaskClient]:
-    """The app in this process, without any model on disk."""
+    """Yield a client of an app that runs in this process and has no model on disk."""
     chosen = Settings(hf_hub_cache=tmp_path, hf_hub_offline=True, **settings)
     runtime = Runtime(chosen)
     runtime.start()
@@ -144,7 +144,7 @@ def test_a_family_that_is_off_opens_nothing(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def immichvr(start: Callable[..., Service], hub: Path) -> Service:
-    """The real thing for both clients: Classifarr has the key, ImmichVR cannot send one."""
+    """Run a service for both clients: Classifarr has the key, ImmichVR cannot send one."""
     return start(HF_HUB_CACHE=hub, SERVICE_API_KEY=KEY, SERVICE_API_KEY_FOR="embedding")
 
 
@@ -175,7 +175,7 @@ def test_immichvr_works_without_a_key_beside_classifarr_with_one(immichvr: Servi
     ],
 )
 def test_no_way_to_write_an_address_leads_past_the_key(immichvr: Service, path: str) -> None:
-    """As bytes on the wire; a client of its own would tidy the address up first."""
+    """The address is sent unchanged, whereas HTTP clients usually normalise it first."""
     request = requests.Request("POST", immichvr.url("/")).prepare()
     request.url = immichvr.url(path)
     with requests.Session() as session:

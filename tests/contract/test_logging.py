@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""One way for all log lines: text or JSON, stderr and file, with the request id."""
+"""Tests the log: all lines have the same format and name the request, on stderr and in the file.
+
+The format is text or JSON.
+"""
 
 from __future__ import annotations
 

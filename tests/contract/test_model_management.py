@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""docs/contracts.md, "Model management, as the ImmichVR backend and its panel use it today"."""
+"""Tests what docs/contracts.md promises for model management by ImmichVR's backend and panel.
+
+The section is "Model management, as the ImmichVR backend and its panel use it today".
+"""
 
 from __future__ import annotations
 
@@ -31,13 +34,13 @@ def current(service: Service) -> Any:
 
 
 def active(service: Service) -> list[str]:
-    """The models that ImmichVR's panel shows as active."""
+    """Return the models that ImmichVR's panel shows as active."""
     listed = check.json(service.get("/api/models"))["models"]
     return [model["key"] for model in listed if model["is_loaded"]]
 
 
 def in_memory(service: Service) -> list[str]:
-    """The depth models that are in memory, whatever the panel shows."""
+    """Return the depth models that are in memory, whatever the panel shows."""
     everything = check.json(service.get("/api/models?type=all"))["models"]
     return [
         each["key"] for each in everything if (each["type"], each["state"]) == ("depth", "loaded")
@@ -46,7 +49,7 @@ def in_memory(service: Service) -> list[str]:
 
 @pytest.fixture
 def fresh(managed: Service) -> Service:
-    """No model is loaded, nobody chose one."""
+    """Return the service with no model loaded and none chosen as the current one."""
     for key in ("small", "base", "large", "ViT-L-14", "ViT-B-16"):
         check.json(managed.post(f"/api/models/{key}/unload", headers=EMPTY))
     return managed
@@ -146,9 +149,9 @@ def test_the_choice_holds_for_requests_that_name_no_model(fresh: Service) -> Non
 
 
 def test_the_panel_sees_one_active_model_and_can_choose_each_again(fresh: Service) -> None:
-    """ImmichVR's panel: a press on a model's button loads it, on the active one's unloads it."""
+    """In ImmichVR's panel, a model's button loads it, or unloads it if it is the active one."""
     for key in ("base", "large", "small", "base"):
-        for device in ({"device": "cpu"}, {}):  # as the panel sends it, and as the worker does
+        for device in ({"device": "cpu"}, {}):  # the panel names the device; the worker does not
             assert check.json(fresh.post(f"/api/models/{key}/load", json=device))["success"]
             assert active(fresh) == [key]
             assert in_memory(fresh) == [key], "the one that was loaded before is freed"
@@ -284,7 +287,7 @@ def test_load_and_download_wait_for_the_hub(
         }
         loaded = check.json(service.post("/api/models/large/load", json={}))
         assert loaded["current_model"] == "large"
-        # And a request for what is not there starts its download.
+        # A request for a model that is not on disk also starts its download.
         check.json(service.delete("/api/models/base"))
         check.error(depth(service, "?model=base"), 503)
         wait_for(lambda: "base" in current(service)["downloaded_models"], service=service)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What real clients send a little differently: file names, encodings, data: URIs, addresses."""
+"""Tests unusual requests: odd file names, encodings, data: URIs and addresses."""
 
 from __future__ import annotations
 
@@ -137,7 +137,10 @@ def proxy(demo: Service, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
 
 
 def test_a_doubled_slash_is_one(demo: Service, proxy: str) -> None:
-    """A base address with a slash at its end gives "//api/depth"."""
+    """A double slash counts as one.
+
+    A client whose base address ends with a slash sends "//api/depth".
+    """
     for base in (demo.url(""), proxy):
         for path in ("//health", "///api//models", "//v1/models"):
             answer = requests.get(base + path, timeout=60, allow_redirects=False)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""docs/text.md, "OpenAI's clients": the real ``openai`` package against the real service."""
+"""Tests what docs/text.md says under "OpenAI's clients", with the package ``openai``."""
 
 from __future__ import annotations
 
@@ -43,7 +43,10 @@ def vector_of_image(service: Service, data: str) -> Any:
 
 
 def same(answer: Any, expected: Any) -> bool:
-    """To the last bit; base64 gives more digits than a float32 has."""
+    """Return whether two vectors are equal to the last bit of a float32.
+
+    They are rounded to float32 first, because numbers decoded from base64 have more digits.
+    """
     return bool(np.array_equal(np.float32(answer.data[0].embedding), np.float32(expected)))
 
 
@@ -56,7 +59,8 @@ def test_a_text(service: Service, client: openai.OpenAI) -> None:
     assert (plain.data[0].object, plain.data[0].index) == ("embedding", 0)
     assert same(plain, expected)
     assert plain.usage.prompt_tokens == plain.usage.total_tokens == 7
-    packed = client.embeddings.create(model="ViT-L-14", input="a photo of a cat")  # base64
+    # If no encoding_format is given, the client asks for base64.
+    packed = client.embeddings.create(model="ViT-L-14", input="a photo of a cat")
     assert same(packed, expected)
     sized = client.embeddings.create(model="ViT-L-14", input="a photo of a cat", dimensions=768)
     assert same(sized, expected)
@@ -77,7 +81,7 @@ def test_texts_and_images_in_order(service: Service, client: openai.OpenAI) -> N
     expected = [
         vector_of_text(service, mixed[0]),
         vector_of_image(service, IMAGE),
-        vector_of_text(service, mixed[2]),  # an address is a text, unless the request says so
+        vector_of_text(service, mixed[2]),  # a web address is embedded as a text
         vector_of_image(service, other),
     ]
     for each, vector in zip(found.data, expected, strict=True):

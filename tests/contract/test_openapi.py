@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The OpenAPI document against the real service."""
+"""Tests that a running service keeps to its OpenAPI document."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CHECKS = [
 
 @pytest.fixture(scope="module")
 def victim(start: Callable[..., Service]) -> Service:
-    """A service on a throw-away copy of the cache, since models get deleted."""
+    """Start a service on a throw-away copy of the cache, because the test deletes models."""
     return start()
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The examples of README.md and docs/, run word for word as a reader would."""
+"""Runs the examples of README.md and docs/ word for word, as a reader would."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ DOCUMENTS = ("README.md", "docs/api.md", "docs/text.md")
 INPUTS = ("photo.jpg", "poster.jpg", "photos/one.jpg", "photos/two.jpg", "posters/three.jpg")
 WIDTH, HEIGHT = 160, 120
 PHOTO = encoded(picture(WIDTH, HEIGHT), "JPEG")
-# A block that cannot run here has a line before it that says why.
+# If a block cannot run here, a comment in the line before it says why.
 BLOCK = re.compile(
     r"(?:^<!-- not run: (?P<why>.+) -->\n)?^```(?P<language>.*)\n(?P<code>(?s:.*?))^```$",
     re.MULTILINE,
 )
-SHOWN = {"json"}  # answers
+SHOWN = {"json"}  # these show answers and are not run
 
 
 class Block(NamedTuple):
-    """A piece of code of a document."""
+    """A code block of a document."""
 
     document: str
     line: int
@@ -53,7 +53,8 @@ def blocks() -> Iterator[Block]:
             yield Block(document, line, found["language"], found["code"], found["why"])
 
 
-# curl reports errors of HTTP only where it is told to; this is told by the folder's .curlrc.
+# Says how to run a block of each language. The .curlrc that the fixture ``folder`` writes makes
+# curl fail on HTTP errors.
 RUN: dict[str, Callable[[str, Path], list[str]]] = {
     "sh": lambda code, _: ["bash", "-euo", "pipefail", "-c", code],
     "python": lambda code, folder: [sys.executable, _file(folder / "example.py", code)],
@@ -68,7 +69,10 @@ def _file(path: Path, code: str) -> str:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Where the reader is: with photos, posters and a curl that minds errors."""
+    """Make the reader's folder, with photos and posters, and beside it the folder with the .curlrc.
+
+    The .curlrc makes curl fail on HTTP errors.
+    """
     here, tools = tmp_path / "here", tmp_path / "tools"
     for name in INPUTS:
         (here / name).parent.mkdir(parents=True, exist_ok=True)
@@ -110,7 +114,7 @@ def test_an_example_works(block: Block, service: Service, folder: Path) -> None:
 
 
 def look_at(file: Path) -> None:
-    """A file is what its name says."""
+    """Check that the content of a file is what its name says."""
     if file.suffix in (".png", ".jpg"):
         with Image.open(file) as image:
             assert image.format == {".png": "PNG", ".jpg": "JPEG"}[file.suffix]
@@ -139,6 +143,9 @@ def test_every_block_is_known() -> None:
 
 
 def test_node_is_there() -> None:
-    """``make debian`` brings it; without it the examples in JavaScript would say so one by one."""
+    """Node.js is installed, which ``make debian`` does.
+
+    Without it, every example in JavaScript would fail.
+    """
     version = subprocess.check_output(["node", "--version"], text=True, env=os.environ)
     assert int(version.lstrip("v").split(".")[0]) >= 18

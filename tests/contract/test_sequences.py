@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Each client's whole sequence, played with curl, on each listener and behind nginx."""
+"""Sends each client's whole sequence of requests with curl, to each listener and to nginx."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""docs/text.md, "Texts" and "What a vector was made with"."""
+"""Tests the promises of docs/text.md under "Texts" and "What a vector was made with"."""
 
 from __future__ import annotations
 

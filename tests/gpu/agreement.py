@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""How much answers may differ, as promised for full-size weights (docs/performance.md)."""
+"""Checks that answers differ no more than docs/performance.md promises for full-size weights."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ COSINE: dict[Precision, float] = {"fp16": 0.9999, "bf16": 0.999}
 
 
 def off(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[Any]:
-    """Difference of two maps in levels."""
+    """Return the absolute difference of two maps in levels."""
     return np.abs(one.astype(int) - other)
 
 
 def check_levels(got: NDArray[np.uint8], expected: NDArray[np.uint8], most: int) -> None:
-    """Of image work on the device: no level off but for a few pixels, and those by few levels."""
+    """Check the device's image work: 99 % of the pixels are equal, and no other is far off."""
     difference = off(got, expected)
     assert got.shape == expected.shape
     assert difference.max() <= most
@@ -31,7 +31,7 @@ def check_levels(got: NDArray[np.uint8], expected: NDArray[np.uint8], most: int)
 def check_inputs(
     got: NDArray[np.float32], expected: NDArray[np.float32], deviation: NDArray[np.float32]
 ) -> None:
-    """Of a network: the pictures behind them differ as in ``check_levels``."""
+    """Check a network's inputs: as pictures, they must agree as in ``check_levels``."""
     one, other = (
         np.rint(255 * deviation[:, None, None] * (each - expected.min()))
         for each in (got, expected)
@@ -40,7 +40,7 @@ def check_inputs(
 
 
 def check_maps(got: Iterable[NDArray[np.uint8]], expected: Iterable[NDArray[np.uint8]]) -> None:
-    """Each like its own, and in this order: like no other."""
+    """Check that each map agrees with the expected one at its place, and less with all others."""
     ours, theirs = list(got), list(expected)
     for place, one in enumerate(ours):
         difference = off(one, theirs[place])
@@ -53,7 +53,7 @@ def check_maps(got: Iterable[NDArray[np.uint8]], expected: Iterable[NDArray[np.u
 def check_vectors(
     got: Iterable[NDArray[np.float32]], expected: Iterable[NDArray[np.float32]], cosine: float
 ) -> None:
-    """Vectors of length 1: each like its own, and in this order: like no other."""
+    """Check that each vector (of length 1) is most similar to the expected one at its place."""
     similarity = np.stack(list(got)) @ np.stack(list(expected)).T
     assert (similarity.argmax(axis=1) == np.arange(len(similarity))).all()
     assert np.diag(similarity).min() >= cosine

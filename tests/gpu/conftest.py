@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""A runtime that serves, in this process."""
+"""Defines a fixture that starts the service's runtime in this process."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""A device without free memory."""
+"""Fills the memory of a device, and lends models."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from config.models import ModelSpec
 
 
 def fill() -> list[torch.Tensor]:
-    """Take all memory of the device but a few megabytes."""
+    """Allocate all memory of the device except a few megabytes."""
     held = []
     block = 2**30
     while block >= 2**20:
@@ -29,6 +29,6 @@ def fill() -> list[torch.Tensor]:
 
 @contextmanager
 def lend(runtime: Runtime, spec: ModelSpec) -> Iterator[Any]:
-    """A model's first network, with what the service does around it."""
+    """Lend a model's first network, with the steps that the service takes around inference."""
     with runtime.manager.lease(first_network(spec)) as loaded:
         yield with_work(loaded)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""On a machine with an accelerator: the same answers as on the CPU."""
+"""Tests that a GPU gives the same answers as the CPU."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ pytestmark = [
 
 @pytest.fixture
 def settings(hub: Path) -> Settings:
-    # Left to themselves they would round differently, each to what it is fast at.
+    # By default, the CPU and the GPU would each use the precision that is fast there, so that their
+    # answers would differ more.
     return Settings(hf_hub_cache=hub, hf_hub_offline=True, precision="fp32")
 
 

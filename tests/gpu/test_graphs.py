@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""On a machine with an NVIDIA or AMD GPU: graphs give what kernels one by one give."""
+"""Tests that CUDA graphs give the same outputs as kernels that are launched one by one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ONE, OTHER = (1, 3, 518, 686), (2, 3, 518, 686)
 
 
 class Counting(Cuda):
-    """Counts, and tells what failed instead of going on without a graph."""
+    """Counts captures and replays, so that a test notices when a graph was not used."""
 
     captured = replayed = 0
 
@@ -43,7 +43,7 @@ class Counting(Cuda):
 
 
 def network_of(model: Model) -> tuple[CudaNetwork, Counting]:
-    """The same network anew, without what it has captured so far."""
+    """Return a copy of a model's network without captured graphs, and the counter of its graphs."""
     theirs = model.network._cuda
     cuda = Counting.for_networks(model.network.device)
     assert isinstance(cuda, Counting)
@@ -62,7 +62,7 @@ def batches(*shapes: tuple[int, ...]) -> list[FloatArray]:
 
 
 def close(one: FloatArray, other: FloatArray) -> bool:
-    """fp16 keeps three digits; kernels may be chosen anew for a graph."""
+    """Return whether outputs agree to the three digits of fp16; a graph may use other kernels."""
     return bool(np.allclose(one, other, rtol=1e-2, atol=1e-2 * np.abs(other).max()))
 
 
@@ -90,7 +90,7 @@ def test_two_shapes_in_turn(runtime: Runtime) -> None:
 
 
 def test_threads_capture_and_replay_beside_each_other(runtime: Runtime) -> None:
-    """Each on its own stream: while one captures, others compute, allocate and copy."""
+    """Each thread has its own stream; while one captures, others compute, allocate and copy."""
     with lend(runtime, runtime.registry.get("small")) as model:
         network, cuda = network_of(model)
         shapes = [(1, 3, 14 * rows, 518) for rows in range(20, 30)]
@@ -130,7 +130,7 @@ def test_no_memory_gives_up_the_graphs() -> None:
             network.infer(small)
         assert network._graphs._kept
         free, _ = torch.cuda.mem_get_info()
-        # As a tensor that repeats one number: it is large on the device only.
+        # The output is too large for the device, although the input is small.
         network._forward = lambda pixels: torch.empty(2 * free, dtype=torch.uint8, device="cuda")
         with pytest.raises(torch.OutOfMemoryError):
             network.infer(np.zeros((1, 3, 4, 4), np.float32))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""On a machine with an NVIDIA or AMD GPU: image work there gives what Pillow and OpenCV give."""
+"""Tests that image work on a GPU gives the same results as Pillow and OpenCV."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_clip_prepares_the_same(
 
 
 def test_many_threads_at_once(depth: DepthModel) -> None:
-    """More than there are streams for images."""
+    """Many threads share the few streams for images, and still get the right results."""
     photos = [upright(picture(800 + 8 * seed, 600, seed)) for seed in range(16)]
     expected = [depth.prepare(photo) for photo in photos]
     with ThreadPoolExecutor(16) as pool:
@@ -89,7 +89,7 @@ def test_many_threads_at_once(depth: DepthModel) -> None:
 
 
 def test_without_memory_the_cpu_does_it(depth: DepthModel) -> None:
-    """Also what was asked for is there: the next request works as if nothing had been."""
+    """Without free memory the CPU prepares an image; afterwards the device does so again."""
     photo = upright(picture(2000, 1500))
     expected = depth.prepare(photo)
     torch.cuda.empty_cache()

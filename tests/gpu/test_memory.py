@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""On a machine with an accelerator: no memory, for real, and memory that is given back."""
+"""Tests a GPU that really has no free memory, and that device memory is freed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def map_of(runtime: Runtime) -> NDArray[np.uint8]:
 def test_out_of_memory_is_503_and_the_next_request_works(runtime: Runtime) -> None:
     spec = runtime.registry.get("small")
     before = map_of(runtime)
-    with lend(runtime, spec) as model:  # a graph needs no more memory than it has
+    with lend(runtime, spec) as model:  # a kept graph would need no new memory
         model.network._cuda._graphs.clear()
     torch.cuda.empty_cache()
     held = fill()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""On a machine with an accelerator: fp16 and bf16 against the CPU's fp32, and batches."""
+"""Tests that fp16 and bf16 on a GPU, alone and in batches, agree with fp32 on the CPU."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""On a machine with an accelerator: what the service says of it, and two batches at a time."""
+"""Tests a service on a GPU: what it reports about the device, and two batches at a time."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_health_names_engine_precision_and_device(runtime: Runtime, settings: Se
 
 
 def test_a_service_on_cuda_answers_its_clients(hub: Path, tmp_path: Path) -> None:
-    """Over HTTP, forked and all; often enough that graphs have taken over."""
+    """A forked service answers over HTTP, often enough that CUDA graphs are in use."""
     photo = encoded(picture(320, 240))
     with Service(tmp_path / "log", HF_HUB_CACHE=hub, HF_HUB_OFFLINE=1).started() as running:
         running.wait_until_warm()
@@ -73,7 +73,7 @@ def test_a_service_on_cuda_answers_its_clients(hub: Path, tmp_path: Path) -> Non
 
 def test_two_device_threads_at_once_give_right_answers(runtime: Runtime) -> None:
     depth, clip = (runtime.registry.get(key) for key in ("small", "ViT-B-16"))
-    # Two shapes of maps, so that batches of both run side by side.
+    # There are two shapes of photos, so that batches of both run at the same time.
     sizes = [(320, 240), (240, 320), (320, 240), (240, 320)]
     photos = [encoded(picture(*size, seed)) for seed, size in enumerate(sizes)]
 

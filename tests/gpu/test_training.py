@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The built-in models can be trained on a GPU."""
+"""Tests that the built-in models can be trained on a GPU."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Run inside a container by check.sh: the service there answers on all its routes that matter."""
+"""Checks that the service in a container answers; check.sh runs it inside that container."""
 
 import io
 import os
@@ -41,7 +41,7 @@ assert Image.open(io.BytesIO(depth.content)).size == (640, 480)
 vector = requests.post(f"{EMBEDDER}/embed-image", files=files, timeout=120)
 assert vector.status_code == 200, vector.text
 assert len(vector.json()["embedding"]) == vector.json()["dims"]
-# A body on its way is kept in /tmp.
+# A large body is kept in /tmp while it arrives.
 large = {"image": ("noise.bmp", b"BM" + bytes(5_000_000))}
 assert requests.post(f"{DEPTH}/api/depth", files=large, timeout=120).status_code == 400
 

@@ -2,12 +2,12 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
 #
-# The image as its users run it: read-only, without privileges, as its own user and as any other, on
-# the built-in models.
+# Checks the image as its users run it: read-only, without privileges, as its own user and as any
+# other, with the built-in models.
 #
-#   tests/image/check.sh [IMAGE]      without IMAGE it is built first, for CPUs
+#   tests/image/check.sh [IMAGE]      without IMAGE, an image for CPUs is built first
 #
-# ENGINE=podman in place of docker; RUN_OPTIONS: more arguments of "run".
+# ENGINE=podman uses podman in place of docker; RUN_OPTIONS can hold more arguments of "run".
 set -eu
 cd "$(dirname "$0")/../.."
 engine=${ENGINE:-docker}
@@ -26,7 +26,7 @@ for user in 1000 4711:0; do
     trap '"$engine" logs "$container"; "$engine" rm --force --volumes "$container"' EXIT
     "$engine" exec --interactive "$container" python - <tests/image/ask.py
     "$engine" exec "$container" python -m app.server.alive # the health check
-    # Its parent ends first: PID 1 has to reap it.
+    # This process outlives its parent, so PID 1 has to reap it.
     "$engine" exec "$container" sh -c 'sleep 0.5 & exit 0'
     sleep 2
     "$engine" exec "$container" python -c "

@@ -2,12 +2,13 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
 #
-# check.sh for machines that have neither a Docker engine nor Docker Hub, as root on Debian:
+# Builds and checks the image on a machine that has neither a Docker engine nor access to Docker
+# Hub. Run it as root on Debian:
 #
 #   tests/image/without_docker.sh FOLDER [OPTIONS OF "build"]
 #
-# In place of python:3.11-slim-trixie stands what debootstrap and the Python 3.11 of this machine
-# make. FOLDER takes 30 GB for the CUDA variant and can be deleted afterwards. Needs the packages
+# An image made by debootstrap and from this machine's Python 3.11 replaces python:3.11-slim-trixie.
+# FOLDER takes 30 GB for the CUDA variant and can be deleted afterwards. This needs the packages
 # debootstrap, buildah, podman and iproute2.
 set -eu
 work=$(realpath "$1")
@@ -26,7 +27,8 @@ if ! buildah inspect "$base" >"$work/base.json" 2>&1; then
     python=$(python3.11 -c "import sys; print(sys.base_prefix)")
     mkdir -p "$work/root/usr/local/lib/python3.11"
     cp -a "$python/bin/python3.11" "$work/root/usr/local/bin/"
-    cp -a "$python"/lib/libpython3* "$work/root/usr/local/lib/" || true # linked in, where there is none
+    # There is no libpython where Python is linked statically.
+    cp -a "$python"/lib/libpython3* "$work/root/usr/local/lib/" || true
     tar -C "$python/lib/python3.11" --exclude=site-packages --exclude='test*' --exclude=__pycache__ \
         -cf - . | tar -C "$work/root/usr/local/lib/python3.11" -xf -
     mkdir -p "$work/root/usr/local/lib/python3.11/site-packages"
@@ -44,7 +46,7 @@ fi
 
 cd "$project"
 buildah build --format docker --layers --pull-never --volume /etc/ssl/certs:/etc/ssl/certs:ro --tag twinlens "$@" .
-# crun wants cgroups of one kind. The network is one of its own, with nothing but the loopback.
+# crun needs cgroups of a single version. The new network namespace has nothing but loopback.
 exec unshare --mount --net sh -euc '
     umount --recursive /sys/fs/cgroup
     mount -t cgroup2 none /sys/fs/cgroup

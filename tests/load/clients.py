@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Many clients of both families, and the answers that they must get."""
+"""Runs many clients of both families, which check the answers that they get."""
 
 from __future__ import annotations
 
@@ -17,29 +17,30 @@ from benchmarks.service import Service
 from tests.contract.check import depth_map
 from tests.pictures import encoded, picture
 
-#: What docs/contracts.md allows a busy or ending service to answer.
+#: Statuses that docs/contracts.md allows for a service that is busy or shutting down.
 DOCUMENTED = {429, 503, 504}
 
 
 @dataclass(frozen=True)
 class Question:
-    """A request, and the answer that the service gave in peace."""
+    """A request, and the answer that the service gave to it without load."""
 
     path: str
     data: bytes
     answer: NDArray[np.float64]
 
     def is_answer(self, response: requests.Response) -> bool:
-        """Whether this is the right one: of this picture, and not of another."""
+        """Return whether this is the answer to this question, and not that to another picture."""
         given = read(self.path, response)
         if given.shape != self.answer.shape:
             return False
-        # Batches round differently; another picture is further away than that.
+        # Answers from batches are rounded differently, but answers to two pictures differ more than
+        # that.
         return bool(np.abs(given - self.answer).max() <= (1.0 if "depth" in self.path else 1e-4))
 
 
 def read(path: str, response: requests.Response) -> NDArray[np.float64]:
-    """The numbers of an answer."""
+    """Return the map or vector in an answer."""
     if "depth" in path:
         return depth_map(response).astype(float)
     return np.asarray(response.json()["embedding"])
@@ -51,7 +52,7 @@ def ask(service: Service, path: str, data: bytes) -> requests.Response:
 
 
 def questions(service: Service, count: int, seed: int = 0) -> list[Question]:
-    """Pictures of mixed sizes, no two alike, for both families."""
+    """Ask about distinct pictures of mixed sizes for both families, and keep their answers."""
     dice = random.Random(seed)
     asked = []
     for number in range(count):
@@ -63,7 +64,7 @@ def questions(service: Service, count: int, seed: int = 0) -> list[Question]:
 
 
 class Crowd:
-    """Clients that ask without pause and count what they get; it ends with the ``with`` block."""
+    """Sends requests from many clients during a ``with`` block, and counts the answers."""
 
     def __init__(self, service: Service, asked: list[Question], clients: int) -> None:
         self._service = service
@@ -97,7 +98,7 @@ class Crowd:
             except requests.Timeout:
                 self._note(f"{question.path}: no answer within a minute")
                 continue
-            except requests.RequestException:  # also in the middle of an answer
+            except requests.RequestException:  # an answer may also break off in the middle
                 self._count("connection ended")
                 continue
             code = response.status_code
@@ -109,7 +110,7 @@ class Crowd:
                 self._note(f"{question.path}: {code} without our body")
             self._count(f"{code}")
             if code != 200:
-                self._end.wait(0.1)  # in a hurry, but not without manners
+                self._end.wait(0.1)  # even an impatient client waits a little after a refusal
 
     def _count(self, what: str) -> None:
         with self._lock:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""``make bench`` and ``make bench-gpu``, a short form of them on tiny checkpoints."""
+"""Runs short forms of ``make bench`` and ``make bench-gpu`` on tiny checkpoints."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ import pytest
 from benchmarks.service import PROJECT
 
 MODELS = ("small", "ViT-B-16")
-PARTS = ("networks", "stages")  # the service is what make bench has measured
+PARTS = ("networks", "stages")  # make bench, in its short form, already measures a service
 
 
 @pytest.fixture(scope="module")
 def cache(hub: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The benchmark may write to its cache."""
+    """Copy the hub cache, because the benchmark may write to it."""
     target = tmp_path_factory.mktemp("bench") / "hub"
     shutil.copytree(hub, target, symlinks=True)
     return target

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Workers are killed and stopped under load, beside bombs and slow readers: ``make chaos``.
+"""Kills and stops workers under load, while bombs and slow readers arrive.
 
-CHAOS_SECONDS says for how long.
+``make chaos`` runs it for longer, for CHAOS_SECONDS.
 """
 
 from __future__ import annotations
@@ -54,10 +54,10 @@ def test_every_request_is_answered_right_or_with_a_documented_error(
                     trouble.stop_for_a_while(dice.choice(workers))
                     stops += 1
                 elif workers:
-                    with suppress(psutil.NoSuchProcess):  # the reload was faster
+                    with suppress(psutil.NoSuchProcess):  # the reload may have just ended it
                         dice.choice(workers).kill()
                         kills += 1
-        # All is as before: two workers, nothing in the room, right answers.
+        # Afterwards everything is as before: two workers, no queued requests, and right answers.
         deadline = time.monotonic() + 60
         while len(service.workers()) != 2 or busy(service):
             assert time.monotonic() < deadline, service.text()
@@ -73,7 +73,7 @@ def test_every_request_is_answered_right_or_with_a_documented_error(
     )
     assert crowd.wrong == []
     assert crowd.counts["200"] > 10 * SECONDS / 2
-    # A worker takes with it at most what it was serving.
+    # A killed worker loses at most the requests that it was serving.
     assert crowd.counts["connection ended"] <= kills * CLIENTS
 
 

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Memory does not grow: ``make soak``; SOAK_REQUESTS says for how many requests."""
+"""Tests that memory does not grow.
+
+``make soak`` runs it for longer, with SOAK_REQUESTS requests.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +19,15 @@ from tests.load.clients import Crowd, questions
 
 REQUESTS = int(os.environ.get("SOAK_REQUESTS", "240"))
 PARTS = 6
-# In the first part: until each worker has seen every question some times.
+# The first part has at least this many requests, so that each worker has answered every question
+# a few times.
 FILLING = 300
 CLIENTS = 8
 
 
 @pytest.mark.timeout(REQUESTS / 10 + 120)
 def test_memory_does_not_grow(hub: Path, tmp_path: Path) -> None:
-    """Sizes are mixed; the first quarter fills caches and does not count."""
+    """Pictures have mixed sizes; the first quarter fills caches and does not count."""
     service = Service(
         tmp_path / "log",
         HF_HUB_CACHE=hub,
@@ -45,7 +49,7 @@ def test_memory_does_not_grow(hub: Path, tmp_path: Path) -> None:
             assert crowd.wrong == []
             assert set(crowd.counts) == {"200"}
             done += crowd.counts["200"]
-            time.sleep(2)  # what is free is given back when there is nothing to do
+            time.sleep(2)  # an idle service returns free memory to the system
             sizes.append(sum(worker.memory_info().rss for worker in service.workers()) / 2**20)
     settled = sizes[PARTS // 4 :]
     per_part = REQUESTS / PARTS

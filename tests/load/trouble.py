@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Clients that mean harm, beside honest ones: bombs, slow readers, and workers that are stopped."""
+"""Makes trouble for a service under load: bombs, slow readers, and workers that are stopped."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests.attacks.bombs import progressive, tiff_strips, tiff_tile
 _READERS = 40
 _BYTES_A_SECOND = 200
 _PIPELINED = 20
-#: seconds for which a worker is stopped
+#: how many seconds a worker is stopped
 _STOPPED_SECONDS = 3.0
 
 
 class Trouble:
-    """Slow readers and senders of bombs; it ends with the ``with`` block."""
+    """Reads slowly and sends bombs during a ``with`` block."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -35,7 +35,7 @@ class Trouble:
         ]
         self._threads = [threading.Thread(target=self._send_bombs)]
         self._threads += [threading.Thread(target=self._read_slowly) for _ in range(_READERS)]
-        #: bombs that were sent
+        #: number of bombs that were sent
         self.bombs = 0
 
     def __enter__(self) -> Trouble:
@@ -50,7 +50,7 @@ class Trouble:
             assert not thread.is_alive()
 
     def stop_for_a_while(self, worker: psutil.Process) -> None:
-        """Stop a worker, as a debugger or a machine without memory would, and let it go on."""
+        """Stop a worker for some seconds, as a debugger or a machine without memory would."""
         with suppress(psutil.NoSuchProcess):
             worker.suspend()
 
@@ -71,7 +71,7 @@ class Trouble:
             with suppress(OSError), self._connection() as connection:
                 connection.sendall(_multipart(path, bomb))
                 self.bombs += 1
-                if number % 3:  # the others hang up at once
+                if number % 3:  # the others, every third client, hang up immediately
                     connection.settimeout(1)
                     connection.recv(4096)
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Repositories of a few bytes on a hub of our own, and ``python -m app download`` beside it."""
+"""Publishes repositories of a few bytes on a fake hub, and runs ``python -m app download``."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ LOCK = "twinlens.lock.json"
 
 
 def folder(cache: Path, repository: str = SMALL) -> Path:
-    """Its place in a cache."""
+    """Return the folder of a repository in a cache."""
     return cache / f"models--{repository.replace('/', '--')}"
 
 
 def weights_of(cache: Path, repository: str = SMALL) -> Path:
-    """The file of the weights, as it is named in its snapshot."""
+    """Return the file of the weights by its name in the snapshot."""
     (path,) = folder(cache, repository).glob("snapshots/*/model.safetensors")
     return path
 
 
 def publish(hub: Path, weights: bytes, repository: str = SMALL) -> str:
-    """A new commit of a depth model's repository, which its branch then names."""
+    """Add a commit to a depth model's repository and move its main branch to it."""
     files = {
         "config.json": b"{}",
         "preprocessor_config.json": b"{ }",
@@ -51,7 +51,7 @@ def publish(hub: Path, weights: bytes, repository: str = SMALL) -> str:
 
 
 def environ(cache: Path, endpoint: str | None = None, **more: object) -> dict[str, str]:
-    """Without ``endpoint``: no network."""
+    """Return the environment for this cache and hub; without ``endpoint`` it is offline."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
     ours["HF_HUB_CACHE"] = str(cache)
     ours["HF_ENDPOINT" if endpoint else "HF_HUB_OFFLINE"] = endpoint or "1"
@@ -61,7 +61,7 @@ def environ(cache: Path, endpoint: str | None = None, **more: object) -> dict[st
 def download(
     *arguments: object, env: Mapping[str, str], status: int = 0
 ) -> subprocess.CompletedProcess[str]:
-    """Run it to its end, which is as expected."""
+    """Run the download command to its end, and check its exit status."""
     done = subprocess.run(
         command("download", *arguments),
         cwd=PROJECT,
@@ -77,7 +77,7 @@ def download(
 
 
 def start(*arguments: object, env: Mapping[str, str]) -> subprocess.Popen[str]:
-    """Run it beside the test."""
+    """Start the download command without waiting for its end."""
     return subprocess.Popen(
         command("download", *arguments),
         cwd=PROJECT,
@@ -89,5 +89,5 @@ def start(*arguments: object, env: Mapping[str, str]) -> subprocess.Popen[str]:
 
 
 def recorded(cache: Path, repository: str = SMALL) -> Any:
-    """What the lock file says of the main branch."""
+    """Return the lock file's record of the main branch."""
     return json.loads((cache / LOCK).read_text())["repositories"][repository]["main"]

@@ -1,7 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The project's gunicorn.conf.py, with a line in $CALLS for whatever Python asks of the network
-and for each process that it starts (sys.addaudithook; workers inherit it).
+"""Runs the project's gunicorn.conf.py, and logs network calls and new processes.
+
+An audit hook (sys.addaudithook), which workers inherit, adds a line to the file $CALLS for each of
+them.
 """
 
 import os
@@ -12,7 +14,8 @@ _WATCHED = ("socket.connect", "socket.getaddrinfo", "socket.sendto", "subprocess
 
 
 def _note(event: str, arguments: tuple[Any, ...]) -> None:
-    # An address that is text is a file's name, such as the workers' bells have.
+    # An address that is a string is the path of a Unix socket, such as those that wake other
+    # workers.
     if event in _WATCHED and not (event.startswith("socket.") and isinstance(arguments[1], str)):
         line = f"{event} {arguments[1:3]!r}\n"
         file = os.open(os.environ["CALLS"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)

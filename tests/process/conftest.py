@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""A service that fails when the test wants it."""
+"""Defines fixtures: a service that fails on request, and its clients."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SMALL = encoded(picture(60, 40))
 
 
 class Faulty:
-    """A service under tests/process/faults.conf.py, and clients of it."""
+    """Controls a service that runs with tests/process/faults.conf.py, and sends it requests."""
 
     def __init__(self, service: Service, folder: Path) -> None:
         self.service = service
@@ -34,7 +34,7 @@ class Faulty:
         self.pool = ThreadPoolExecutor(64)
 
     def plan(self, name: str, text: object = "") -> None:
-        """Let a fault happen."""
+        """Ask for a fault; faults.conf.py lists them."""
         fresh = self.folder / f"{name}.new"
         fresh.write_text(str(text))
         fresh.rename(self.folder / name)
@@ -43,7 +43,7 @@ class Faulty:
         (self.folder / name).unlink(missing_ok=True)
 
     def inferences(self) -> list[tuple[int, str, int]]:
-        """Process, model and images of each so far."""
+        """Return the process, the model and the number of images of each inference so far."""
         path = self.folder / "inferences"
         lines = path.read_text().splitlines() if path.exists() else []
         words = [line.split() for line in lines]
@@ -52,17 +52,17 @@ class Faulty:
     def ask(
         self, path: str = "/embed-image", data: bytes = SMALL, base: str | None = None
     ) -> Future[requests.Response]:
-        """A request in the background, also through a proxy at ``base``."""
+        """Send a request in the background, through a proxy at ``base`` if that is given."""
         files = {"image": ("a.png", data)}
         url = f"{base}{path}" if base else self.service.url(path)
         return self.pool.submit(requests.post, url, files=files, timeout=60)
 
     def wait_for(self, what: Callable[[], object]) -> None:
-        """Until something is true."""
+        """Wait until something is true."""
         wait_for(what, 120, self.service)
 
     def wait_for_successor(self, worker: psutil.Process) -> None:
-        """Until another worker alone has its place."""
+        """Wait until the worker is gone and one other has taken its place."""
         self.wait_for(lambda: [each.pid != worker.pid for each in self.service.workers()] == [True])
 
     def queue(self) -> dict[str, Any]:
@@ -76,7 +76,7 @@ class Faulty:
 
 
 class Stream:
-    """Clients that ask without pause, and keep every answer that is not right."""
+    """Sends requests from many clients during a ``with`` block, and collects all errors."""
 
     def __init__(self, faulty: Faulty, base: str | None = None) -> None:
         self._faulty = faulty
@@ -115,7 +115,7 @@ def start_faulty(
     hub: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[..., Faulty]:
-    """Start one with settings of its own."""
+    """Return a function that starts a faulty service with the settings that it is given."""
 
     def started(**environ: Any) -> Faulty:
         folder = tmp_path_factory.mktemp("faults")
@@ -128,7 +128,7 @@ def start_faulty(
 
 @contextmanager
 def only(worker: psutil.Process, service: Service) -> Iterator[None]:
-    """Only this worker can answer."""
+    """Let only this worker answer; the others are stopped during the block."""
     others = [each for each in service.workers() if each.pid != worker.pid]
     for other in others:
         other.suspend()
@@ -140,7 +140,7 @@ def only(worker: psutil.Process, service: Service) -> Iterator[None]:
 
 
 def reload(faulty: Faulty) -> None:
-    """SIGHUP, until all workers are new."""
+    """Send SIGHUP and wait until all workers have been replaced."""
     before = {worker.pid for worker in faulty.service.workers()}
     os.kill(faulty.service.pid, signal.SIGHUP)
     faulty.wait_for(
@@ -153,7 +153,10 @@ def reload(faulty: Faulty) -> None:
 
 @pytest.fixture(scope="session")
 def faulty(start_faulty: Callable[..., Faulty]) -> Iterator[Faulty]:
-    """One worker, a short patience with inference; each test leaves it healed."""
+    """Start a service with one worker and a short inference timeout.
+
+    Each test must heal the faults that it plans.
+    """
     running = start_faulty(INFERENCE_TIMEOUT_SECONDS=3, IMAGE_EMBEDDER_MAX_QUEUE=20)
     yield running
     running.pool.shutdown()

@@ -1,11 +1,17 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The project's gunicorn.conf.py with faults at the engine's seam, as files in $FAULTS ask for.
+"""Runs the project's gunicorn.conf.py with faults around the engine, which files in $FAULTS plan.
 
-slow: seconds that each inference takes longer. hang, lost: the next inference. lost-prepare,
-lost-finish: the next image work on the device. memory: so many next inferences. free: bytes that
-are said to be free. crash: the key of a model whose load ends its worker. crash-start: workers end
-before they are up. Each inference adds a line to ``inferences``.
+* slow: contains the seconds by which each inference takes longer
+* hang: the next inference hangs
+* lost: the next inference fails as if the device were lost
+* lost-prepare, lost-finish: the next image work before or after inference fails in this way
+* memory: contains the number of inferences that run out of memory
+* free: contains the bytes that are reported as free
+* crash: contains the key of a model whose load ends its worker
+* crash-start: workers end before they are ready
+
+Each inference of an image network adds a line to ``inferences``.
 """
 
 import os
@@ -22,7 +28,7 @@ globals().update(
     }
 )
 
-# After the configuration, which has to be first.
+# These imports come after the configuration, which has to run first.
 from app.engines.base import FloatArray  # noqa: E402
 from app.host import memory  # noqa: E402
 from app.lending.loaded import LoadedNetwork  # noqa: E402
@@ -43,7 +49,10 @@ def _wanted(name: str) -> str | None:
 
 
 def _once(name: str) -> bool:
-    """A file is for one worker; its text counts the times."""
+    """Return whether to fail now; only one worker fails each time.
+
+    The file's text says how many times to fail; without text, it is once.
+    """
     try:
         (_folder / name).rename(_folder / f".{name}")
     except OSError:
@@ -78,7 +87,7 @@ def _warm_up_or_crash(self: LoadedNetwork) -> None:
 
 
 def post_worker_init(worker: Any) -> None:
-    """See gunicorn."""
+    """End the worker if that is asked for; otherwise do what the project's configuration does."""
     if _wanted("crash-start") is not None:
         os._exit(1)
     _post_worker_init(worker)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Folders of photos, and the command line on them as a process of its own."""
+"""Makes folders of photos, and runs the command line on them in a separate process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.pictures import encoded, picture, rotated_jpeg
 
 @dataclass
 class Mixed:
-    """What was made: paths of good files, of broken ones, and of files that are no images."""
+    """Holds the paths of good files, of broken ones, and of files that are not images."""
 
     good: set[Path] = field(default_factory=set)
     bad: set[Path] = field(default_factory=set)
@@ -25,8 +25,9 @@ class Mixed:
 
 
 def mixed(folder: Path, count: int) -> Mixed:
-    """So many small files in three folders, no two alike: good, broken, none at all, rotated,
-    HEIC.
+    """Make ``count`` distinct small files in three folders.
+
+    Some are broken, some are not images, some have an EXIF orientation, and some are HEIC files.
     """
     made = Mixed()
     base = picture(96, 64)

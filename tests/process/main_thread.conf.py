@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The project's gunicorn.conf.py, made as hard as it gets for the fork.
+"""Runs the project's gunicorn.conf.py under the hardest conditions for the fork.
 
-Each worker runs inference on its forked main thread, with two threads, before it serves: where a
-multi-threaded kernel ran in the master before the fork, this hangs for ever.
+Before it serves, each worker runs inference with two threads on its forked main thread. This would
+hang for ever if the master had run a multi-threaded kernel before the fork.
 """
 
 import runpy
@@ -18,7 +18,7 @@ globals().update(
     }
 )
 
-# After the configuration, which has to be first.
+# This import comes after the configuration, which has to run first.
 from app.lending.registry import networks_of  # noqa: E402
 
 _after_fork, _bring_up = globals()["post_fork"], globals()["post_worker_init"]

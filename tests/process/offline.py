@@ -1,8 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""``unshare --net python -m tests.process.offline CACHE FOLDER``: the service without any network.
+"""Runs the service without any network.
 
-Prints what it answered, and every socket and outgoing call that there was, as JSON.
+``unshare --net python -m tests.process.offline CACHE FOLDER`` prints as JSON what the service
+answered, and all its sockets and outgoing calls.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _IFF_UP_RUNNING = 0x41
 
 def main() -> None:
     cache, folder = Path(sys.argv[1]), Path(sys.argv[2])
-    with socket.socket() as control:  # the loopback of a new namespace is down
+    with socket.socket() as control:  # brings up loopback, which is down in a new namespace
         fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sh", b"lo", _IFF_UP_RUNNING))
     service = Service(
         folder / "log",
@@ -42,7 +43,7 @@ def main() -> None:
             service.post(path, files=files).status_code for path in ("/api/depth", "/embed-image")
         ]
         answers.append(service.post("/embed-text", json={"text": "a cat"}).status_code)
-        time.sleep(2)  # telemetry would come a moment later
+        time.sleep(2)  # telemetry would be sent a moment later
         processes = [psutil.Process(service.pid), *psutil.Process(service.pid).children(True)]
         decoding = sum("app.decoding.template" in process.cmdline() for process in processes)
         sockets = {

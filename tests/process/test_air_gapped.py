@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Models for a machine without network; and the service, which keeps the same records."""
+"""Tests models for a machine without network, and that the service keeps the same records."""
 
 from __future__ import annotations
 
@@ -60,7 +60,8 @@ def test_what_a_cache_has_is_not_downloaded_again(tmp_path: Path) -> None:
     again = download("small", "--output", out, env=environ(cache))
     assert again.stdout.endswith("verified\n")
 
-    # Links do not survive every way of copying; the other machine may have a cache of its own.
+    # The copy is made of files, as some ways of copying turn links into files. The target has a
+    # model already, as the other machine may have a cache.
     shutil.copytree(out, copy := tmp_path / "copy")
     publish(published, b"large", "depth-anything/Depth-Anything-V2-Large-hf")
     with FakeHub(published).running() as fake_hub:
@@ -68,7 +69,7 @@ def test_what_a_cache_has_is_not_downloaded_again(tmp_path: Path) -> None:
     assert download("small", "--output", third, env=environ(copy)).stdout.endswith("copied\n")
     assert download("small", "large", env=environ(third)).stdout.count("verified") == 2
 
-    # A newer commit is brought: which one counts is for the user to say.
+    # If another commit arrives, the user has to decide which of the two counts.
     new = publish(published, b"new")
     with FakeHub(published).running() as fake_hub:
         download("small", "--update", env=environ(cache, fake_hub.endpoint))
@@ -109,7 +110,7 @@ def test_a_cache_of_other_programs_is_recorded(tmp_path: Path) -> None:
     assert download("small", env=environ(cache)).stdout.endswith("recorded\n")
     assert recorded(cache)["commit"] == commit
     assert download("small", env=environ(cache)).stdout.endswith("verified\n")
-    # The names of blobs are checksums, too.
+    # Even without a record, damage is found, because the names of blobs are checksums.
     other = tmp_path / "other"
     publish(other, b"weights")
     path = weights_of(other).resolve()
@@ -132,7 +133,7 @@ def test_the_service_records_verifies_and_holds_to_it(
         download("small", env=env)
         assert recorded(tmp_path / "own") == recorded(cache)
 
-        # Deleted, and published in another form: the recorded one is not given up silently.
+        # If the files are deleted and the hub has others, the service refuses to download those.
         shutil.rmtree(folder(cache))
         record = json.loads((cache / LOCK).read_text())
         files = record["repositories"][SMALL]["main"]["files"]
@@ -145,7 +146,7 @@ def test_the_service_records_verifies_and_holds_to_it(
         assert "model.safetensors on the hub is not the one that was recorded" in message
         assert service.stop() == 0
 
-    # Sizes are compared at each load.
+    # Each load compares the sizes of the files with the recorded sizes.
     with weights_of(tmp_path / "own").open("ab") as file:
         file.write(b"more")
     size = weights_of(tmp_path / "own").stat().st_size
@@ -155,7 +156,7 @@ def test_the_service_records_verifies_and_holds_to_it(
     assert small["state"] == "unavailable"
     assert f"it has {size} bytes, {size - 4} are recorded" in small["reason"]
     assert service.stop() == 0
-    # A record that cannot be read takes no model away.
+    # A model stays usable if its record cannot be read.
     with weights_of(tmp_path / "own").open("r+b") as file:
         file.truncate(size - 4)
     (tmp_path / "own" / LOCK).write_text("?")

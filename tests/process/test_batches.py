@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Requests that wait for the same model run as one batch, and nobody notices but by the speed."""
+"""Tests that queued requests for one model run as one batch, which changes only the speed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.process.conftest import Faulty
 
 
 def different(number: int) -> bytes:
-    """A picture that looks like no other."""
+    """Make a picture that differs from those for other numbers."""
     return encoded(picture(40 + 3 * number, 60).rotate(11 * number))
 
 

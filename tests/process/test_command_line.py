@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""``python -m app`` on folders: the answers of HTTP, every file once, also after Ctrl-C."""
+"""Tests that ``python -m app`` answers each file of a folder once, with the same result as HTTP.
+
+This holds even if it is interrupted with Ctrl-C and run again.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,7 @@ def test_500_mixed_files_are_interrupted_and_resumed(
     before = rows(out)
     assert 20 <= len(before) < len(made.good)
 
-    with out.open("a") as file:  # as if it had been killed while it wrote
+    with out.open("a") as file:  # this imitates a process that was killed while it wrote a line
         file.write('{"path": "photos/some')
     again = run(hub, *arguments)
     assert again.returncode == 1, again.stderr
@@ -75,7 +78,8 @@ def test_500_mixed_files_are_interrupted_and_resumed(
         }
         for key in ("model", "dims", "image_size", "weights"):
             assert row[key] == answer[key]
-        # As batches of other sizes are computed by other kernels.
+        # The product is not exactly 1, because batches of another size may be computed by other
+        # kernels.
         assert float(np.dot(row["embedding"], answer["embedding"])) > 0.9999
 
 
@@ -227,7 +231,7 @@ def test_what_a_nas_keeps_is_left_out(tmp_path: Path) -> None:
     everything = find_files([tmp_path], own=(), everything=True)
     assert set(NAS) < names_found(everything, tmp_path)
     assert not everything.left_out
-    # What the user names is taken.
+    # Files and folders that the user names are taken all the same.
     assert len(find_files([tmp_path / "#recycle"], own=()).photos) == 1
     (named,) = find_files([tmp_path / "below" / "Thumbs.db"], own=()).photos
     assert named.is_named
@@ -257,7 +261,7 @@ def test_a_folder_that_cannot_be_read_is_named_once(
 
 
 def box(*brands: bytes) -> bytes:
-    """The beginning of a file of the MP4 family."""
+    """Return the beginning of a file of the MP4 family, which includes HEIC and AVIF."""
     content = brands[0] + bytes(4) + b"".join(brands[1:])
     return (8 + len(content)).to_bytes(4, "big") + b"ftyp" + content + b"....mdat"
 
@@ -272,8 +276,8 @@ def box(*brands: bytes) -> bytes:
         (box(b"avif"), True),
         (box(b"qt  ", b"qt  "), False),  # the video of a live photo
         (box(b"isom", b"iso2", b"mp41"), False),
-        (b"\0\0\0\x01Bud1", False),  # .DS_Store
-        (b"\0\x05\x16\x07\0\x02\0\0Mac OS X", False),  # ._a.jpg
+        (b"\0\0\0\x01Bud1", False),  # a .DS_Store file
+        (b"\0\x05\x16\x07\0\x02\0\0Mac OS X", False),  # a file like ._a.jpg, which macOS adds
         (b"%PDF-1.7", False),
         (b"RIFF....WAVE", False),
     ],
@@ -284,7 +288,7 @@ def test_pictures_are_told_by_their_first_bytes(head: bytes, expected: bool) -> 
 
 @pytest.mark.timeout(300)
 def test_files_that_are_no_pictures_are_counted(tmp_path: Path) -> None:
-    """With the built-in model: neither they nor what a NAS keeps are errors."""
+    """Neither files that are not pictures nor the files of a NAS are errors."""
     photos, out = tmp_path / "photos", tmp_path / "maps"
     lay(photos, ["one/notes.txt", "two/notes.txt", "one/fake.jpg"], b"no image")
     lay(photos, ["one/live.mov"], box(b"qt  "))
@@ -292,13 +296,13 @@ def test_files_that_are_no_pictures_are_counted(tmp_path: Path) -> None:
     lay(photos, ["one/a.png", "two/b.png"], encoded(picture(40, 40)))
     arguments = ("-o", out, "--model", "builtin-depth")
     hub = tmp_path / "hub"
-    # Both folders have a file of the same name, which is no picture.
+    # Both folders have a file with the same name, which is not a picture.
     done = run(hub, "depth", photos / "one", photos / "two", *arguments)
     assert done.returncode == 0, done.stderr
     assert "2 files: 2 done, 0 done before, 0 failed" in done.stderr
     assert "4 files are no pictures" in done.stderr
     assert not (out / "errors.txt").exists()
-    # Nothing is left, so no model is loaded.
+    # Nothing is left to do, so no model is loaded.
     again = run(hub, "depth", photos / "one", photos / "two", *arguments)
     assert again.returncode == 0
     assert "2 files: 0 done, 2 done before, 0 failed" in again.stderr

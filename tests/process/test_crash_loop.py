@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Workers that die again and again: the others answer and tell the reason; it ends by itself."""
+"""Tests workers that die again and again.
+
+Meanwhile the others answer and report the reason, and the service recovers by itself.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ def crashing(start_faulty: Callable[..., Faulty]) -> Faulty:
 
 
 def embed(service: Service, model: str) -> requests.Response | None:
-    """None: the worker died while it answered."""
+    """Return the answer, or None if the worker died before it answered."""
     with suppress(requests.ConnectionError):
         return service.post("/embed-image", files={"image": SMALL}, data={"model": model})
     return None
@@ -68,7 +71,8 @@ def test_workers_that_die_at_their_start(crashing: Faulty) -> None:
     assert health.status_code == 503, "the worker that is left answers"
     assert "workers in a row ended before they were up" in health.text
     assert _succeeds(service, "ViT-L-14")
-    # Three at once, then pauses of 1, 2, 4 seconds: not a loop that takes a core.
+    # Three workers start together, then pauses of 1, 2 and 4 seconds follow, so no core is kept
+    # busy.
     assert service.text().count("Booting worker") < 2 + 8
     crashing.heal("crash-start")
     wait_for(lambda: is_healthy(service) and len(service.workers()) == 2, 120, service)

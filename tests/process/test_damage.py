@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Files of a model that change under a running service."""
+"""Tests a service whose model files are damaged while it runs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def running(
 
 
 def weights(cache: Path) -> Path:
-    """The one converted model of the depth model that is loaded."""
+    """Return the converted weights of the loaded depth model."""
     (found,) = cache.glob("models--depth-anything--Depth-Anything-V2-Small-hf/twinlens/*/model.bin")
     return found
 
@@ -35,7 +35,7 @@ def truncate(path: Path) -> None:
 
 
 def noise(path: Path) -> None:
-    """Other content, of the same size and with the same time of change."""
+    """Overwrite half of the content but keep the size and the modification time."""
     before = path.stat()
     with path.open("r+b") as file:
         file.seek(before.st_size // 4)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""``python -m app download``: recorded when it comes, verified afterwards, pinned, resumed."""
+"""Tests that ``python -m app download`` records, verifies, pins and resumes what it downloads."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_the_recorded_commit_is_kept_until_an_update(fake_hub: FakeHub, cache: P
     assert download("small", env=env).stdout == line(
         "small", SMALL, old, len(WEIGHTS), "downloaded"
     )
-    # Somebody else's client may move the branch in the cache, too.
+    # Another program may move the branch in the cache.
     (folder(cache) / "refs" / "main").write_text(new)
     assert download("small", env=env).stdout == line("small", SMALL, old, len(WEIGHTS), "verified")
 
@@ -176,7 +176,7 @@ def test_a_bar_on_a_terminal_only(fake_hub: FakeHub, cache: Path) -> None:
 
 
 def test_two_at_once(fake_hub: FakeHub, cache: Path) -> None:
-    """Of one model, and each also of another one; each byte comes once."""
+    """Two processes download the same two models at the same time, but each byte comes once."""
     publish(fake_hub.cache, WEIGHTS)
     publish(fake_hub.cache, WEIGHTS, BASE)
     env = environ(cache, fake_hub.endpoint)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""``python -m app download`` when the hub, the network or the disk do not play along."""
+"""Tests ``python -m app download`` when the hub, the network or the disk fails."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_damaged_on_the_way(fake_hub: FakeHub, tmp_path: Path) -> None:
 
 
 def test_a_full_disk(fake_hub: FakeHub, tmp_path: Path) -> None:
-    """No file may grow beyond 64 KiB: what a full disk does to a write, without filling one."""
+    """A limit of 64 KiB per file makes writes fail like a full disk."""
     env = environ(tmp_path / "cache", fake_hub.endpoint)
     with start("small", env=env) as process:
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (65536, 65536))

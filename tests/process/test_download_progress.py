@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""How far a download is: the same from both workers, from its begin to its end."""
+"""Tests that both workers report the same progress of a download, from its start to its end."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FIGURES = {"downloaded_bytes", "total_bytes", "progress"}
 
 @pytest.fixture(scope="module")
 def slow_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeHub]:
-    """It has one model, of 48 MB, which arrives in pieces of 10 MiB."""
+    """Run a hub with one model of 48 MB, which arrives in pieces of 10 MiB."""
     cache = tmp_path_factory.mktemp("hub")
     repository = Settings().table().model[0].hub_id
     assert repository is not None

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Engines in the real service: a first start converts, later ones need no torch, no network."""
+"""Tests engines in the running service: the first start converts models.
+
+Later starts need neither torch nor the network.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ SMALL = encoded(picture(120, 90))
 
 
 def without_conversions(hub: Path, target: Path) -> Path:
-    """A copy of the cache as a download leaves it."""
+    """Copy the cache without conversions, as it is after a download."""
     shutil.copytree(hub, target, symlinks=True, ignore=shutil.ignore_patterns("twinlens"))
     return target
 
@@ -93,13 +96,16 @@ def test_a_conversion_ends_with_its_service(hub: Path, tmp_path: Path) -> None:
         service.process.kill()
         worker.kill()
         process.wait(10)
-    with service.started():  # and the next start is none the worse for it
+    with service.started():  # the next start finds no remains of the killed one
         service.wait_until_ready()
         assert not list(cache.glob("*/twinlens/tmp*"))
 
 
 def test_with_no_network_at_all_nobody_is_called(hub: Path, tmp_path: Path) -> None:
-    """In the steady state; a network namespace has nothing but its own loopback."""
+    """The service calls nobody, even if its network namespace has nothing but a loopback interface.
+
+    Its models are converted already.
+    """
     command = ["unshare", "--map-root-user", "--net", sys.executable, "-m", "tests.process.offline"]
     done = subprocess.run(
         [*command, str(hub), str(tmp_path)],
@@ -116,7 +122,7 @@ def test_with_no_network_at_all_nobody_is_called(hub: Path, tmp_path: Path) -> N
     assert len(calls) == 2, "each worker starts what its decoders are forked from"
     assert found["processes"] == 3, "a master and two workers, and nothing else"
     assert found["decoding"] >= 2, "but each worker's decoding processes, which call nobody either"
-    # Listening, or the test's own requests on the ports of the service.
+    # All sockets are those on which the service listens or answers the test.
     assert all(ours for _, ours in found["sockets"])
     assert found["torch"] == []
 

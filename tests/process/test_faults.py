@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What breaks while it runs: hanging inference, no memory, a lost device, clients that leave."""
+"""Tests faults while a service runs: hanging inference, no memory, a lost device, gone clients."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PART = b'--b\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r
 
 
 def send_depth(service: Service) -> socket.socket:
-    """A request whose answer nobody has read yet."""
+    """Send a request for a depth map without reading the answer."""
     body = PART + SMALL + b"\r\n--b--\r\n"
     connection = socket.create_connection(("127.0.0.1", service.embedder_port))
     connection.sendall(HEAD % len(body) + body)
@@ -43,7 +43,7 @@ def test_a_hanging_inference_ends_its_worker_and_nothing_else(faulty: Faulty) ->
     for each in waiting:
         check.error(each.result(), 503)
         assert int(each.result().headers["Retry-After"]) > 0
-    # A new one takes its place, and works; the log shows where the old one was.
+    # A new worker takes the place of the hanging one and works; the log shows where that one hung.
     assert faulty.ask("/api/depth").result().status_code == 200
     faulty.wait_for_successor(worker)
     assert "an inference hangs" in faulty.service.text()
@@ -98,7 +98,7 @@ def test_clients_that_hung_up_are_not_computed(faulty: Faulty) -> None:
 
 
 def test_who_waits_for_nothing_gives_up_the_place(faulty: Faulty) -> None:
-    """The room is full of clients that are gone: the next one is let in before their turn."""
+    """Clients that hang up give up their places in a full waiting room before their turn comes."""
     faulty.plan("slow", 2.5)
     first = faulty.ask("/api/depth")
     faulty.wait_for_queue(1, 0)
@@ -127,7 +127,7 @@ def test_health_answers_while_the_device_is_busy(faulty: Faulty) -> None:
 
 
 def test_a_stalled_client_does_not_keep_an_ending_worker(faulty: Faulty) -> None:
-    """Half a request line, and an answer that nobody reads: the service goes on without it."""
+    """Half a request line and an unread answer do not delay the replacement of a worker."""
     (worker,) = faulty.service.workers()
     before = len(faulty.inferences())
     half = socket.create_connection(("127.0.0.1", faulty.service.embedder_port))
@@ -143,7 +143,7 @@ def test_a_stalled_client_does_not_keep_an_ending_worker(faulty: Faulty) -> None
 
 
 def test_the_successor_answers_who_connects_while_a_worker_is_replaced(faulty: Faulty) -> None:
-    """The worker that ends takes no new connection, however long it still has work."""
+    """An ending worker accepts no new connections, even while it still has work."""
     (worker,) = faulty.service.workers()
     faulty.plan("lost")
     check.error(faulty.ask("/api/depth").result(), 503)
@@ -154,7 +154,10 @@ def test_the_successor_answers_who_connects_while_a_worker_is_replaced(faulty: F
 
 
 def test_clients_that_do_not_close_hold_up_nobody(faulty: Faulty) -> None:
-    """More of them than there are threads: the main loop waits until they close."""
+    """The main loop, not a thread, waits for clients that do not close their connections.
+
+    Other clients are therefore not delayed, even if there are more of these than threads.
+    """
     threads = request_threads(concurrency=1, max_queue=20)
     head = b"GET /models HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     with ExitStack() as stack:
@@ -162,6 +165,6 @@ def test_clients_that_do_not_close_hold_up_nobody(faulty: Faulty) -> None:
             connection = socket.create_connection(("127.0.0.1", faulty.service.embedder_port))
             stack.enter_context(connection)
             connection.sendall(head)
-        # Each of them holds a thread for 5 s where one waits for its client: 15 s in all.
+        # If a thread waited 5 s for each client to close, this would take 15 s.
         answer = faulty.service.get("/models")
         assert answer.elapsed.total_seconds() < 8

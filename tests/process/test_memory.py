@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Memory: limits, idle models, models that do not fit."""
+"""Tests memory limits, the unloading of idle models, and models that do not fit."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_idle_models_are_unloaded_and_come_back(
     health = idle.service.get("/health").json()
     assert health["model_status"] == "not_loaded"
     assert health["status"] in ("ok", "healthy")
-    # The choice is kept, and readiness: the next request loads it again.
+    # The chosen model and readiness are kept, and the next request loads the model again.
     assert idle.service.get("/ready").status_code == 200
     answer = idle.ask("/api/depth").result()
     assert (answer.status_code, answer.headers["X-Model-Used"]) == (200, "base")
@@ -54,7 +54,7 @@ def test_a_model_in_use_is_not_idle(start_faulty: Callable[..., Faulty]) -> None
 
 
 def test_what_does_not_fit(faulty: Faulty) -> None:
-    """300 MB are free, a model wants 256 MB beside its own size; then too little."""
+    """A model is refused: 100 MB are free, but it needs 256 MB in addition to its own size."""
     everything = ["small", "ViT-L-14"]
     faulty.wait_for(lambda: loaded(faulty) == everything)
     faulty.plan("free", 100 * 2**20)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""``GET /metrics`` of a service with two workers: what Prometheus sees is what happened."""
+"""Tests that ``GET /metrics`` of a service with two workers reports what really happened."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_no_count_falls_when_a_worker_is_killed(two: Faulty) -> None:
                 os.kill(two.service.workers()[0].pid, signal.SIGKILL)
             try:
                 now = scrape(two.service)
-            except OSError:  # its connection ended with the worker
+            except OSError:  # the connection ended with the worker
                 continue
             for key, value in last.growing().items():
                 assert now.samples[key] >= value, key
@@ -204,7 +204,7 @@ def test_a_restart_begins_at_zero(hub: Path, tmp_path: Path) -> None:
         HF_HUB_CACHE=hub,
         HF_HUB_OFFLINE=1,
         WARMUP_ON_STARTUP="false",
-        PROMETHEUS_MULTIPROC_DIR=tmp_path,  # somebody else's
+        PROMETHEUS_MULTIPROC_DIR=tmp_path,  # must be ignored, because others may use that folder
     )
     folders = []
     for _ in range(2):

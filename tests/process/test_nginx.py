@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Behind the shipped nginx configuration: large and slow uploads, restarts, reloads."""
+"""Tests large and slow uploads, restarts and reloads behind the shipped nginx configuration."""
 
 from __future__ import annotations
 
@@ -69,7 +69,10 @@ def test_slow_clients_do_not_reach_the_service(proxied: tuple[Faulty, str]) -> N
 
 
 def test_slow_clients_without_nginx_leave_room_for_others(proxied: tuple[Faulty, str]) -> None:
-    """More of them than there are threads: they wait without one until they have sent something."""
+    """Idle connections hold no thread until they send something.
+
+    The service therefore answers even if there are more idle connections than threads.
+    """
     faulty, _ = proxied
     ports = [faulty.service.depth_port, faulty.service.embedder_port] * 150
     idle = [socket.create_connection(("127.0.0.1", port)) for port in ports]
@@ -105,7 +108,7 @@ def test_a_restart_behind_nginx(hub: Path, tmp_path: Path) -> None:
     service = Service(tmp_path / "log", HF_HUB_CACHE=hub, HF_HUB_OFFLINE=1)
     with service.started(), nginx_before(service, tmp_path) as url:
         service.wait_until_ready()
-        for path in ("/api/depth", "/embed-image"):  # both upstream ports
+        for path in ("/api/depth", "/embed-image"):  # these use both upstream ports
             assert requests.post(f"{url}{path}", files=FILES, timeout=10).status_code == 200
         assert service.stop() == 0
         for path in ("/api/depth", "/embed-image"):

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""A user id without a name and without HOME, as ``docker run --user 12345`` has it."""
+"""Tests the service under a user id without a name or HOME, as in ``docker run --user 12345``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from benchmarks.service import PROJECT, Service
 from tests.contract import check
 from tests.services import PHOTO
 
-# A user of its own in a namespace: to others it is still the one that may read these files.
+# The user id changes only within a namespace; outside, it remains that of the user who may read
+# these files.
 NOBODY = ["unshare", "--user", "--map-user=12345", "--map-group=12345"]
 HOMELESS = {"HOME", "XDG_CACHE_HOME", "HF_HOME", "HF_HUB_CACHE"}
 

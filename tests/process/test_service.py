@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The process tree: fork, both ports, start without weights, end."""
+"""Tests the service's processes: the fork, both ports, a start without weights, and the end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.pictures import encoded, picture
 
 
 def ask(service: Service, port: int, number: int) -> NDArray[np.float64]:
-    """One request of either kind; the part of the answer that must always be the same."""
+    """Send a request, for depth if ``number`` is odd; return the map or the vector."""
     if number % 2:
         files = {"image": ("a.png", encoded(picture(300 + number, 200)))}
         response = service.post("/api/depth", port, files=files)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""/dev/shm, which the processes of a service share, without room for anything more."""
+"""Tests a service whose /dev/shm, which its processes share, is full."""
 
 from __future__ import annotations
 

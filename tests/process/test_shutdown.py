@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The end: SIGTERM, and workers that are replaced while requests come."""
+"""Tests shutdown by SIGTERM, and the replacement of workers while requests arrive."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_sigterm_finishes_what_runs_and_refuses_the_rest(
     ending.wait_for(lambda: ending.queue()["in_flight"] + ending.queue()["waiting"] >= 9)
     processes = psutil.Process(ending.service.pid).children()
     os.kill(ending.service.pid, signal.SIGTERM)
-    # What waits is told at once, long before what runs is done.
+    # Queued requests are refused immediately, long before the running ones are done.
     ending.wait_for(lambda: sum(each.done() for each in asked) >= 7)
     late = kept.post(
         ending.service.url("/embed-image"), files={"image": ("a.png", SMALL)}, timeout=10
@@ -82,7 +82,7 @@ def test_sighup_changes_settings_without_refusing_a_request(
     reloading: tuple[Faulty, Path],
 ) -> None:
     faulty, config = reloading
-    faulty.plan("slow", 0.1)  # so that some always wait
+    faulty.plan("slow", 0.1)  # makes sure that some requests are always queued
     with Stream(faulty) as stream:
         faulty.wait_for(lambda: stream.done > 20)
         config.write_text('DEPTH_MODEL = "base"\nEMBED_BATCH_API_MAX_ITEMS = 1\n')
@@ -99,7 +99,7 @@ def test_sighup_changes_settings_without_refusing_a_request(
     faulty.wait_for(lambda: faulty.service.get("/health").json()["model_status"] == "loaded")
     assert health["workers"] == 2
     faulty.service.wait_until_ready()
-    # What is new was mapped in the master, before the fork.
+    # The new model was mapped in the master, before the fork.
     lines = faulty.service.text().splitlines()
     mapped = {int(line.split()[3]) for line in lines if "base (random weights) mapped" in line}
     assert faulty.service.pid in mapped
@@ -134,9 +134,8 @@ def test_a_reload_keeps_what_users_chose(reloading: tuple[Faulty, Path]) -> None
     assert faulty.ask("/api/depth").result().headers["X-Model-Used"] == "large"
     config.write_text('DEPTH_MODEL = "base"\n')
     reload(faulty)
-    # Nobody needs the former default any more.
+    # The former default is not needed any more.
     faulty.wait_for(lambda: loaded(faulty) == ["base", "ViT-L-14"])
-    # HF_HUB_OFFLINE and all else of the environment is as the operator gave it.
     reports = list(Path("/dev/shm").glob("twinlens-*/report-*.json"))
     assert len(reports) >= 2, "each worker has a place of its own"
 
@@ -153,7 +152,10 @@ def test_a_file_with_a_mistake_changes_nothing(reloading: tuple[Faulty, Path]) -
 
 
 def test_sigterm_in_the_middle_of_a_reload(start_faulty: Callable[..., Faulty]) -> None:
-    """gunicorn alone would do nothing until the old worker is gone."""
+    """A shutdown begins although a reload is under way.
+
+    gunicorn by itself would not react until the old worker has ended.
+    """
     ending = start_faulty(ENABLED_FAMILIES="depth")
     ending.plan("slow", 2.0)
     before = len(ending.inferences())
@@ -180,13 +182,13 @@ def test_sigterm_while_it_starts(hub: Path, tmp_path: Path) -> None:
 def test_ports_and_workers_need_a_restart(reloading: tuple[Faulty, Path]) -> None:
     faulty, config = reloading
     config.write_text("WEB_CONCURRENCY = 1\n")
-    # The environment wins over the file, so the number of workers is as it was.
+    # The environment takes precedence over the file, so the number of workers does not change.
     reload(faulty)
     assert len(faulty.service.workers()) == 2
 
 
 def test_recycled_workers_drop_nothing(start_faulty: Callable[..., Faulty]) -> None:
-    """gunicorn's own setting, as an operator would give it."""
+    """Workers are recycled by gunicorn's own setting, as an operator would give it."""
     faulty = start_faulty(WEB_CONCURRENCY=2, GUNICORN_CMD_ARGS="--max-requests 15")
     with Stream(faulty) as stream:
         faulty.wait_for(lambda: stream.done > 150)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Whatever signals come, and in whatever order: the wanted number of workers stays."""
+"""Tests that the service keeps the wanted number of workers, whatever signals arrive."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MOST = 4
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Without any model: workers begin at once."""
+    """Run a service without any model, so that workers start quickly."""
     folder = tmp_path_factory.mktemp("signals")
     with Service(
         folder / "log",
@@ -38,7 +38,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 def has(service: Service, number: int) -> None:
-    """Until so many workers are there, and stay for a moment."""
+    """Wait until there are this many workers and the number stays the same for a moment."""
     since = 0.0
 
     def settled() -> bool:
@@ -65,7 +65,7 @@ def test_two_signals_to_have_fewer_workers_leave_one(service: Service) -> None:
 
 @pytest.mark.timeout(300 + 20 * STEPS)
 def test_any_sequence_of_signals(service: Service) -> None:
-    """The model: TTIN adds one, TTOU takes one away but the last, HUP goes back to the setting."""
+    """TTIN adds a worker, TTOU removes one but never the last, HUP restores the initial number."""
     dice = random.Random(int(os.environ.get("SIGNAL_SEED", "18")))
     os.kill(service.pid, signal.SIGHUP)
     wanted = 2
@@ -78,7 +78,7 @@ def test_any_sequence_of_signals(service: Service) -> None:
             if step == "TTIN" and wanted == MOST:
                 continue
             os.kill(service.pid, getattr(signal, f"SIG{step}"))
-            # The kernel makes one of two equal signals that come before the first is handled.
+            # The kernel merges two equal signals if the second comes before the first is handled.
             time.sleep(0.1)
             wanted = {"TTIN": wanted + 1, "TTOU": max(1, wanted - 1), "HUP": 2}.get(step, wanted)
         elif workers := service.workers():
@@ -94,7 +94,7 @@ def test_any_sequence_of_signals(service: Service) -> None:
 
 
 def test_workers_free_the_ports_when_the_master_is_killed(tmp_path: Path) -> None:
-    """Also one that somebody stopped; a new service starts on the same ports at once."""
+    """Even a stopped worker frees the ports, so that a new service can start on them."""
     service = Service(
         tmp_path / "log",
         HF_HUB_CACHE=tmp_path / "hub",

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What a start says: where the service is, when it is ready, or why it cannot listen."""
+"""Tests what the service logs at its start: its address, when it is ready, why it cannot listen."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.waiting import wait_for
 
 @pytest.fixture
 def taken() -> Iterator[int]:
-    """A port on which another program listens."""
+    """Yield a port on which another program already listens."""
     with socket.create_server(("127.0.0.1", 0)) as other:
         port: int = other.getsockname()[1]
         yield port
@@ -39,14 +39,14 @@ def test_the_log_says_once_which_address_to_open(tmp_path: Path) -> None:
         HF_HUB_OFFLINE=1,
         DEPTH_MODEL="builtin-depth",
         DEFAULT_MODEL="builtin-clip",
-        WARMUP_ON_STARTUP="false",  # nothing to convert
+        WARMUP_ON_STARTUP="false",  # so that nothing is converted
     )
     address = f"http://localhost:{service.embedder_port}/ui"
     line = f"ready: open {address} in a browser"
     with service.started():
         service.wait_until_ready()
         wait_for(lambda: line in service.text(), service=service)
-        time.sleep(1)  # the other worker looks, too
+        time.sleep(1)  # gives the other worker time to log it, too
     assert service.text().count(line) == 1
     assert service.text().index(f"listening on {address}") < service.text().index(line)
 

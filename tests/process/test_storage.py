@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Full disks, damaged files, missing folders: it runs on and says so."""
+"""Tests that the service survives and reports full disks, damaged files and missing folders."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_damaged_checkpoints_take_only_their_models_away(
     start: Callable[..., Service], hub: Path, tmp_path: Path
 ) -> None:
     cache = tmp_path / "hub"
-    shutil.copytree(hub, cache)  # copies instead of links
+    shutil.copytree(hub, cache)  # makes copies of the files that links point to
     damages = {"Small": garbage, "Base": cut, "Large": folder, "base_patch16": empty}
     for name, damage in damages.items():
         damage(weights_of(cache, name))
@@ -59,11 +59,11 @@ def test_damaged_checkpoints_take_only_their_models_away(
     assert health.status_code == 200
     assert str(tmp_path) not in health.text
     for model in health.json()["models"]:
-        if model["name"].startswith("builtin"):  # not in this cache, and nobody asked for it
+        if model["name"].startswith("builtin"):  # not damaged, but not requested either
             continue
         if model["name"] == "ViT-L-14":
             assert model["state"] == "loaded"
-        elif model["name"] != "large":  # a folder is no file: that one counts as not on disk
+        elif model["name"] != "large":  # a folder in place of the file means "not on disk"
             assert model["state"] == "unavailable"
             assert "damaged" in model["reason"]
     assert "small is unavailable" in service.text()
@@ -109,7 +109,7 @@ def wait_for_reason(service: Service, words: str) -> None:
 
 
 def test_a_full_disk_at_download(hub: Path, tmp_path: Path) -> None:
-    """No file may grow beyond 64 KiB: what a full disk does to a write, without filling one."""
+    """A limit of 64 KiB per file makes writes fail like a full disk."""
     with FakeHub(hub).running() as fake_hub:
         service = Service(
             tmp_path / "log",
@@ -122,7 +122,7 @@ def test_a_full_disk_at_download(hub: Path, tmp_path: Path) -> None:
             resource.prlimit(service.pid, resource.RLIMIT_FSIZE, (65536, 65536))
             service.wait_for("/health", 200)
             wait_for_reason(service, "could not be written (File too large)")
-            # The logs are soon full, too.
+            # The log files soon reach the limit, too.
             for _ in range(1000):
                 assert service.get("/models").status_code == 404
             assert service.log.stat().st_size == 65536
@@ -132,7 +132,7 @@ def test_a_full_disk_at_download(hub: Path, tmp_path: Path) -> None:
 
 
 def test_a_full_disk_at_log_time(start: Callable[..., Service], hub: Path, tmp_path: Path) -> None:
-    """Both logs are full; nobody asking notices."""
+    """If the log file cannot be written, clients notice nothing."""
     service = start(HF_HUB_CACHE=hub, LOG_FILE="/dev/full")
     for _ in range(5):
         assert service.post("/api/depth", files=FILES).status_code == 200

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The text tower in the life of the service: it comes with a text and goes with the model."""
+"""Tests that the text tower is loaded at the first text and unloaded together with its model."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_it_comes_and_goes(start: Callable[..., Service], hub: Path) -> None:
         assert "text" not in service.get(path).text
     assert service.post("/api/models/ViT-L-14/unload").status_code == 200
     assert state(service) == ("not_loaded", None)
-    assert text(service).status_code == 200  # without the images' tower
+    assert text(service).status_code == 200  # needs no image tower
     assert state(service) == ("not_loaded", "loaded")
     assert service.get("/ready").status_code == 200
     assert service.post("/embed-image", files=FILES).status_code == 200
@@ -86,7 +86,7 @@ def test_it_is_converted_once_and_unloaded_when_idle(hub: Path, tmp_path: Path) 
 
 def test_a_text_for_a_model_that_is_missing(start: Callable[..., Service], tmp_path: Path) -> None:
     service = start(ready=False, HF_HUB_CACHE=tmp_path, WARMUP_ON_STARTUP="false")
-    for _ in range(2):  # the first one is told the same as all others
+    for _ in range(2):  # the first request gets the same message as later ones
         answer = text(service, model="ViT-B-16")
         assert answer.status_code == 503
         assert answer.headers["Retry-After"]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Rows of the table whose checkpoints no family can serve right are refused by name."""
+"""Tests that models whose checkpoints no family can serve correctly are refused with the reason."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ activation = "quick_gelu"
 
 
 def alter(cache: Path, source: str, target: str, file: str, **changes: object) -> None:
-    """A copy of a repository, converted models included, whose description says something else."""
+    """Copy a repository with its converted models, and change a file of its configuration."""
     shutil.copytree(cache / source, cache / target, symlinks=True)
     (path,) = (cache / target / "snapshots").glob(f"*/{file}")
     found = json.loads(path.read_text())
@@ -93,7 +93,7 @@ def test_a_metric_depth_model(odd: Service) -> None:
     assert '"depth_estimation_type": "metric"' in message
     failed = odd.post("/api/models/metric/load", json={})
     assert '"metric"' in check.error(failed, 500)
-    # The other worker may still be trying.
+    # Another attempt to load it may still be under way.
     wait_for(lambda: odd.get("/api/models/metric").json()["state"] == "unavailable", service=odd)
     assert check.json(odd.get("/api/models/metric"))["is_loaded"] is False
     health = {model["name"]: model for model in check.json(odd.get("/health"))["models"]}

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Two workers tell one truth, whichever answers; what one is told, both do."""
+"""Tests that two workers give the same answers, and that both carry out an order to one of them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def two(start_faulty: Callable[..., Faulty]) -> Faulty:
 
 
 def told(two: Faulty) -> list[dict[str, Any]]:
-    """What each worker says of the models."""
+    """Return what each worker reports about the models."""
     answers = []
     for worker in two.service.workers():
         with only(worker, two.service):
@@ -49,10 +49,10 @@ def test_load_and_unload_reach_every_worker(two: Faulty) -> None:
     assert one["current"]["current_model"] == "large"
     models = one["managed"]["models"]
     assert [each["key"] for each in models if each["is_loaded"]] == ["large", "ViT-L-14"]
-    # The default model was not loaded by a request for that, so it stays.
+    # The default model stays, because no load request had loaded it.
     loaded = [each["key"] for each in models if each["state"] == "loaded"]
     assert loaded == ["small", "large", "ViT-L-14"]
-    # Loaded it is in both, not only said to be.
+    # The model is really loaded in both workers.
     for worker in two.service.workers():
         with only(worker, two.service):
             answer = two.ask("/api/depth").result()
@@ -78,7 +78,7 @@ def test_a_model_that_a_request_brings_is_there_for_all(two: Faulty) -> None:
 
 def test_a_load_frees_the_model_that_was_loaded_before_in_every_worker(two: Faulty) -> None:
     for key, other in (("base", "large"), ("large", "base")):
-        for worker in two.service.workers():  # whichever is asked
+        for worker in two.service.workers():  # it must not matter which worker gets the request
             with only(worker, two.service):
                 assert two.service.post(f"/api/models/{key}/load").status_code == 200
         for each in told(two):
@@ -115,7 +115,7 @@ def test_waiting_bytes_are_counted_together(two: Faulty) -> None:
         first = two.ask("/api/depth", large)
         two.wait_for_queue(1, 0)
     two.heal("slow")
-    with only(other, two.service):  # the first is stopped, and holds its bytes
+    with only(other, two.service):  # the first worker is stopped while it holds the request's bytes
         refused = two.ask("/api/depth", large).result()
     check.error(refused, 429)
     assert "MAX_WAITING_BYTES" in refused.json()["message"]
@@ -148,11 +148,11 @@ def test_a_killed_worker_loses_only_its_own_requests(two: Faulty) -> None:
     for each in asked:
         try:
             codes.append(each.result().status_code)
-        except OSError:  # its connection ended with the worker
+        except OSError:  # the connection ended with the worker
             codes.append(0)
     assert set(codes) <= {0, 200}
     assert codes.count(200) >= 1
-    # The dead one's figures are gone, and its successor holds what it held.
+    # The figures of the dead worker are gone, and its successor has loaded the same models.
     two.wait_for(lambda: len(two.service.workers()) == 2)
     two.wait_for_queue(0, 0)
     for worker in two.service.workers():
@@ -186,7 +186,10 @@ def test_ready_holds_while_a_worker_is_replaced(two: Faulty) -> None:
 
 
 def test_a_stopped_holder_of_the_lock_stops_nobody(two: Faulty) -> None:
-    """The lock of the shared state, as a process has it that was stopped at that moment."""
+    """A stopped process that holds the lock of the shared state stops no other process.
+
+    Here the test itself holds the lock.
+    """
     two.wait_for(lambda: len(two.service.workers()) == 2)
     files = {
         Path(file.path)
@@ -216,7 +219,8 @@ def test_nobody_waits_for_a_stopped_worker(two: Faulty) -> None:
     stopped, other = two.service.workers()
     stopped.suspend()
     try:
-        # At first it may be any of them; after some seconds without a sign of life it is out.
+        # At first the others may still send it orders, but after some seconds without a sign of
+        # life they ignore it.
         for path in ("/api/models/large/load", "/api/models/large/unload"):
             assert two.service.post(path).status_code == 200
         assert two.service.post("/api/models/base/load").elapsed.total_seconds() < 10

@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Whether answers make sense, on the built-in models, which are really trained."""
+"""Tests that answers make sense, with the built-in models, which are really trained."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Fixtures of the tests of sense."""
+"""Defines fixtures for the tests that answers make sense."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.conftest import convert_all
 
 @pytest.fixture(scope="session")
 def conversions(demo: Service) -> Path:
-    """The cache of ``demo``, with what OpenVINO needs in fp32, too."""
+    """Add OpenVINO's fp32 conversions to the cache of ``demo``, and return the cache."""
     cache = Path(demo.environ["HF_HUB_CACHE"])
     convert_all((row(key) for key in ("builtin-depth", "builtin-clip")), cache, half=False)
     return cache

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Vectors of drawings whose meaning is known: the same idea is near, another one is far."""
+"""Tests that vectors of drawings of one idea are close, and those of different ideas are not."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_one_by_one_and_in_a_batch_are_the_same(demo: Service) -> None:
 
 
 def test_text_finds_its_image(demo: Service) -> None:
-    """Among 32 drawings of different ideas, over HTTP."""
+    """Captions find their drawings among 32 drawings of different ideas, over HTTP."""
     rng = np.random.default_rng([_SEED, 5])
     captions = [idea.caption(rng) for idea in ideas(32)]
     response = demo.post("/embed-text", json={"texts": captions})
@@ -80,7 +80,7 @@ def test_engines_and_precisions_agree_on_trained_weights(conversions: Path) -> N
         ("openvino", "fp32", 0.99999),
         ("openvino", "auto", 0.9999),
         ("torch", "auto", 0.9999),
-        ("torch", "bf16", 0.9999),  # also where "auto" would not take it
+        ("torch", "bf16", 0.9999),  # tested even where "auto" would not choose it
     ):
         model = models.load(conversions, "builtin-clip", engine, precision)  # type: ignore[arg-type]
         cosines = (_unit(model.infer(inputs)) * expected).sum(1)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Maps of scenes whose depth is known: near is bright."""
+"""Tests that in maps of scenes whose depth is known, near things are brighter."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def depth_map(service: Service, photo: bytes, query: str = "") -> tuple[NDArray[
 
 
 def test_what_is_nearer_is_brighter(demo: Service) -> None:
-    """At least 90 % of many pairs that differ by 10 % or more, in scenes that no training saw."""
+    """In held-out scenes, at least 90 % of pixel pairs that differ by 10 % keep their order."""
     shares = []
     for number in range(SCENES):
         rendering = scene(number, 320, 240)
@@ -52,7 +52,7 @@ def test_what_is_nearer_is_brighter(demo: Service) -> None:
 @pytest.mark.parametrize("orientation", [3, 6, 8])
 def test_a_turned_photo_gives_the_map_of_the_upright_one(demo: Service, orientation: int) -> None:
     upright = Image.fromarray(scene(0).pixels)
-    # What a camera held that way stores.
+    # This is how a camera that is held in each of these ways stores the picture.
     turn = {3: Image.Transpose.ROTATE_180, 6: Image.Transpose.ROTATE_90,
             8: Image.Transpose.ROTATE_270}[orientation]  # fmt: skip
     exif = Image.Exif()
@@ -65,14 +65,14 @@ def test_a_turned_photo_gives_the_map_of_the_upright_one(demo: Service, orientat
 
 
 def test_engines_and_precisions_agree_on_trained_weights(conversions: Path) -> None:
-    """Within the bounds that hold for reduced precision: mean 1 level of 255, 99.9 % at most 8."""
+    """Maps differ by at most 1 level of 255 on average, and by at most 8 in 99.9 % of pixels."""
     exact = models.load(conversions, "builtin-depth", "torch", "fp32")
     assert isinstance(exact, DepthModel)
     inputs = [exact.prepare(decode(_jpeg(scene(number)), 10**9)) for number in range(2)]
     expected = [_levels(exact, each) for each in inputs]
     for engine, precision in (
         *(("openvino", "fp32"), ("openvino", "auto")),
-        *(("torch", "auto"), ("torch", "bf16")),  # bf16 also where "auto" would not take it
+        *(("torch", "auto"), ("torch", "bf16")),  # bf16 even where "auto" would not choose it
     ):
         model = models.load(conversions, "builtin-depth", engine, precision)  # type: ignore[arg-type]
         for each, levels in zip(inputs, expected, strict=True):
@@ -97,7 +97,7 @@ def test_scaled_decode_keeps_the_order(conversions: Path) -> None:
 
 
 def test_real_names_never_fall_back_to_it(demo: Service) -> None:
-    """A model that is not there gives 503, not the answer of another one."""
+    """A model that is missing gives 503 instead of the built-in model's answer."""
     photo = {"image": ("a.png", encoded(Image.fromarray(scene(0).pixels)))}
     response = demo.post("/api/depth?model=small", files=photo)
     assert response.status_code == 503
@@ -111,7 +111,7 @@ def _jpeg(rendering: Rendering) -> io.BytesIO:
 
 
 def _levels(model: Any, inputs: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """At the network's own resolution."""
+    """Return the map at the network's own resolution."""
     disparity = model.infer(inputs[None])[0]
     levels: NDArray[np.uint8] = model.finish(disparity, disparity.shape[1], disparity.shape[0])
     return levels

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""YAML files that ship with the project, read and judged by tools of the virtual environment."""
+"""Reads the YAML files that ship with the project, and runs tools that check them."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ SETTINGS = {name.upper() for name in Settings.model_fields}
 
 
 class _Compose(yaml.SafeLoader):
-    """Knows compose's own tag, which takes away what another file gave."""
+    """Reads compose's tag ``!reset``, which removes a value that another file has set."""
 
 
 _Compose.add_constructor("!reset", lambda _loader, _node: None)
 
 
 def documents(file: Path) -> list[dict[str, Any]]:
-    """All documents of a YAML file; what compose's ``!reset`` takes away is None."""
+    """Return all documents of a YAML file; values that compose's ``!reset`` removes are None."""
     with file.open() as stream:
         return list(yaml.load_all(stream, _Compose))
 
 
 def compose(file: Path) -> dict[str, Any]:
-    """A compose file without what it only takes away."""
+    """Return a compose file without the values that ``!reset`` removes."""
     (whole,) = documents(file)
     for service in whole["services"].values():
         for key in [key for key, value in service.items() if value is None]:
@@ -42,7 +42,7 @@ def compose(file: Path) -> dict[str, Any]:
 
 
 def tool(name: str, *arguments: object) -> str:
-    """Run a tool of the virtual environment; its output, all of it, or an AssertionError."""
+    """Run a tool of the virtual environment, check that it succeeds, and return its output."""
     command = [str(Path(sys.executable).with_name(name)), *map(str, arguments)]
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stdout + done.stderr

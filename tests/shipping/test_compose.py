@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Compose files: valid, with settings that exist, and with what the service needs."""
+"""Tests that compose files are valid, use existing settings, and give the service all it needs."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from benchmarks.service import PROJECT
 from config.settings import Settings
 from tests.shipping.documents import COMPOSE, SETTINGS, compose, tool
 
-# The service under its name in each project.
+# These are the names of the service in the different projects.
 OURS = ("twinlens", "ai", "image-embedder")
 FILES = pytest.mark.parametrize("file", COMPOSE, ids=lambda file: file.name)
 
 
 def ours(file: Path) -> dict[str, Any]:
-    """What a file says of the service."""
+    """Return the part of a compose file that describes the service."""
     services: dict[str, Any] = compose(file)["services"]
     return next(service for name, service in services.items() if name in OURS)
 
 
 def whole_ones() -> list[Path]:
-    """Files that describe the service in full, not what one kind of machine adds."""
+    """Return the files that describe the service in full, rather than add to another file."""
     return [file for file in COMPOSE if ours(file).get("image") == "twinlens"]
 
 
@@ -63,7 +63,10 @@ def test_both_clients_find_their_ports() -> None:
 
 
 def test_the_healthcheck_of_another_project_does_not_stay() -> None:
-    """ImmichVR's calls curl, which the image does not have."""
+    """The compose file replaces ImmichVR's own health check.
+
+    ImmichVR's calls curl, which the image does not have.
+    """
     service = ours(PROJECT / "config/compose/immichvr.yml")
     assert f"CMD {json.dumps(service['healthcheck']['test'][1:])}" in (
         (PROJECT / "Dockerfile").read_text()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Dockerfile, lock and what builds them."""
+"""Tests the Dockerfile, the lock file, and the tools and workflows that use them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_the_lock_is_that_of_the_requirements() -> None:
 
 
 def test_no_library_of_one_kind_of_device_is_locked() -> None:
-    """They come with torch, in the layer of each variant; what all builds need is not there."""
+    """The lock file lists no such library: they come with torch, in the layer of each variant."""
     names = {name for name, _ in LOCKED}
     assert not [name for name in names if re.match("nvidia|cuda|triton|intel|pytorch", name)]
     taken_out = re.search(r"uninstall --yes ([^&]+)", DOCKERFILE)
@@ -53,7 +53,7 @@ def test_no_library_of_one_kind_of_device_is_locked() -> None:
 
 
 def test_a_wrong_variant_is_refused_with_what_is_allowed() -> None:
-    """The shell of the first RUN, with nothing to install."""
+    """This runs only the case statement of the Dockerfile's first RUN, and installs nothing."""
     case = re.search(r'case "\$TORCH_VARIANT" in.*?esac', DOCKERFILE, re.S)
     assert case
     script = case[0].replace("\\\n", "\n") + '\necho "$build"'

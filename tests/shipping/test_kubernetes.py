@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Kubernetes manifests: valid by Kubernetes' own schemas, and safe to run."""
+"""Tests that Kubernetes manifests are valid by Kubernetes' own schemas, and safe to run."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from config.settings import Settings
 from tests.shipping.documents import KUBERNETES, SETTINGS, documents, tool
 
 FOLDER = PROJECT / "config/kubernetes"
-# Of projects beside Kubernetes, whose schemas no package brings.
+# These manifests belong to other projects, whose schemas are in no Python package.
 FOREIGN = ("kustomization.yaml", "keda.yaml")
 
 
 def of_kind(kind: str) -> dict[str, Any]:
-    """The one manifest of a kind."""
+    """Return the only manifest of this kind."""
     every = [manifest for file in KUBERNETES for manifest in documents(file)]
     (found,) = [manifest for manifest in every if manifest["kind"] == kind]
     return found

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What a container adds to a process: being PID 1, and a health check without curl."""
+"""Tests the service as a container runs it: as PID 1, with a health check that needs no curl."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if os.getuid():
 
 @pytest.fixture(scope="module")
 def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """A service without models, as PID 1 of a namespace of its own."""
+    """Run a service without models as PID 1 of its own process namespace."""
     if subprocess.run([*UNSHARE, "true"], capture_output=True).returncode:
         pytest.skip("namespaces of processes are not allowed here")
     folder = tmp_path_factory.mktemp("idle")
@@ -37,7 +37,7 @@ def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
 
 
 def check(**environ: object) -> subprocess.CompletedProcess[str]:
-    """The image's health check."""
+    """Run the image's health check."""
     return subprocess.run(
         [sys.executable, "-m", "app.server.alive"],
         cwd=PROJECT,
@@ -72,7 +72,7 @@ def test_as_pid_1_it_reaps_orphans_and_stops(idle: Service) -> None:
     orphans = [child for child in first.children() if child.pid not in before]
     assert len(orphans) == 2, "they were given to PID 1"
     end = time.monotonic() + 30
-    while any(orphan.is_running() for orphan in orphans):  # also as a zombie
+    while any(orphan.is_running() for orphan in orphans):  # true for zombies, too
         assert time.monotonic() < end, "nobody reaped them"
         time.sleep(0.1)
     first.send_signal(signal.SIGTERM)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""CUDA's part, played by the CPU: all that is written against ``Cuda`` runs without a GPU."""
+"""Replaces ``Cuda`` by a class that computes on the CPU, so that no GPU is needed for tests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from app.host.cuda import Cuda, Forward, Recorded, Streams
 
 @dataclass
 class Graph:
-    """Runs the recorded pass from the given tensor into the outputs, as a graph does."""
+    """Stands in for a CUDA graph: each replay computes the outputs anew, in place."""
 
     run: Callable[[], object]
 
@@ -31,7 +31,7 @@ class OnCpu(Cuda):
         self._streams = Streams(object, streams)
         self.captured: list[tuple[int, ...]] = []
         self.replayed: list[tuple[int, ...]] = []
-        #: raised by the next capture, and by the next upload
+        #: errors to raise: ``broken`` in every capture, ``full`` in the next upload only
         self.broken: Exception | None = None
         self.full: Exception | None = None
 

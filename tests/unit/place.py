@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""A waiting room with a device, and callers to fill it."""
+"""Defines a waiting room with one device, for tests that send many requests to it."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from app.queueing.waiting_room import WaitingRoom
 
 
 class Doubling:
-    """A model whose outputs tell which input they belong to; the test holds it back."""
+    """A network whose outputs are twice its inputs; each batch waits until the test lets it run."""
 
     def __init__(self) -> None:
         self.go = threading.Event()
         self._steps = threading.Semaphore(0)
-        #: batches so far, with the one that is held back
+        #: number of batches begun so far, including one that is waiting
         self.begun = 0
         self.batches: list[list[float]] = []
         self.fail: Callable[[FloatArray], None] = lambda _: None
 
     def step(self) -> None:
-        """Let one batch through."""
+        """Let one batch run."""
         self._steps.release()
 
     def order(self) -> list[float]:
@@ -46,7 +46,7 @@ class Doubling:
 
 
 class Place:
-    """A room with one device, and callers to fill it."""
+    """A waiting room with one device, and a pool of threads that send requests."""
 
     def __init__(self, max_queue: int = 100, wait: float = 10, inference: float = 10) -> None:
         self.shared = SharedState()
@@ -69,7 +69,7 @@ class Place:
         is_gone: Callable[[], bool] = lambda: False,
         shape: tuple[int, ...] = (1,),
     ) -> Future[float]:
-        """In a thread of its own; returns when the caller has its place."""
+        """Send a request in a new thread; return once it is in the queue or has failed."""
 
         def call() -> float:
             with self.room.enter(key, 1, is_gone) as ticket:
@@ -83,16 +83,16 @@ class Place:
         future = self.pool.submit(call)
         while not entered.is_set() and not future.done():
             time.sleep(0.001)
-        time.sleep(0.002)  # so that it asks for its turn before the next one comes
+        time.sleep(0.002)  # so that it asks for its turn before the next request does
         return future
 
     def wait_until_busy(self) -> None:
-        """Until the device has taken the first request."""
+        """Wait until the device has taken the first request."""
         while not self.room._running:
             time.sleep(0.001)
 
     def wait_until_ready(self, begun: int, count: int) -> None:
-        """Until so many batches have begun, and so many requests beside are prepared."""
+        """Wait until this many batches have begun and this many queued requests are prepared."""
         while self.model.begun < begun or self._prepared() < count:
             time.sleep(0.001)
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The waiting room and the device threads behind it: order, bounds, batches, faults."""
+"""Tests the waiting room and the device threads: order, limits, batches and failures."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ def test_first_come_first_served_in_batches_of_what_waits(place: Place) -> None:
     first = place.ask(0)
     place.wait_until_busy()
     others = [place.ask(number) for number in range(1, 11)]
-    # The device takes what is prepared at that moment: each time it waits for all that are called.
+    # The device takes whatever is prepared, so the test first waits until all requests that may
+    # prepare have done so.
     for begun, called in ((1, 4), (2, 4), (3, 2)):
         place.wait_until_ready(begun, called)
         place.model.step()
@@ -42,7 +43,7 @@ def test_first_come_first_served_in_batches_of_what_waits(place: Place) -> None:
     assert place.model.batches[0] == [0], "nobody waits for a batch to fill"
     assert place.model.batches[1] == [1, 2, 3, 4]
     order = place.model.order()
-    # What is called together may be prepared in any order.
+    # Requests that may prepare at the same time can become ready in any order.
     assert all(abs(index - number) < 4 for index, number in enumerate(order))
     assert max(map(len, place.model.batches)) <= 4
 
@@ -59,7 +60,7 @@ def test_no_more_is_prepared_than_the_device_takes_next(place: Place) -> None:
 
 
 def test_the_next_batch_is_prepared_while_one_runs(place: Place) -> None:
-    """However fast the device is, it finds a whole batch when it has done the one before."""
+    """However fast the device is, a whole batch is ready when it has finished the one before."""
     asked = [place.ask(0)]
     place.wait_until_busy()
     asked += [place.ask(number) for number in range(1, 13)]
@@ -233,7 +234,10 @@ def test_a_failing_caller_gives_its_place_back(place: Place) -> None:
 
 
 def test_another_model_is_not_starved(place: Place) -> None:
-    """However many come for a model whose next batch always has room."""
+    """Only eight later requests are taken before the one for another model.
+
+    Many more of them would still fit into the first model's next batch.
+    """
     first = place.ask(0)
     place.wait_until_busy()
     crowd = [place.ask(number, max_batch=100) for number in range(1, 6)]
@@ -248,7 +252,7 @@ def test_another_model_is_not_starved(place: Place) -> None:
 
 
 def test_requests_that_get_no_further_are_a_stall(place: Place) -> None:
-    """One that is called and never prepared, as in a decoder that hangs."""
+    """A request that may prepare but never becomes ready is a stall, as if its decoder hung."""
     room = place.room
     with room.enter("a", 1, lambda: False) as ticket:
         room.wait_for_turn(ticket, 4)
@@ -261,6 +265,6 @@ def test_requests_that_get_no_further_are_a_stall(place: Place) -> None:
         assert room.stall() is None, "a file of it was decoded"
     assert room.stall() is None, "nobody waits any more"
     with room.enter("a", 1, lambda: False) as ticket:
-        room._progress_at -= 10**6  # the last request was long ago
+        room._progress_at -= 10**6  # the last request ended long ago
         room.wait_for_turn(ticket, 4)
         assert room.stall() is None

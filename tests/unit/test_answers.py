@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Answers that a client does not take at once: kept, bounded, and sent as they are."""
+"""Tests answers that wait for slow clients: they arrive complete, and their size is limited."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 def received(answer: Answer, theirs: socket.socket, size: int) -> bytes:
-    answer.setblocking(False)  # as the main loop has it
+    answer.setblocking(False)  # as in the worker's main loop
     data = bytearray()
     while len(data) < size:
         if answer.is_waiting():
@@ -87,7 +87,7 @@ def test_the_slowest_client_makes_room(pair: tuple[socket.socket, socket.socket]
         assert received(fast, theirs, len(LARGE)) == LARGE
         third = Answer(other, answers)
         fast.sendall(LARGE)
-        with pytest.raises(BrokenPipeError):  # nobody is slow: the newest one has no room
+        with pytest.raises(BrokenPipeError):  # no other answer is old enough to be dropped
             third.sendall(LARGE)
         fast.close()
     slow.close()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Caches on disks that know no links, and records that several write at once."""
+"""Tests caches on file systems without links, and simultaneous writers of the lock file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,10 @@ def no_links(*_arguments: object, **_options: object) -> None:
 def test_a_disk_without_links(
     tmp_path: Path, spec: ModelSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As FAT and exFAT answer."""
+    """A cache can be copied to FAT and exFAT, which have no links.
+
+    An attempt to make a link fails there with the error that ``no_links`` raises.
+    """
     publish(tmp_path / "cache", b"weights")
     checkpoint = store.find_checkpoint(spec, FILES, tmp_path / "cache")
     assert checkpoint is not None

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""A container's limits, from files as the two versions of control groups show them."""
+"""Tests how a container's limits are read from the files of cgroup versions 1 and 2."""
 
 from __future__ import annotations
 

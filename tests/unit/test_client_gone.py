@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Whether a client has hung up."""
+"""Tests that the service notices when a client has hung up."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from app.blueprints.exchange import disconnect_check
 
 @pytest.fixture
 def connection() -> Iterator[tuple[socket.socket, socket.socket]]:
-    """The client's end and the service's."""
+    """Yield the client's end and the service's end of a connection."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         client = socket.create_connection(server.getsockname())
         accepted, _ = server.accept()

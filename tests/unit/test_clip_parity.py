@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Our vectors against transformers' CLIP on the same numbers, as the replaced service made them."""
+"""Compares our vectors of images with those of transformers' CLIP, which has the same weights.
+
+The replaced service computed its vectors with transformers.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ from tests.pictures import encoded, picture, upright
 PICTURES = {
     "poster": picture(500, 750, 1),
     "photo": picture(800, 600, 2),
-    "one pixel matters": picture(224, 231, 3),  # (231 - 224) mod 4 = 3
+    "one pixel matters": picture(224, 231, 3),  # a margin of 3.5 is floored, unlike in torchvision
     "one pixel matters, wide": picture(227, 224, 4),
     "smaller than the model": picture(90, 60, 5),
     "greyscale": picture(300, 300, 6).convert("L"),
@@ -62,7 +65,7 @@ def test_the_same_direction_to_five_nines(pair: tuple[ImageModel, Any, Any], nam
     with torch.inference_mode():
         inputs = processor(images=image, return_tensors="pt")
         expected = network(**inputs).image_embeds[0].numpy()
-    # Through our decoder, so that its conversions count too.
+    # The picture goes through our decoder, so that its conversions are tested, too.
     kind = "TIFF" if image.mode == "CMYK" else "PNG"
     decoded = decode(io.BytesIO(encoded(image, kind)), 10**7).image
     vector = ours.finish(ours.infer(ours.prepare(upright(decoded))[None])[0], normalize=True)
@@ -105,7 +108,7 @@ def test_a_vector_that_is_none_is_refused() -> None:
 
 
 def altered(hub: Path, spec: ModelSpec, target: Path, **changes: object) -> Checkpoint:
-    """A copy of a checkpoint whose description says something else."""
+    """Copy a checkpoint and change some values of its configuration."""
     checkpoint = find_checkpoint(spec, OpenClip.FILES, hub)
     assert checkpoint is not None
     shutil.copytree(checkpoint.path, target)

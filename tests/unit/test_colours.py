@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Colour profiles: applied in every mode of pixels, and only to the colours that they are for."""
+"""Tests colour profiles: they apply in every pixel mode, but only to the colours they describe."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def pixel(image: Image.Image, kind: str = "PNG", **options: Any) -> NDArray[np.i
 
 
 def corner(image: Image.Image) -> NDArray[np.int64]:
-    """The pixel at the top left."""
+    """Return the pixel at the top left."""
     values: NDArray[np.int64] = np.asarray(image, np.int64)[0, 0]
     return values
 
@@ -66,11 +66,14 @@ def test_grey_of_every_depth(mode: str) -> None:
     if mode == "I;16":
         image = Image.fromarray(np.full((4, 4), 55 * 257, np.uint16))
     found = pixel(image.convert(mode), icc_profile=LINEAR_GREY)
-    assert np.abs(found - 128).max() <= 1  # 55 of 255 as light is 128 in sRGB
+    assert np.abs(found - 128).max() <= 1  # linear 55 / 255 is level 128 in sRGB
 
 
 def test_a_grey_jpeg_may_have_an_rgb_profile() -> None:
-    """As browsers do it; in PNG, where it is forbidden, they ignore it."""
+    """As in browsers, the RGB profile of a grey JPEG counts, but not that of a grey PNG.
+
+    PNG forbids such a profile.
+    """
     grey = Image.new("L", (16, 16), 55)
     assert np.abs(pixel(grey, "JPEG", icc_profile=LINEAR) - 128).max() <= 1
     assert pixel(grey, icc_profile=LINEAR).tolist() == [55] * 3

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Converted models on disk: found, seen to be damaged, made anew, kept where there is a place."""
+"""Tests converted networks on disk: where they are stored and found, and when they are redone."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from config.settings import Settings
 from config.values import EngineSetting
 from tests.conftest import models_in
 
-# Nobody closes the other end: this process is the service.
+# A conversion process ends when the other end of this pipe is closed. Here, as in the service, the
+# other end stays open.
 LIFE, _ = os.pipe()
 SPEC = Settings().table().model[0]
 
@@ -34,7 +35,7 @@ def loader(engine: EngineSetting) -> Loader:
 
 @pytest.fixture
 def copy(hub: Path, tmp_path: Path) -> tuple[Checkpoint, Conversions]:
-    """A checkpoint of our own, with its converted model."""
+    """Copy a checkpoint and its converted network, which a test may damage."""
     folder = repository_folder(hub, SPEC).name
     shutil.copytree(hub / folder, tmp_path / folder, symlinks=True)
     checkpoint = find_checkpoint(SPEC, DepthAnything.FILES, tmp_path)
@@ -82,7 +83,7 @@ def test_another_checkpoint_needs_another_conversion(
     weights = checkpoint.path / DepthAnything.FILES[-1]
     content = weights.read_bytes()
     weights.unlink()
-    weights.write_bytes(content)  # put there by hand, not by the hub's client
+    weights.write_bytes(content)  # as if put there by hand, not by the hub's client
     assert conversions.find_converted(source(SPEC, checkpoint)) is None
 
 
@@ -148,7 +149,7 @@ def test_a_cache_that_cannot_be_written(
     checkpoint, conversions = copy
     beside = checkpoint.path.parents[1] / "twinlens"
     shutil.rmtree(beside)
-    beside.touch()  # no folder can be made there, whoever asks
+    beside.touch()  # because of this file, not even root can make the folder
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
     folder = conversions.ensure(source(SPEC, checkpoint))
     assert folder.is_relative_to(tmp_path / "home")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""CUDA graphs without CUDA: which shapes get one, what happens when that fails, streams."""
+"""Tests CUDA graphs without a GPU: which shapes get one, failing captures, and streams."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from app.engines.torch.cuda_graphs import CudaNetwork, Graphs, Shape
 from app.engines.torch.runner import TorchNetwork
 from app.host.cuda import Cuda, Streams
 from app.models.depth_anything import MEAN, STD
-from app.pictures.arrays import normalised
+from app.pictures.canvas import normalised
 from tests.unit.on_cpu import OnCpu
 
 FULL = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
@@ -34,7 +34,11 @@ def batch_of(shape: Shape, seed: int = 0) -> np.ndarray[Shape, np.dtype[np.float
 
 
 class Recorder:
-    """Captures are their shapes; what each shares memory with is noted."""
+    """Imitates the real capture: a "graph" is just its shape, and nothing is captured.
+
+    ``captured`` lists the shapes of the graphs. ``beside`` lists, for each graph, the earlier graph
+    whose memory it shares, or None.
+    """
 
     def __init__(self) -> None:
         self.captured: list[Shape] = []
@@ -90,7 +94,8 @@ def test_outputs_are_right_whether_or_not_it_can_be_captured(
             batch = batch_of(ONE, seed)
             np.testing.assert_array_equal(network.infer(batch), batch.sum(axis=1) * 2)
     assert not cuda.captured
-    # Where memory was short it is tried again, after twice as many.
+    # A capture that failed for lack of memory is tried again once the shape has occurred twice as
+    # often. After any other error there is no second attempt.
     assert len(caplog.records) == (2 if error is FULL else 1)
     cuda.broken = None
     for _ in range(10):
@@ -159,7 +164,7 @@ def test_a_stream_belongs_to_one_block() -> None:
 
 
 class Anywhere(torch.nn.Module):
-    """A network that says it is wherever it is told to go."""
+    """A network that accepts every device but stays on the CPU."""
 
     def forward(self, pixels: Tensor) -> Tensor:
         return doubled(pixels)
@@ -185,7 +190,9 @@ def test_what_a_network_does_on_cuda(monkeypatch: pytest.MonkeyPatch, exact: boo
     small = (28, 14)
     expected = normalised(photo.resize(small, Image.Resampling.BICUBIC), MEAN, STD)
     images.full = FULL
-    for _ in range(2):  # first the CPU does it, unless it does so anyway
+    # In the first pass the upload fails, so that the CPU takes over. With exact_images nothing is
+    # uploaded, because the CPU does all image work.
+    for _ in range(2):
         inputs = network.images.prepared(photo, lambda canvas: canvas.resize(small), MEAN, STD)
         np.testing.assert_allclose(inputs, expected, atol=0.02)
     assert (images.full is None) == (not exact)

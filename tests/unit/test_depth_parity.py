@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Our maps against transformers' own pipeline on the same checkpoint."""
+"""Compares our maps with those of transformers' pipeline for the same checkpoint."""
 
 from __future__ import annotations
 
@@ -76,7 +76,10 @@ def test_at_most_one_level_apart(
 
 
 def test_a_checkpoint_says_at_what_size_it_works(tmp_path: Path) -> None:
-    """builtin-depth has another size than the published ones; transformers follows it, too."""
+    """The network works at the size that its checkpoint states, as in transformers.
+
+    builtin-depth states another size than the published models.
+    """
     model = load(tmp_path, "builtin-depth")
     assert isinstance(model, DepthModel)
     assert model.input_size(640, 480) == (336, 252)

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Image work as a GPU does it, on torch's CPU: the results of Pillow and OpenCV, and faults."""
+"""Tests the image work for GPUs, with torch on the CPU.
+
+Its results are those of Pillow and OpenCV, and the CPU takes over where the device cannot do it.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ from tests.gpu.agreement import check_inputs, check_levels
 from tests.pictures import picture, upright
 from tests.unit.on_cpu import OnCpu
 
-# Loaded once for all tests here.
+# Each model is loaded only once for all tests of this file.
 model_of = cache(load)
 
 
@@ -31,7 +34,7 @@ def noise(width: int, height: int) -> Image.Image:
 
 
 def edges(width: int, height: int) -> Image.Image:
-    """Black and white squares, where a cubic filter overshoots."""
+    """Make black and white squares, at whose edges a cubic filter overshoots."""
     return (
         noise(-(-width // 8), -(-height // 8))
         .point(lambda level: 255 * (level > 127))
@@ -121,7 +124,7 @@ def test_the_cpu_keeps_what_is_too_large_for_the_device(
     large = Image.new("RGB", (4000, 3000))
     assert not images.works_on(4000 * 3000)
     small = Image.new("RGB", (4, 3))
-    monkeypatch.setattr(device_images, "resized", None)  # the device's own would fail
+    monkeypatch.setattr(device_images, "resized", None)  # so that resizing on the device would fail
     enlarged = images.prepared(small, lambda each: each.resize(large.size), MEAN, STD)
     assert enlarged.shape == (3, 3000, 4000)
     cuda.full = AssertionError("nothing of this may reach the device")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Which device a worker takes, and what errors of an engine mean."""
+"""Tests which device a worker takes, and how errors of an engine are classified."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Downloads through the real hub client and the real process, against a hub on the loopback."""
+"""Tests downloads with the real hub client and download process, from a fake hub."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def fake_hub(hub: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
 
 @pytest.fixture
 def make_downloads(tmp_path: Path) -> Iterator[Callable[[], Downloads]]:
-    """Each call is a new start of the service on the same cache."""
+    """Yield a function; each call stands for a new start of the service with the same cache."""
     made: list[Downloads] = []
 
     def make() -> Downloads:
@@ -55,7 +55,7 @@ def spec(settings: Settings) -> ModelSpec:
 
 
 def processes(folder: Path) -> list[psutil.Process]:
-    """Download processes of the services in a folder, also of those that are gone."""
+    """Return the download processes of all services in a folder, even of those that have ended."""
     return [
         process
         for process in psutil.process_iter(["cmdline"])
@@ -230,7 +230,7 @@ def test_the_process_ends_with_the_service(
 ) -> None:
     fake_hub.stall_at = 1000
     service = os.fork()
-    if service == 0:  # a service of its own, killed in the middle of a download
+    if service == 0:  # this child acts as a service that ends during a download
         downloads = make_downloads()
         downloads.request(spec, FILES)
         wait_for(lambda: downloads.state(spec))
@@ -248,6 +248,6 @@ def test_a_clock_that_is_set_back_delays_nothing(
     downloads = make_downloads()
     fake_hub.refuse = 1
     real = time.time
-    monkeypatch.setattr(time, "time", lambda: real() + 3600)  # here, not in its process
+    monkeypatch.setattr(time, "time", lambda: real() + 3600)  # changes only this process's clock
     with pytest.raises(DownloadFailed, match="the hub answered 503"):
         downloads.wait(spec, FILES)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Engines: the same answers from each, whatever the shape, and which one is taken."""
+"""Tests that engines agree for every shape of input, and which engine is chosen."""
 
 from __future__ import annotations
 
@@ -30,17 +30,19 @@ from tests.conftest import convert_all
 from tests.pictures import picture, upright
 
 SPEC = Settings().table().model[0]
-# Compiled once for all tests here.
+# Each model is loaded and compiled only once for all tests of this file.
 model_of = cache(load)
-# Nobody closes the other end: this process is the service.
+# A conversion process ends when the other end of this pipe is closed. Here, as in the service, the
+# other end stays open.
 LIFE, _ = os.pipe()
-# Photo, portrait, wide, tall, tiny, panorama at the cap, one patch.
+# These are the sizes of a photo, a portrait, a wide, a tall and a tiny picture, a panorama, and a
+# single pixel.
 SIZES = [(400, 300), (300, 400), (1920, 1080), (250, 1000), (64, 48), (2000, 200), (1, 1)]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def _converted_in_full(hub: Path) -> None:
-    """What the tests here want of OpenVINO in fp32, made in this process, which is faster."""
+    """Convert the networks for the fp32 tests, in this process because that is faster."""
     convert_all((row(key) for key in ("small", "ViT-L-14", "ViT-B-16")), hub, half=False)
 
 
@@ -65,7 +67,7 @@ def test_vectors_of_any_batch_agree_to_five_nines(hub: Path, key: str, images: i
 
 @pytest.mark.parametrize("engine", ["torch", "openvino"])
 def test_reduced_precision_stays_within_its_bounds(hub: Path, engine: EngineSetting) -> None:
-    """Bounds as for full-size weights, whose figures are in docs/performance.md."""
+    """The bounds are those that docs/performance.md states for full-size weights."""
     exact, rounded = model_of(hub, "small"), model_of(hub, "small", engine, "bf16")
     assert isinstance(exact, DepthModel)
     inputs = exact.prepare(upright(picture(400, 300)))[None]
@@ -180,7 +182,7 @@ def test_what_settings_imply(environ: dict[str, str], engine: str, device: str) 
 
 
 def test_nobody_is_told_of_a_conversion(hub: Path) -> None:
-    """The fixture has converted in this process."""
+    """A conversion in this process, as in the fixture above, turns OpenVINO's telemetry off."""
     assert hub.is_dir()
     assert sys.modules["openvino_telemetry"] is None
 

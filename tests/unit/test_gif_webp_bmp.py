@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""GIF, WebP and BMP: what Pillow alone gets wrong, and files that cost more than they weigh."""
+"""Tests GIF, WebP and BMP: what Pillow alone gets wrong, and small files that cost much work."""
 
 from __future__ import annotations
 
@@ -25,11 +25,14 @@ def decoded(data: bytes, max_pixels: int = BUDGET) -> Image.Image:
     return decode(io.BytesIO(data), max_pixels).image
 
 
-# --- GIF
+# --- tests of GIF files
 
 
 def gif(canvas: tuple[int, int], corner: tuple[int, int], frame: bytes) -> bytes:
-    """A GIF of one frame on a canvas of another size."""
+    """Make a GIF whose frame lies at ``corner`` of a canvas of another size.
+
+    ``frame`` is a GIF file.
+    """
     data = bytearray(frame)
     data[6:10] = struct.pack("<HH", *canvas)
     at = data.index(b",", 13 + (3 << (data[10] & 7) + 1))
@@ -79,7 +82,7 @@ def test_endless_notes_in_a_gif_are_refused(blocks: bytes) -> None:
         decoded(b"GIF89a" + struct.pack("<HHBBB", 9, 9, 0, 0, 0) + blocks)
 
 
-# --- WebP
+# --- tests of WebP files
 
 
 def chunk(kind: bytes, body: bytes) -> bytes:
@@ -104,7 +107,7 @@ def extended(flags: int, width: int, height: int) -> bytes:
 def test_what_the_first_frame_of_a_webp_leaves_free_is_white(alpha: int, lossless: bool) -> None:
     still = encoded(Image.new("RGB", (40, 30), RED), "WEBP", lossless=lossless)[12:]
     frame = chunk(b"ANMF", three(20 // 2, 10 // 2, 39, 29, 100) + b"\0" + still)
-    start = chunk(b"ANIM", b"\0\0\xff\xff\0\0")  # blue behind it: browsers ignore that
+    start = chunk(b"ANIM", b"\0\0\xff\xff\0\0")  # a blue background, which browsers ignore
     image = decoded(riff(extended(2 | alpha, 100, 80), start, frame, frame))
     assert (image.getpixel((0, 0)), image.getpixel((60, 10))) == (WHITE, WHITE)
     assert np.abs(np.asarray(image)[20, 30].astype(int) - RED).max() <= 2
@@ -131,7 +134,7 @@ def test_a_webp_of_countless_chunks_is_refused() -> None:
         decoded(riff(still, chunk(b"note", b"") * 100_000))
 
 
-# --- BMP
+# --- tests of BMP files
 
 RGB32 = (0xFF0000, 0xFF00, 0xFF)
 
@@ -154,7 +157,7 @@ def bmp(
 
 
 def four_bytes(alpha: list[int]) -> bytes:
-    """Red, from below, with the alpha values in turn."""
+    """Return 48 red pixels with the alpha values in turn; the picture's bottom row comes first."""
     return b"".join(bytes([50, 50, 200, alpha[i % len(alpha)]]) for i in range(48))
 
 
@@ -178,7 +181,7 @@ def test_the_fourth_byte_without_a_mask_is_no_alpha() -> None:
 def test_kinds_of_bmp_that_are_read() -> None:
     rows = np.zeros((6, 8, 3), np.uint8)
     rows[:, :, 2] = 200
-    rows[0] = (50, 50, 200)  # the top row, blue first
+    rows[0] = (50, 50, 200)  # this is the top row; in a BMP, blue comes first
     flipped = rows[::-1].tobytes()
     system2 = struct.pack("<IHHHH", 12, 8, 6, 1, 24)
     files = {

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""HEIC and AVIF: incomplete, lying and unusual files."""
+"""Tests HEIC and AVIF files that are incomplete, inconsistent or unusual."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def decoded(data: bytes, max_pixels: int = BUDGET) -> Image.Image:
 
 
 def difference(image: Image.Image, expected: Image.Image) -> float:
-    """Mean difference of the two, 0..255."""
+    """Return the mean difference of two pictures, in levels from 0 to 255."""
     pair = np.asarray(image, np.int16), np.asarray(expected.convert("RGB"), np.int16)
     return float(np.abs(pair[0] - pair[1]).mean())
 
@@ -42,7 +42,7 @@ def file_of(kind: str, width: int = 300, height: int = 200, **options: Any) -> b
 
 @cache
 def tiled() -> bytes:
-    """As phones write it: 1000x700 pixels in twelve tiles."""
+    """Make a picture of 1000x700 pixels in twelve tiles, as phones write it."""
     return file_of("HEIF", 1000, 700, tile_size=256)
 
 
@@ -77,7 +77,8 @@ def test_an_upload_that_broke_off_is_called_incomplete(
     rest += filling * (len(data) - len(rest))
     with pytest.raises(BadRequest, match=r"incomplete|damaged") as refusal:
         decoded(rest)
-    # Within the first 2 percent, or with the filling in the tables, it cannot always be told apart.
+    # A file that breaks off early may look damaged instead, because its tables are cut or
+    # overwritten.
     assert "incomplete" in refusal.value.message or kept < 0.5
 
 
@@ -179,7 +180,7 @@ def test_an_alpha_channel_is_checked_as_the_picture_is(of_the_tile: bool) -> Non
 
 def test_an_avif_picture_may_carry_the_general_brand() -> None:
     data = built([coded(picture(64, 64), "AVIF")], brand=b"mif1")
-    compatible = data.replace(b"mif1mif1", b"mif1avif")  # libavif wants its own named, too
+    compatible = data.replace(b"mif1mif1", b"mif1avif")  # libavif requires its own brand, too
     assert difference(decoded(compatible), picture(64, 64)) < 5
 
 
@@ -201,7 +202,7 @@ def test_more_than_a_thousand_items_are_read() -> None:
     ("primaries", "transfer", "expected"),
     [
         (1, 13, (200, 100, 50)),
-        (1, 1, (200, 100, 50)),  # as video: treated as sRGB
+        (1, 1, (200, 100, 50)),  # BT.709, treated as sRGB
         (2, 2, (200, 100, 50)),
         (12, 13, (215, 93, 31)),  # Display P3
         (9, 16, (255, 40, 0)),  # PQ

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Decoding: what the picture looks like, whatever the file."""
+"""Tests the pixels that decoding gives for files of all formats, and which files are refused."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_the_orientation_of_a_phone_is_applied(orientation: int) -> None:
 def test_transparent_pixels_are_white_whatever_hides_below() -> None:
     hidden = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
     assert decode(encoded(hidden), BUDGET).getpixel((0, 0)) == (255, 255, 255)
-    colour = Image.new("RGB", (4, 4), (255, 0, 0))  # one colour stands for "transparent"
+    colour = Image.new("RGB", (4, 4), (255, 0, 0))  # this colour is marked as transparent
     assert decode(encoded(colour, transparency=(255, 0, 0)), BUDGET).getpixel((0, 0)) == (255,) * 3
     palette = Image.new("P", (4, 4), 0)
     palette.putpalette([255, 0, 0])
@@ -71,4 +71,4 @@ def test_half_a_file_is_refused(kind: str) -> None:
 def test_the_pixel_budget_is_checked_before_decoding() -> None:
     data = encoded(Image.new("1", (2000, 1000)))
     with pytest.raises(TooLarge, match=r"2000000 pixels \(2000x1000\).*MAX_IMAGE_PIXELS"):
-        decode(data[:200], BUDGET)  # the pixels themselves are not even there
+        decode(data[:200], BUDGET)  # the data end before the pixels

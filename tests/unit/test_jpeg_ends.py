@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""A JPEG that lacks only its end marker is answered; one that lacks pixels is refused."""
+"""Tests that a JPEG without its end marker is answered, and one without all its pixels is not."""
 
 from __future__ import annotations
 
@@ -86,7 +86,10 @@ def test_a_grey_corner_is_no_reason_to_refuse() -> None:
 
 
 def test_a_second_picture_in_the_file_leaves_reduced_decoding_to_the_first() -> None:
-    """As an MPF segment announces it; Pillow calls these "MPO" and decodes them in full."""
+    """An MPF segment announces a second picture, but the first is still decoded at reduced size.
+
+    Pillow alone calls such a file "MPO" and decodes it in full.
+    """
     image = picture(1600, 1200)
     data = encoded(image, "MPO", save_all=True, append_images=[picture(160, 120)])
     assert b"MPF\0" in data

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""JSON read in pieces means the same as JSON read as a whole."""
+"""Tests that JSON read in pieces gives the same values as JSON parsed as a whole."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def read(data: bytes, piece: int = 2**17) -> JsonBody:
 
 
 def restored(body: JsonBody) -> Any:
-    """The value with detached strings back in their places."""
+    """Return the value of a body, with the detached strings put back in their places."""
 
     def put_back(value: Any) -> Any:
         if isinstance(value, dict):

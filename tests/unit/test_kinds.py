@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What cannot be read is named by its first bytes, with what to do."""
+"""Tests that files of unsupported kinds are recognised by their first bytes.
+
+The error names the kind and the known formats.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The architecture as a test: imports go one way."""
+"""Tests the architecture: modules import only from lower layers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.service import PROJECT
 
-# From the top down; a room does not import its neighbours in one line.
+# These are the layers, from top to bottom. Entries in one line do not import each other.
 LAYERS = (
     {"wsgi", "app.__main__"},
     {"app.blueprints", "app.cli"},
@@ -33,9 +33,10 @@ LAYERS = (
     {"app.errors"},
     {"config"},
 )
-# Rooms: their modules may import each other, without a circle.
+# Rooms are all entries except the two entry points. Modules of one room may import each other, but
+# not in a circle.
 ROOMS = tuple(name for line in LAYERS for name in line if name not in ("wsgi", "app.__main__"))
-#: All that stands in app/ itself.
+#: modules in app/ itself, which belong to none of its packages
 LOOSE = {"app", "app.__main__", "app.runtime", "app.errors"}
 ENGINES = ("torch", "transformers", "open_clip", "openvino")
 
@@ -52,7 +53,7 @@ def name_of(file: Path) -> str:
 
 
 def imported(tree: ast.AST, known: set[str]) -> set[str]:
-    """Names of our modules that a tree imports, wherever in it."""
+    """Return the names of our modules that a syntax tree imports, also inside functions."""
     names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -64,7 +65,7 @@ def imported(tree: ast.AST, known: set[str]) -> set[str]:
 
 
 def unit(module: str) -> str:
-    """The entry of LAYERS that a module belongs to."""
+    """Return the entry of LAYERS that a module belongs to."""
     return next((room for room in ROOMS if f"{module}.".startswith(f"{room}.")), module)
 
 
@@ -99,7 +100,7 @@ def test_the_service_does_not_need_what_surrounds_it(package: str) -> None:
 def test_there_is_no_circle() -> None:
     trees = modules()
     graph = {module: imported(tree, set(trees)) - {module} for module, tree in trees.items()}
-    list(TopologicalSorter(graph).static_order())  # raises CycleError
+    list(TopologicalSorter(graph).static_order())  # raises CycleError if there is one
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The manager: loads once, lends, and knows the state of each model."""
+"""Tests the manager, which loads each model once, lends it, and knows its state."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from config.settings import Settings
 
 
 class Nothing(Network):
-    """Answers at once."""
+    """A network that answers immediately, with zeros."""
 
     engine = "torch"
 
@@ -46,7 +46,7 @@ class Nothing(Network):
 
 
 class SlowLoader(Loader):
-    """Takes a moment, counts how often, fails on request."""
+    """Loads slowly, counts its loads, and fails if ``failure`` is set."""
 
     loads = 0
     failure: str | None = None
@@ -176,7 +176,7 @@ def test_a_device_that_is_not_there(
 def test_idle_models_make_room_the_least_recently_used_first(
     manager: Manager, specs: tuple[ModelSpec, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each takes 100 MB, and 256 MB are wanted beside it for its work."""
+    """Each model takes 100 MB, and 256 MB more must be free for its inference."""
     total = 600 * 2**20
 
     def free(_: str) -> int:
@@ -191,12 +191,12 @@ def test_idle_models_make_room_the_least_recently_used_first(
     with (
         manager.lease(first_network(specs[0])),
         manager.lease(first_network(specs[3])),
-    ):  # the first is in use, the second idle
+    ):  # the first model is in use, the second is idle
         assert evicted == ["base"]
     with manager.lease(first_network(specs[4])):
         assert evicted == ["base", "large"]
     total = 300 * 2**20
-    manager.load(first_network(specs[0]))  # what is loaded stays
+    manager.load(first_network(specs[0]))  # it is loaded already, so nothing is evicted for it
     with (
         pytest.raises(NotAvailable, match="needs 356 MB of memory and 300 MB are free") as error,
         manager.lease(first_network(specs[1])),

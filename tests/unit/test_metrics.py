@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What is counted, in process; the dashboard asks for nothing else."""
+"""Tests the metrics, in this process, and that the dashboard uses only metrics that exist."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def shared() -> Iterator[SharedState]:
 
 
 class Ran:
-    """As much of a model as counts."""
+    """Stands in for a loaded network, of which the metrics need only the id."""
 
     def __init__(self, spec: ModelSpec) -> None:
         self.id = networks_of(spec)[0]
@@ -123,7 +123,10 @@ def test_a_folder_that_somebody_removed(shared: SharedState, client: FlaskClient
 
 
 def expressions() -> list[str]:
-    """All that the dashboard and KEDA ask Prometheus, variables filled in."""
+    """Return all queries that the dashboard and KEDA send to Prometheus, with variables filled in.
+
+    The variables are those of Grafana.
+    """
     (trigger,) = yaml.safe_load(SCALING.read_text())["spec"]["triggers"]
     found: list[str] = [trigger["metadata"]["query"]]
 
@@ -165,7 +168,7 @@ def test_prometheus_understands_the_dashboard(tmp_path: Path) -> None:
         for number, each in enumerate(expressions())
         if not each.startswith("label_values(")
     ]
-    file = tmp_path / "rules.yml"  # JSON is YAML
+    file = tmp_path / "rules.yml"  # JSON is valid YAML
     file.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": rules}]}))
     done = subprocess.run(
         [promtool, "check", "rules", file], capture_output=True, text=True, check=False

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Variables that look like a setting and are none: a hint for ours, silence about others'."""
+"""Tests the warnings about misspelt settings; variables of other programs cause no warning."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ MISSPELT = {
     "LOGLEVEL": "LOG_LEVEL",
 }
 
-# Of shells, containers, Python, clusters, GPUs, the hub's and others' libraries, other services.
+# These are variables of shells, containers, Python, clusters, GPUs, libraries and other services.
 OF_OTHERS = """
 PATH HOME USER LOGNAME SHELL LANG LC_ALL LC_CTYPE TERM TZ PWD OLDPWD SHLVL HOSTNAME EDITOR PAGER
 DISPLAY MAIL TMPDIR TEMP XDG_CACHE_HOME XDG_CONFIG_HOME XDG_RUNTIME_DIR SSH_AUTH_SOCK SSH_CLIENT

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Orders without a lock; loads that ended workers; files that change while they are mapped."""
+"""Tests the order book, the records of crashed loads, and the detection of changed files."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_no_order_is_lost_when_many_are_given_at_once(tmp_path: Path) -> None:
 
 
 def test_an_order_that_was_begun_long_ago_is_given_anew(tmp_path: Path) -> None:
-    """As of a process that was stopped between reading and writing."""
+    """A process that was stopped between reading and writing orders must not undo newer ones."""
     book = OrderBook(tmp_path)
     late = book.read()
     late.number = 1

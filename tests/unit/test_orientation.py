@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The orientation is found in EXIF, PNG and XMP of every kind, and nothing else there matters."""
+"""Tests that the orientation is found wherever EXIF or XMP state it, even among broken entries."""
 
 from __future__ import annotations
 

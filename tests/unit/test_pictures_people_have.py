@@ -1,8 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Files that people have, as public reports describe them: answered with the right pixels, or
-refused with the reason. `tests/pictures_people_have/manifest.json` says which; vectors are those of
-the built-in CLIP.
+"""Tests files that people have, as public bug reports describe them.
+
+For each file, `tests/pictures_people_have/manifest.json` says whether it is refused or answered,
+and with which pixels. Pictures are compared by their vectors, which the built-in CLIP computes.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from benchmarks.models import ImageModel
 FOLDER = Path(__file__).parents[1] / "pictures_people_have"
 MANIFEST: list[dict[str, Any]] = json.loads((FOLDER / "manifest.json").read_text())
 MAX_PIXELS = 120_000_000
-FULL_EDGE = 200  # pixels: the thumbnails in these files are smaller, the photos larger
+FULL_EDGE = 200  # pixels; thumbnails in these files are smaller, photos larger
 
 
 @pytest.fixture(scope="module")

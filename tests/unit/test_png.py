@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The PNG encoder against two readers that are not ours."""
+"""Tests the PNG encoder: Pillow and OpenCV must read the same pixels from its files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from app.rendering import png
 def check(pixels: NDArray[np.uint8]) -> None:
     data = png.encode(pixels)
     image = Image.open(io.BytesIO(data))
-    image.verify()  # checksums
+    image.verify()  # checks the checksums
     image = Image.open(io.BytesIO(data))
     assert (image.format, image.mode, image.size) == ("PNG", "L", pixels.shape[::-1])
     assert (np.asarray(image) == pixels).all()

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""PNG: what does not make the pixels is no reason to refuse; what makes them must be whole."""
+"""Tests PNG chunks: broken metadata are ignored, but what the pixels depend on must be whole."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_damaged_pixels_are_refused() -> None:
         (4, b"\x50", 5, [255, 0]),
         (8, b"\x55\0", 0x55, [255, 0]),
         (16, b"\0\0\x55\x55", 0, [255, 0x55]),
-        (16, b"\0\1\0\0", 1, [255, 0]),  # equal in 8 bits, but not in 16
+        (16, b"\0\1\0\0", 1, [255, 0]),  # the two levels are equal in 8 bits, but not in 16
     ],
 )
 def test_a_transparent_level_counts_at_every_depth(
@@ -123,7 +123,7 @@ def test_a_gamma_says_what_levels_mean() -> None:
     linear = chunk(b"gAMA", struct.pack(">I", 100_000))
     for image in (grey, grey.convert("RGB"), grey.convert("LA"), grey.convert("P")):
         assert abs(pixels(with_chunks(linear, image=image))[0, 0, 0] - 128) <= 1
-        # sRGB and code points count before it
+        # An sRGB chunk takes precedence over gAMA.
         srgb = with_chunks(linear, chunk(b"sRGB", b"\0"), image=image)
         assert pixels(srgb)[0, 0].tolist() == [55, 55, 55]
     usual = chunk(b"gAMA", struct.pack(">I", 45_455))
@@ -132,7 +132,7 @@ def test_a_gamma_says_what_levels_mean() -> None:
 
 @pytest.mark.parametrize("transfer", [16, 18])
 def test_hdr_is_brought_to_the_range_of_a_screen(transfer: int) -> None:
-    """Brighter levels stay brighter, and none is lost to white before the peak."""
+    """Brighter levels never become darker, and medium levels do not become white."""
     ramp = Image.fromarray(np.arange(0, 256, 8, dtype=np.uint8)[None]).convert("RGB")
     levels = pixels(with_chunks(chunk(b"cICP", bytes((9, transfer, 0, 1))), image=ramp))[0, :, 0]
     assert (np.diff(levels) >= 0).all()

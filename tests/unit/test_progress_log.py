@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""A long download says how far it is: each tenth, and each minute."""
+"""Tests that a long download logs its progress at each tenth and each minute."""
 
 from __future__ import annotations
 

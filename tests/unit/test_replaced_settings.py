@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What the replaced services take as settings is taken here; what cannot work is named."""
+"""Tests that settings of the replaced services work here, and that invalid ones are named."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.service import PROJECT
 from config import names
 from config.settings import Settings, SettingsError, load_settings, warnings
 
-# The replaced image embedder's own file.
+# This is a config.toml of the replaced image embedder.
 SECTIONED = """
 [server]
 host = "127.0.0.1"
@@ -94,7 +94,7 @@ def test_a_value_as_the_replaced_services_take_it(name: str, value: str, meant: 
 @pytest.mark.parametrize("value", ["", " "])
 def test_empty_is_the_default(name: str, value: str) -> None:
     if name == "SERVICE_API_KEY" and value:
-        return  # an error, below
+        return  # this is an error, as a test below checks
     assert load_settings({name: value}) == load_settings({})
 
 
@@ -146,7 +146,8 @@ def test_any_other_key_is_taken_as_it_is(key: str) -> None:
 
 def test_the_replaced_embedders_file_is_read(tmp_path: Path) -> None:
     file = tmp_path / "config.toml"
-    file.write_text(SECTIONED, encoding="utf-8-sig")  # as an editor on Windows saves it
+    # Editors on Windows save a file with a byte order mark.
+    file.write_text(SECTIONED, encoding="utf-8-sig")
     environ = {"CONFIG_FILE": str(file), "SERVICE_API_KEY": "key", "IMAGE_EMBEDDER_PORT": "8124"}
     settings = load_settings(environ)
     assert settings.image_embedder_port == 8124, "the environment wins"
@@ -224,7 +225,10 @@ def test_every_section_leads_to_a_setting_or_to_nothing_by_intent() -> None:
 
 
 def serve(*prefix: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """The command of ``make run`` and of the image; here it ends, or shows gunicorn's help."""
+    """Run the command of ``make run`` and of the container image.
+
+    It ends immediately, either with an error or after gunicorn has printed its version.
+    """
     return subprocess.run(
         [*prefix, sys.executable, "-m", "app.server", "--version"],
         cwd=PROJECT,

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""A host that lacks something is 503 with the reason, a defect of ours is 500."""
+"""Tests that a lack of disk or memory is answered with 503 and the reason, and a bug with 500."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The routes, in process: status codes, bodies, headers."""
+"""Tests the routes in this process: status codes, bodies and headers."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ def running(settings: Settings) -> Iterator[Flask]:
 
 @pytest.fixture(scope="module")
 def app(hub: Path) -> Iterator[Flask]:
-    """For pytest-flask's ``client``: one for all tests here but those that change it."""
+    """Yield the app for pytest-flask's ``client``; tests that do not change it share this one."""
     with running(Settings(hf_hub_cache=hub, hf_hub_offline=True)) as app:
         yield app
 
 
 @pytest.fixture
 def fresh(settings: Settings) -> Iterator[Flask]:
-    """Of a test's own, with no model loaded."""
+    """Yield an app for one test only, with no model loaded."""
     with running(settings) as app:
         yield app
 
@@ -225,7 +225,7 @@ def test_ready_follows_the_default_model(fresh: Flask) -> None:
 
 
 def test_a_page_of_any_origin_may_embed(settings: Settings) -> None:
-    """What fetch() in a browser does for a POST with JSON: ask first, then send."""
+    """A page of any origin may post JSON, before which a browser sends a preflight request."""
     page = {"Origin": "http://localhost:3000"}
     asks = {
         "Access-Control-Request-Method": "POST",

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""JPEG decoded at reduced size: large enough, upright, and the answers stay what they were."""
+"""Tests decoding JPEGs at reduced size: it must hardly change the answers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def clip(hub: Path) -> ImageModel:
 
 @cache
 def jpeg(size: tuple[int, int]) -> bytes:
-    """A JPEG of this size; enlarged, since a large picture takes seconds to make."""
+    """Make a JPEG of this size by enlarging a small picture: a large one takes seconds to draw."""
     return encoded(picture(400, 300).resize(size), "JPEG")
 
 
@@ -91,7 +91,7 @@ def test_a_larger_image_size_needs_more_pixels(clip: ImageModel) -> None:
 
 
 def test_the_answers_stay_what_they_were(depth: DepthModel, clip: ImageModel) -> None:
-    """Bounds as for full-size weights, whose figures are in docs/performance.md."""
+    """The bounds are those that docs/performance.md states for full-size weights."""
     rows, columns = np.indices((1500, 2000))
     waves = np.stack([np.sin(rows / 90), np.cos(columns / 70), np.sin((rows + columns) / 120)], 2)
     data = encoded(Image.fromarray((127 * (1 + waves)).astype(np.uint8)), "JPEG")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Settings: defaults, and mistakes that are all named at once."""
+"""Tests the defaults of the settings, and that one error names all mistakes."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_gunicorn_stops_with_the_list_and_no_traceback() -> None:
 def test_a_reload_sees_the_environment_of_the_operator(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The service sets HF_HUB_OFFLINE for its own libraries; that is no setting."""
+    """The service sets HF_HUB_OFFLINE for its libraries; a reload must not read it as a setting."""
     config = tmp_path / "a.toml"
     config.write_text("MODEL_IDLE_SECONDS = 1\n")
     monkeypatch.setattr(running, "_in_force", None)

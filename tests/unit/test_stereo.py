@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Stereo pairs of scenes whose depth is known exactly."""
+"""Tests stereo pairs of scenes whose depth is known exactly."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from app.rendering import stereo
 from app.rendering.stereo import pair
 
 WIDTH, HEIGHT = 200, 12
-#: with this many percent near and far differ by 20 columns: 5 to each side of the screen's plane
+#: in percent of the width; in each view, near points move by 5 columns in one direction, and far
+#: points by 5 in the other
 DIVERGENCE = 10.0
 RED = (255, 0, 0)
 
 
 def background() -> NDArray[np.uint8]:
-    """Blue and green only, so that red tells the thing in front."""
+    """Make a photo without red, so that all red in a view belongs to the object in front."""
     columns = np.arange(WIDTH, dtype=np.uint8)
     photo = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     photo[..., 1], photo[..., 2] = columns, 255 - columns
@@ -26,7 +27,10 @@ def background() -> NDArray[np.uint8]:
 
 
 def scene(first: int, last: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """A red thing at these columns, near, before a background that is far."""
+    """Make a photo of a near, red object before a far background, and its disparity.
+
+    The object covers the columns from ``first`` to ``last``.
+    """
     photo = background()
     photo[:, first : last + 1] = RED
     disparity = np.zeros((HEIGHT, WIDTH), np.float32)
@@ -65,7 +69,10 @@ def test_the_background_moves_the_other_way() -> None:
 
 
 def test_gaps_show_the_background_beside_them() -> None:
-    """Left of the thing for the left eye: columns 75 to 84, mirrored at the background's edge."""
+    """Gaps are filled with the mirrored background next to them.
+
+    The left eye sees a gap to the left of the object, at columns 75 to 84.
+    """
     left, right = views(*scene(80, 120))
     greens = left[0, 75:85, 1].astype(int)
     assert (np.diff(greens) == -1).all()
@@ -76,7 +83,10 @@ def test_gaps_show_the_background_beside_them() -> None:
 
 
 def test_between_a_thin_thing_and_its_old_place_the_background_is_seen() -> None:
-    """A rule that only looks at what was furthest right so far would hide it."""
+    """The background is seen next to a thin object.
+
+    A renderer that keeps only points to the right of all earlier ones would lose it.
+    """
     left, _ = views(*scene(100, 101))
     assert (left[:, 107:190] == background()[:, 112:195]).all()
 
@@ -104,7 +114,10 @@ def test_strips_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_soft_edge_of_an_enlarged_map_is_one_edge() -> None:
-    """Else the photo would be stretched over the slope between near and far."""
+    """A soft edge is rendered as one edge.
+
+    If it were rendered as a slope from near to far, it would stretch the photo.
+    """
     photo, _ = scene(80, 119)
     small = np.zeros((3, 50), np.float32)
     small[:, 20:30] = 1

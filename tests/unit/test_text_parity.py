@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Vectors of texts against transformers' CLIP on the same numbers, on every engine of a CPU."""
+"""Compares vectors of texts, from each CPU engine, with those of transformers' CLIP."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_the_same_direction(
 
 @pytest.fixture
 def small(tmp_path: Path) -> tuple[ModelSpec, Checkpoint]:
-    """A checkpoint of other sizes than OpenAI's, in 16-bit floats."""
+    """Make a checkpoint whose sizes differ from those of OpenAI's models, in 16-bit floats."""
     architecture = {
         "embed_dim": 128,
         "vision_cfg": {"image_size": 128, "layers": 2, "width": 64, "patch_size": 16},
@@ -137,4 +137,4 @@ def test_a_checkpoint_with_other_tokens_is_refused(
     family = describe_checkpoint(spec, checkpoint)
     with pytest.raises(LoadError, match=reason):
         family.source("text")
-    family.source("image").module()  # its images are fine
+    family.source("image").module()  # images are not affected

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""TIFF files: each kind shows the picture that was put into it, or is refused by its name."""
+"""Tests that each kind of TIFF gives the picture stored in it, or an error that names the kind."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def grey(data: bytes) -> NDArray[np.int64]:
 
 
 def packed(values: NDArray[Any], bits: int) -> bytes:
-    """Rows of samples without gaps, each row from a byte's start."""
+    """Pack samples without gaps between them; each row starts with a new byte."""
     shifts = np.arange(bits - 1, -1, -1)
     rows = (values[..., None] >> shifts & 1).reshape(len(values), -1)
     return np.packbits(rows.astype(np.uint8), axis=1).tobytes()
@@ -49,7 +49,7 @@ def on_white(colours: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
     return np.rint(colours * part + 255 * (1 - part))
 
 
-# --- samples
+# --- tests of samples: their types, bits and byte orders
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
@@ -65,7 +65,10 @@ def test_rgb_in_either_byte_order_and_in_bigtiff(order: str, big: bool, dtype: s
 def test_the_number_42_turned_round_leads_to_no_other_reader(
     order: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Pillow takes it for a TIFF, too, and knows none of our budgets."""
+    """A TIFF whose number 42 has its bytes swapped is read by our own reader.
+
+    Pillow accepts such a file, too, but would read it without our limits.
+    """
     data = tiff(page(PHOTO, RGB), order=order)
     monkeypatch.delattr(Image, "open")
     assert np.array_equal(decode(data[:2] + data[3:1:-1] + data[4:]), PHOTO)
@@ -109,7 +112,7 @@ def test_any_number_of_bits(bits: int, photometric: int) -> None:
 def test_twelve_bits_in_sixteen_where_the_file_says_so() -> None:
     twelve = (GREY.astype(np.uint16) * 16).astype("<u2")
     assert np.abs(grey(tiff(page(twelve, BLACK_IS_ZERO, {281: 4095}))) - GREY).max() <= 1
-    full = GREY.astype("<u2") * 257  # then the entry is only a statistic, and a wrong one
+    full = GREY.astype("<u2") * 257  # here entry 281 is only a statistic, and wrong
     assert np.array_equal(grey(tiff(page(full, BLACK_IS_ZERO, {281: 1023}))), GREY)
 
 
@@ -132,7 +135,7 @@ def test_planes_for_each_channel(dtype: str) -> None:
     assert np.array_equal(decode(tiff(page(pixels, RGB, {284: 2, 278: 16}, chunks=rows))), PHOTO)
 
 
-# --- strips, tiles, compression
+# --- tests of strips, tiles and compression
 
 
 def tiles(pixels: NDArray[Any], width: int, height: int) -> list[bytes]:
@@ -183,7 +186,7 @@ def test_fax(name: str, photometric: int) -> None:
     with Image.open(io.BytesIO(data)) as written:
         assert isinstance(written, TiffImagePlugin.TiffImageFile)
         assert written.tag_v2[262] == BLACK_IS_ZERO
-    entry = data.index(b"\x06\x01\x03\0\x01\0\0\0")  # the photometric interpretation
+    entry = data.index(b"\x06\x01\x03\0\x01\0\0\0")  # finds the photometric interpretation
     data[entry + 8] = photometric
     assert np.array_equal(grey(bytes(data)) > 127, bits)
 
@@ -223,7 +226,7 @@ def test_reversed_bits() -> None:
         assert np.array_equal(decode(tiff(one)), PHOTO)
 
 
-STORED = {  # how pixels lie in a file of each orientation
+STORED = {  # how a file of each orientation stores an upright picture
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -240,7 +243,7 @@ def test_the_orientation_is_applied_once(orientation: int) -> None:
     assert np.array_equal(decode(tiff(page(stored, RGB, {274: orientation}))), PHOTO)
 
 
-# --- colours
+# --- tests of colours and transparency
 
 
 @pytest.mark.parametrize("premultiplied", [False, True])
@@ -273,7 +276,7 @@ def test_lab(photometric: int, dtype: str) -> None:
     profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
     image = ImageCms.profileToProfile(Image.fromarray(PHOTO), *profiles, outputMode="LAB")
     assert image is not None
-    lab = np.asarray(image).astype(int) ^ [0, 128, 128]  # a* and b* with 128 added
+    lab = np.asarray(image).astype(int) ^ [0, 128, 128]  # adds 128 to a* and b*
     lightness, chroma = lab[..., :1], lab[..., 1:]
     if dtype == "u2":
         lightness = lightness * (257 if photometric == CIELAB else 256)
@@ -336,7 +339,7 @@ def test_jpeg_with_the_range_of_video() -> None:
 def test_jpeg_of_cmyk_is_not_inverted() -> None:
     inks = np.asarray(Image.fromarray(PHOTO).convert("CMYK"))
     inverted = Image.merge("CMYK", [Image.fromarray(255 - inks[..., i]) for i in range(4)])
-    chunks = [encoded(inverted, "JPEG", quality=95)]  # Pillow inverts them back
+    chunks = [encoded(inverted, "JPEG", quality=95)]  # Pillow inverts the inks when it saves
     data = tiff(page(inks, CMYK, {259: 7}, chunks=chunks))
     assert np.abs(decode(data) - PHOTO).mean() < 4
 
@@ -356,7 +359,7 @@ def test_a_profile_is_applied(compression: str) -> None:
     assert np.abs(decode(data)[0, 0] - [200, 30, 30]).max() <= 3
 
 
-# --- refused by name
+# --- unsupported kinds of TIFF: the error says which kind it is
 
 
 @pytest.mark.parametrize(

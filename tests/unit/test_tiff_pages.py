@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Which picture of a TIFF is answered: never a thumbnail in place of the photo."""
+"""Tests which picture of a TIFF is used: never a thumbnail in place of the photo."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def sensor(photometric: int = CFA, compression: int = 1) -> Page:
 
 
 def preview(width: int = 96, height: int = 64) -> Page:
-    """A JPEG file, as NEF, PEF and ARW hold it: without a size among the entries."""
+    """Make a page with a JPEG file but without width and height, as in NEF, PEF and ARW files."""
     data = encoded(picture(96, 64).resize((width, height)), "JPEG", quality=95)
     return Page({254: 1, 259: 6, 513: 8, 514: len(data)}, [data])
 
 
 def with_previews(data: bytes) -> bytes:
-    """Let each preview's entry 513 tell where its JPEG lies."""
+    """Set entry 513 of each preview to the place of its JPEG in the file."""
     out, at = bytearray(data), -1
     for number in range(data.count(struct.pack("<HHI", 513, 3, 1))):
         entry = data.index(struct.pack("<HHI", 513, 3, 1), at + 1)
@@ -70,7 +70,7 @@ def with_previews(data: bytes) -> bytes:
         [page(THUMB, RGB, {255: 2}), photo()],
         [page(THUMB, RGB, below=[photo()])],  # the thumbnail is not marked
         [photo(), thumb()],
-        [page(PHOTO, RGB, below=[thumb(), thumb()])],  # a pyramid
+        [page(PHOTO, RGB, below=[thumb(), thumb()])],  # a pyramid of smaller copies
         [thumb(), photo(), thumb(), page(255 - PHOTO, RGB)],
     ],
 )
@@ -99,7 +99,7 @@ def test_a_picture_below_page_one_is_turned_as_page_one() -> None:
         [thumb(DNG, sensor(), preview())],  # DNG
         [thumb(None, preview(), sensor(compression=34713))],  # NEF
         [sensor(compression=65535), thumb(), preview()],  # PEF
-        [thumb(None, sensor(LINEAR_RAW)), preview(94, 62)],  # a border of the sensor is cut off
+        [thumb(None, sensor(LINEAR_RAW)), preview(94, 62)],  # smaller by a border of the sensor
     ],
 )
 def test_a_full_size_preview_of_a_camera_raw_counts(pages: list[Page]) -> None:
@@ -115,7 +115,7 @@ def test_a_full_size_preview_of_a_camera_raw_counts(pages: list[Page]) -> None:
         [sensor()],
         [sensor(LINEAR_RAW)],
         [thumb(DNG, sensor())],
-        [thumb(DNG)],  # the rest of it is lost
+        [thumb(DNG)],  # the photo itself is missing
         [thumb(None, preview(48, 32), sensor(compression=34713))],
         [thumb(None, preview(80, 64), sensor())],
         [sensor(compression=65535), thumb()],

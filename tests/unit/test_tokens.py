@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Our tokens against open_clip's own, and what is refused."""
+"""Compares our tokens with open_clip's, and tests which texts are refused."""
 
 from __future__ import annotations
 

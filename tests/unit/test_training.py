@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The data and the measures behind the built-in models."""
+"""Tests the data, the losses and the measures with which the built-in models are trained."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LOOK = Texture("plain", np.full(3, 0.5), np.full(3, 0.5), 1.0, 0.0, 0.0)
 
 
 def seen(*solids: Solid) -> np.ndarray:
-    """Depth along the axis of a level camera one metre up, 101x101 pixels, metres."""
+    """Return depths [101, 101] in metres along the axis of a level camera 1 m above the ground."""
     white = np.ones(3, np.float32)
     light = Light(np.array([0, 1e4, 0], np.float32), white, white)
     scene = Scene(Camera(1.0, 1.0, 0.0, 0.0), solids, light, Sky(white, white, 0.0, 0.0, 1e6))
@@ -40,7 +40,8 @@ def test_depth_is_exact() -> None:
     assert seen(ground, box)[50, 45] == pytest.approx(4.5, abs=1e-3)
     post = Post(LOOK, centre, size=1, half_height=3)
     assert seen(ground, post)[50, 50] == pytest.approx(4, abs=1e-3)
-    # One metre below the eye, seen 40 of 101 pixels below the axis: at 101 / 40 metres.
+    # The ground lies 1 m below the camera, so at 40 of 101 pixels below the axis it is 101 / 40 m
+    # away.
     assert seen(ground)[90, 50] == pytest.approx(101 / 40, abs=1e-3)
     assert seen(ground)[10, 50] > 1e8  # the sky
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""A checkpoint that asks for what its family does not do is refused by name, never guessed at."""
+"""Tests that a checkpoint is refused, with the reason, if its family does not support it fully."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def spec_of(key: str) -> ModelSpec:
 
 
 def altered(key: str, file: str, change: Change, folder: Path) -> Checkpoint:
-    """The description of a built-in model with something else in one of its files."""
+    """Copy the JSON files of a built-in model, and change one of them."""
     for source in (BUILTIN / key).glob("*.json"):
         found = json.loads(source.read_text())
         if source.name == file:
@@ -137,7 +137,7 @@ OPENAI = "timm/vit_base_patch16_clip_224.openai"
     ],
 )
 def test_the_activation(row: dict[str, Any], stated: bool | None, quick: bool | str) -> None:
-    """With the wrong one every vector would be wrong."""
+    """If the activation were guessed wrongly, every vector would be wrong."""
     spec = ModelSpec(key="clip", family="open_clip", **row)
     architecture = {} if stated is None else {"quick_gelu": stated}
     if isinstance(quick, bool):
@@ -168,7 +168,7 @@ def test_a_damaged_description(text: str, tmp_path: Path) -> None:
         describe_checkpoint(spec_of("builtin-depth"), Checkpoint(tmp_path, "main", tmp_path))
 
 
-#: What a published file may also say, or leave out.
+#: changes that a published file may have and that are supported
 FINE: list[tuple[str, str, Change]] = [
     ("builtin-depth", "config.json", lambda c: c.pop("depth_estimation_type")),
     ("builtin-depth", "config.json", lambda c: c.update(max_depth=None)),

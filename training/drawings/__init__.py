@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Captioned pictures: an ``Idea`` has many captions and many drawings, all of the same meaning."""
+"""Makes captioned pictures: all captions and drawings of an ``Idea`` have the same meaning."""
 
 from training.drawings.ideas import Idea, imagine
 

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Paint and shapes. A canvas is [h, w, 3] float32, sRGB in 0..255, places are shares of it."""
+"""Draws colours and shapes.
+
+A canvas is [h, w, 3] float32, sRGB in 0..255; places are fractions of its edge.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ Canvas = NDArray[np.float32]
 Mask = NDArray[np.float32]
 Rng = np.random.Generator
 
-#: hue, saturation and value, and how far each may stray and still be called so
+#: hue, saturation and value of each colour, and how far each of them may deviate
 COLOURS: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
     "red": ((0.0, 0.9, 0.85), (0.02, 0.1, 0.12)),
     "orange": ((0.08, 0.95, 0.97), (0.015, 0.05, 0.04)),
@@ -36,7 +39,7 @@ _ROUND = np.linspace(0, 2 * np.pi, 64, endpoint=False)
 
 
 def paint(name: str, rng: Rng) -> NDArray[np.float32]:
-    """One of the many tones of a colour, [3] in 0..255."""
+    """Return a random tone of a named colour, [3] in 0..255."""
     middle, spread = COLOURS[name]
     hue, saturation, value = (
         m + s * rng.uniform(-1, 1) for m, s in zip(middle, spread, strict=True)
@@ -46,7 +49,7 @@ def paint(name: str, rng: Rng) -> NDArray[np.float32]:
 
 
 def blank(edge: int, colour: NDArray[np.float32], rng: Rng) -> Canvas:
-    """A background: even, shaded from one side to the other, or a little uneven."""
+    """Make a background that is even, shaded from one side to the other, or a little uneven."""
     canvas = np.broadcast_to(colour, (edge, edge, 3)).astype(np.float32)
     kind = rng.random()
     if kind < 0.35:
@@ -61,7 +64,7 @@ def blank(edge: int, colour: NDArray[np.float32], rng: Rng) -> Canvas:
 
 
 def outline(shape: str) -> list[NDArray[np.float64]]:
-    """Closed lines [n, 2] around the origin, about 1 from it; even-odd, so a second is a hole."""
+    """Return closed lines [n, 2] at about 1 from the origin; a line inside the first is a hole."""
     circle = np.stack([np.cos(_ROUND), np.sin(_ROUND)], 1)
     if shape == "circle":
         return [circle]
@@ -91,12 +94,12 @@ def put(
     canvas: Canvas, shape: str, colour: str, texture: str | None,
     place: tuple[float, float], size: float, rng: Rng,
 ) -> None:  # fmt: skip
-    """Draw a shape at x, y with a radius, all in shares of the edge."""
+    """Draw a shape; its place (x, y) and its radius ``size`` are fractions of the canvas' edge."""
     edge = canvas.shape[0]
     turned = rng.normal(0, 0.12)
     cos, sin = np.cos(turned), np.sin(turned)
     squeeze = rng.uniform(0.92, 1.08, 2)
-    # Only the part of the canvas that it can touch; a shadow falls a little outside.
+    # The shape can change only this part of the canvas; a shadow lies a little outside the shape.
     reach = 1.5 * size
     left, top = (max(0, int((each - reach) * edge)) for each in place)
     right, bottom = (min(edge, int((each + reach) * edge) + 1) for each in place)
@@ -108,7 +111,7 @@ def put(
         for line in outline(shape)
     ]
     mask = np.zeros(window.shape[:2], np.uint8)
-    # Four fractional bits; even-odd filling makes holes.
+    # The coordinates have four fractional bits. fillPoly's even-odd rule makes holes.
     cv2.fillPoly(
         mask, [np.round(line * 16).astype(np.int32) for line in lines], 255, cv2.LINE_AA, shift=4
     )
@@ -119,7 +122,7 @@ def put(
         other = np.full(3, 245, np.float32) if tone.mean() < 150 else np.full(3, 25, np.float32)
         marks = _marks(texture, window.shape[:2], max(size * edge, 1), rng)[..., None]
         filling = filling * (1 - marks) + other * marks
-    if rng.random() < 0.3:  # a shadow behind it
+    if rng.random() < 0.3:  # adds a shadow behind the shape
         off = int(edge * size * 0.15)
         behind = np.roll(share, (off, off), (0, 1))
         window *= 1 - 0.4 * cv2.GaussianBlur(behind, (0, 0), edge * 0.01)[..., None]
@@ -127,7 +130,7 @@ def put(
 
 
 def _marks(texture: str, shape: tuple[int, ...], size: float, rng: Rng) -> Mask:
-    """Where the second colour of a texture is, [h, w] of 0 and 1; the shape's size in pixels."""
+    """Return where a texture has its second colour, [h, w] of 0 and 1; ``size`` is in pixels."""
     period = size * rng.uniform(0.4, 0.6)
     y, x = np.indices(shape, np.float32) / period + rng.random()
     if texture == "striped":

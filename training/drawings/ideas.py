@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What a picture shows, in words and in paint."""
+"""Defines ideas for pictures, each of which can be described by captions and be drawn."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from training.drawings.land import Land
 _COUNTS = ("", "one", "two", "three", "four", "five", "six")
 _LAYOUTS = ("in a row", "in a column", "scattered")
 _RELATIONS = {"left of": (-1, 0), "right of": (1, 0), "above": (0, -1), "below": (0, 1)}
-_SAMPLES = 2  # along each edge of a pixel, averaged
+_SAMPLES = 2  # each pixel is the mean of this many samples in each direction
 
 
 class Idea(ABC):
-    """Something that can be said and drawn in many ways."""
+    """Something that can be described in many ways and drawn in many ways."""
 
     @abstractmethod
     def caption(self, rng: Rng) -> str:
-        """One way to say it, in English."""
+        """Describe it in English, in a random way."""
 
     @abstractmethod
     def _paint(self, edge: int, rng: Rng) -> NDArray[np.float32]:
-        """[edge, edge, 3], sRGB in 0..255."""
+        """Draw it as [edge, edge, 3], sRGB in 0..255."""
 
     def draw(self, edge: int, rng: Rng) -> NDArray[np.uint8]:
-        """One way to draw it: [edge, edge, 3] uint8, sRGB."""
+        """Draw it in a random way: [edge, edge, 3] uint8, sRGB."""
         large = self._paint(edge * _SAMPLES, rng)
         small = cv2.resize(large, (edge, edge), interpolation=cv2.INTER_AREA)
         return (np.clip(small, 0, 255) + 0.5).astype(np.uint8)
@@ -40,7 +40,7 @@ class Idea(ABC):
 
 @dataclass(frozen=True)
 class Group(Idea):
-    """Some shapes that are all alike."""
+    """One to six shapes that are all alike."""
 
     count: int
     colour: str
@@ -92,7 +92,7 @@ class Group(Idea):
 
 @dataclass(frozen=True)
 class Pair(Idea):
-    """Two different shapes, and where the first is from the second."""
+    """Two different shapes, and where the first lies as seen from the second."""
 
     colours: tuple[str, str]
     shapes: tuple[str, str]
@@ -122,7 +122,7 @@ class Pair(Idea):
 
 @dataclass(frozen=True)
 class View(Idea):
-    """A landscape."""
+    """A landscape, as ``Land`` describes and draws it."""
 
     land: Land
 
@@ -150,7 +150,7 @@ def _a(words: str) -> str:
 
 
 def imagine(rng: Rng) -> Idea:
-    """Any idea."""
+    """Return a random idea."""
     kind = rng.random()
     colours = [str(each) for each in rng.permutation(list(COLOURS))[:3]]
     if kind < 0.15:

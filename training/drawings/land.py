@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Landscapes in the flat style of a picture book: the nearest that drawings come to photos."""
+"""Draws landscapes in the flat style of a picture book.
+
+Of all our drawings they look most like photos.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,14 @@ from numpy.typing import NDArray
 
 from training.drawings.canvas import Canvas, Rng, put
 
-#: top and bottom of the sky, sRGB
+#: colours of the top and the bottom of the sky, sRGB
 _SKIES = {
     "a blue sky": ((70, 130, 220), (190, 220, 245)),
     "a cloudy sky": ((130, 140, 150), (200, 205, 210)),
     "a sunset": ((90, 60, 120), (250, 150, 70)),
     "a night sky": ((8, 10, 30), (30, 35, 70)),
 }
-#: far and near, sRGB
+#: colours of the ground, far and near, sRGB
 _GROUNDS = {
     "a meadow": ((120, 170, 90), (60, 130, 50)),
     "the sea": ((50, 100, 150), (20, 60, 110)),
@@ -32,7 +35,7 @@ _THINGS = ("a house", "trees", "mountains", "a road", None)
 
 @dataclass(frozen=True)
 class Land:
-    """Sky, ground, and perhaps something on it."""
+    """A landscape: sky, ground, and perhaps something on the ground."""
 
     sky: str
     ground: str
@@ -40,13 +43,13 @@ class Land:
 
     @classmethod
     def imagine(cls, rng: Rng) -> Self:
-        """Any landscape; no roads lead over the sea, and no house stands in it."""
+        """Return a random landscape; at sea there are no houses, trees or roads."""
         ground = str(rng.choice(list(_GROUNDS)))
         things = (None, "mountains") if ground == "the sea" else _THINGS
         return cls(str(rng.choice(list(_SKIES))), ground, things[int(rng.integers(len(things)))])
 
     def caption(self, rng: Rng) -> str:
-        """One way to say it."""
+        """Describe it in English, in a random way."""
         place = {"a meadow": "in a meadow", "the sea": "by the sea", "a desert": "in a desert",
                  "snow": "in the snow"}[self.ground]  # fmt: skip
         words = f"{self.thing} {place}" if self.thing else self.ground
@@ -55,7 +58,7 @@ class Land:
         return f"{prefix}{words}{joint}{self.sky}"
 
     def paint(self, edge: int, rng: Rng) -> Canvas:
-        """[edge, edge, 3] float32, sRGB in 0..255."""
+        """Draw it as [edge, edge, 3] float32, sRGB in 0..255."""
         horizon = int(edge * rng.uniform(0.4, 0.7))
         canvas = np.empty((edge, edge, 3), np.float32)
         canvas[:horizon] = _shaded(_SKIES[self.sky], horizon, rng)
@@ -97,7 +100,7 @@ class Land:
 
 
 def _shaded(ends: tuple[tuple[int, int, int], ...], rows: int, rng: Rng) -> NDArray[np.float32]:
-    """[rows, 1, 3] from one colour to the other."""
+    """Return [rows, 1, 3]: a gradient from one colour to the other."""
     first, last = (np.array(end) * rng.uniform(0.88, 1.12) + rng.normal(0, 5, 3) for end in ends)
     share = np.linspace(0, 1, rows)[:, None, None]
     return (first * (1 - share) + last * share).astype(np.float32)
@@ -165,5 +168,5 @@ def _house(canvas: Canvas, horizon: int, rng: Rng) -> None:
 
 
 def _upright(x: float, foot: float, half: float, tall: float) -> list[tuple[float, float]]:
-    """A rectangle that stands at x."""
+    """Return the corners of a rectangle that stands on ``foot`` with its middle at x."""
     return [(x - half, foot), (x - half, foot - tall), (x + half, foot - tall), (x + half, foot)]

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Ray-cast scenes with exact depth: ``imagine`` thinks of one, ``render`` looks at it."""
+"""Makes ray-cast scenes with exact depth: ``imagine`` composes and ``render`` draws one."""
 
 from training.scenes.render import Rendering, render
 from training.scenes.views import imagine

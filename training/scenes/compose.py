@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""A random scene: where the camera stands, what it sees, where the light comes from."""
+"""Composes a random scene: the camera, the things that it sees, and the light."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _STILL_LIFES = 0.2
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole camera above the origin, looking along z."""
+    """A pinhole camera above the origin, which looks along z."""
 
     height: float  # metres
     focal: float  # in units of the longer edge of the picture
@@ -28,27 +28,27 @@ class Camera:
 
 @dataclass(frozen=True)
 class Light:
-    """One lamp, or the sun where it is very far away."""
+    """One lamp, or the sun if it is very far away."""
 
     place: Floats  # [3] metres
     colour: Floats  # linear RGB [3]
-    ambient: Floats  # linear RGB [3], from everywhere
+    ambient: Floats  # linear RGB [3] of the light that comes from everywhere
 
 
 @dataclass(frozen=True)
 class Sky:
-    """What is seen where nothing is hit; infinitely far."""
+    """The sky, which is seen wherever a ray hits nothing; it is infinitely far away."""
 
     zenith: Floats  # linear RGB [3]
     horizon: Floats
     cloudiness: float  # 0..1
     offset: float
-    haze: float  # metres at which 63 % of a thing's colour is lost to the air
+    haze: float  # metres over which haze takes 63 % of a thing's colour
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything that ``render`` needs."""
+    """Holds everything that ``render`` needs."""
 
     camera: Camera
     solids: tuple[Solid, ...]
@@ -57,7 +57,7 @@ class Scene:
 
 
 def compose(rng: np.random.Generator) -> Scene:
-    """Outdoors, in a room, or some things close by."""
+    """Compose a random scene outdoors, in a room, or of a few close things."""
     kind = rng.random()
     if kind < _INDOORS:
         return _room(rng)
@@ -84,7 +84,7 @@ def _outdoors(rng: np.random.Generator) -> Scene:
     for _ in range(int(rng.integers(4, 15))):
         make, near = _some(rng, things.OUTSIDE)
         solids += make(rng, *_place(rng, camera, near, 40))
-    for _ in range(int(rng.integers(0, 4))):  # hills behind it all
+    for _ in range(int(rng.integers(0, 4))):  # these are hills behind everything else
         radius, x = float(rng.uniform(40, 150)), float(rng.uniform(-150, 150))
         stretch = np.array([1.5, rng.uniform(0.1, 0.4), 1], np.float32)
         look = things.texture(rng, 8, ("clouds", "gravel"))
@@ -96,7 +96,7 @@ def _outdoors(rng: np.random.Generator) -> Scene:
 def _room(rng: np.random.Generator) -> Scene:
     camera = _camera(rng, 0.7, 2.0, 0.1)
     half = np.array([rng.uniform(1.8, 5), rng.uniform(1.2, 1.8), rng.uniform(2.5, 6)], np.float32)
-    back = float(rng.uniform(0.3, 1.0))  # from the wall behind the camera
+    back = float(rng.uniform(0.3, 1.0))  # metres from the camera to the wall behind it
     x, floor_to_middle = float(rng.uniform(-0.6, 0.6)) * half[0], half[1]
     centre = np.array([x, floor_to_middle, half[2] - back], np.float32)
     look = things.texture(rng, 0.8, ("plain", "plain", "clouds", "stripes", "bricks", "windows"))
@@ -108,7 +108,7 @@ def _room(rng: np.random.Generator) -> Scene:
         x, z = _place(rng, camera, near, max(near, 2 * float(half[2]) - back - 0.3))
         if abs(x - centre[0]) < half[0] - 0.2:
             solids += make(rng, x, z)
-    if rng.random() < 0.7:  # something at the far wall
+    if rng.random() < 0.7:  # this is a cupboard at the far wall
         x = float(centre[0] + rng.uniform(-0.7, 0.7) * half[0])
         solids += things.shelf(rng, x, float(2 * half[2] - back - 0.4))
     lamp = centre + half * np.array([*rng.uniform(-0.7, 0.7, 1), 0.85, rng.uniform(-0.7, 0.7)])
@@ -119,7 +119,7 @@ def _room(rng: np.random.Generator) -> Scene:
 
 
 def _still_life(rng: np.random.Generator) -> Scene:
-    """Close things, as photographed on a table or from above, before something blurred or far."""
+    """Compose close things on a table or the floor, seen from above, often before a wall."""
     camera = _camera(rng, 0.5, 1.4, 0.35)
     top = things.texture(rng, 0.25, ("planks", "plain", "clouds", "checker", "stripes"))
     solids: list[Solid] = [Ground(top, np.zeros(3, np.float32))]
@@ -140,7 +140,10 @@ def _some(
 def _place(
     rng: np.random.Generator, camera: Camera, near: float, far: float
 ) -> tuple[float, float]:
-    """x, z within the view; near places as likely as far ones, in octaves."""
+    """Return a random place x, z within the view.
+
+    The logarithm of z is uniform, so that near places are as likely as far ones.
+    """
     z = float(np.exp(rng.uniform(np.log(near), np.log(far))))
     return float(rng.uniform(-0.55, 0.55)) * z / camera.focal, z
 
@@ -167,9 +170,9 @@ def _sun(rng: np.random.Generator) -> Light:
 
 def _sky(rng: np.random.Generator) -> Sky:
     kind = rng.random()
-    if kind < 0.6:  # blue
+    if kind < 0.6:  # blue sky
         zenith, horizon = np.array([0.1, 0.25, 0.65]), np.array([0.55, 0.7, 0.9])
-    elif kind < 0.85:  # grey
+    elif kind < 0.85:  # grey sky
         zenith, horizon = np.full(3, 0.55), np.full(3, 0.8)
     else:  # dusk
         zenith, horizon = np.array([0.1, 0.12, 0.3]), np.array([0.9, 0.5, 0.25])

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Many renderings on disk, made by all cores; made once, continued where it was cut off."""
+"""Keeps many renderings on disk.
+
+They are made once, on all cores. After an interruption, only the missing ones are made.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +22,14 @@ from training.scenes.render import render
 from training.scenes.views import imagine
 
 WIDTH, HEIGHT = 400, 304
-#: Scenes from here on are never trained on.
+#: Scenes with this number or a higher one are never trained on.
 HELD_OUT = 1_000_000
 _BLOCK = 100
 
 
 @dataclass(frozen=True)
 class Scenes:
-    """Renderings, mapped from disk."""
+    """Holds renderings that were read from disk."""
 
     #: [n, 304, 400, 3] uint8, sRGB
     pixels: NDArray[np.uint8]
@@ -35,7 +38,7 @@ class Scenes:
 
 
 def scenes(folder: Path, count: int) -> Scenes:
-    """The scenes 0 to ``count``, rendered where they are not on disk yet."""
+    """Return the first ``count`` scenes, and render those that are not on disk yet."""
     folder /= _renderer()
     folder.mkdir(parents=True, exist_ok=True)
     blocks = range(0, count, _BLOCK)
@@ -51,7 +54,7 @@ def scenes(folder: Path, count: int) -> Scenes:
 
 
 def _renderer() -> str:
-    """Changes with the code that renders: what an older one made must not be trained on."""
+    """Return a name that changes with the rendering code, so that old renderings are not reused."""
     sources = sorted(Path(__file__).parent.glob("*.py"))
     return hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:12]
 
@@ -77,4 +80,4 @@ def _make(folder: Path, block: int) -> None:
         pixels=np.stack([each.pixels for each in renderings]),
         disparity=np.stack([each.disparity for each in renderings]).astype(np.float16),
     )
-    partial_file.replace(file)  # never half a file under the final name
+    partial_file.replace(file)  # so that the final name never stands for half a file

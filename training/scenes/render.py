@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Casts a ray through each pixel: colour, and the exact distance along the camera's axis."""
+"""Casts a ray through each pixel to find its colour and its exact depth along the camera's axis."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ from training.scenes.compose import Camera, Scene
 from training.scenes.solids import MISS, Box, Solid, turned
 from training.scenes.textures import Floats, noise
 
-_SHADOW_GAP = 2e-3  # of a ray's way: a surface does not shade itself
+#: Shadow rays start at this share of the depth above a surface, so that it does not shade itself.
+_SHADOW_GAP = 2e-3
 
 
 @dataclass(frozen=True)
 class Rendering:
-    """A picture, and how near each of its pixels is."""
+    """Holds a picture and its disparity."""
 
     #: [h, w, 3] uint8, sRGB
     pixels: NDArray[np.uint8]
-    #: [h, w] float32: 1 / depth in 1/metres, larger is nearer, 0 is the sky; depth is measured
-    #: along the camera's axis, as depth cameras and Depth Anything have it
+    #: [h, w] float32: 1 / depth in 1/metres. Larger means nearer, and the sky is 0. Depth is
+    #: measured along the camera's axis, as depth cameras and Depth Anything do.
     disparity: Floats
 
 
 def render(scene: Scene, width: int, height: int) -> Rendering:
-    """See a scene.
+    """Render a scene.
 
     Args:
         scene: from ``compose``.
-        width, height: pixels.
+        width, height: size of the picture in pixels.
     """
     rays = _rays(scene.camera, width, height)
     depth, owner = _cast(scene, rays)
@@ -41,16 +42,16 @@ def render(scene: Scene, width: int, height: int) -> Rendering:
 
 
 def disparity(scene: Scene, width: int, height: int) -> Floats:
-    """What ``render`` gives beside the picture, and much faster."""
+    """Return the disparity that ``render`` gives, without the picture, which is much faster."""
     depth, _ = _cast(scene, _rays(scene.camera, width, height))
     return (1 / depth).astype(np.float32)
 
 
 def _cast(scene: Scene, rays: Floats) -> tuple[Floats, NDArray[np.int16]]:
-    """How far along the axis each ray is stopped, and by which solid, -1 for none; [h, w]."""
+    """Return the depth at which each ray ends, [h, w], and the index of the solid there, or -1."""
     rows, columns = rays.shape[1:]
     eye = _eye(scene.camera)
-    # Rays advance one metre along the camera's axis with each unit of t: t is the depth.
+    # Rays advance one metre along the camera's axis with each unit of t, so t is the depth.
     depth = np.full((rows, columns), MISS)
     owner = np.full((rows, columns), -1, np.int16)
     for index, solid in enumerate(scene.solids):
@@ -70,12 +71,12 @@ def _eye(camera: Camera) -> Floats:
 
 
 def _frame(camera: Camera) -> Floats:
-    """Rows: to the right, up and forward of the camera, in the world."""
+    """Return the camera's directions right, up and forward as rows, in world coordinates."""
     return turned(0, -camera.pitch, camera.roll)
 
 
 def _rays(camera: Camera, columns: int, rows: int) -> Floats:
-    """[3, rows, columns], 1 long along the camera's axis."""
+    """Return rays through all pixels, [3, rows, columns], each 1 long along the camera's axis."""
     focal = camera.focal * max(columns, rows)
     x = (np.arange(columns, dtype=np.float32) + 0.5 - columns / 2) / focal
     y = (rows / 2 - 0.5 - np.arange(rows, dtype=np.float32)) / focal
@@ -85,7 +86,7 @@ def _rays(camera: Camera, columns: int, rows: int) -> Floats:
 
 
 def _window(solid: Solid, camera: Camera, columns: int, rows: int) -> tuple[slice, slice]:
-    """Rows and columns of the picture that a solid can be seen in."""
+    """Return the rows and columns of the picture in which a solid may be visible."""
     everywhere = slice(0, rows), slice(0, columns)
     if not np.isfinite(solid.radius):
         return everywhere
@@ -95,7 +96,8 @@ def _window(solid: Solid, camera: Camera, columns: int, rows: int) -> tuple[slic
     if z < 2 * solid.radius:
         return everywhere
     focal = camera.focal * max(columns, rows)
-    # A ball's outline is an ellipse; seen off the axis it is longer by up to 1 / cos^2.
+    # Away from the camera's axis, a ball's outline is an ellipse, which is longer by up to 1 /
+    # cos^2.
     reach = focal * solid.radius / (z - solid.radius) * (1 + (x * x + y * y) / z**2) + 2
     column, row = columns / 2 + focal * x / z, rows / 2 - focal * y / z
     return (
@@ -105,7 +107,10 @@ def _window(solid: Solid, camera: Camera, columns: int, rows: int) -> tuple[slic
 
 
 def _shade(scene: Scene, rays: Floats, depth: Floats, owner: NDArray[np.int16]) -> Floats:
-    """Linear RGB [rows, columns, 3]: Lambert's law, shadows, highlights, haze and the sky."""
+    """Shade the scene by Lambert's law, with shadows, highlights, haze and the sky.
+
+    The result is linear RGB [rows, columns, 3].
+    """
     sky = _sky(scene, rays)
     picture = sky.copy()
     hit = owner >= 0
@@ -141,11 +146,11 @@ def _shade(scene: Scene, rays: Floats, depth: Floats, owner: NDArray[np.int16]) 
 
 
 def _shaded(scene: Scene, start: Floats, to_light: Floats) -> NDArray[np.bool_]:
-    """Which points do not see the light, [n]."""
+    """Return which points lie in shadow, [n]."""
     dark = np.zeros(start.shape[1], bool)
-    # Along the axis of the ray a ball further off than its radius cannot be hit.
+    # A ray cannot hit a ball if it passes the centre at a distance of more than the radius.
     along = to_light / np.linalg.norm(to_light, axis=0)
-    for solid in scene.solids[1:]:  # the ground and a room's walls shade nothing
+    for solid in scene.solids[1:]:  # the first, ground or walls, casts no shadow
         if isinstance(solid, Box) and solid.hollow:
             continue
         near = ~dark
@@ -160,7 +165,7 @@ def _shaded(scene: Scene, start: Floats, to_light: Floats) -> NDArray[np.bool_]:
 
 
 def _sky(scene: Scene, rays: Floats) -> Floats:
-    """Linear RGB [3, rows, columns]."""
+    """Return the linear RGB [3, rows, columns] of the sky."""
     sky = scene.sky
     length = np.sqrt((rays * rays).sum(0))
     up = np.clip(rays[1] / length, 0, 1)
@@ -173,9 +178,9 @@ def _sky(scene: Scene, rays: Floats) -> Floats:
 
 
 def _developed(linear: Floats) -> NDArray[np.uint8]:
-    """To sRGB, exposed as a camera would."""
+    """Convert linear RGB to sRGB, with an exposure like that of a camera."""
     bright = float(np.percentile(linear, 80)) + 1e-4
     exposed = np.clip(linear * (0.5 / bright), 0, None)
-    # Bright parts roll off instead of being cut.
+    # Bright parts are compressed smoothly instead of being cut off.
     rolled = exposed / (1 + np.maximum(exposed - 0.6, 0) * 0.6)
     return (np.clip(rolled, 0, 1) ** (1 / 2.2) * 255 + 0.5).astype(np.uint8)

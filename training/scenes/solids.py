@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Shapes that a ray can hit. Metres; x to the right, y up, z into the scene; vectors are [3, n].
+"""Defines shapes that a ray can hit.
 
-The intersections are the textbook ones: a quadric is solved for the ray's parameter, a box is cut
-by its slabs (Kay and Kajiya, "Ray tracing complex scenes", 1986).
+Coordinates are in metres: x to the right, y up, z into the scene; vectors are [3, n]. The
+intersections are the textbook ones: quadrics are solved for the ray's parameter, boxes by the slab
+method (Kay and Kajiya, "Ray tracing complex scenes", 1986).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ MISS = np.float32(np.inf)
 
 
 def turned(yaw: float, pitch: float = 0.0, roll: float = 0.0) -> Floats:
-    """Rotation [3, 3] from the world to a local frame, angles in radians."""
+    """Return the rotation [3, 3] from the world to a local frame; the angles are in radians."""
     cos, sin = np.cos([yaw, pitch, roll]), np.sin([yaw, pitch, roll])
     about_y = np.array([[cos[0], 0, sin[0]], [0, 1, 0], [-sin[0], 0, cos[0]]])
     about_x = np.array([[1, 0, 0], [0, cos[1], -sin[1]], [0, sin[1], cos[1]]])
@@ -41,30 +42,30 @@ class Solid(ABC):
     @property
     @abstractmethod
     def radius(self) -> float:
-        """Of a ball around ``centre`` that holds all of it."""
+        """The radius of a ball around ``centre`` that contains the whole solid."""
 
     @abstractmethod
     def _hit(self, origin: Floats, ray: Floats) -> Floats:
-        """In the local frame: the first parameter t > 0 with the surface at origin + t * ray."""
+        """Return the smallest t > 0 with origin + t * ray on the surface, in the local frame."""
 
     @abstractmethod
     def _normal(self, point: Floats) -> Floats:
-        """In the local frame: outward, of length 1, at points of the surface."""
+        """Return outward normals of length 1 at points of the surface, in the local frame."""
 
     @abstractmethod
     def _place(self, point: Floats) -> tuple[Floats, Floats]:
-        """In the local frame: two coordinates on the surface, metres."""
+        """Return two coordinates on the surface, in metres, for points in the local frame."""
 
     def hit(self, origin: Floats, ray: Floats) -> Floats:
-        """Parameter t of the first hit of each ray, infinite for a miss. [n] float32."""
+        """Return the parameter t of each ray's first hit, infinite for a miss: [n] float32."""
         return self._hit(self._local(origin), self.frame @ ray)
 
     def normal(self, point: Floats) -> Floats:
-        """Outward, of length 1, [3, n]."""
+        """Return outward normals of length 1, [3, n]."""
         return self.frame.T @ self._normal(self._local(point))
 
     def colours(self, point: Floats, footprint: Floats) -> Floats:
-        """Linear RGB, [3, n]."""
+        """Return linear RGB [3, n] at points; ``footprint`` is a pixel's width there, in metres."""
         return self.texture.colours(*self._place(self._local(point)), footprint)
 
     def _local(self, point: Floats) -> Floats:
@@ -76,7 +77,7 @@ def _first_positive(*candidates: Floats) -> Floats:
 
 
 def _roots(a: Floats, b: Floats, c: Floats) -> tuple[Floats, Floats]:
-    """Of a t^2 + 2 b t + c, the smaller first; infinite where there is none."""
+    """Return both roots of a t^2 + 2 b t + c, or infinity where there are none."""
     square = b * b - a * c
     found = (square >= 0) & (np.abs(a) > 1e-12)
     root = np.sqrt(np.where(found, square, 0))
@@ -88,7 +89,7 @@ def _roots(a: Floats, b: Floats, c: Floats) -> tuple[Floats, Floats]:
 
 @dataclass(frozen=True)
 class Ground(Solid):
-    """The plane through ``centre`` across the local y axis, without end."""
+    """The infinite plane through ``centre`` at right angles to the local y axis."""
 
     @property
     def radius(self) -> float:
@@ -107,7 +108,7 @@ class Ground(Solid):
 
 @dataclass(frozen=True)
 class Ball(Solid):
-    """A sphere, or with ``stretch`` [3] an ellipsoid."""
+    """A sphere, or an ellipsoid if ``stretch`` [3] is given."""
 
     size: float = 1.0
     stretch: Floats = field(default_factory=lambda: np.ones(3, np.float32))
@@ -131,7 +132,7 @@ class Ball(Solid):
 
 @dataclass(frozen=True)
 class Post(Solid):
-    """Along the local y axis: a cylinder with flat ends, or with ``round_ends`` a capsule."""
+    """A cylinder along the local y axis with flat ends, or a capsule if ``round_ends``."""
 
     size: float = 0.3
     half_height: float = 1.0
@@ -178,7 +179,7 @@ class Post(Solid):
 
 @dataclass(frozen=True)
 class Box(Solid):
-    """A cuboid; ``half`` [3] are half its edges. ``hollow``: it is seen from inside, a room."""
+    """A cuboid, with half the length of its edges in ``half`` [3]; if ``hollow``, it is a room."""
 
     half: Floats = field(default_factory=lambda: np.full(3, 0.5, np.float32))
     hollow: bool = False

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Colours of surfaces, as functions of a place on them."""
+"""Computes the colours of surfaces at places on them."""
 
 from __future__ import annotations
 
@@ -12,20 +12,23 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.floating[Any]]  # float32 but where a Python number came in
+Floats = NDArray[np.floating[Any]]  # mostly float32; float64 after arithmetic with Python's numbers
 
-_TILE = 512  # edge of a noise tile, texels; it repeats without a seam
-_PERIODS = 8.0  # of the coarsest octave in one tile
+_TILE = 512  # texels along the edge of a noise tile, which repeats without a seam
+_PERIODS = 8.0  # how many periods of the coarsest octave one tile has
 
 
 def noise_tile(seed: int, roughness: float = 0.6) -> Floats:
-    """[512, 512] float32 in 0..1: octaves of smooth random numbers ("value noise"), periodic."""
+    """Make a periodic tile of "value noise": octaves of smooth random numbers.
+
+    The result is [512, 512] float32 in 0..1.
+    """
     rng = np.random.default_rng(seed)
     total = np.zeros((_TILE, _TILE), np.float32)
     weight, cells = 1.0, int(_PERIODS)
     while cells <= _TILE // 2:
         grid = np.pad(rng.random((cells, cells), np.float32), 2, mode="wrap")
-        # Two cells of margin on each side, so that the seam is as smooth as the rest.
+        # Two cells of margin on each side make the seam as smooth as the rest.
         edge = _TILE * (cells + 4) // cells
         margin = 2 * _TILE // cells
         fine = cv2.resize(grid, (edge, edge), interpolation=cv2.INTER_CUBIC)
@@ -40,7 +43,7 @@ _TILES = [noise_tile(seed, roughness) for seed, roughness in enumerate((0.4, 0.5
 
 
 def noise(u: Floats, v: Floats, kind: int = 1) -> Floats:
-    """Fractal noise in 0..1 at any place; its coarsest features are about 1 wide."""
+    """Return fractal noise in 0..1 at any place; its coarsest features are about 1 wide."""
     tile = _TILES[kind % len(_TILES)]
     x, y = (u * (_TILE / _PERIODS)), (v * (_TILE / _PERIODS))
     column, row = np.floor(x), np.floor(y)
@@ -91,7 +94,7 @@ def _plain(u: Floats, v: Floats) -> Floats:  # noqa: ARG001
     return np.zeros_like(u)
 
 
-#: From a place to how much of the second colour is there, 0..1; features are about 1 wide.
+#: Functions that map a place to the share of the second colour, 0..1; features are about 1 wide.
 PATTERNS: dict[str, Callable[[Floats, Floats], Floats]] = {
     "plain": _plain,
     "checker": _checker,
@@ -107,22 +110,25 @@ PATTERNS: dict[str, Callable[[Floats, Floats], Floats]] = {
 
 @dataclass(frozen=True)
 class Texture:
-    """Two colours in a pattern, with some dirt."""
+    """A pattern of two colours with some dirt on it."""
 
     pattern: str
     #: linear RGB in 0..1, [3]
     first: Floats
     second: Floats
-    #: metres of one feature
+    #: size of one feature in metres
     size: float
     #: share of light that the dirt may take
     dirt: float
     offset: float
 
     def colours(self, u: Floats, v: Floats, footprint: Floats) -> Floats:
-        """Linear RGB [3, n] at places [n] in metres; ``footprint`` [n] is a pixel's width there."""
+        """Return linear RGB [3, n] at places [n] in metres.
+
+        ``footprint`` [n] is a pixel's width there.
+        """
         along, up = u / self.size + self.offset, v / self.size + self.offset
-        # A pattern finer than a pixel would alias: it fades to its mean.
+        # A pattern that is finer than a pixel would alias, so it fades to its mean.
         visible = np.clip(1.5 - 2 * footprint / self.size, 0, 1)
         share = PATTERNS[self.pattern](along, up)
         mean = float(share.mean()) if share.size else 0.0

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What stands in a scene: solids, and solids put together. All stand on the ground, y = 0."""
+"""Makes the things in a scene from one or more solids.
+
+The things stand on the ground, y = 0.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,12 @@ from training.scenes.solids import Ball, Box, Post, Solid, turned
 from training.scenes.textures import PATTERNS, Floats, Texture
 
 Rng = np.random.Generator
-#: Puts a thing at x, z, metres.
+#: Makes the solids of a thing at the place x, z, in metres.
 Maker = Callable[[Rng, float, float], list[Solid]]
 
 
 def colour(rng: Rng, low: float = 0.03, high: float = 0.9) -> Floats:
-    """Linear RGB [3]; most surfaces are dull and rather dark, some are not."""
+    """Return a random colour, linear RGB [3]; most colours are dull and rather dark."""
     grey = low + (high - low) * rng.random() ** 1.7
     strength = rng.beta(1.2, 1.6)
     mixed = grey * (1 - strength) + strength * rng.uniform(low, high, 3)
@@ -25,7 +28,7 @@ def colour(rng: Rng, low: float = 0.03, high: float = 0.9) -> Floats:
 
 
 def texture(rng: Rng, size: float, patterns: tuple[str, ...] = tuple(PATTERNS)) -> Texture:
-    """Any of the patterns, with features of about ``size`` metres."""
+    """Return a texture with one of these patterns and features of about ``size`` metres."""
     first = colour(rng)
     second = colour(rng) if rng.random() < 0.5 else np.clip(first * rng.uniform(0.4, 1.8), 0, 1)
     return Texture(
@@ -47,7 +50,7 @@ def _gloss(rng: Rng) -> float:
 
 
 def crate(rng: Rng, x: float, z: float) -> list[Solid]:
-    """A box, sometimes with another on top."""
+    """Make a box, sometimes with another box on top."""
     size = float(rng.uniform(0.25, 1.2))
     half = (size * rng.uniform(0.3, 0.8, 3)).astype(np.float32)
     frame = turned(float(rng.uniform(0, np.pi)))
@@ -63,13 +66,13 @@ def crate(rng: Rng, x: float, z: float) -> list[Solid]:
 
 
 def ball(rng: Rng, x: float, z: float) -> list[Solid]:
-    """A ball on the ground."""
+    """Make a ball on the ground."""
     size = float(rng.uniform(0.1, 0.7))
     return [Ball(texture(rng, size), _at(x, size, z), gloss=_gloss(rng), size=size)]
 
 
 def barrel(rng: Rng, x: float, z: float) -> list[Solid]:
-    """A cylinder, upright or lying."""
+    """Make a cylinder, upright or lying on its side."""
     size, half = float(rng.uniform(0.1, 0.6)), float(rng.uniform(0.2, 0.8))
     lying = rng.random() < 0.3
     frame = turned(float(rng.uniform(0, np.pi)), np.pi / 2 if lying else 0.0)
@@ -78,7 +81,7 @@ def barrel(rng: Rng, x: float, z: float) -> list[Solid]:
 
 
 def person(rng: Rng, x: float, z: float) -> list[Solid]:
-    """Legs, a body, arms and a head, 1.2 to 1.9 m tall."""
+    """Make a person of 1.2 to 1.9 m with legs, a body, arms and a head."""
     tall = float(rng.uniform(1.2, 1.9))
     frame = turned(float(rng.uniform(0, 2 * np.pi)))
     side = frame[0] * 0.09 * tall
@@ -120,7 +123,7 @@ def person(rng: Rng, x: float, z: float) -> list[Solid]:
 
 
 def tree(rng: Rng, x: float, z: float) -> list[Solid]:
-    """A trunk and clumps of leaves."""
+    """Make a trunk and clumps of leaves."""
     tall = float(rng.uniform(1.5, 7))
     bark = Texture("gravel", colour(rng, 0.03, 0.2), colour(rng, 0.03, 0.3), 0.2, 0.5, 0.0)
     green = np.array([rng.uniform(0.02, 0.4), rng.uniform(0.1, 0.4), 0.03], np.float32)
@@ -137,7 +140,7 @@ def tree(rng: Rng, x: float, z: float) -> list[Solid]:
 
 
 def bush(rng: Rng, x: float, z: float) -> list[Solid]:
-    """Leaves without a trunk."""
+    """Make clumps of leaves without a trunk."""
     green = np.array([rng.uniform(0.02, 0.3), rng.uniform(0.08, 0.4), 0.04], np.float32)
     leaves = Texture("gravel", green, green * 0.3, 0.08, 0.6, float(rng.uniform(0, 50)))
     parts: list[Solid] = []
@@ -149,7 +152,7 @@ def bush(rng: Rng, x: float, z: float) -> list[Solid]:
 
 
 def house(rng: Rng, x: float, z: float) -> list[Solid]:
-    """Walls with windows, and a roof."""
+    """Make walls with windows, and a roof."""
     half = np.array([rng.uniform(1.5, 6), rng.uniform(1.5, 8), rng.uniform(1.5, 6)], np.float32)
     frame = turned(float(rng.uniform(0, np.pi)))
     walls = texture(rng, float(rng.uniform(0.8, 2)), ("windows", "bricks", "plain", "planks"))
@@ -167,7 +170,7 @@ def house(rng: Rng, x: float, z: float) -> list[Solid]:
 
 
 def wall(rng: Rng, x: float, z: float) -> list[Solid]:
-    """A long wall or a hedge."""
+    """Make a long wall or a hedge."""
     half = np.array([rng.uniform(1.5, 8), rng.uniform(0.3, 1.6), rng.uniform(0.05, 0.4)])
     frame = turned(float(rng.normal(0, 0.7)))
     look = texture(rng, 0.5, ("bricks", "planks", "gravel", "plain", "clouds", "stripes"))
@@ -175,7 +178,7 @@ def wall(rng: Rng, x: float, z: float) -> list[Solid]:
 
 
 def fence(rng: Rng, x: float, z: float) -> list[Solid]:
-    """Posts with a rail."""
+    """Make posts with a rail."""
     look = texture(rng, 0.3, ("plain", "planks"))
     yaw, count = float(rng.normal(0, 0.8)), int(rng.integers(4, 9))
     frame, gap, tall = turned(yaw), float(rng.uniform(0.4, 1.2)), float(rng.uniform(0.6, 1.4))
@@ -190,7 +193,7 @@ def fence(rng: Rng, x: float, z: float) -> list[Solid]:
 
 
 def table(rng: Rng, x: float, z: float) -> list[Solid]:
-    """A top, four legs and things on it."""
+    """Make a table top, four legs, and things on the table."""
     wide, deep, tall = rng.uniform(0.3, 0.9), rng.uniform(0.3, 0.6), rng.uniform(0.4, 0.9)
     frame, look = turned(float(rng.uniform(0, np.pi))), texture(rng, 0.3, ("planks", "plain"))
     top = np.array([wide, 0.03, deep], np.float32)
@@ -211,7 +214,7 @@ def table(rng: Rng, x: float, z: float) -> list[Solid]:
 
 
 def chair(rng: Rng, x: float, z: float) -> list[Solid]:
-    """A seat with a back: two boxes."""
+    """Make a seat with a back out of two boxes."""
     frame, look = turned(float(rng.uniform(0, 2 * np.pi))), texture(rng, 0.3)
     wide, seat = float(rng.uniform(0.22, 0.9)), float(rng.uniform(0.2, 0.3))
     base = np.array([wide, seat, 0.28], np.float32)
@@ -223,7 +226,7 @@ def chair(rng: Rng, x: float, z: float) -> list[Solid]:
 
 
 def shelf(rng: Rng, x: float, z: float) -> list[Solid]:
-    """A cupboard."""
+    """Make a cupboard."""
     half = np.array([rng.uniform(0.3, 0.9), rng.uniform(0.5, 1.1), rng.uniform(0.15, 0.3)])
     look = texture(rng, 0.4, ("planks", "windows", "plain", "stripes"))
     frame = turned(float(rng.choice([0, np.pi / 2])) + float(rng.normal(0, 0.05)))
@@ -231,7 +234,7 @@ def shelf(rng: Rng, x: float, z: float) -> list[Solid]:
 
 
 def pole(rng: Rng, x: float, z: float) -> list[Solid]:
-    """A lamp post."""
+    """Make a lamp post."""
     tall = float(rng.uniform(2, 6))
     look = texture(rng, 0.5, ("plain", "stripes"))
     return [
@@ -241,7 +244,7 @@ def pole(rng: Rng, x: float, z: float) -> list[Solid]:
 
 
 def car(rng: Rng, x: float, z: float) -> list[Solid]:
-    """A low box, a smaller one on it, wheels."""
+    """Make a low box, a smaller box on it, and wheels."""
     frame = turned(float(rng.uniform(0, np.pi)))
     paint = Texture("plain", colour(rng), colour(rng), 1.0, 0.1, 0.0)
     glass = Texture("plain", colour(rng, 0.02, 0.2), colour(rng), 1.0, 0.0, 0.0)
@@ -257,7 +260,8 @@ def car(rng: Rng, x: float, z: float) -> list[Solid]:
     return parts
 
 
-#: How near each may come, metres: nearer, a large thing would be all that is seen.
+#: Each thing has a smallest distance in metres, because a large thing that is nearer would fill the
+#: picture.
 OUTSIDE: tuple[tuple[Maker, float], ...] = (
     (person, 1.4), (person, 1.4), (person, 2), (tree, 4), (tree, 7), (bush, 2), (house, 9),
     (wall, 4), (fence, 1.5), (pole, 2), (car, 4), (crate, 1.6), (ball, 1.2), (barrel, 1.5),

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Which scenes are worth a photo."""
+"""Chooses scenes that look like most photos."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _GROUNDED = 0.72
 
 
 def imagine(seed: int) -> Scene:
-    """The scene of a seed, always the same.
+    """Return the scene of a seed, which is always the same.
 
-    The first composition that looks as most photos do: it is farther at the top than at the
-    bottom, and not a wall before the lens.
+    It is the first composition that looks like most photos: they are farther away at the top than
+    at the bottom, and do not just show a wall right in front of the lens.
     """
     attempts = (compose(np.random.default_rng([seed, _SEED, attempt])) for attempt in count())
     return next(scene for scene in attempts if _is_grounded(scene))
 
 
 def _is_grounded(scene: Scene) -> bool:
-    """Whether "lower is nearer" holds for most pairs of pixels."""
+    """Return whether the lower pixel is the nearer one in most pairs of pixels."""
     lower = np.broadcast_to(np.arange(_HEIGHT)[:, None], (_HEIGHT, _WIDTH))
     return ordinal(lower, disparity(scene, _WIDTH, _HEIGHT)) >= _GROUNDED

@@ -37,7 +37,7 @@ class Manifest(BaseModel):
 
 
 def name_for(basis: str, variant: str) -> str:
-    """The name of a converted model's folder; variants of one basis have folders of their own."""
+    """The name of a converted model's folder; each variant of a basis has its own folder."""
     return _PREFIX + hashlib.sha256(f"{basis}\n{variant}".encode()).hexdigest()[:16]
 
 
@@ -82,7 +82,7 @@ def writable_folder(repository: Path) -> Path:
 
 @contextmanager
 def locked(place: Path) -> Iterator[int]:
-    """Hold an exclusive lock on a folder, after waiting for it; gives its file descriptor."""
+    """Wait for an exclusive lock on a folder and hold it; yields the folder's descriptor."""
     lock = os.open(place, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -94,9 +94,9 @@ def locked(place: Path) -> Iterator[int]:
 def publish(made: Path, target: Path, basis: str) -> None:
     """Move a folder of new files to its final place in one step; the caller holds the lock.
 
-    Removes an older folder of the same name, folders that are out of date, and what killed
-    processes left. Processes that use removed files are not disturbed: a mapped file stays on disk
-    until it is closed.
+    Removes an older folder of the same name, folders that are out of date, and unfinished folders
+    of killed processes. Processes that use removed files are not disturbed, because a mapped file
+    stays on disk until it is closed.
 
     Raises:
         OSError: the disk is full or not writable.
@@ -143,8 +143,8 @@ def _is_whole(folder: Path) -> bool:
 def _checksum(path: Path) -> int:
     """The CRC-32 of a file.
 
-    ISA-L computes it as fast as memory can be read, and the pages read are then in the page cache
-    for loading the model.
+    ISA-L computes it as fast as memory can be read. Reading the file also brings it into the page
+    cache, from which the model is then loaded.
     """
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as content:
         return int(isal_zlib.crc32(content))

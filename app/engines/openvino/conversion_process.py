@@ -38,7 +38,7 @@ _EXAMPLE = (1, 3, 70, 98)
 
 
 def main() -> None:
-    """Entry point."""
+    """Convert the network that the arguments describe; the exit status tells the outcome."""
     job, life = Job.model_validate_json(sys.argv[1]), int(sys.argv[2])
     # Settings that became invalid after the service started must not stop a conversion.
     with suppress(SettingsError):
@@ -46,7 +46,7 @@ def main() -> None:
     end_with_the_service(life)
     os.nice(5)  # requests to models that are loaded already come first
     # Tracing warns of every branch that depends on an input shape. The families' modules avoid
-    # wrong results from such branches, so that the warnings are noise.
+    # wrong results from such branches, so the warnings are of no use.
     warnings.simplefilter("ignore")
     try:
         convert(job)

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Networks converted for OpenVINO: each is found in the cache, or converted once.
+"""Finds networks that were converted for OpenVINO in the cache, and converts missing ones.
 
-A separate process (``conversion_process``) converts. It imports torch, which the service's own
-processes do not need, and OpenVINO's converter starts threads, which would break processes that
-fork or were forked.
+A separate process (``conversion_process``) converts them, for two reasons: a conversion imports
+torch, which the service's own processes do not need, and OpenVINO's converter starts threads, which
+would break processes that fork or were forked.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from app.host import memory
 log = logging.getLogger("twinlens.models")
 
 _PROJECT = Path(__file__).resolve().parents[3]
-# Version of the way networks are converted; increase it to have all networks converted anew.
+# The version of the way in which networks are converted. Increase it to convert all networks anew.
 _RECIPE = 1
 _LIBRARIES = ("openvino", "torch", "transformers", "open-clip-torch")
 #: exit statuses of the conversion process: the checkpoint is at fault, or the conversion failed on
@@ -41,13 +41,13 @@ _PAUSE_SECONDS = 60.0
 
 
 class Job(BaseModel):
-    """The argument of the conversion process."""
+    """What to convert and where to store it, passed to the conversion process as JSON."""
 
     #: name for the log, such as "ViT-L-14 text"
     label: str
     #: see ``NetworkSource.recipe``
     recipe: tuple[str, str]
-    #: store weights as 16-bit floats: half the file size and half the memory
+    #: store weights as 16-bit floats, which halves the file size and the memory
     half: bool
     #: folder of the result
     target: Path
@@ -77,7 +77,7 @@ class Conversions:
         return converted.find_converted(source.repository, self._name(source))
 
     def ensure(self, source: NetworkSource) -> Path:
-        """The folder of the converted network; converts it first, in up to a minute, if need be.
+        """The folder of the converted network; converts it first if need be (up to a minute).
 
         Raises:
             LoadError: the checkpoint contradicts the table of models or is damaged.
@@ -138,7 +138,7 @@ class Conversions:
             yield
         except LoadError as error:
             *_, pause = self._failures.get(job.target, (error, 0.0, _PAUSE_SECONDS / 2))
-            # A copy without the traceback, which would keep objects alive.
+            # Keeps a copy of the error without its traceback, which would keep objects alive.
             kept = type(error)(str(error))
             self._failures[job.target] = kept, time.monotonic() + 2 * pause, 2 * pause
             raise

@@ -17,7 +17,7 @@ from config.values import PrecisionSetting
 
 @dataclass(frozen=True)
 class OpenVinoEngine(Engine):
-    """Created once, before the fork."""
+    """Loads converted networks. One instance is created before the fork and used by all workers."""
 
     name = "openvino"
 

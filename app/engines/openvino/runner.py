@@ -30,7 +30,7 @@ _HINTS = {name: hint for hint, name in _NAMES.items()}
 
 
 def is_installed() -> bool:
-    """Whether the package is installed; some platforms have none."""
+    """Whether OpenVINO is installed; it is not available on all platforms."""
     return find_spec("openvino") is not None
 
 
@@ -53,7 +53,7 @@ def core() -> Any:
 
 
 class OpenVinoNetwork(Network):
-    """A converted model. Reading maps its weights into memory; ``to_device`` compiles it."""
+    """A converted model: creating it maps its weights into memory; ``to_device`` compiles it."""
 
     engine = "openvino"
 
@@ -87,7 +87,7 @@ class OpenVinoNetwork(Network):
         name = openvino_name(device)
         properties: dict[str, Any] = {
             "PERFORMANCE_HINT": "LATENCY",
-            # Always set, because OpenVINO's default depends on its version.
+            # This is always set, because OpenVINO's default depends on its version.
             "INFERENCE_PRECISION_HINT": _HINTS[self._precision_on(name)],
             "NUM_STREAMS": self._streams,
         }
@@ -113,8 +113,8 @@ class OpenVinoNetwork(Network):
     def release_idle_memory(self) -> None:
         """See the base class.
 
-        Frees the memory of activations, and the pages of the mapped weights file: they are not
-        needed after the first inference has repacked the weights for this CPU.
+        Frees the memory of activations, and the pages of the mapped weights file. The pages are not
+        needed any more, because the first inference has repacked the weights for this CPU.
         """
         with suppress(RuntimeError):  # an inference has just started
             self._compiled.release_memory()
@@ -148,6 +148,6 @@ def openvino_name(device: str) -> str:
 
 
 def gpus() -> dict[str, str]:
-    """The Intel GPUs: OpenVINO's name and the hardware's name. Must be called after the fork."""
+    """OpenVINO's names of the Intel GPUs, with the hardware's names. Call it after the fork."""
     names = [name for name in core().available_devices if name.startswith("GPU")]
     return {name: str(core().get_property(name, "FULL_DEVICE_NAME")) for name in names}

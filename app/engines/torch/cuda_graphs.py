@@ -48,7 +48,7 @@ class Graphs(Generic[Graph]):
         self._came: dict[tuple[Hashable, Shape], int] = {}
         self._worth_at: dict[tuple[Hashable, Shape], int] = {}
         self._refused: set[Shape] = set()
-        # Held during a capture, too: other inferences of this network wait for it.
+        # The lock is held during a capture, too, so other inferences of this network wait for it.
         self._lock = threading.Lock()
 
     def graph_for(self, stream: Hashable, shape: Shape, capture: Capture[Graph]) -> Graph | None:
@@ -128,7 +128,7 @@ class CudaNetwork:
                 else:
                     outputs = cuda.download(self._forward(cuda.upload(batch)))
             except RuntimeError as error:
-                if fault(error) == "memory":  # frees memory for a retry
+                if fault(error) == "memory":  # dropping the graphs frees memory for a retry
                     self._graphs.clear()
                 raise
         return outputs

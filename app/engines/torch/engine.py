@@ -15,7 +15,7 @@ from config.values import PrecisionSetting
 
 @dataclass(frozen=True)
 class TorchEngine(Engine):
-    """Created once, before the fork."""
+    """Loads torch modules. One instance is created before the fork and used by all workers."""
 
     name = "torch"
 

@@ -35,7 +35,7 @@ class TorchNetwork(Network):
         """Wrap a module.
 
         Args:
-            module: float32; its weights are usually mapped from the checkpoint's file.
+            module: a float32 module, whose weights are usually mapped from the checkpoint's file.
             wanted: the setting PRECISION.
             threads: number of cores that this process may use.
             exact_images: do image work on the CPU even for a GPU, because the CPU's results are
@@ -132,7 +132,7 @@ def precision_for(device: str) -> Precision:
         has = torch.cpu.get_capabilities()
         return "bf16" if any(has.get(name) for name in ("avx512_bf16", "amx_bf16")) else "fp32"
     if device.startswith("cuda"):
-        # GPUs below compute capability 7.0 have no tensor cores, so that fp16 is not faster.
+        # GPUs below compute capability 7.0 have no tensor cores, so fp16 is not faster on them.
         return "fp16" if torch.cuda.get_device_capability(device) >= (7, 0) else "fp32"
     return "fp16" if device.startswith("xpu") else "fp32"
 
@@ -157,8 +157,8 @@ def _choose_fp32_matmul() -> None:
     """Use oneDNN's matrix multiplication instead of MKL's if it is exact on this CPU.
 
     ``torch.set_float32_matmul_precision("medium")`` selects oneDNN, which is much faster than MKL
-    on AMD. On CPUs with AMX it may round the operands to bf16, hence a test product is compared
-    with the exact one.
+    on AMD. On CPUs with AMX it may round the operands to bf16, so a test product is compared with
+    the exact one.
     """
     import torch
 

@@ -72,7 +72,7 @@ def _pixels(tiff: Tiff, directory: Directory, found: Layout) -> Image.Image:
 
 
 def _numbers(tiff: Tiff, directory: Directory, found: Layout) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Bands of the picture without padding rows of tiles: first row, and the used samples."""
+    """Yield each band's first row and used samples, without the padding rows of tiles."""
     for top, lines in bands(tiff, directory, found):
         if top < found.height:
             yield top, numbers(lines, found)[: found.height - top]
@@ -81,7 +81,7 @@ def _numbers(tiff: Tiff, directory: Directory, found: Layout) -> Iterator[tuple[
 def _whole_jpeg(tiff: Tiff, directory: Directory, max_pixels: int) -> Image.Image | None:
     """The picture of a directory that embeds a complete JPEG file; None for other directories.
 
-    Previews in RAW files are stored like that, with compression 6 ("old-style JPEG"). Other uses of
+    Previews in RAW files are stored this way, with compression 6 ("old-style JPEG"). Other uses of
     that compression are not supported.
     """
     if directory.integer(Tag.COMPRESSION, 1) != Compression.OLD_JPEG:

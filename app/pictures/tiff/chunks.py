@@ -32,8 +32,8 @@ Bytes = NDArray[np.uint8]
 
 _BAND_BYTES = 1 << 23
 _BAND_CHUNKS = 512
-# Most compressed bytes that are read of a strip: a multiple of its decompressed size, plus a
-# constant. CCITT can make noise three times as large.
+# At most this many compressed bytes are read for a strip: a multiple of its decompressed size, plus
+# a constant. Compression can enlarge data: CCITT makes noise three times as large.
 _MOST_GROWTH, _MOST_EXTRA = 8, 1 << 16
 _LOOKED_AT = 8  # strips or tiles that are sampled to find the colours of JPEG data
 _LZMA_MEMORY = 1 << 27
@@ -95,7 +95,10 @@ def with_jpeg_colours(tiff: Tiff, directory: Directory, layout: Layout) -> Layou
 
 
 def _most_bytes(layout: Layout, lines: int) -> int:
-    """Most compressed bytes that are read of a strip or tile with so many lines."""
+    """The most compressed bytes that are read for a strip or tile of ``lines`` lines.
+
+    The file may state any number, so a damaged one could otherwise make us read gigabytes.
+    """
     return _MOST_GROWTH * lines * layout.line_bytes + _MOST_EXTRA
 
 
@@ -114,7 +117,7 @@ def _unpacked(
     parts: Sequence[tuple[int, int]],
     lines: Sequence[int],
 ) -> Bytes:
-    """Decompress consecutive strips or tiles: [lines, bytes]."""
+    """Decompress consecutive strips or tiles to an array [lines, bytes]."""
     width = layout.line_bytes
     most = _most_bytes(layout, max(lines))
     packed = [tiff.read(offset, min(count, most)) for offset, count in parts]

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Reads image file directories (IFDs) of a TIFF within limits.
 
-Counts in the file never decide alone how much memory is allocated: a directory has at most
-``MAX_ENTRIES`` entries, and the caller says how many values of an entry are read.
+Counts in the file alone never decide how much memory is allocated: a directory may have at most
+``MAX_ENTRIES`` entries, and the caller limits how many values of an entry are read.
 Source: TIFF 6.0 (Adobe, 1992) and the BigTIFF design of libtiff.
 """
 
@@ -105,7 +105,9 @@ class Tiff:
         head = self.read(0, 8)
         self.order = "<" if head[:2] == b"II" else ">"
         self._big = struct.unpack_from(self.order + "H", head, 2)[0] == 43
-        self.word = 8 if self._big else 4  # bytes of an offset, and of a value within an entry
+        self.word = (
+            8 if self._big else 4
+        )  # sizes, in bytes, of an offset and of the field in an entry that holds a short value
         self.first_at = self.offset(8 if self._big else 4)
 
     def read(self, at: int, count: int) -> bytes:

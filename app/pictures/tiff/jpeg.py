@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Decodes JPEG data inside a TIFF: strips and tiles (compression 7), and whole files (previews).
 
-libjpeg derives the colour space from markers that strips and tiles usually lack. Here the TIFF's
-tags decide, and an inserted Adobe marker tells libjpeg.
+libjpeg derives the colour space from markers that strips and tiles usually lack. Therefore the
+TIFF's tags decide here, and this module inserts an Adobe marker to tell libjpeg.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class _Frame:
     marker: int
     precision: int
     size: tuple[int, int]
-    sampling: tuple[int, ...]  # of each component: horizontal and vertical factor, 4 bits each
+    sampling: tuple[int, ...]  # horizontal and vertical factor of each component, 4 bits each
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,8 @@ def holds_rgb(chunks: Iterable[bytes], tables: bytes | None) -> bool:
     """Whether data that the TIFF declares as YCbCr are actually RGB, which some writers store.
 
     True YCbCr data, converted to RGB, are within the range of RGB, apart from JPEG's errors. If
-    many pixels are outside, the data are not YCbCr. Decodes at an eighth of the size to save time.
+    many pixels are outside, the data are not YCbCr. To save time, the data are decoded at an eighth
+    of their size.
     """
     outside, total = 0, 0
     for data in chunks:

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Describes how the pixels of a TIFF picture are stored, and checks all limits.
 
-The sizes and counts in a ``Layout`` are safe to allocate memory by. Unsupported kinds of TIFF are
-refused with a message that names them.
+The sizes and counts in a ``Layout`` have been checked, so memory can be allocated according to
+them. Unsupported kinds of TIFF are refused with a message that names them.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from app.pictures.tiff.tags import (
 )
 
 MAX_CHUNKS = 1 << 16  # strips or tiles of one plane
-_UNPACKED_BYTES = 8  # most decompressed bytes per pixel of the budget: four 16-bit channels
+_UNPACKED_BYTES = 8  # allowed decompressed bytes per pixel of the budget: four 16-bit channels
 _LEAST_BUDGET = 1 << 25  # pixels: smaller budgets count as this, so that 64-bit samples fit
-_PADDING_PIXELS = 1 << 26  # tiles may cover so many pixels, even if the picture is smaller
+_PADDING_PIXELS = 1 << 26  # tiles may cover this many pixels, even if the picture is smaller
 _CHUNK_BYTES = 1 << 29  # largest decompressed strip or tile; libtiff needs twice that memory
 _BAND_BYTES = 1 << 22
 _DEPTHS = {
@@ -95,7 +95,7 @@ class Layout:
         return lines * self.line_bytes * (len(self.used) if self.planar else 1)
 
     def lines(self, rows: int) -> int:
-        """Stored lines of so many pixel rows; with subsampled chroma a line has several rows."""
+        """Stored lines of ``rows`` pixel rows; with subsampled chroma a line has several rows."""
         return -(-rows // self.subsampling[1])
 
     def rows(self, index: int) -> int:
@@ -196,7 +196,7 @@ def _photometric(directory: Directory, compression: Compression, samples: int) -
 def _sample_type(
     directory: Directory, photometric: Photometric, compression: Compression
 ) -> tuple[str, int]:
-    """Type and bits of the samples; all samples must have the same."""
+    """Type and bits of the samples, which must be the same for all samples."""
     depths = set(directory.integers(Tag.BITS, 64)) or {1}
     formats = set(directory.integers(Tag.SAMPLE_FORMAT, 64)) or {1}
     if photometric in (Photometric.CIELAB, Photometric.ICCLAB):

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 """Chooses the main picture of a TIFF file.
 
-That is page 1, or a larger picture in a SubIFD of page 1. If page 1 is a thumbnail, the full
-picture is on a later page or in a SubIFD. Most camera RAW files are TIFFs, too. Their sensor data
+The main picture is page 1, or a larger picture in a SubIFD of page 1. If page 1 is a thumbnail, it
+is on a later page or in a SubIFD. Most camera RAW files are TIFFs, too. Their sensor data
 is not a finished picture, so only an embedded preview of full size is accepted.
 """
 
@@ -51,7 +51,7 @@ def choose(tiff: Tiff) -> Directory:
     """The directory of the main picture.
 
     Raises:
-        BadRequest: a camera RAW without a full-size preview, or a damaged file.
+        BadRequest: the file is a camera RAW without a full-size preview, or is damaged.
     """
     pages, broken = _pages(tiff)
     first = pages[0]
@@ -72,8 +72,9 @@ def choose(tiff: Tiff) -> Directory:
 
 
 def _pages(tiff: Tiff) -> tuple[list[Page], bool]:
-    """All pictures in the order of the file, each followed by those in its SubIFDs, and whether
-    some directories could not be read.
+    """All pictures in the order of the file, each followed by those in its SubIFDs.
+
+    The second value tells whether some directories could not be read.
     """
     pages: list[Page] = []
     seen = {tiff.first_at}
@@ -113,7 +114,7 @@ def _page(tiff: Tiff, directory: Directory, below_first: bool = False) -> Page:
 
 
 def _size(tiff: Tiff, directory: Directory) -> tuple[int, int]:
-    """Size by the tags, or from the JPEG header if an embedded JPEG has no size tags (NEF, CR2)."""
+    """The size that the tags state; without them (NEF, CR2) that of the embedded JPEG."""
     size = directory.integer(Tag.WIDTH, 0), directory.integer(Tag.HEIGHT, 0)
     if all(size):
         return size
@@ -122,7 +123,7 @@ def _size(tiff: Tiff, directory: Directory) -> tuple[int, int]:
 
 
 def _full_preview(pages: list[Page], sensors: list[Page]) -> Directory:
-    """The largest preview in a RAW; refused if smaller than the sensor by more than a border."""
+    """The largest preview in a RAW; a preview that is much smaller than the sensor is refused."""
     sensor = max(sensors, key=lambda page: page.area, default=None)
     finished = [page for page in pages if not page.sensor and not page.aside]
     best = max(finished, key=lambda page: page.area, default=None)

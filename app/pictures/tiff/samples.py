@@ -95,7 +95,7 @@ def _whole_bytes(lines: Bytes, layout: Layout, samples: int) -> Values:
     """Samples of 8, 16, 32 or 64 bits, with the predictor (differences) undone."""
     rows, across, _ = lines.shape
     each = layout.bits // 8
-    if layout.predictor == 3:  # all highest bytes of a row come first, then the next
+    if layout.predictor == 3:  # a row stores the highest bytes of all samples, then the next ones
         sums = np.add.accumulate(
             lines.reshape(rows, across, -1, samples), axis=2, dtype=np.uint8
         ).reshape(rows, across, each, -1)
@@ -179,7 +179,10 @@ def _stretch(low: float, high: float) -> Scale:
 
 
 def _finite(values: Values) -> NDArray[np.float64]:
-    """As float64, because the range of float32 data may exceed float32; non-finite values are 0."""
+    """Convert to float64, because the range of float32 data may exceed float32.
+
+    Values that are not finite become 0.
+    """
     wide = values.astype(np.float64)
     if values.dtype.kind == "f":
         wide[~np.isfinite(wide)] = 0.0
