@@ -200,7 +200,9 @@ def _block(block: Any, tokens: Tensor, has_norm: bool, rotation: Any) -> Tensor:
     seen = _normalised(tokens, block.norm1, _BLOCK_EPSILON)
     tokens = tokens + block.ls1.gamma * _attention(block.attn, seen, has_norm, rotation)
     seen = _normalised(tokens, block.norm2, _BLOCK_EPSILON)
-    return tokens + block.ls2.gamma * _linear(F.gelu(_linear(seen, block.mlp.fc1)), block.mlp.fc2)
+    seen = _linear(F.gelu(_linear(seen, block.mlp.fc1)), block.mlp.fc2)
+    added: Tensor = tokens + block.ls2.gamma * seen
+    return added
 
 
 def _attention(layer: Any, tokens: Tensor, has_norm: bool, rotation: Any) -> Tensor:
@@ -220,8 +222,7 @@ def _attention(layer: Any, tokens: Tensor, has_norm: bool, rotation: Any) -> Ten
 
 
 def _rotated(features: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Rotate pairs of features: in each half, a feature of its first half with one of its second.
-    """
+    """Rotate pairs of features: in each half, a feature of its first half with one of its second."""
     import torch
 
     a, b, c, d = features.chunk(4, dim=-1)
@@ -239,7 +240,7 @@ def _head(net: Any, plan: Plan, taken: list[Tensor], pixels: Tensor) -> Tensor:
     maps = []
     for i, tokens in enumerate(taken):
         seen = _normalised(tokens, head.norm) if plan.has_planes else tokens
-        grid = seen.transpose(1, 2).unflatten(2, (rows, columns))
+        grid = seen.transpose(1, 2).reshape(seen.shape[0], -1, rows, columns)
         grid = _conv(grid, head.projects._modules[str(i)])
         if plan.has_planes:
             grid = grid + _plane(grid, rows, columns, height, width)
@@ -268,10 +269,7 @@ def _head(net: Any, plan: Plan, taken: list[Tensor], pixels: Tensor) -> Tensor:
 
 def _fused(unit: Any, coarse: Tensor | None, fine: Tensor, size: Any) -> Tensor:
     """Add a finer feature map to a coarser one, refine and enlarge the sum."""
-    if coarse is None:
-        both = fine
-    else:
-        both = coarse + _refined(unit.resConfUnit1, fine)
+    both = fine if coarse is None else coarse + _refined(unit.resConfUnit1, fine)
     return _conv(_enlarged(_refined(unit.resConfUnit2, both), size), unit.out_conv)
 
 
@@ -288,13 +286,13 @@ def _enlarged(grid: Tensor, size: Any) -> Tensor:
 def _map(grid: Tensor, layers: Any) -> Tensor:
     """The first channel of a map [n, 1, h, w], before its activation; the second is a confidence.
 
-    Always in float32, because bfloat16 has fewer steps than an 8-bit map has levels.
+    Always in float32, because bfloat16 has fewer steps than an 8-bit map has levels. OpenVINO would
+    round the result of a convolution to bfloat16, but not that of a product and a sum.
     """
-    import torch.nn.functional as F
-
     inner, last = layers._modules["0"], layers._modules["2"]
     features = _conv(grid, inner).relu().float()
-    return F.conv2d(features, last.weight[:1].float(), last.bias[:1].float())
+    summed: Tensor = (features * last.weight[0].float()).sum(1, keepdim=True)
+    return summed + last.bias[0].float()
 
 
 def _plane(grid: Tensor, rows: Any, columns: Any, height: Any, width: Any) -> Tensor:

@@ -8,7 +8,7 @@ import argparse
 import time
 from pathlib import Path
 
-from benchmarks.checkpoints import clip, depth
+from benchmarks.checkpoints import clip, depth, depth3
 from benchmarks.checkpoints.hub_cache import Repository
 
 
@@ -16,22 +16,25 @@ def make(key: str, *, small_scale: bool) -> list[Repository]:
     """The repositories of a model of the table."""
     if key in depth.SHAPES:
         return [depth.make(key, small_scale)]
+    if key in depth3.SHAPES:
+        return [depth3.make(key, small_scale)]
     return list(clip.make(key, small_scale))
 
 
 def main() -> None:
     """Entry point; a checkpoint that is there already is kept."""
-    known = [*depth.SHAPES, *clip.SHAPES]
+    usual = [*depth.SHAPES, *clip.SHAPES]
+    shapes = {**depth.SHAPES, **clip.SHAPES, **depth3.SHAPES}
     parser = argparse.ArgumentParser(description="Make random-weight checkpoints.")
     parser.add_argument("--out", type=Path, required=True, help="folder to use as HF_HUB_CACHE")
-    parser.add_argument("--models", default=",".join(known), help="comma list; default: all")
+    parser.add_argument("--models", default=",".join(usual), help="comma list")
     parser.add_argument("--tiny", action="store_true", help="same architectures, a few layers")
     options = parser.parse_args()
     for key in options.models.split(","):
-        if key not in known:
-            parser.error(f"unknown model {key!r}; known: {', '.join(known)}")
-        shape = depth.SHAPES.get(key) or clip.SHAPES[key]
-        if (options.out / f"models--{shape.repository.replace('/', '--')}/refs/main").exists():
+        if key not in shapes:
+            parser.error(f"unknown model {key!r}; known: {', '.join(shapes)}")
+        repository = shapes[key].repository
+        if (options.out / f"models--{repository.replace('/', '--')}/refs/main").exists():
             continue
         started = time.monotonic()
         for repository in make(key, small_scale=options.tiny):
