@@ -222,7 +222,7 @@ def _attention(layer: Any, tokens: Tensor, has_norm: bool, rotation: Any) -> Ten
 
 
 def _rotated(features: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Rotate pairs of features: in each half, a feature of its first half with one of its second."""
+    """Rotate pairs of features, which are a quarter of the features apart, in both halves."""
     import torch
 
     a, b, c, d = features.chunk(4, dim=-1)
