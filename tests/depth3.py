@@ -8,7 +8,6 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -45,7 +44,7 @@ def tensors(kind: str) -> dict[str, torch.Tensor]:
 
     Everything matters: biases, embeddings and scales are as large as what flows through them.
     """
-    draw = np.random.RandomState(3)  # noqa: NPY002
+    draw = np.random.RandomState(3)
     found = {}
     for name, size in sorted(depth3.tensor_shapes(SHAPES[kind]).items()):
         values = draw.standard_normal(size)
@@ -66,14 +65,14 @@ def tensors(kind: str) -> dict[str, torch.Tensor]:
 
 def pixels(size: tuple[int, int]) -> NDArray[np.float32]:
     """A normalised input [1, 3, rows, columns] of noise."""
-    draw = np.random.RandomState(size[0] * 1000 + size[1])  # noqa: NPY002
+    draw = np.random.RandomState(size[0] * 1000 + size[1])
     return draw.standard_normal((1, 3, *size)).astype(np.float32)
 
 
-def write(folder: Path, kind: str, **settings: Any) -> ModelSpec:
-    """A checkpoint in the published layout, and its row; ``settings`` replace some of its config."""
+def write(folder: Path, kind: str) -> ModelSpec:
+    """A checkpoint in the published layout, and its row."""
     folder.mkdir(parents=True, exist_ok=True)
-    config = depth3.config_json(SHAPES[kind]) | settings
+    config = depth3.config_json(SHAPES[kind])
     (folder / "config.json").write_text(json.dumps(config))
     found = {f"model.{name}": value for name, value in tensors(kind).items()}
     # Depth of one photo does not need these.
