@@ -101,7 +101,8 @@ def test_a_batch_gives_what_each_gives_alone(folder: Path, kind: str) -> None:
 
 
 def test_bf16_does_not_leave_steps_in_the_map(folder: Path) -> None:
-    source = family_of(folder / "views").source("image")
+    spec = depth3.row(folder / "views", "views")
+    source = describe_checkpoint(spec, checkpoint_of(spec, folder)).source("image")
     converted = Conversions(half=False, life=0).find_converted(source)
     assert converted is not None
     network = OpenVinoNetwork(converted, "bf16", threads=1, streams=1)
@@ -207,7 +208,7 @@ def test_a_photo_is_prepared_nearly_as_published(folder: Path, photo: tuple[int,
     inputs = family.prepare(upright(image), HostImages())
     levels = (inputs * family.deviation[:, None, None] + family.mean[:, None, None]) * 255
     assert inputs.shape == (3, *expected.shape[:2])
-    assert np.abs(levels - expected.transpose(2, 0, 1)).mean() < 1
+    assert np.abs(levels - expected.transpose(2, 0, 1)).mean() < 1.5
     assert np.std(expected) > 20
 
 
