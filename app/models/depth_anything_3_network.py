@@ -291,8 +291,9 @@ def _map(grid: Tensor, layers: Any) -> Tensor:
     """
     inner, last = layers._modules["0"], layers._modules["2"]
     features = _conv(grid, inner).relu().float()
-    summed: Tensor = (features * last.weight[0].float()).sum(1, keepdim=True)
-    return summed + last.bias[0].float()
+    summed = (features * last.weight[0].float()).sum(1, keepdim=True)
+    logits: Tensor = summed + last.bias[0].float()
+    return logits
 
 
 def _plane(grid: Tensor, rows: Any, columns: Any, height: Any, width: Any) -> Tensor:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import Any
 
 from benchmarks.checkpoints import clip, depth, depth3
 from benchmarks.checkpoints.hub_cache import Repository
@@ -24,17 +25,20 @@ def make(key: str, *, small_scale: bool) -> list[Repository]:
 def main() -> None:
     """Entry point; a checkpoint that is there already is kept."""
     usual = [*depth.SHAPES, *clip.SHAPES]
-    shapes = {**depth.SHAPES, **clip.SHAPES, **depth3.SHAPES}
+    tables: tuple[dict[str, Any], ...] = (depth.SHAPES, clip.SHAPES, depth3.SHAPES)
+    shapes = {key: shape for table in tables for key, shape in table.items()}
     parser = argparse.ArgumentParser(description="Make random-weight checkpoints.")
     parser.add_argument("--out", type=Path, required=True, help="folder to use as HF_HUB_CACHE")
-    parser.add_argument("--models", default=",".join(usual), help="comma list")
+    parser.add_argument(
+        "--models", default=",".join(usual), help="comma list; without it all but da3-*"
+    )
     parser.add_argument("--tiny", action="store_true", help="same architectures, a few layers")
     options = parser.parse_args()
     for key in options.models.split(","):
         if key not in shapes:
             parser.error(f"unknown model {key!r}; known: {', '.join(shapes)}")
-        repository = shapes[key].repository
-        if (options.out / f"models--{repository.replace('/', '--')}/refs/main").exists():
+        name = shapes[key].repository
+        if (options.out / f"models--{name.replace('/', '--')}/refs/main").exists():
             continue
         started = time.monotonic()
         for repository in make(key, small_scale=options.tiny):

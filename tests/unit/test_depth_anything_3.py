@@ -33,6 +33,7 @@ from app.hub.store import Checkpoint
 from app.models.base import NetworkId, describe_checkpoint
 from app.models.depth_anything_3 import EDGE, DepthAnything3
 from app.pictures.canvas import HostImages
+from benchmarks.checkpoints import depth3 as checkpoints
 from benchmarks.models import checkpoint_of, cpu_loader
 from config.values import EngineSetting
 from tests import depth3
@@ -70,7 +71,7 @@ def family_of(folder: Path) -> DepthAnything3:
 def metric_family(folder: Path) -> DepthAnything3:
     """For the network "mono", which is the same."""
     folder.mkdir(exist_ok=True)
-    config = depth3.depth3.config_json(depth3.SHAPES["metric"])
+    config = checkpoints.config_json(depth3.SHAPES["metric"])
     (folder / "config.json").write_text(json.dumps(config))
     return family_of(folder)
 
@@ -273,11 +274,11 @@ def test_a_damaged_description(tmp_path: Path, text: str) -> None:
         family_of(tmp_path)
 
 
-@pytest.mark.parametrize("key", list(depth3.depth3.SHAPES))
+@pytest.mark.parametrize("key", list(checkpoints.SHAPES))
 def test_settings_that_the_file_leaves_out_are_those_of_its_name(tmp_path: Path, key: str) -> None:
-    shape = depth3.depth3.SHAPES[key]
+    shape = checkpoints.SHAPES[key]
     for left_out in (False, True):
-        config = depth3.depth3.config_json(shape)
+        config = checkpoints.config_json(shape)
         if left_out:
             del config["config"]
         (tmp_path / "config.json").write_text(json.dumps(config))
