@@ -26,6 +26,7 @@ class Family(NamedTuple):
 #: By family name. A class is imported only when a model of its family is needed.
 FAMILIES: dict[str, Family] = {
     "depth_anything": Family("depth", "app.models.depth_anything:DepthAnything"),
+    "transformers_depth": Family("depth", "app.models.transformers_depth:TransformersDepth"),
     "open_clip": Family("embedding", "app.models.open_clip:OpenClip"),
 }
 

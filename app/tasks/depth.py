@@ -55,9 +55,9 @@ class DepthTask:
         with photo:
             # The turn ends with the inference, so that the next request can use the device.
             with turns.wait(networks_of(spec)[0], 1, is_gone, timings) as turn:
-                inputs, size = self._prepare(turn, photo, options)
+                inputs, photo_size, size = self._prepare(turn, photo, options)
                 loaded, output = turn.loaded, turn.infer(inputs[None])[0]
-            disparity = loaded.family.disparity(output)
+            disparity = loaded.family.disparity(loaded.family.crop(output, photo_size))
             check_cancelled = turns.deadline_check(is_gone)
             view: Pixels | None = None
             if options.is_pair:
@@ -74,8 +74,8 @@ class DepthTask:
 
     def _prepare(
         self, turn: Turn, photo: BinaryIO, options: DepthOptions
-    ) -> tuple[FloatArray, Size]:
-        """The network's input for a photo, and the size of the answer.
+    ) -> tuple[FloatArray, Size, Size]:
+        """The network's input for a photo, the size of the photo, and the size of the answer.
 
         The decoded photo is freed when this returns: it is large, and the request may wait long for
         the device.
@@ -85,7 +85,7 @@ class DepthTask:
         size = options.target(picture.size, family.input_size(*picture.size))
         formats.check(options, size, self._max_pixels)
         with turn.preparing():
-            return family.prepare(picture, turn.loaded.network.images), size
+            return family.prepare(picture, turn.loaded.network.images), picture.size, size
 
 
 def _render(
