@@ -19,7 +19,7 @@ from app.engines.base import FloatArray, Unsupported
 from app.errors import BadRequest
 from app.hub.store import Checkpoint
 from app.models import description
-from app.models.depth_family import Picture
+from app.models.base import Picture
 from app.models.description import ABSENT, Allowed
 from app.models.point_sampling import Axis, sampled
 from app.models.transformers_depth import ON, TransformersDepth, check_aspect
@@ -100,7 +100,8 @@ class DepthPro(TransformersDepth):
 
     def disparity(self, output: FloatArray) -> FloatArray:
         """See the base class."""
-        return output[0]
+        nearness: FloatArray = output[0]
+        return nearness
 
     def metres(self, output: FloatArray, focal_length: float | None) -> FloatArray:
         """See the base class."""
@@ -108,7 +109,8 @@ class DepthPro(TransformersDepth):
         if focal is None:
             raise BadRequest("this model needs the camera's focal length to give metres")
         nearness = output[0] * np.float32(self.edge / focal)
-        return (1 / nearness.clip(_FARTHEST, _NEAREST)).astype(np.float32, copy=False)
+        metres: FloatArray = 1 / nearness.clip(np.float32(_FARTHEST), np.float32(_NEAREST))
+        return metres
 
     def focal_length(self, output: FloatArray) -> float | None:
         """See the base class; horizontal."""

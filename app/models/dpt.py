@@ -19,8 +19,8 @@ import numpy as np
 from app.engines.base import FloatArray, Unsupported
 from app.hub.store import Checkpoint
 from app.models import description
+from app.models.base import Picture
 from app.models.borders import without_border
-from app.models.depth_family import Picture
 from app.models.description import ABSENT, Allowed
 from app.models.distance import NEAREST_METRES, inverse
 from app.models.transformers_depth import (

@@ -35,9 +35,7 @@ class Axis:
             samples: number of samples.
         """
         whole = np.pad(np.arange(pixels), border, mode="reflect")
-        return cls._at(
-            np.linspace(0, len(whole) - 1, samples) if samples > 1 else np.zeros(1), whole
-        )
+        return cls._at(np.linspace(0, len(whole) - 1, samples), whole)
 
     @classmethod
     def even(cls, pixels: int, samples: int) -> Axis:

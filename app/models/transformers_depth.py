@@ -123,13 +123,13 @@ class TransformersDepth(DepthFamily):
         self.check_settings({"resample": (*_INTERPOLATIONS, ABSENT)})
         return _INTERPOLATIONS.get(self.settings.get("resample"), default)
 
-    def read_size(self, width: int, height: int) -> tuple[int, int]:
-        """Width and height that pictures are resized to; the arguments are the processor's default.
+    def read_size(self, default: tuple[int, int]) -> tuple[int, int]:
+        """Width and height that pictures are resized to.
 
         Raises:
             LoadError: they make no sense.
         """
-        found = self.settings.get("size", {"height": height, "width": width})
+        found = self.settings.get("size", dict(zip(("width", "height"), default, strict=True)))
         if isinstance(found, int):
             found = {"height": found, "width": found}
         sides = [found.get(name) for name in ("width", "height")] if isinstance(found, dict) else []
@@ -138,7 +138,8 @@ class TransformersDepth(DepthFamily):
                 f'{self.FILES[1]} has "size": {found!r:.80}; supported are a width and a height '
                 f"of {EDGES.start} to {EDGES.stop - 1} pixels"
             )
-        return sides[0], sides[1]
+        width, height = map(int, sides)
+        return width, height
 
     def read_colours(self, scale: float = 1) -> None:
         """Set ``mean`` and ``deviation`` from the file, where they are multiples of ``scale``.

@@ -18,8 +18,8 @@ import numpy as np
 from app.engines.base import FloatArray, Unsupported
 from app.hub.store import Checkpoint
 from app.models import description
+from app.models.base import Picture
 from app.models.borders import without_border
-from app.models.depth_family import Picture
 from app.models.description import ABSENT, Allowed
 from app.models.distance import NEAREST_METRES, inverse
 from app.models.point_sampling import Axis, sampled
@@ -174,7 +174,8 @@ def _in_float32(head: Any) -> Any:
 
         def _apply(self, fn: Any, recurse: bool = True) -> Any:
             """Moves the weights to another device, but keeps their type."""
-            return super()._apply(lambda tensor: fn(tensor).to(tensor.dtype), recurse)
+            keep = lambda tensor: fn(tensor).to(tensor.dtype)  # noqa: E731
+            return super()._apply(keep, recurse)  # type: ignore[no-untyped-call]
 
         def forward(self, **inputs: Any) -> Any:
             blocks = [each.float() for each in inputs.pop("feature_blocks")]
