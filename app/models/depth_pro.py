@@ -55,7 +55,7 @@ class DepthPro(TransformersDepth):
             self.check_config(part, _DINOV2, name)
         self.check_settings(_PREPARATION)
         self.read_colours()
-        width, height = self.read_size(1536, 1536)
+        width, height = self.read_size((1536, 1536))
         # With transformers' defaults, which files may leave out.
         smallest = min(self.config.get("scaled_images_ratios", [0.25, 0.5, 1]))
         patch = self.config.get("patch_size", 384)

@@ -90,7 +90,7 @@ class Dpt(TransformersDepth):
         self.check_settings(_RESIZED)
         self.read_colours()
         self.interpolation = self.read_interpolation("bicubic")
-        self.size = self.read_size(384, 384)
+        self.size = self.read_size((384, 384))
         self.multiple = self._multiple()
         if self.backbone != "beit":
             self.check_settings(_SQUASHED)

@@ -9,6 +9,7 @@ compute the same as the parts that they replace, from the sizes of tensors and w
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -43,16 +44,27 @@ def _fuse(layer: Any, hidden: Tensor, residual: Tensor | None = None) -> Tensor:
 
 
 def _depth_head(head: Any, hidden_states: list[Tensor]) -> Tensor:
-    """``DPTDepthEstimationHead``, with its last layer in float32.
-
-    bfloat16 has fewer steps than an 8-bit map has levels.
-    """
-    import torch.nn.functional as F
-
+    """``DPTDepthEstimationHead``, with its last layer in float32."""
     hidden = hidden_states[head.config.head_in_index]
     if head.projection is not None:
         hidden = head.projection(hidden).relu()
-    *layers, last, activation = head.head
+    return _last_in_float32(head.head, hidden)
+
+
+def _depth_pro_head(head: Any, hidden: Tensor) -> Tensor:
+    """``DepthProDepthEstimationHead``, with its last layer in float32."""
+    return _last_in_float32(head.layers, hidden)
+
+
+def _last_in_float32(all_layers: Any, hidden: Tensor) -> Tensor:
+    """Layers whose last two are a convolution to one channel and an activation.
+
+    The last convolution is computed in float32, because bfloat16 has fewer steps than an 8-bit map
+    has levels.
+    """
+    import torch.nn.functional as F
+
+    *layers, last, activation = all_layers
     for layer in layers:
         hidden = layer(hidden)
     depth: Tensor = activation(F.conv2d(hidden.float(), last.weight.float(), last.bias.float()))
@@ -106,7 +118,7 @@ def _standardised(convolution: Any, hidden: Tensor) -> Tensor:
     weight = convolution.weight
     variance, mean = torch.var_mean(weight, (1, 2, 3), correction=0, keepdim=True)
     weight = (weight - mean) * torch.rsqrt(variance + convolution.eps)
-    return F.conv2d(
+    convolved: Tensor = F.conv2d(
         hidden,
         weight,
         convolution.bias,
@@ -115,6 +127,7 @@ def _standardised(convolution: Any, hidden: Tensor) -> Tensor:
         convolution.dilation,
         convolution.groups,
     )
+    return convolved
 
 
 def _metric_heads(
@@ -158,11 +171,12 @@ def _metric_heads(
     return torch.where(chosen, stacked, torch.zeros_like(stacked)).sum(1), domains
 
 
-_REPLACEMENTS = {
+_REPLACEMENTS: dict[str, Callable[..., Any]] = {
     "ZoeDepthMultipleMetricDepthEstimationHeads": _metric_heads,
     "DPTFeatureFusionLayer": _fuse,
     "ZoeDepthFeatureFusionLayer": _fuse,
     "DPTDepthEstimationHead": _depth_head,
+    "DepthProDepthEstimationHead": _depth_pro_head,
     "BeitRelativePositionBias": _position_bias,
     "WeightStandardizedConv2d": _standardised,
 }

@@ -132,7 +132,9 @@ class TransformersDepth(DepthFamily):
         found = self.settings.get("size", dict(zip(("width", "height"), default, strict=True)))
         if isinstance(found, int):
             found = {"height": found, "width": found}
-        sides = [found.get(name) for name in ("width", "height")] if isinstance(found, dict) else []
+        sides: list[Any] = []
+        if isinstance(found, dict):
+            sides = [found.get(name) for name in ("width", "height")]
         if [type(each) for each in sides] != [int, int] or not set(sides) <= set(EDGES):
             raise Unsupported(
                 f'{self.FILES[1]} has "size": {found!r:.80}; supported are a width and a height '

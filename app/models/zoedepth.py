@@ -77,7 +77,7 @@ class ZoeDepth(TransformersDepth):
         self._check_heads()
         self.check_settings(_PREPARATION)
         self.read_colours()
-        self.size = self.read_size(512, 384)
+        self.size = self.read_size((512, 384))
         self.has_border = self.settings.get("do_pad", True)
         self.patch = int(part.get("patch_size", 16))
         # transformers' default is 1 / 32, which is a mistake; the published files have 32.
