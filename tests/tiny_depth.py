@@ -253,7 +253,6 @@ def _randomise(network: Any) -> None:
             else:
                 weight.copy_((0.5 if "position" in name else 0.3) * noise)
         for name, weight in network.named_parameters():
-            if name in ("head.head.4.bias", "head.layers.4.bias") or (
-                name.startswith("fov_model.head.layers") and name.endswith("bias")
-            ):
+            heads = ("head.head.4.bias", "head.layers.4.bias", "fov_model.head.layers.4.bias")
+            if name in heads:
                 weight.fill_(4)

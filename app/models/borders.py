@@ -18,8 +18,8 @@ def without_border(
     """The part of an output that shows the photo, without its border.
 
     The edges of the photo need not lie between two values of the output, so the part is sampled
-    anew, bicubically: as finely as the photo, but at most twice as finely as the output, so that
-    resizing it later gives almost what sampling the output once would give.
+    anew, bicubically: as finely as the photo, but at most four times as finely as the output, so
+    that resizing it later gives almost what sampling the output once would give.
 
     Args:
         output: [h, w], of the photo with its border.
@@ -35,7 +35,7 @@ def without_border(
 def _positions(count: int, photo: int, before: int, after: int) -> NDArray[np.float64]:
     """Where to sample an axis, measured in values of the output from the centre of the first."""
     whole = before + photo + after
-    samples = min(photo, 2 * max(1, round(count * photo / whole)))
+    samples = min(photo, 4 * max(1, round(count * photo / whole)))
     pixels = (np.arange(samples) + 0.5) * photo / samples + before
     return pixels * count / whole - 0.5
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import cv2
 import numpy as np
 
 from app.engines.base import FloatArray, Unsupported
@@ -97,6 +98,12 @@ class DepthPro(TransformersDepth):
         pixels = np.asarray(picture.image)
         rows, columns = (Axis.even(side, self.edge) for side in pixels.shape[:2])
         return sampled(pixels, rows, columns, self.mean, self.deviation)
+
+    def crop(self, output: FloatArray, size: tuple[int, int]) -> FloatArray:
+        """See the base class; resized bilinearly like transformers does, up to twice the edge."""
+        width, height = (min(side, 2 * self.edge) for side in size)
+        nearness = cv2.resize(output[0], (width, height), interpolation=cv2.INTER_LINEAR)
+        return np.stack((nearness, np.full_like(nearness, output[1].flat[0]))).astype(np.float32)
 
     def disparity(self, output: FloatArray) -> FloatArray:
         """See the base class."""
