@@ -11,17 +11,12 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import (
-    BeitConfig,
-    DepthProConfig,
-    Dinov2Config,
-    DPTConfig,
-    Swinv2Config,
-    ZoeDepthConfig,
-)
 from transformers.utils import logging
 
 from config.models import ModelSpec
+
+# Any, because their type hints lack inherited arguments.
+_made: Any = transformers
 
 _NECK = {"neck_hidden_sizes": [8, 16, 24, 32], "fusion_hidden_size": 16}
 _STAGES = ["stage1", "stage2", "stage3", "stage4"]
@@ -35,8 +30,8 @@ _VIT = {
 }
 
 
-def _beit() -> BeitConfig:
-    return BeitConfig(
+def _beit() -> Any:
+    return _made.BeitConfig(
         **_VIT,
         use_relative_position_bias=True,
         reshape_hidden_states=False,
@@ -44,7 +39,7 @@ def _beit() -> BeitConfig:
     )
 
 
-def _hybrid() -> DPTConfig:
+def _hybrid() -> Any:
     backbone = {
         "global_padding": "same",
         "layer_type": "bottleneck",
@@ -55,7 +50,7 @@ def _hybrid() -> DPTConfig:
         "out_features": _STAGES[:3],
         "embedding_dynamic_padding": True,
     }
-    return DPTConfig(
+    return _made.DPTConfig(
         **_VIT,
         is_hybrid=True,
         backbone_config=backbone,
@@ -66,8 +61,8 @@ def _hybrid() -> DPTConfig:
     )
 
 
-def _swinv2() -> DPTConfig:
-    backbone = Swinv2Config(
+def _swinv2() -> Any:
+    backbone = _made.Swinv2Config(
         image_size=64,
         patch_size=4,
         embed_dim=8,
@@ -76,13 +71,13 @@ def _swinv2() -> DPTConfig:
         window_size=4,
         out_features=_STAGES,
     )
-    return DPTConfig(
+    return _made.DPTConfig(
         backbone_config=backbone, neck_hidden_sizes=[8, 16, 32, 64], fusion_hidden_size=16
     )
 
 
-def _dinov2() -> DPTConfig:
-    backbone = Dinov2Config(
+def _dinov2() -> Any:
+    backbone = _made.Dinov2Config(
         image_size=70,
         patch_size=14,
         hidden_size=32,
@@ -93,16 +88,16 @@ def _dinov2() -> DPTConfig:
         apply_layernorm=False,
         reshape_hidden_states=False,
     )
-    return DPTConfig(backbone_config=backbone, use_bias_in_fusion_residual=False, **_NECK)
+    return _made.DPTConfig(backbone_config=backbone, use_bias_in_fusion_residual=False, **_NECK)
 
 
-def _zoe(names: list[str], centres: str) -> ZoeDepthConfig:
+def _zoe(names: list[str], centres: str) -> Any:
     farthest = {"nyu": 10.0, "kitti": 80.0}
     heads = [
         {"name": name, "n_bins": 8, "min_depth": 1e-3, "max_depth": farthest[name]}
         for name in names
     ]
-    return ZoeDepthConfig(
+    return _made.ZoeDepthConfig(
         backbone_config=_beit(),
         bin_configurations=heads,
         bin_centers_type=centres,
@@ -118,7 +113,7 @@ def _zoe(names: list[str], centres: str) -> ZoeDepthConfig:
     )
 
 
-def _depth_pro() -> DepthProConfig:
+def _depth_pro() -> Any:
     part = {
         "model_type": "dinov2",
         "image_size": 64,
@@ -128,7 +123,7 @@ def _depth_pro() -> DepthProConfig:
         "num_attention_heads": 2,
         "mlp_ratio": 2,
     }
-    return DepthProConfig(
+    return _made.DepthProConfig(
         patch_size=64,
         fusion_hidden_size=16,
         intermediate_hook_ids=[1, 0],
@@ -201,13 +196,13 @@ _PRO = {
 KINDS: dict[str, tuple[str, Callable[[], Any], dict[str, Any]]] = {
     "vit": (
         "DPTForDepthEstimation",
-        lambda: DPTConfig(**_VIT, backbone_out_indices=[0, 1, 2, 3], **_NECK),
+        lambda: _made.DPTConfig(**_VIT, backbone_out_indices=[0, 1, 2, 3], **_NECK),
         _OLD,
     ),
     "hybrid": ("DPTForDepthEstimation", _hybrid, _dpt()),
     "beit": (
         "DPTForDepthEstimation",
-        lambda: DPTConfig(backbone_config=_beit(), **_NECK),
+        lambda: _made.DPTConfig(backbone_config=_beit(), **_NECK),
         _dpt(**_ASPECT),
     ),
     "swinv2": ("DPTForDepthEstimation", _swinv2, _dpt(resample=2)),

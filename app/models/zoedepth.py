@@ -150,14 +150,14 @@ class ZoeDepth(TransformersDepth):
     def _check_heads(self) -> None:
         """One head, or two with the names that their tensors have."""
         heads = self.config.get("bin_configurations") or [{}]
-        if len(heads) > 1:
-            self.check_config(self.config, _HEADS)
         names = [each.get("name") for each in heads]
         if len(heads) > 2 or (len(heads) == 2 and len({*names, None}) != 3):
             raise Unsupported(
                 f'{self.FILES[0]} has "bin_configurations": {json.dumps(heads)[:80]}; supported is '
                 "one head, or two with different names"
             )
+        if len(heads) == 2:
+            self.check_config(self.config, _HEADS)
 
 
 def _in_float32(head: Any) -> Any:

@@ -40,7 +40,7 @@ from tests.conftest import convert_all
 from tests.pictures import picture, upright
 
 Map = NDArray[np.float32]
-PROCESSORS = {
+PROCESSORS: dict[str, Any] = {
     "DPTForDepthEstimation": DPTImageProcessorPil,
     "ZoeDepthForDepthEstimation": ZoeDepthImageProcessorPil,
     "DepthProForDepthEstimation": DepthProImageProcessor,
@@ -118,7 +118,9 @@ def expected(folder: Path, kind: str, size: tuple[int, int]) -> tuple[Map, Map |
 
 
 def levels(nearness: Map) -> NDArray[np.float64]:
-    return 255 * (nearness.astype(float) - nearness.min()) / (nearness.max() - nearness.min())
+    low, high = float(nearness.min()), float(nearness.max())
+    shown: NDArray[np.float64] = 255 * (nearness.astype(np.float64) - low) / (high - low)
+    return shown
 
 
 @pytest.mark.parametrize(("kind", "size"), CASES)
@@ -167,9 +169,8 @@ def test_a_map_lies_exactly_on_its_photo(folder: Path, kind: str, size: tuple[in
     for seen, true in ((colours[0], across), (colours[1], down)):
         output = np.stack((seen, seen)) if kind == "depth-pro" else seen
         found = family.crop(output.astype(np.float32), size)
-        shown = cv2.resize(
-            found[0] if kind == "depth-pro" else found, size, interpolation=cv2.INTER_CUBIC
-        )
+        flat = found[0] if kind == "depth-pro" else found
+        shown = cv2.resize(flat, size, interpolation=cv2.INTER_CUBIC)
         # In pixels of the network's input, on which 255 levels are spread. transformers' resize
         # of ZoeDepth's input puts its first pixel on the photo's first, not half a pixel inside.
         steps = 255 / max(inputs.shape[1:]) if kind == "zoe-nyu" else 0
