@@ -166,7 +166,9 @@ class Dpt(TransformersDepth):
 
     def metres(self, output: FloatArray, focal_length: float | None) -> FloatArray:
         """See the base class."""
-        return output if self.is_metric else super().metres(output, focal_length)
+        if not self.is_metric:
+            return super().metres(output, focal_length)
+        return np.maximum(output, 0)  # sampling without the border can overshoot
 
     def _patches(self, side: int) -> int:
         """Number of patches along a side of the input with its border."""

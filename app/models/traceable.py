@@ -95,7 +95,8 @@ def _position_bias(bias: Any, window: tuple[Any, Any], *_: Any, **__: Any) -> Te
 
     def differences(count: Any) -> Tensor:
         places = torch.arange(count, device=table.device)
-        return places[:, None] - places[None, :] + count - 1
+        apart: Tensor = places[:, None] - places[None, :] + count - 1
+        return apart
 
     heads, patches = table.shape[1], rows * columns
     # [heads, rows, rows, columns, columns]: from which row and column, to which ones.

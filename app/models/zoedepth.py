@@ -139,7 +139,7 @@ class ZoeDepth(TransformersDepth):
 
     def metres(self, output: FloatArray, focal_length: float | None) -> FloatArray:  # noqa: ARG002
         """See the base class; the focal length changes nothing."""
-        return output
+        return np.maximum(output, 0)  # sampling without the border can overshoot
 
     def _border(self, width: int, height: int) -> tuple[int, int]:
         """Widths of the border at the sides, and at the top and bottom, pixels of the photo."""
