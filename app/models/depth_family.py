@@ -52,11 +52,21 @@ class DepthFamily(Family):
         steps = unchanged if picture.done else self.steps(picture.size)
         return work.prepared(picture.image, steps, self.mean, self.deviation)
 
+    def crop(self, output: FloatArray, size: tuple[int, int]) -> FloatArray:  # noqa: ARG002
+        """The part of the network's output that shows the photo, by default all of it.
+
+        Args:
+            output: see ``disparity``.
+            size: width and height of the upright photo, pixels.
+        """
+        return output
+
     def disparity(self, output: FloatArray) -> FloatArray:
         """The network's output for one photo, as disparity [h, w] float32: larger is nearer.
 
         Args:
-            output: [h, w] float32, or [channels, h, w] if the network gives more than one map.
+            output: from ``crop``; [h, w] float32, or [channels, h, w] if the network gives more
+                than one map.
         """
         return output
 

@@ -67,6 +67,7 @@ class DepthTask:
                     raise self._no_metres(spec)
                 inputs, size, camera = self._prepare(turn, photo, options)
                 output = turn.infer(inputs[None])[0]
+            output = loaded.family.crop(output, camera.size)
             camera = _known(camera, loaded.family, output, options)
             numbers = _numbers(loaded.family, output, options, camera)
             check_cancelled = turns.deadline_check(is_gone)
@@ -133,16 +134,16 @@ class DepthTask:
         formats.check(options, size, self._max_pixels)
         with turn.preparing():
             inputs = family.prepare(picture, turn.loaded.network.images)
-        width = picture.size[0]
-        return inputs, size, _Camera(width, inputs.shape[-1] / width, picture.focal_length)
+        scale = inputs.shape[-1] / picture.size[0]
+        return inputs, size, _Camera(picture.size, scale, picture.focal_length)
 
 
 @dataclass(frozen=True)
 class _Camera:
     """The camera of a photo."""
 
-    #: of the upright photo, pixels
-    width: int
+    #: width and height of the upright photo, pixels
+    size: Size
     #: pixels of the network's input for each pixel of the photo
     scale: float
     #: in pixels of the photo; None: not known
@@ -152,7 +153,7 @@ class _Camera:
         """Degrees from the left edge of the upright photo to the right one."""
         if self.focal_length is None:
             return None
-        return math.degrees(2 * math.atan(self.width / 2 / self.focal_length))
+        return math.degrees(2 * math.atan(self.size[0] / 2 / self.focal_length))
 
 
 def _known(
