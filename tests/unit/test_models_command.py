@@ -265,6 +265,20 @@ def test_offline_it_reads_what_the_cache_has(
     assert not fake_hub.heads
 
 
+def test_a_folder_for_another_machine_brings_the_row_along(
+    fake_hub: FakeHub, models: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models("add", "mine", MINE)
+    models("add", "other", MINE)
+    assert main(["download", "mine", "--output", str(tmp_path / "usb")]) == 0
+    assert list(rows(tmp_path / "usb" / "twinlens-models.toml")) == ["mine"]
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "usb"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    fake_hub.heads.clear()
+    models.download("mine")
+    assert not fake_hub.heads
+
+
 def test_remove_deletes_the_files_and_the_row(
     fake_hub: FakeHub, cache: Path, models: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
