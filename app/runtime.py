@@ -114,7 +114,7 @@ class Runtime:
             self._threads(),
             settings.exact_decode,
         )
-        self.depth = DepthTask(self._turns, settings.max_image_pixels)
+        self.depth = DepthTask(self._turns, self.manager, self.registry, settings.max_image_pixels)
         self.embedding = EmbeddingTask(self._turns)
         self.manager.on_lost = self._turns.on_lost = self._lost
         self._background: list[threading.Thread] = []

@@ -74,7 +74,7 @@ class DepthModel(Model):
 
     def finish(self, output: FloatArray, width: int, height: int) -> Levels:
         """Turn the network's output for a photo into the map that the service gives by default."""
-        disparity = self.family.disparity(output)
+        disparity = self.family.disparity(self.family.crop(output, (width, height)))
         maps.check_finite(disparity)
         levels: Levels = self.network.images.spread(disparity, width, height)
         return levels

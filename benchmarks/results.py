@@ -56,7 +56,7 @@ class Results:
                 self.runs, self.tables = old["runs"], old["tables"]
 
     def begin(self, command: str, limits: dict[str, Any]) -> None:
-        """Note the command of the run that begins, and the findings of benchmarks.ceiling."""
+        """Record the command of a new run, and the peak speeds that benchmarks.ceiling measured."""
         self._flop = limits.pop("flop")
         self.runs.append({"date": f"{datetime.now(UTC):%Y-%m-%d}", "command": command} | limits)
 

@@ -26,7 +26,10 @@ class Family(NamedTuple):
 #: The families by name. A class is imported only when a model of its family is needed.
 FAMILIES: dict[str, Family] = {
     "depth_anything": Family("depth", "app.models.depth_anything:DepthAnything"),
+    "depth_anything_3": Family("depth", "app.models.depth_anything_3:DepthAnything3"),
+    "transformers_depth": Family("depth", "app.models.transformers_depth:TransformersDepth"),
     "open_clip": Family("embedding", "app.models.open_clip:OpenClip"),
+    "transformers": Family("embedding", "app.models.transformers_embedding:Transformers"),
 }
 
 

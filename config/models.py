@@ -22,9 +22,9 @@ class TableError(ValueError):
 class ModelSpec(BaseModel):
     """One row of the table: the names of a model, the source of its checkpoint, and descriptions.
 
-    ``dims`` (length of a vector), ``image_size`` (pixels) and ``activation`` are optional, because
-    they are read from the checkpoint. If a row contradicts its checkpoint, the model is not
-    available.
+    ``dims`` (length of a vector), ``image_size`` (pixels), ``activation`` and ``metric`` (whether a
+    depth model gives metres) are optional, because they are read from the checkpoint. If a row
+    contradicts its checkpoint, the model is not available.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -48,6 +48,7 @@ class ModelSpec(BaseModel):
     dims: int | None = Field(default=None, gt=0)
     image_size: int | None = Field(default=None, gt=0)
     activation: Literal["gelu", "quick_gelu"] | None = None
+    metric: bool | None = None
 
     @field_validator("family")
     @classmethod

@@ -18,7 +18,8 @@ from flask import Flask
 from app.blueprints.application import create_app
 from app.engines.openvino.conversion_process import convert
 from app.engines.openvino.conversions import Conversions
-from app.lending.registry import networks_of
+from app.hub.store import find_checkpoint
+from app.lending.registry import files_of, networks_of
 from app.runtime import Runtime
 from benchmarks.checkpoints.__main__ import make
 from benchmarks.models import checkpoint_of, source
@@ -53,7 +54,13 @@ def _make_hub(cache: Path) -> None:
     for key in ("small", "base", "large", "ViT-L-14", "ViT-B-16"):
         for repository in make(key, small_scale=True):
             repository.write(cache)
-    convert_all(Settings().table().model, cache)
+    convert_all(models_in(cache), cache)
+
+
+def models_in(cache: Path) -> list[ModelSpec]:
+    """The models of the table whose checkpoints are in a cache, and the built-in ones."""
+    table = Settings().table().model
+    return [spec for spec in table if find_checkpoint(spec, files_of(spec).required, cache)]
 
 
 @pytest.fixture(scope="session")

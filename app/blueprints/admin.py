@@ -175,6 +175,7 @@ def _describe(status: ModelStatus, current: ModelStatus | None) -> dict[str, Any
         "description": spec.description,
         "huggingface_id": spec.hub_id or BUILT_IN,
         "license": spec.license,
+        "metric": runtime().depth.gives_metres(spec),
         "is_loaded": is_loaded,
         "is_downloaded": status.on_disk,
         "state": status.state,

@@ -275,6 +275,9 @@ class ManagedModel(BaseModel):
     description: str
     huggingface_id: str
     license: str
+    #: whether a depth model gives metres; null until the table of models or the checkpoint on disk
+    #: says it, and for other models
+    metric: bool | None
     is_loaded: bool
     is_downloaded: bool
     state: State

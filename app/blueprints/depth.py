@@ -35,9 +35,7 @@ def depth() -> ResponseReturnValue:
     response.headers["Content-Disposition"] = attachment(name, options)
     response.headers[headers.MODEL_USED] = spec.key
     response.headers[headers.MODEL_WEIGHTS] = result.weights
-    # Nine digits represent any float32 exactly.
-    response.headers[headers.DEPTH_MIN] = f"{result.low:.9g}"
-    response.headers[headers.DEPTH_MAX] = f"{result.high:.9g}"
+    response.headers.update(headers.depth_values(result))
     return response
 
 

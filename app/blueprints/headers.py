@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from app.models.base import Provenance
 from app.queueing.tickets import QueueFigures
-from app.tasks.results import Timings
+from app.tasks.results import DepthMap, Timings
 
 REQUEST_ID = "X-Request-ID"
 MODEL_USED = "X-Model-Used"
@@ -20,6 +20,9 @@ PRECISION = "X-Precision"
 PREPROCESS_VERSION = "X-Preprocess-Version"
 DEPTH_MIN = "X-Depth-Min"
 DEPTH_MAX = "X-Depth-Max"
+DEPTH_UNIT = "X-Depth-Unit"
+FOCAL_LENGTH = "X-Focal-Length-Px"
+FIELD_OF_VIEW = "X-Field-Of-View"
 QUEUE_CONCURRENCY = "X-Queue-Concurrency"
 QUEUE_IN_FLIGHT = "X-Queue-In-Flight"
 QUEUE_WAITING = "X-Queue-Waiting"
@@ -43,6 +46,9 @@ EXPOSED = (
     *PROVENANCE,
     DEPTH_MIN,
     DEPTH_MAX,
+    DEPTH_UNIT,
+    FOCAL_LENGTH,
+    FIELD_OF_VIEW,
     REQUEST_ID,
     "Content-Disposition",
 )
@@ -56,6 +62,21 @@ def provenance_values(provenance: Provenance) -> dict[str, str]:
         PRECISION: str(provenance.precision),
         PREPROCESS_VERSION: str(provenance.preprocess_version),
     }
+
+
+def depth_values(result: DepthMap) -> dict[str, str]:
+    """The headers that describe the numbers of a depth map, and the camera where it is known."""
+    # Nine digits represent any float32 exactly.
+    values = {
+        DEPTH_UNIT: result.unit,
+        DEPTH_MIN: f"{result.low:.9g}",
+        DEPTH_MAX: f"{result.high:.9g}",
+    }
+    if result.focal_length is not None:
+        values[FOCAL_LENGTH] = f"{result.focal_length:.6g}"
+    if result.field_of_view is not None:
+        values[FIELD_OF_VIEW] = f"{result.field_of_view:.6g}"
+    return values
 
 
 def queue_values(figures: QueueFigures) -> dict[str, str]:

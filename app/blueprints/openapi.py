@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
@@ -12,7 +12,7 @@ from pydantic.json_schema import models_json_schema
 from app.blueprints import answers, examples, headers, schemas
 from app.blueprints.examples import Models
 from app.rendering.formats import KINDS
-from app.rendering.options import DepthOptions
+from app.rendering.options import DepthOptions, Unit
 from config.version import VERSION
 
 Json = dict[str, Any]
@@ -40,6 +40,7 @@ _QUEUE = {name: {"schema": {"type": "string"}} for name in headers.QUEUE}
 _PROVENANCE = {
     name: {"schema": {"type": "string"}} for name in (*headers.PROVENANCE, headers.MODEL_WEIGHTS)
 }
+_CAMERA = "where the model estimates it, and with unit=metres where it is known"
 _SHIPPED = Models()
 _KEY = {
     "name": "key",
@@ -161,10 +162,15 @@ def _depth() -> Json:
     map_headers = {
         "Content-Disposition": text,
         headers.MODEL_USED: text,
+        headers.DEPTH_UNIT: {"schema": {"enum": list(get_args(Unit))}},
         headers.DEPTH_MIN: number
-        | {"description": "the network's smallest number: the farthest point"},
+        | {"description": "smallest number of the map: the farthest point, or the least metres"},
         headers.DEPTH_MAX: number
-        | {"description": "the network's largest number: the nearest point"},
+        | {"description": "largest number of the map: the nearest point, or the most metres"},
+        headers.FOCAL_LENGTH: number
+        | {"description": f"of the camera, pixels of the upright photo; {_CAMERA}"},
+        headers.FIELD_OF_VIEW: number
+        | {"description": f"of the camera, degrees from left to right; {_CAMERA}"},
     } | _PROVENANCE
     file = {"schema": {"type": "string", "format": "binary"}}
     content = {kind.mimetype: file for kind in KINDS.values()}

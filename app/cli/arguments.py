@@ -42,10 +42,13 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     _add_common(depth, "folder for the maps; it is made")
     for name, field in DepthOptions.model_fields.items():
         assert field.description is not None
+        option = f"--{name.replace('_', '-')}"
         if field.annotation is bool:
-            depth.add_argument(f"--{name}", action="store_true", help=field.description)
+            depth.add_argument(option, action="store_true", help=field.description)
+        elif field.default is None:
+            depth.add_argument(option, help=field.description)
         else:
-            depth.add_argument(f"--{name}", help=f"{field.description} (default: {field.default})")
+            depth.add_argument(option, help=f"{field.description} (default: {field.default})")
 
     embed = commands.add_parser(
         "embed",

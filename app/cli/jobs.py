@@ -110,6 +110,10 @@ class DepthJob(Job):
 
     def work(self, photo: Photo, runtime: Runtime, spec: ModelSpec) -> None:
         """See the base class; also writes the map."""
+        try:
+            runtime.depth.check(spec, self._options)
+        except BadRequest as error:
+            raise Failed(error.message) from None
         result = runtime.depth.run(photo.open(), spec, self._options)
         target = self._target(photo)
         try:

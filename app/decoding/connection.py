@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import mmap
 import os
 import signal
@@ -191,7 +192,8 @@ class Connection:
             if self._window is None:
                 self._window = self._map(WINDOW_BYTES, mmap.ACCESS_READ)
             array = np.frombuffer(self._window, np.uint8, count).copy()
-        return Pixels(array.reshape(height, width, 3), size, done, seconds)
+        focal_length = _focal_length(message.get("focal_length"))
+        return Pixels(array.reshape(height, width, 3), size, done, seconds, focal_length)
 
     def _map(self, count: int, access: int) -> mmap.mmap:
         """Map ``count`` bytes of shared memory, whose descriptor came with the message."""
@@ -257,6 +259,13 @@ def _size(values: list[int]) -> tuple[int, int]:
     if not (isinstance(first, int) and isinstance(second, int) and min(values) > 0):
         raise ValueError("not a size")
     return first, second
+
+
+def _focal_length(value: object) -> float | None:
+    """A focal length from JSON. Raises ValueError unless it is null or a finite number above 0."""
+    if value is not None and not (isinstance(value, float) and 0 < value < math.inf):
+        raise ValueError("not a focal length")
+    return value
 
 
 def connected_pair() -> tuple[Wire, socket.socket]:

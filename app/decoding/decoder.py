@@ -88,9 +88,14 @@ class _Answers:
         picture new shared memory is made.
         """
         try:
-            image, size = _picture(self._wire, job, file)
+            image, size, focal_length = _picture(self._wire, job, file)
             shape = [image.height, image.width]
-            answer = {"answer": "pixels", "shape": shape, "size": list(size)}
+            answer = {
+                "answer": "pixels",
+                "shape": shape,
+                "size": list(size),
+                "focal_length": focal_length,
+            }
             count = 3 * image.height * image.width
             if count > WINDOW_BYTES:
                 return answer, _shared(image)
@@ -125,8 +130,12 @@ def _failure(error: Exception) -> Message:
     return {"answer": "defect", "traceback": "".join(traceback.format_exception(error))}
 
 
-def _picture(wire: Wire, job: Message, file: BinaryIO) -> tuple[Image.Image, tuple[int, int]]:
-    """The decoded picture, cropped and resized as the worker asks, and the upright photo's size."""
+def _picture(
+    wire: Wire, job: Message, file: BinaryIO
+) -> tuple[Image.Image, tuple[int, int], float | None]:
+    """The decoded picture, cropped and resized as the worker asks; the upright photo's size; and
+    the camera's focal length, in pixels of that photo, if the file says it.
+    """
 
     def decode_size(width: int, height: int) -> tuple[int, int] | None:
         wanted = _ask(wire, {"question": "enough", "size": [width, height]})["enough"]
@@ -134,10 +143,10 @@ def _picture(wire: Wire, job: Message, file: BinaryIO) -> tuple[Image.Image, tup
 
     file.seek(0)  # the worker's descriptor shares the file offset
     picture = decode(file, job["max_pixels"], decode_size)
-    image, size = picture.image, picture.size
+    image, size, focal_length = picture.image, picture.size, picture.focal_length
     steps = _ask(wire, {"question": "steps", "decoded": list(image.size), "size": list(size)})
     del picture
-    return resized(image, steps["steps"]), size
+    return resized(image, steps["steps"]), size, focal_length
 
 
 def _ask(wire: Wire, question: Message) -> Message:

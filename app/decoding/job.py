@@ -48,3 +48,5 @@ class Pixels:
     done: bool
     #: time from sending the file to receiving the pixels
     seconds: float
+    #: the camera's focal length in pixels of the upright photo; None: the file does not tell it
+    focal_length: float | None = None

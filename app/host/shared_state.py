@@ -296,7 +296,7 @@ class SharedState:
                 self._trouble_path().unlink(missing_ok=True)
 
     def master_trouble(self) -> str | None:
-        """The reason that ``set_master_trouble`` has set; None if there is none."""
+        """What is wrong with the master, as ``set_master_trouble`` stored it; None: nothing."""
         with suppress(OSError):
             return self._trouble_path().read_text(encoding="utf-8") or None
         return None

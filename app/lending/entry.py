@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from app.engines.base import DoesNotFit, LoadError, Unsupported
 from app.engines.devices import Device
-from app.errors import NotAvailable
+from app.errors import BadRequest, NotAvailable
 from app.hub.downloads import DownloadState
 from app.lending.loaded import LoadedNetwork
 from app.models.base import NetworkId
@@ -148,3 +148,10 @@ def not_available(spec: ModelSpec, reason: LoadError) -> NotAvailable:
         return NotAvailable(message, retry_after=_RETRY_AFTER_SECONDS)
     message = f"{spec.key}: {reason}"
     return NotAvailable(message, title="Model not available", retry_after=_RETRY_AFTER_SECONDS)
+
+
+def embeds_images_only(spec: ModelSpec) -> BadRequest:
+    """The error for clients that send texts to a model without a text network."""
+    return BadRequest(
+        f"{spec.key} embeds images only; choose a model with a text network", title="No texts"
+    )

@@ -22,6 +22,7 @@ from app.lending.entry import (
     ModelStatus,
     NetworkStatus,
     Wanted,
+    embeds_images_only,
     not_available,
     with_download,
 )
@@ -101,6 +102,7 @@ class Manager:
         Raises:
             NotAvailable: it is not on disk (this starts its download), or it failed to load a short
                 while ago.
+            BadRequest: the model's checkpoint has no such network.
         """
         entry, spec = self._entries[id], id.spec
         if entry.device is not None:
@@ -114,6 +116,9 @@ class Manager:
                 reason = f"its download cannot be asked for ({error.strerror} in shared memory)"
                 raise not_available(spec, LoadError(reason)) from error
             raise not_available(spec, self._downloads.not_on_disk_error(spec))
+        family = self.family(spec)
+        if family is not None and id.name not in family.networks():
+            raise embeds_images_only(spec)
 
     @contextmanager
     def lease(

@@ -20,7 +20,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from pydantic import TypeAdapter
 
-from app.engines.base import FloatArray, InputArray, LoadError, NetworkSource
+from app.engines.base import FloatArray, InputArray, LoadError, NetworkSource, Unsupported
 from app.hub import weights
 from app.hub.store import Checkpoint
 from app.models import description
@@ -145,11 +145,21 @@ class Family(ABC):
         there = [each for each in self.OPTIONAL_FILES if (self.checkpoint.path / each).is_file()]
         return *there, *self.FILES
 
+    def networks(self) -> Mapping[str, tuple[str, ...]]:
+        """The networks of this checkpoint, which may lack some of ``NETWORKS``.
+
+        Each has the name prefixes of its tensors.
+        """
+        return self.NETWORKS
+
     def check_network(self, network: str) -> None:  # noqa: B027 - optional
         """Raises LoadError if this network cannot be used though the checkpoint's others can."""
 
     def source(self, network: str) -> NetworkSource:
         """Describes a network for an engine. Raises LoadError."""
+        prefixes = self.networks().get(network)
+        if prefixes is None:
+            raise Unsupported(f"the checkpoint has no {network} network")
         self.check_network(network)
         file = self.checkpoint.path / self.FILES[-1]
         recipe = json.dumps(
@@ -160,7 +170,7 @@ class Family(ABC):
             }
         )
         try:
-            size = weights.size(file, self.NETWORKS[network])
+            size = weights.size(file, prefixes)
             # Identifies the weights. In the hub's cache the file is a symlink to a file named after
             # its hash, so the name does not change when the cache is copied.
             name = file.resolve().name if file.is_symlink() else file.stat().st_mtime_ns
@@ -205,6 +215,13 @@ class Family(ABC):
         """Reads a JSON file of the checkpoint. Raises LoadError if it holds no JSON object."""
         return description.read(self.checkpoint, name)
 
+    def facts(self) -> dict[str, object]:
+        """What the checkpoint says about values that the row may state, too, by their names there.
+
+        ``describe_checkpoint`` compares both.
+        """
+        return {}
+
     def check_row(self, **found: object) -> None:
         """Compare values of the checkpoint with the model's row; the row may leave them out.
 
@@ -221,6 +238,7 @@ def describe_checkpoint(spec: ModelSpec, checkpoint: Checkpoint) -> Family:
     """The family object for a checkpoint; reads only its small files. Raises LoadError."""
     try:
         family: Family = family_class(spec.family)(spec, checkpoint)
+        family.check_row(**family.facts())
     except LoadError:
         raise
     except Exception as error:  # a damaged file makes its parsers raise anything

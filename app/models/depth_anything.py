@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Depth Anything V2 through transformers: computes relative inverse depth from a photo.
+"""Depth Anything V1 and V2 through transformers: relative inverse depth, or metres, from a photo.
 
-Yang et al., "Depth Anything V2", NeurIPS 2024, https://arxiv.org/abs/2406.09414. Images are
-preprocessed like transformers' DPTImageProcessor does with the published checkpoints' settings.
+Yang et al., "Depth Anything", CVPR 2024, https://arxiv.org/abs/2401.10891, and "Depth Anything V2",
+NeurIPS 2024, https://arxiv.org/abs/2406.09414. Images are preprocessed like transformers'
+DPTImageProcessor does with the published checkpoints' settings.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from app.hub.store import Checkpoint
 from app.models import description
 from app.models.depth_family import DepthFamily
 from app.models.description import ABSENT, Allowed
+from app.models.distance import NEAREST_METRES, inverse
 from config.models import ModelSpec
 
 EDGE = 518  # input size of the published checkpoints, pixels
@@ -33,18 +35,18 @@ STD = np.array([0.229, 0.224, 0.225], np.float32)
 _OFF = (False, None, ABSENT)
 _ON = (True, ABSENT)
 _PROCESSORS = ("DPTImageProcessor", "DPTImageProcessorFast", "DPTFeatureExtractor", None, ABSENT)
-# Supported values of config.json. Metric models are not supported: their output is distance (small
-# is near), while relative models output inverse depth (large is near).
+# Supported values of config.json.
 _NETWORK: Allowed = {
     "model_type": ("depth_anything", ABSENT),
     "architectures": (["DepthAnythingForDepthEstimation"], None, ABSENT),
-    "depth_estimation_type": ("relative", ABSENT),
-    "max_depth": (1, None, ABSENT),
+    "depth_estimation_type": ("relative", "metric", ABSENT),
     "patch_size": (PATCH, ABSENT),
     "backbone": (None, ABSENT),
     "use_timm_backbone": _OFF,
     "quantization_config": (None, ABSENT),
 }
+# transformers multiplies every output by "max_depth", which has a meaning only for metric models.
+_RELATIVE: Allowed = {"max_depth": (1, None, ABSENT)}
 _BACKBONE: Allowed = {
     "model_type": ("dinov2", ABSENT),
     "patch_size": (PATCH, ABSENT),
@@ -70,13 +72,17 @@ _PREPARATION: Allowed = {
 
 
 class DepthAnything(DepthFamily):
-    """One Depth Anything V2 checkpoint."""
+    """One Depth Anything checkpoint.
+
+    The network of a relative model gives disparity, that of a metric model the distance as a part,
+    0 to 1, of the farthest distance that the model was trained for.
+    """
 
     FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
     MODEL_TYPES = frozenset({"depth_anything"})
 
     def __init__(self, spec: ModelSpec, checkpoint: Checkpoint) -> None:
-        """See the base class; accepts relative-depth checkpoints with a DINOv2 backbone."""
+        """See the base class; accepts checkpoints with a DINOv2 backbone."""
         super().__init__(spec, checkpoint)
         network, preparation, _ = self.FILES
         config = self.read_json(network)
@@ -85,6 +91,11 @@ class DepthAnything(DepthFamily):
         description.check(config, _NETWORK, network)
         description.check(backbone, _BACKBONE, f"backbone_config in {network}")
         description.check(settings, _PREPARATION, preparation)
+        self.is_metric = config.get("depth_estimation_type") == "metric"
+        #: distance that a metric model's output 1 stands for, metres
+        self.max_depth = _max_depth(config) if self.is_metric else None
+        if not self.is_metric:
+            description.check(config, _RELATIVE, network)
         #: input size, pixels: one side of a photo is resized to it, see ``input_size``
         self.edge = _edge(settings)
         self.mean, self.deviation = MEAN, STD
@@ -96,7 +107,7 @@ class DepthAnything(DepthFamily):
         from transformers import DepthAnythingForDepthEstimation  # noqa: F401
 
     def module(self, network: str) -> Any:  # noqa: ARG002 - there is only one
-        """See the base class; gives disparity [n, h, w], >= 0, larger is nearer."""
+        """See the base class; gives [n, h, w], see the class."""
         import torch
         from transformers import DepthAnythingForDepthEstimation
         from transformers.utils import logging
@@ -119,7 +130,7 @@ class DepthAnything(DepthFamily):
         # transformers initialises missing tensors with random numbers and only warns.
         if report["missing_keys"] or report["mismatched_keys"]:
             raise LoadError("the checkpoint lacks tensors of a Depth Anything model")
-        return _disparity(module).eval()
+        return _traceable(module).eval()
 
     def blank(self, network: str) -> FloatArray:  # noqa: ARG002
         """See the base class; the input for a 4:3 photo, 518x686 with the published checkpoints."""
@@ -138,8 +149,17 @@ class DepthAnything(DepthFamily):
         """See the module's function ``input_size``."""
         return input_size(width, height, self.edge)
 
+    def disparity(self, output: FloatArray) -> FloatArray:
+        """See the base class."""
+        return inverse(self.metres(output, None), NEAREST_METRES) if self.is_metric else output
 
-def _disparity(network: Any) -> Any:
+    def metres(self, output: FloatArray, focal_length: float | None) -> FloatArray:  # noqa: ARG002
+        """See the base class; these models ignore the focal length."""
+        assert self.max_depth is not None
+        return output * np.float32(self.max_depth)
+
+
+def _traceable(network: Any) -> Any:
     """Wraps a network so that its traced forward pass is right for every input size.
 
     transformers passes the head its output size as Python integers, which tracing would bake in as
@@ -148,7 +168,7 @@ def _disparity(network: Any) -> Any:
     import torch
     import torch.nn.functional as F
 
-    class Disparity(torch.nn.Module):
+    class Traceable(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.network = network
@@ -165,11 +185,25 @@ def _disparity(network: Any) -> Any:
             last = head.activation1(head.conv2(enlarged))
             # Always in float32, because bfloat16 has fewer steps than an 8-bit map has levels.
             weight, bias = head.conv3.weight.float(), head.conv3.bias.float()
-            disparity = F.conv2d(last.float(), weight, bias)
-            nearness: torch.Tensor = head.activation2(disparity)  # max_depth is 1, see _NETWORK
-            return nearness.squeeze(1)
+            # A ReLU, or a sigmoid in metric models; max_depth is left to ``DepthAnything.metres``.
+            output: torch.Tensor = head.activation2(F.conv2d(last.float(), weight, bias))
+            return output.squeeze(1)
 
-    return Disparity()
+    return Traceable()
+
+
+def _max_depth(config: dict[str, Any]) -> int:
+    """The farthest distance of a metric model, metres: 20 or 80 in the published checkpoints."""
+    value = config.get("max_depth")
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        says = (
+            'lacks "max_depth"' if value is None else f'has "max_depth": {json.dumps(value)[:80]}'
+        )
+        raise Unsupported(
+            f"{DepthAnything.FILES[0]} {says}; supported for a metric model are whole numbers of "
+            "metres, such as 20"
+        )
+    return value
 
 
 def _edge(settings: dict[str, Any]) -> int:

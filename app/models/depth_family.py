@@ -25,6 +25,10 @@ class DepthFamily(Family):
     #: whether the model estimates metres, so that ``metres`` can be called
     is_metric: bool = False
 
+    def facts(self) -> dict[str, object]:
+        """See the base class."""
+        return {"metric": self.is_metric}
+
     @abstractmethod
     def input_size(self, width: int, height: int) -> tuple[int, int]:
         """Width and height of the network's input for an upright photo, pixels.
@@ -48,20 +52,32 @@ class DepthFamily(Family):
         steps = unchanged if picture.done else self.steps(picture.size)
         return work.prepared(picture.image, steps, self.mean, self.deviation)
 
+    def crop(self, output: FloatArray, size: tuple[int, int]) -> FloatArray:  # noqa: ARG002
+        """The part of the network's output that shows the photo, by default all of it.
+
+        Args:
+            output: see ``disparity``.
+            size: width and height of the upright photo, pixels.
+        """
+        return output
+
     def disparity(self, output: FloatArray) -> FloatArray:
         """The network's output for one photo, as disparity [h, w] float32: larger is nearer.
 
         Args:
-            output: [h, w] float32, or [channels, h, w] if the network gives more than one map.
+            output: from ``crop``; [h, w] float32, or [channels, h, w] if the network gives more
+                than one map.
         """
         return output
 
     def metres(self, output: FloatArray, focal_length: float | None) -> FloatArray:
-        """The network's output for one photo, as distance in metres [h, w] float32.
+        """The network's output for one photo, as distance in metres [h, w] float32, finite.
 
         Args:
             output: see ``disparity``.
-            focal_length: of the camera, in pixels of the network's input; None if nobody knows.
+            focal_length: of the camera, in pixels of the network's input: what the client said,
+                else what ``focal_length`` gives, else what the photo's EXIF data tell; None if
+                nobody knows.
 
         Raises:
             BadRequest: the model needs the focal length, and it is not known.

@@ -13,7 +13,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from app.engines.base import LoadError, Unsupported
+import numpy as np
+
+from app.engines.base import FloatArray, LoadError, Unsupported
 from app.hub.store import Checkpoint
 
 _SHOWN_CHARACTERS = 80
@@ -67,6 +69,17 @@ def check(found: Mapping[str, Any], allowed: Allowed, where: str) -> None:
             says = f'lacks "{name}"' if value is ABSENT else f'has "{name}": {_shown(value)}'
             known = " or ".join(_shown(each) for each in values if each is not ABSENT) or "none"
             raise Unsupported(f"{where} {says}; supported is {known}")
+
+
+def channels(found: object, what: str) -> FloatArray:
+    """Three numbers, for red, green and blue. Raises Unsupported for anything else."""
+    try:
+        values = np.array(found, np.float32)
+    except (TypeError, ValueError):
+        values = np.empty(0, np.float32)
+    if values.shape != (3,) or not np.isfinite(values).all():
+        raise Unsupported(f"{what} must be three numbers")
+    return values
 
 
 def _same(value: object, other: object) -> bool:

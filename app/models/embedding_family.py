@@ -29,12 +29,18 @@ class EmbeddingFamily(Family):
     #: centre is cropped; "longest": its longer side is resized to the edge, and a border of the
     #: colour ``fill`` is added; "squash": it is resized to the square, and its aspect is lost.
     resize_mode: Literal["shortest", "longest", "squash"] = "shortest"
+    #: Edge that the image is resized to, by "shortest" or "squash", if that is more than
+    #: ``image_size``: the centre of that size is cropped afterwards.
+    resize_edge: int | None = None
     interpolation: Interpolation = "bicubic"
     fill: Colour = (0, 0, 0)
+    #: whether odd margins of the centre crop are rounded, as in torchvision, see ``centre``
+    rounds_margins: bool = False
 
     def decode_size(self, image_size: int | None, width: int, height: int) -> tuple[int, int]:
         """The smallest size to which an image of this size may be decoded for ``prepare_image``."""
-        scale = self.OVERSAMPLED * (image_size or self.image_size) / min(width, height)
+        edge = image_size or self.resize_edge or self.image_size
+        scale = self.OVERSAMPLED * edge / min(width, height)
         return math.ceil(width * scale), math.ceil(height * scale)
 
     def steps(self, image_size: int | None, size: tuple[int, int]) -> Steps:
@@ -72,12 +78,16 @@ class EmbeddingFamily(Family):
             size: width and height of the picture at full size, from which the aspect is taken.
         """
         edge = self.image_size
+        larger = self.resize_edge or edge
         if self.resize_mode == "squash":
-            return canvas.resize((edge, edge), self.interpolation)
+            canvas = canvas.resize((larger, larger), self.interpolation)
+            return canvas if larger == edge else centre(canvas, edge, edge)
         if self.resize_mode == "longest":
-            width, height = (max(1, round(side * edge / max(size))) for side in size)
+            ratio = max(size) / edge  # divided by, not multiplied with: that rounds as open_clip
+            width, height = (max(1, round(side / ratio)) for side in size)
             return canvas.resize((width, height), self.interpolation).pad((edge, edge), self.fill)
-        return centre(self._resize_shortest(canvas, size, edge), edge, edge)
+        resized = self._resize_shortest(canvas, size, larger)
+        return centre(resized, edge, edge, rounds=self.rounds_margins)
 
     def prepare_text(self, text: str) -> Tokens:
         """The network's input for a text; tokens beyond the context length are dropped.
@@ -114,9 +124,12 @@ class EmbeddingFamily(Family):
         return canvas.resize(target, self.interpolation)
 
 
-def centre(canvas: Canvas, width: int, height: int) -> Canvas:
-    """Crops the centre. Odd margins are floored, as in transformers; torchvision rounds them, which
-    can shift the crop by one pixel.
+def centre(canvas: Canvas, width: int, height: int, rounds: bool = False) -> Canvas:
+    """Crops the centre.
+
+    Odd margins are floored at left and top, as in transformers. torchvision rounds them, half to
+    even, which shifts the crop by one pixel where the margins leave 3 when divided by 4.
     """
-    left, top = (canvas.size[0] - width) // 2, (canvas.size[1] - height) // 2
+    across, down = canvas.size[0] - width, canvas.size[1] - height
+    left, top = (round(across / 2), round(down / 2)) if rounds else (across // 2, down // 2)
     return canvas.crop((left, top, left + width, top + height))

@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""CLIP through open_clip: images and texts to vectors in one space.
+"""Models of open_clip, such as CLIP and SigLIP: images and texts to vectors in one space.
 
 Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", 2021,
-https://arxiv.org/abs/2103.00020. Images are preprocessed like transformers' CLIPImageProcessor
-does, because users have stored vectors from the service that Twinlens replaces, which used it.
+https://arxiv.org/abs/2103.00020; Zhai et al., "Sigmoid Loss for Language Image Pre-Training", 2023,
+https://arxiv.org/abs/2303.15343. Whatever the installed open_clip builds is served as open_clip
+itself serves it: its own image and text towers, timm's image towers, transformers' text encoders.
 """
 
 from __future__ import annotations
@@ -13,47 +14,42 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
-from safetensors import safe_open
 
-from app.engines.base import FloatArray, InputArray, Unsupported
+from app.engines.base import FloatArray, InputArray, LoadError, Unsupported
 from app.hub.store import Checkpoint
-from app.models import description, tokens
+from app.models import description, open_clip_towers
 from app.models.description import ABSENT, Allowed
 from app.models.embedding_family import EmbeddingFamily
+from app.models.open_clip_activation import uses_quick_gelu
+from app.models.open_clip_text import (
+    ENCODER_CONFIG,
+    SPECIAL_TOKENS,
+    TOKENIZER,
+    TOKENIZER_CONFIG,
+    Texts,
+)
 from app.models.tokens import Tokens
+from app.pictures.resampling import Colour
 from config.models import ModelSpec
 
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
 STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
 
-# Supported preprocessing settings. A setting may be absent if open_clip's default is the supported
-# value.
+# Supported preprocessing settings; open_clip's defaults may be absent. Its "random" chooses among
+# interpolations in training, and is bicubic otherwise.
 _PREPARATION: Allowed = {
     "mode": ("RGB", ABSENT),
-    "interpolation": ("bicubic", ABSENT),
-    "resize_mode": ("shortest", ABSENT),
+    "interpolation": ("bicubic", "bilinear", "random", ABSENT),
+    "resize_mode": ("shortest", "longest", "squash", ABSENT),
 }
-# Multimodal networks and towers that also output tokens are not supported.
-_ARCHITECTURE: Allowed = {"multimodal_cfg": (None, ABSENT)}
-_TOWER: Allowed = {"output_tokens": (False, None, ABSENT)}
-# Settings of text towers that use another tokenizer or another network than CLIP's own.
-_FOREIGN_TEXT = ("hf_model_name", "hf_tokenizer_name", "tokenizer_kwargs", "embed_cls")
 
 
 class OpenClip(EmbeddingFamily):
-    """One CLIP checkpoint in open_clip's file layout."""
+    """One checkpoint in open_clip's file layout."""
 
     FILES = ("open_clip_config.json", "open_clip_model.safetensors")
-    NETWORKS: ClassVar[dict[str, tuple[str, ...]]] = {
-        "image": ("visual.",),
-        "text": (
-            "token_embedding.",
-            "positional_embedding",
-            "transformer.",
-            "ln_final.",
-            "text_projection",
-        ),
-    }
+    OPTIONAL_FILES = (TOKENIZER, TOKENIZER_CONFIG, SPECIAL_TOKENS, ENCODER_CONFIG)
+    NETWORKS: ClassVar[dict[str, tuple[str, ...]]] = open_clip_towers.PREFIXES
 
     def __init__(self, spec: ModelSpec, checkpoint: Checkpoint) -> None:
         """See the base class."""
@@ -61,36 +57,21 @@ class OpenClip(EmbeddingFamily):
         file = self.FILES[0]
         found = self.read_json(file)
         architecture = description.part(found, "model_cfg", file)
-        vision = description.part(architecture, "vision_cfg", file)
+        self._vision = description.part(architecture, "vision_cfg", file)
         text = description.part(architecture, "text_cfg", file)
         preparation = description.part(found, "preprocess_cfg", file)
-        description.check(architecture, _ARCHITECTURE, f"model_cfg in {file}")
-        description.check(vision, _TOWER, f"vision_cfg in {file}")
-        description.check(text, _TOWER, f"text_cfg in {file}")
-        self._architecture = architecture
         self.dims = int(architecture["embed_dim"])
-        self.image_size = int(vision["image_size"])
+        self.image_size = _edge(self._vision.get("image_size", 224), f"vision_cfg in {file}")
         self._read_preparation(preparation, f"preprocess_cfg in {file}")
         self.check_row(dims=self.dims, image_size=self.image_size)
-        # With the wrong activation a checkpoint loads but all its vectors are wrong. open_clip 3 no
-        # longer selects QuickGELU for OpenAI's weights by itself, so it is never guessed.
-        if architecture.get("quick_gelu") is not None:
-            activation = "quick_gelu" if architecture["quick_gelu"] else "gelu"
-            self.check_row(activation=activation)
-        elif spec.activation is not None:
-            activation = spec.activation
-        else:
-            raise Unsupported(
-                f'model_cfg in {file} lacks "quick_gelu"; state activation = "gelu" or '
-                '"quick_gelu" in its row of the table; its page on the hub says which'
-            )
-        self._quick_gelu = activation == "quick_gelu"
-        #: most tokens of a text, start and end tokens included
-        self.context_length = int(text.get("context_length", 77))
-        #: whether the text tower uses CLIP's own tokenizer
-        self._has_own_tokens = text.get("vocab_size", tokens.VOCABULARY) == tokens.VOCABULARY and (
-            not any(text.get(name) for name in _FOREIGN_TEXT)
-        )
+        if ":" in str(self._vision.get("timm_model_name")):
+            raise Unsupported(f"vision_cfg in {file} names an architecture on the hub")
+        self._quick_gelu = uses_quick_gelu(spec, architecture, file)
+        self._texts = Texts(checkpoint, text, f"text_cfg in {file}")
+        # Vectors of OpenAI's models equal those of transformers' CLIP, which users have stored. It
+        # floors the margins of the centre crop; open_clip, the reference of all others, rounds.
+        origin = spec.hub_id or str(spec.path or "")
+        self.rounds_margins = not spec.is_built_in and ".openai" not in origin
 
     @classmethod
     def recognises(cls, files: Mapping[str, Mapping[str, Any]]) -> bool:
@@ -103,41 +84,21 @@ class OpenClip(EmbeddingFamily):
         import open_clip.model  # noqa: F401
 
     def module(self, network: str) -> Any:
-        """See the base class; the module's vectors [n, dims] are not normalised.
-
-        The tower is built on the meta device, without memory, and then gets the memory-mapped
-        tensors of the file. So no weights are copied (except 16-bit floats, which become float32)
-        and no kernels run; open_clip's ``create_model`` would run many to initialise weights.
-        """
-        import torch
-        from open_clip.model import _build_text_tower, _build_vision_tower
-
-        build, part = {
-            "image": (_build_vision_tower, "vision_cfg"),
-            "text": (_build_text_tower, "text_cfg"),
-        }[network]
-        with torch.device("meta"):
-            module = build(self.dims, self._architecture[part], quick_gelu=self._quick_gelu)
-        with safe_open(self.checkpoint.path / self.FILES[1], framework="pt") as file:
-            prefixes = self.NETWORKS[network]
-            names = [name for name in file.keys() if name.startswith(prefixes)]  # noqa: SIM118
-            tensors = {
-                name.removeprefix("visual."): file.get_tensor(name).float() for name in names
-            }
-        module.load_state_dict(tensors, strict=True, assign=True)
-        if network == "text" and module.attn_mask is not None:  # computed, so not in the file
-            module.attn_mask = module.build_causal_mask()
-        return module.eval()
+        """See the base class; the module's vectors [n, dims] are not normalised."""
+        settings = self._vision if network == "image" else self._texts.tower_settings()
+        file = self.checkpoint.path / self.FILES[1]
+        return open_clip_towers.build(network, self.dims, settings, self._quick_gelu, file)
 
     def check_network(self, network: str) -> None:
-        """See the base class; the text network needs CLIP's own tokenizer."""
-        if network == "text" and not self._has_own_tokens:
-            raise Unsupported("texts of this checkpoint are not made of CLIP's own tokens")
+        """See the base class; the text network needs a tokenizer, which may be missing."""
+        if network == "text":
+            self._texts.check()
 
     def blank(self, network: str) -> InputArray:
         """See the base class."""
         if network == "text":
-            return np.zeros((1, self.context_length), np.int64)
+            # No token 0 or 1, because a text of padding only gives some networks nothing to read.
+            return np.full((1, self._texts.context_length), 2, np.int64)
         return np.zeros((1, 3, self.image_size, self.image_size), np.float32)
 
     def max_batch(self, network: str, device: str) -> int:  # noqa: ARG002
@@ -146,20 +107,42 @@ class OpenClip(EmbeddingFamily):
 
     def prepare_text(self, text: str) -> Tokens:
         """See the base class."""
-        return tokens.encode(text, self.context_length)
+        return self._texts.encode(text)
 
     def load_tokenizer(self) -> None:
         """See the base class."""
-        tokens.load()
+        self._texts.load()
 
-    def _read_preparation(self, found: dict[str, Any], where: str) -> None:
-        """Read mean and deviation. Raises LoadError if the preprocessing is not supported."""
+    def _read_preparation(self, settings: dict[str, Any], where: str) -> None:
+        """Read how images are prepared. Raises LoadError if that is not supported."""
+        found = {name: value for name, value in settings.items() if value is not None}
         edge = self.image_size
         description.check(found, {**_PREPARATION, "size": (edge, [edge, edge], ABSENT)}, where)
+        self.resize_mode = found.get("resize_mode", "shortest")
+        self.interpolation = "bilinear" if found.get("interpolation") == "bilinear" else "bicubic"
+        self.fill = _colour(found.get("fill_color", 0), f"fill_color of {where}")
         self.mean = _channels(found.get("mean", MEAN), f"mean of {where}")
         self.deviation = _channels(found.get("std", STD), f"std of {where}")
         if not (self.deviation > 0).all():
             raise Unsupported(f"std of {where} must be above 0")
+
+
+def _edge(size: object, where: str) -> int:
+    """The edge of a square input, pixels. Raises Unsupported if it is no square."""
+    sides: list[Any] = size if isinstance(size, list) else [size, size]
+    if len(sides) != 2 or not all(isinstance(side, int) and side > 0 for side in sides):
+        raise LoadError(f'{where} has "image_size": {size}, which is no size')
+    if sides[0] != sides[1]:
+        raise Unsupported(f'{where} has "image_size": {size}; supported are squares')
+    return int(sides[0])
+
+
+def _colour(found: object, what: str) -> Colour:
+    """A grey level, or red, green and blue, 0 to 255. Raises Unsupported for anything else."""
+    levels: list[Any] = found if isinstance(found, list) else [found] * 3
+    if len(levels) != 3 or not all(isinstance(each, int) and 0 <= each < 256 for each in levels):
+        raise Unsupported(f"{what} must be one or three levels from 0 to 255")
+    return levels[0], levels[1], levels[2]
 
 
 def _channels(found: object, what: str) -> FloatArray:

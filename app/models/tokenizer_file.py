@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,34 +18,63 @@ from app.engines.base import LoadError
 from app.errors import BadRequest, TooLarge
 from app.models.tokens import MAX_CHARACTERS, Tokens
 
+Side = Literal["left", "right"]
+
 
 class TokenizerFile:
     """One ``tokenizer.json``, with the context length and padding of a model."""
 
     def __init__(
-        self, file: Path, length: int, pad: int, clean: Callable[[str], str] = lambda text: text
+        self,
+        file: Path,
+        length: int,
+        pad: int | str,
+        clean: Callable[[str], str] = lambda text: text,
+        *,
+        erased: str | None = None,
+        pad_side: Side = "right",
+        cut_side: Side = "right",
+        template: list[str] | None = None,
+        read: Callable[[Path], Any] | None = None,
     ) -> None:
         """Load the tokenizer.
 
         Args:
             file: the ``tokenizer.json``.
             length: the network's context length in tokens, special tokens included.
-            pad: id of the token that fills the rest of the context, at the end.
+            pad: the token that fills the rest of the context, or its id.
             clean: changes a text before it is tokenized, where the model wants that.
+            erased: a token whose id becomes 0.
+            pad_side: where the rest of the context is filled.
+            cut_side: where the tokens of a long text are dropped.
+            template: the special tokens around a text, and "$A" for the text; None: those of the
+                file.
+            read: makes a ``tokenizers.Tokenizer`` from a file of another kind.
 
         Raises:
-            LoadError: the file is damaged.
+            LoadError: the file is damaged, or lacks one of these tokens.
         """
         from tokenizers import Tokenizer
+        from tokenizers.processors import TemplateProcessing
 
         try:
-            self._tokenizer: Any = Tokenizer.from_file(str(file))
+            self._tokenizer: Any = read(file) if read else Tokenizer.from_file(str(file))
+            if template is not None:
+                special = [(each, self._id(each)) for each in template if each != "$A"]
+                self._tokenizer.post_processor = TemplateProcessing(
+                    single=template, special_tokens=special
+                )
+            # The file may say something else about both, which belongs to other uses of the model.
+            self._tokenizer.no_padding()
+            self._tokenizer.enable_truncation(length, direction=cut_side)
+        except LoadError:
+            raise
         except Exception as error:  # the library raises Exception itself
             raise LoadError(f"{file.name} is damaged") from error
-        # The file may say something else about both, which belongs to other uses of the model.
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(length)
-        self._length, self._pad, self._clean = length, pad, clean
+        self._length, self._clean = length, clean
+        self._pad = self._id(pad) if isinstance(pad, str) else pad
+        self._pads_left = pad_side == "left"
+        self._erased = None if erased is None else self._id(erased)
 
     def encode(self, text: str) -> Tokens:
         """Tokenize a text; tokens beyond the context length are dropped.
@@ -61,8 +90,29 @@ class TokenizerFile:
             )
         cleaned = self._clean(text)
         if not cleaned.strip():
-            raise BadRequest("The text is blank", title="No text provided")
+            reason = "has only characters that the model ignores" if text.strip() else "is blank"
+            raise BadRequest(f"The text {reason}", title="No text provided")
         encoding = self._tokenizer.encode(cleaned)
+        count = len(encoding.ids)
         ids = np.full(self._length, self._pad, np.int64)
-        ids[: len(encoding.ids)] = encoding.ids
-        return Tokens(ids, len(encoding.ids), bool(encoding.overflowing))
+        ids[slice(self._length - count, None) if self._pads_left else slice(count)] = encoding.ids
+        if self._erased is not None:
+            ids[ids == self._erased] = 0
+        return Tokens(ids, count, bool(encoding.overflowing))
+
+    @property
+    def highest_id(self) -> int:
+        """The highest id of a token."""
+        return int(max(self._tokenizer.get_vocab().values()))
+
+    def special_tokens(self, text: str) -> list[int | None]:
+        """The ids of a text's tokens, with None for those that stand for a part of the text."""
+        found = self._tokenizer.encode(text)
+        pairs = zip(found.ids, found.special_tokens_mask, strict=True)
+        return [id if is_special else None for id, is_special in pairs]
+
+    def _id(self, token: str) -> int:
+        found = self._tokenizer.token_to_id(token)
+        if found is None:
+            raise LoadError(f"the tokenizer lacks the token {token}")
+        return int(found)

@@ -11,7 +11,6 @@ library does the byte-pair merging.
 from __future__ import annotations
 
 import gzip
-import html
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -22,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.errors import BadRequest, TooLarge
+from app.models.cleaning import Clean, lower
 
 VOCABULARY = 49408
 START, END = "<start_of_text>", "<end_of_text>"
@@ -35,9 +35,9 @@ _WORD = rf"{START}|{END}|'s|'t|'re|'ve|'m|'ll|'d|[\p{{L}}]+|[\p{{N}}]|[^\s\p{{L}
 class Tokens:
     """A tokenized text: the input of a text network."""
 
-    #: [context length] int64 token ids, padded with zeros at the end
+    #: [context length] int64 token ids, padded
     ids: NDArray[np.int64]
-    #: number of ids before the padding, start and end tokens included
+    #: number of ids without the padding, start and end tokens included
     count: int
     #: whether tokens of the text were dropped because they did not fit
     truncated: bool
@@ -68,13 +68,14 @@ def load() -> tuple[Any, Any]:
     return regex.compile(_WORD, regex.IGNORECASE), tokenizer
 
 
-def encode(text: str, length: int) -> Tokens:
+def encode(text: str, length: int, clean: Clean = lower) -> Tokens:
     """Tokenize a text.
 
     Args:
-        text: any text; it is repaired and cleaned like open_clip does.
+        text: any text.
         length: the network's context length in tokens, start and end tokens included; tokens of
             the text beyond it are dropped.
+        clean: repairs and cleans the text; almost all checkpoints want ``lower``.
 
     Raises:
         BadRequest: the text is empty or only white space.
@@ -86,7 +87,7 @@ def encode(text: str, length: int) -> Tokens:
             f"and the model reads only the first {length} tokens"
         )
     pattern, tokenizer = load()
-    found = pattern.findall(_clean(text))
+    found = pattern.findall(clean(text))
     if not found:
         raise BadRequest("The text is blank", title="No text provided")
     inner = tokenizer.encode(found, is_pretokenized=True, add_special_tokens=False).ids
@@ -96,13 +97,6 @@ def encode(text: str, length: int) -> Tokens:
     # the position of the highest id, which is the end token.
     ids[: len(kept) + 2] = [VOCABULARY - 2, *kept, VOCABULARY - 1]
     return Tokens(ids, len(kept) + 2, len(inner) > len(kept))
-
-
-def _clean(text: str) -> str:
-    import ftfy
-
-    repaired = html.unescape(html.unescape(ftfy.fix_text(text)))
-    return " ".join(repaired.split()).lower()
 
 
 def _merges() -> list[tuple[str, str]]:

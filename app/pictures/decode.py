@@ -16,6 +16,7 @@ from PIL import Image, UnidentifiedImageError
 from app.errors import BadRequest, TwinlensError
 from app.pictures import bmp, gif, heif, heif_load, jpeg, orientation, png, tiff, webp
 from app.pictures.colour import to_rgb
+from app.pictures.exif import focal_length
 from app.pictures.kinds import FORMATS, HEAD, explanation, known
 from app.pictures.source import Metadata, Source, check_pixels, refused
 
@@ -67,6 +68,8 @@ class Picture:
     size: tuple[int, int]
     #: whether it was already cropped and resized for its model
     done: bool = False
+    #: the camera's focal length in pixels of the upright photo, if the file's EXIF data tell it
+    focal_length: float | None = None
 
 
 #: Maps the upright size to the smallest width and height that suffice; None means the full size.
@@ -105,12 +108,14 @@ def decode(file: BinaryIO, max_pixels: int, decode_size: DecodeSize = in_full) -
         kind = image.format or "image"
         try:
             size = _scale_jpeg(image, source.metadata, decode_size)
+            exif = _exif(image, source.metadata)  # some loaders remove it
             image = _LOADERS.get(kind, _load)(image)
             if source.verify is not None:
                 source.verify(image)
             metadata = source.metadata or _metadata(image)
             upright = to_rgb(orientation.upright(image, metadata.orientation), metadata.profile)
-            return Picture(upright, size or upright.size)
+            size = size or upright.size
+            return Picture(upright, size, focal_length=focal_length(exif, *size))
         except (MemoryError, TwinlensError):  # decode_size and verify may raise a TwinlensError
             raise
         except Exception as error:  # the decoders raise many kinds of errors
@@ -175,6 +180,11 @@ def _open(file: BinaryIO, original: BinaryIO) -> Image.Image:
         log.debug("opening failed", exc_info=error)
         original.seek(0)
         raise _broken(known(original.read(HEAD)) or "image", error) from None
+
+
+def _exif(image: Image.Image, metadata: Metadata | None) -> bytes:
+    found = image.info.get("exif") if metadata is None else metadata.exif
+    return found if isinstance(found, bytes) else b""
 
 
 def _metadata(image: Image.Image) -> Metadata:

@@ -89,7 +89,7 @@ def check(file: BinaryIO, max_pixels: int) -> Source:
         verify = partial(_verify, parts, frame, scans.ended)
     elif not scans.ended:
         raise refused(BROKEN_OFF)
-    metadata = Metadata(head.orientation or UPRIGHT, head.profile())
+    metadata = Metadata(head.orientation or UPRIGHT, head.profile(), head.exif)
     return Source(joined([*parts, _END]), metadata, verify)
 
 
@@ -110,6 +110,7 @@ class _Head:
     scan: int = 0
     orientation: int | None = None
     by_exif: bool = False
+    exif: bytes = b""
     icc: list[bytes] = field(default_factory=list)
 
     def profile(self) -> bytes | None:
@@ -193,7 +194,9 @@ def _keep_colour(head: _Head, segment: bytes, kind: int) -> None:
 
 
 def _read_app1(head: _Head, content: bytes) -> None:
-    """Read the orientation; EXIF has precedence over XMP."""
+    """Keep the first EXIF data and read the orientation; EXIF has precedence over XMP."""
+    if content.startswith(b"Exif\0"):
+        head.exif = head.exif or content
     if content.startswith(b"Exif\0") and not head.by_exif:
         found = from_exif(content)
         head.orientation, head.by_exif = found or head.orientation, found is not None

@@ -2,29 +2,23 @@
 # SPDX-License-Identifier: MIT
 """Reads the orientation of a picture from EXIF or XMP, and turns pictures upright.
 
-Pillow's own function parses and rewrites all EXIF data, so it fails on any invalid tag. This module
-reads only the orientation tag; a picture with an unreadable orientation counts as upright.
+A picture with an unreadable orientation counts as upright.
 """
 
 from __future__ import annotations
 
 import re
-import struct
 from typing import Any
 
 from PIL import Image
+
+from app.pictures.exif import Exif
 
 UPRIGHT = 1
 #: the orientations that swap width and height
 TURNED = (5, 6, 7, 8)
 
 _TAG = 0x0112
-_HEAD = b"Exif\0\0"
-_MAX_ENTRIES = 1000  # entries of a directory; cameras write about 15
-# struct's format characters of the TIFF types that can hold the numbers 1 to 8.
-_TYPES = {1: "B", 2: "c", 3: "H", 4: "I", 6: "b", 7: "B", 8: "h", 9: "i", 11: "f", 12: "d",
-          13: "I", 16: "Q", 17: "q"}  # fmt: skip
-_RATIONALS = {5: "II", 10: "ii"}
 _XMP = re.compile(rb"tiff:Orientation\s*(?:=\s*[\"']|>)\s*([1-8])\s*[\"'<]")
 _RAW_PROFILE = re.compile(r"\s*\w*\s+\d+\s+([0-9a-fA-F\s]+)")
 _METHODS = {
@@ -63,21 +57,8 @@ def from_exif(exif: bytes) -> int | None:
 
     A tag with an invalid value gives 1, not None, so that no other source is consulted.
     """
-    while exif.startswith(_HEAD):  # some programs write it twice
-        exif = exif[len(_HEAD) :]
-    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
-    if order is None:
-        return None
-    try:
-        (directory,) = struct.unpack_from(order + "I", exif, 4)
-        (count,) = struct.unpack_from(order + "H", exif, directory)
-        for number in range(min(count, _MAX_ENTRIES)):
-            entry = directory + 2 + 12 * number
-            if struct.unpack_from(order + "H", exif, entry)[0] == _TAG:
-                return _value(exif, order, entry) or UPRIGHT
-    except struct.error:  # the data is cut off
-        pass
-    return None
+    value = Exif(exif).first(_TAG)
+    return None if value is None else _sane(value) or UPRIGHT
 
 
 def from_raw_profile(text: str) -> int | None:
@@ -91,21 +72,6 @@ def from_xmp(xmp: bytes) -> int | None:
     """The orientation, 1 to 8, in XMP data (`tiff:Orientation`), or None."""
     match = _XMP.search(xmp)
     return int(match[1]) if match else None
-
-
-def _value(exif: bytes, order: str, entry: int) -> int | None:
-    """The first value of a directory's entry."""
-    kind, count = struct.unpack_from(order + "HI", exif, entry + 2)
-    letters = _TYPES.get(kind) or _RATIONALS.get(kind)
-    if letters is None or count == 0:
-        return None
-    place = entry + 8
-    if struct.calcsize(order + letters) * count > 4:
-        (place,) = struct.unpack_from(order + "I", exif, place)
-    values = struct.unpack_from(order + letters, exif, place)
-    if kind in _RATIONALS:
-        return _sane(values[0] / values[1] if values[1] else None)
-    return _sane(values[0])
 
 
 def _sane(value: Any) -> int | None:

@@ -60,7 +60,8 @@ def check(file: BinaryIO, max_pixels: int) -> Source:
     if transparency:
         start.append(_chunk(b"tRNS", transparency))
     pixels = Range(file, found.pixels, found.pixels_stop)
-    metadata = Metadata(_orientation(found), _profile(found.read, grey=not found.colour & 2))
+    profile = _profile(found.read, grey=not found.colour & 2)
+    metadata = Metadata(_orientation(found), profile, found.read.get(b"eXIf", b""))
     return Source(joined([*start, pixels, _chunk(b"IEND", b"")]), metadata)
 
 

@@ -15,12 +15,14 @@ from app.errors import BadRequest, TooLarge
 
 @dataclass(frozen=True)
 class Metadata:
-    """The metadata that affect how a picture looks."""
+    """The metadata that affect how a picture looks, and what the camera wrote."""
 
     #: EXIF orientation, 1 to 8
     orientation: int
     #: ICC profile; None or empty means sRGB
     profile: bytes | None
+    #: EXIF data; empty: there are none
+    exif: bytes = b""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from app.rendering import png
 from app.rendering.options import DepthOptions, Format, Size
 from app.rendering.stereo import MAX_WIDTH
 
-#: [height, width] or [height, width, 3]: uint8, for png16 uint16, for npy float32
+#: [height, width] or [height, width, 3]: uint8, for png16 uint16, for npy and tiff float32
 Pixels = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
 
 JPEG_QUALITY = 92
@@ -44,6 +44,7 @@ KINDS: dict[Format, Kind] = {
     "png": Kind("image/png", ".png"),
     "png16": Kind("image/png", ".png"),
     "npy": Kind("application/octet-stream", ".npy"),
+    "tiff": Kind("image/tiff", ".tiff"),
     "webp": Kind("image/webp", ".webp", 16383),
     # The JPEG format allows 65535 pixels, but libjpeg only 65500.
     "jpeg": Kind("image/jpeg", ".jpg", 65500),
@@ -88,7 +89,9 @@ def encode(pixels: Pixels, options: DepthOptions) -> bytes:
         return png.encode(cast("NDArray[np.uint8] | NDArray[np.uint16]", pixels))
     file = io.BytesIO()
     image = Image.fromarray(pixels)
-    if options.format == "jpeg":
+    if options.format == "tiff":  # the image has the mode "F": one float32 channel
+        image.save(file, "TIFF")
+    elif options.format == "jpeg":
         image.save(file, "JPEG", quality=JPEG_QUALITY, subsampling=0)
     elif options.is_pair:
         image.save(file, "WEBP", quality=WEBP_QUALITY, method=_WEBP_METHOD)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Resizes, normalises and colours disparity maps, which are NumPy arrays."""
+"""Resizes, normalises and colours depth maps, which are NumPy arrays."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from app.rendering.options import Colormap, DepthOptions, Size
+from app.rendering.options import FLOAT, Colormap, DepthOptions, Size
 
 FloatArray = NDArray[np.float32]
 Levels = NDArray[np.uint8]
@@ -85,11 +85,11 @@ def normalised(map_: FloatArray) -> FloatArray:
 def exact(
     disparity: FloatArray, size: Size, options: DepthOptions
 ) -> FloatArray | NDArray[np.uint16]:
-    """Make a map for the numeric formats, png16 and npy.
+    """A map of disparity for the numeric formats: png16, npy and tiff.
 
     Returns:
-        An array [height, width]: for png16 in uint16, normalised to 0..65535; for npy in float32,
-        normalised to 0..1, or with normalize=none clipped to the range of the network's output.
+        [height, width]. For png16: uint16, normalised to 0..65535. For npy and tiff: float32,
+        normalised to 0..1, or with normalize=none clipped to the range of the disparity.
 
     Raises:
         ArithmeticError: the map contains infinity or NaN.
@@ -100,13 +100,25 @@ def exact(
     map_ = normalised(map_)
     if options.invert:
         np.subtract(1, map_, out=map_)
-    if options.format == "npy":
+    if options.format in FLOAT:
         return map_
     levels = np.empty(map_.shape, np.uint16)
     for top in range(0, len(map_), _STRIP_ROWS):
         strip = slice(top, top + _STRIP_ROWS)
         levels[strip] = np.rint(map_[strip] * np.float32(_TOP))
     return levels
+
+
+def metres(distance: FloatArray, size: Size) -> FloatArray:
+    """Resize a map of distances, [h, w] float32, to ``size``, linearly and so without overshooting.
+
+    Raises:
+        ArithmeticError: the map contains infinity or NaN.
+    """
+    check_finite(distance)
+    resized = cv2.resize(distance, size, interpolation=cv2.INTER_LINEAR)
+    full: FloatArray = resized.astype(np.float32, copy=False)
+    return np.clip(full, distance.min(), distance.max(), out=full)  # of what rounding added
 
 
 def shown(levels: Levels, options: DepthOptions) -> Levels:

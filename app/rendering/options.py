@@ -19,14 +19,18 @@ from pydantic import (
 
 from app.errors import BadRequest
 
-Format = Literal["png", "png16", "npy", "webp", "jpeg"]
+Format = Literal["png", "png16", "npy", "tiff", "webp", "jpeg"]
 Colormap = Literal["gray", "inferno", "magma", "plasma", "viridis", "cividis", "turbo"]
+#: Of a map's numbers: "relative" is disparity, "metres" distance.
+Unit = Literal["relative", "metres"]
 #: width and height, pixels
 Size = tuple[int, int]
 
 # Formats for the map's numbers, with more than 256 levels. Colormaps and stereo pairs need one of
 # the other formats.
-EXACT = ("png16", "npy")
+EXACT = ("png16", "npy", "tiff")
+# Formats that hold any number.
+FLOAT = ("npy", "tiff")
 _NAMED_SIZES = ("original", "model")
 _MOST_DIGITS = 6
 DEFAULT_DIVERGENCE = 2.0
@@ -59,7 +63,8 @@ class DepthOptions(BaseModel):
     format: Format = Field(
         "png",
         description="`png`: 8 bits; `png16`: 16-bit grey; `npy`: NumPy array [height, width] "
-        "float32, 0 to 1; `webp`: lossless (a stereo pair: quality 90); `jpeg`: quality 92",
+        "float32, 0 to 1; `tiff`: the same numbers as a TIFF of one float32 channel; `webp`: "
+        "lossless (a stereo pair: quality 90); `jpeg`: quality 92",
     )
     size: Annotated[int | str, BeforeValidator(_size), WithJsonSchema(_SIZE_SCHEMA)] = Field(
         "original",
@@ -72,7 +77,19 @@ class DepthOptions(BaseModel):
     )
     normalize: Literal["minmax", "none"] = Field(
         "minmax",
-        description="`none`: the network's own numbers, larger is nearer, with `format=npy` only",
+        description="`none`: the numbers before they are spread over 0 to 1, larger is nearer, "
+        "with `format=npy` or `tiff` only",
+    )
+    unit: Unit = Field(
+        "relative",
+        description="`metres`: distances instead of disparity, larger is farther, of a model that "
+        "gives metres (`metric` in GET /api/models), with `format=npy` or `tiff` only",
+    )
+    focal_length: float | None = Field(
+        None,
+        gt=0,
+        description="with `unit=metres`: the camera's focal length in pixels of the upright photo, "
+        "for models that need it; default: what the model or the photo's EXIF data say",
     )
     stereo: Literal["none", "sbs"] = Field(
         "none",
@@ -89,8 +106,14 @@ class DepthOptions(BaseModel):
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
-        if self.normalize == "none" and self.format != "npy":
-            raise ValueError("normalize=none needs format=npy")
+        if self.in_metres and self.format not in FLOAT:
+            raise ValueError("unit=metres needs format=npy or tiff")
+        if self.in_metres and self.invert:
+            raise ValueError("unit=metres gives distances: leave invert out")
+        if self.focal_length is not None and not self.in_metres:
+            raise ValueError("focal_length needs unit=metres")
+        if self.normalize == "none" and self.format not in FLOAT:
+            raise ValueError("normalize=none needs format=npy or tiff")
         if self.normalize == "none" and self.invert:
             raise ValueError("normalize=none gives the network's own numbers: leave invert out")
         if self.colormap != "gray" and self.format in EXACT:
@@ -103,6 +126,11 @@ class DepthOptions(BaseModel):
         if not self.is_pair and self.divergence != DEFAULT_DIVERGENCE:
             raise ValueError("divergence needs stereo=sbs")
         return self
+
+    @property
+    def in_metres(self) -> bool:
+        """Whether distances in metres are wanted instead of disparity."""
+        return self.unit == "metres"
 
     @property
     def is_pair(self) -> bool:

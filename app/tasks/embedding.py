@@ -16,7 +16,8 @@ from typing import BinaryIO
 import numpy as np
 
 from app.engines.base import FloatArray
-from app.errors import BadRequest, ProcessingFailed, TwinlensError
+from app.errors import ProcessingFailed, TwinlensError
+from app.lending.entry import embeds_images_only
 from app.lending.registry import networks_of
 from app.models.base import NetworkId
 from app.models.embedding_family import EmbeddingFamily
@@ -100,10 +101,7 @@ class EmbeddingTask:
         """
         network = NetworkId(spec, "text")
         if network not in networks_of(spec):
-            raise BadRequest(
-                f"{spec.key} embeds images only; choose a model with a text network",
-                title="No texts",
-            )
+            raise embeds_images_only(spec)
         timings = Timings()
         results: list[Tokens | TwinlensError] = []
         with self._turns.wait(network, len(texts), is_gone, timings) as turn:

@@ -13,6 +13,7 @@ from app.engines.base import FloatArray
 from app.errors import TwinlensError
 from app.models.base import Provenance
 from app.models.tokens import Tokens
+from app.rendering.options import Unit
 
 
 @dataclass
@@ -56,9 +57,15 @@ class DepthMap(Result):
     """A depth map, or a stereo pair made from it, as a file."""
 
     file: bytes
-    #: range of the disparity that the network computed; larger is nearer
+    #: range of the map that the network computed, in ``unit``
     low: float
     high: float
+    #: "relative" is disparity (larger is nearer), "metres" distance
+    unit: Unit
+    #: of the camera, pixels of the upright photo; None if nobody knows, or it does not matter
+    focal_length: float | None
+    #: of the camera, degrees from the left edge of the upright photo to the right one
+    field_of_view: float | None
 
 
 @dataclass(frozen=True)

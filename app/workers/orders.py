@@ -37,7 +37,8 @@ _OTHERS_SECONDS = 10.0
 _CLEAN_UP_SECONDS = 5.0
 _POLL_SECONDS = 0.02
 _FULL_RETRY_SECONDS = 30
-# Key of clean-ups among the followed orders of the networks; no network can have this name.
+# Orders carried out so far are kept by the network's name; clean-ups have this key, which no
+# network can have.
 _CLEAN_UP = "*"
 
 #: Raises if the client has hung up or the service is shutting down, to end a wait.

@@ -10,8 +10,9 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
+from typing import Any
 
-from benchmarks.checkpoints import clip, depth
+from benchmarks.checkpoints import clip, depth, depth3
 from benchmarks.checkpoints.hub_cache import Repository
 
 
@@ -19,22 +20,28 @@ def make(key: str, *, small_scale: bool) -> list[Repository]:
     """Make the repositories of one model of the model table."""
     if key in depth.SHAPES:
         return [depth.make(key, small_scale)]
+    if key in depth3.SHAPES:
+        return [depth3.make(key, small_scale)]
     return list(clip.make(key, small_scale))
 
 
 def main() -> None:
     """Entry point; existing checkpoints are kept."""
-    known = [*depth.SHAPES, *clip.SHAPES]
+    usual = [*depth.SHAPES, *clip.SHAPES]
+    tables: tuple[dict[str, Any], ...] = (depth.SHAPES, clip.SHAPES, depth3.SHAPES)
+    shapes = {key: shape for table in tables for key, shape in table.items()}
     parser = argparse.ArgumentParser(description="Make random-weight checkpoints.")
     parser.add_argument("--out", type=Path, required=True, help="folder to use as HF_HUB_CACHE")
-    parser.add_argument("--models", default=",".join(known), help="comma list; default: all")
+    parser.add_argument(
+        "--models", default=",".join(usual), help="comma list; without it all but da3-*"
+    )
     parser.add_argument("--tiny", action="store_true", help="same architectures, a few layers")
     options = parser.parse_args()
     for key in options.models.split(","):
-        if key not in known:
-            parser.error(f"unknown model {key!r}; known: {', '.join(known)}")
-        shape = depth.SHAPES.get(key) or clip.SHAPES[key]
-        if (options.out / f"models--{shape.repository.replace('/', '--')}/refs/main").exists():
+        if key not in shapes:
+            parser.error(f"unknown model {key!r}; known: {', '.join(shapes)}")
+        name = shapes[key].repository
+        if (options.out / f"models--{name.replace('/', '--')}/refs/main").exists():
             continue
         started = time.monotonic()
         for repository in make(key, small_scale=options.tiny):

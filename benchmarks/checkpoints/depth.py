@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Makes Depth Anything V2 checkpoints with random weights."""
+"""Depth Anything checkpoints with random weights."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ class Shape:
     stages: tuple[int, ...]
     neck: tuple[int, ...]
     fusion: int
+    #: of a metric model: the farthest distance, metres
+    max_depth: int | None = None
 
 
 _HUB = "depth-anything/Depth-Anything-V2-{}-hf"
@@ -69,7 +71,12 @@ PREPROCESSOR = {
 def make(key: str, small_scale: bool) -> Repository:
     """Make the repository of one variant."""
     shape = tiny(SHAPES[key]) if small_scale else SHAPES[key]
-    network = _network(shape, SEED + 1 + list(SHAPES).index(key))
+    return made(shape, SEED + 1 + list(SHAPES).index(key))
+
+
+def made(shape: Shape, seed: int) -> Repository:
+    """A repository with weights of its own."""
+    network = _network(shape, seed)
     state = {_hub_name(name): value for name, value in network.state_dict().items()}
     files = {"config.json": _config_json(shape), "preprocessor_config.json": PREPROCESSOR}
     return Repository(shape.repository, files, "model.safetensors", state)
@@ -121,7 +128,9 @@ def _gain(name: str) -> float:
 
 
 def _scale_last_layer(network: Any) -> None:
-    """Scale the map before the ReLU to about 1 to 20, for pictures of the usual shapes."""
+    """Before the last activation the map runs from about 1 to about 20, or -4 to 4 in a metric
+    model, over pictures of the usual shapes.
+    """
     seen: list[Tensor] = []
     hook = network.head.conv3.register_forward_hook(
         lambda _module, _inputs, output: seen.append(output.flatten().clone())
@@ -131,9 +140,10 @@ def _scale_last_layer(network: Any) -> None:
     hook.remove()
     values = torch.cat(seen)[::7].sort().values
     low, high = values[int(0.001 * len(values))].item(), values[int(0.999 * len(values))].item()
-    scale = 19 / (high - low)
+    least, most = (1, 20) if network.config.depth_estimation_type == "relative" else (-4, 4)
+    scale = (most - least) / (high - low)
     network.head.conv3.weight.mul_(scale)
-    network.head.conv3.bias.mul_(scale).add_(1 - low * scale)
+    network.head.conv3.bias.mul_(scale).add_(least - low * scale)
 
 
 def _config(shape: Shape) -> DepthAnythingConfig:
@@ -156,7 +166,14 @@ def _config(shape: Shape) -> DepthAnythingConfig:
         fusion_hidden_size=shape.fusion,
         reassemble_factors=[4, 2, 1, 0.5],
         head_hidden_size=32,
+        **_kind(shape),
     )
+
+
+def _kind(shape: Shape) -> dict[str, Any]:
+    if shape.max_depth is None:
+        return {"depth_estimation_type": "relative"}
+    return {"depth_estimation_type": "metric", "max_depth": shape.max_depth}
 
 
 def _config_json(shape: Shape) -> dict[str, Any]:
@@ -186,7 +203,7 @@ def _config_json(shape: Shape) -> dict[str, Any]:
         "patch_size": 14,
         "reassemble_factors": [4, 2, 1, 0.5],
         "reassemble_hidden_size": shape.hidden,
-        "depth_estimation_type": "relative",
+        **_kind(shape),
         "use_pretrained_backbone": False,
         "torch_dtype": "float32",
     }

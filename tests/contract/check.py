@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Checks answers in the ways that the contract tests share."""
+"""Functions with which the contract tests check answers."""
 
 from __future__ import annotations
 

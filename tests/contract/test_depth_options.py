@@ -55,7 +55,10 @@ def array(response: requests.Response) -> NDArray[np.float32]:
 def test_defaults_may_be_sent(service: Service, plain: NDArray[np.uint8]) -> None:
     """All fields may be sent with their defaults, as the page /docs and generated clients do."""
     schema = DepthOptions.model_json_schema()["properties"]
-    defaults: dict[str, Any] = {name: str(each["default"]).lower() for name, each in schema.items()}
+    defaults: dict[str, Any] = {
+        name: "" if each["default"] is None else str(each["default"]).lower()
+        for name, each in schema.items()
+    }
     assert defaults["stereo"] == "none"
     np.testing.assert_array_equal(check.depth_map(ask(service, **defaults)), plain)
 
@@ -92,6 +95,16 @@ def test_numbers(service: Service, plain: NDArray[np.uint8]) -> None:
     assert values.shape == (400, 300)
     assert (values.min(), values.max()) == (0, 1)
     assert np.abs(255 * values - plain).max() <= 0.51
+
+
+def test_numbers_as_tiff(service: Service) -> None:
+    response = ask(service, format="tiff")
+    assert response.headers["Content-Type"] == "image/tiff"
+    assert response.headers["Content-Disposition"] == 'attachment; filename="depth_IMG 1.tiff"'
+    assert response.headers["X-Depth-Unit"] == "relative"
+    shown = image(response)
+    assert shown.mode == "F"
+    np.testing.assert_array_equal(np.asarray(shown), array(ask(service, format="npy")))
 
 
 def test_the_networks_own_numbers(service: Service) -> None:
@@ -172,7 +185,7 @@ def test_unknown_options_are_ignored(service: Service, plain: NDArray[np.uint8])
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"format": "gif"}, "'png', 'png16', 'npy', 'webp' or 'jpeg'"),
+    ({"format": "gif"}, "'png', 'png16', 'npy', 'tiff', 'webp' or 'jpeg'"),
     ({"size": "huge"}, "original, model"),
     ({"size": "0"}, "original, model"),
     ({"size": "-5"}, "original, model"),
@@ -180,7 +193,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"invert": "perhaps"}, "true, false"),
     ({"colormap": "jet"}, "'viridis'"),
     ({"normalize": "max", "colormap": "jet"}, "'minmax' or 'none'"),
-    ({"normalize": "none"}, "format=npy"),
+    ({"normalize": "none"}, "format=npy or tiff"),
+    ({"unit": "metres"}, "format=npy or tiff"),
+    ({"unit": "metres", "format": "npy"}, "model=metric-indoor-small"),
     ({"normalize": "none", "format": "npy", "invert": "1"}, "leave invert out"),
     ({"colormap": "turbo", "format": "png16"}, "format=png, webp or jpeg"),
     ({"stereo": "tab"}, "'sbs'"),

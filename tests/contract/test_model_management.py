@@ -16,6 +16,7 @@ import pytest
 import requests
 
 from benchmarks.service import Service
+from config.settings import Settings
 from tests.contract import check
 from tests.fake_hub import FakeHub
 from tests.services import PHOTO
@@ -88,11 +89,14 @@ def test_the_list(fresh: Service) -> None:
 
 def test_the_list_of_all_models(fresh: Service) -> None:
     everything = check.json(fresh.get("/api/models?type=all"))["models"]
-    built_in = everything[-2]
-    assert built_in["huggingface_id"] == "built-in"
-    assert built_in["is_downloaded"] is True
-    keys = ["small", "base", "large", "ViT-L-14", "ViT-B-16", "builtin-depth", "builtin-clip"]
-    assert [model["key"] for model in everything] == keys
+    by_key = {model["key"]: model for model in everything}
+    assert by_key["builtin-depth"]["huggingface_id"] == "built-in"
+    assert by_key["builtin-depth"]["is_downloaded"] is True
+    assert list(by_key) == [spec.key for spec in Settings().table().model]
+    metric = {key: model["metric"] for key, model in by_key.items()}
+    assert metric["small"] is False
+    assert metric["metric-indoor-small"] is True
+    assert metric["ViT-L-14"] is None
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,16 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Tests that models whose checkpoints no family can serve correctly are refused with the reason."""
+"""Tests that a checkpoint's own settings are followed, or the model is refused with the reason."""
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchmarks.service import Service
@@ -26,6 +28,11 @@ parameters = "25M"
 memory = "~100MB"
 license = "Apache-2.0"
 description = "Distances in metres"
+
+[[model]]
+key = "other-mean"
+family = "depth_anything"
+hub_id = "example/Other-Mean-hf"
 
 [[model]]
 key = "squashed"
@@ -70,6 +77,13 @@ def odd(
     )
     alter(
         cache,
+        "models--depth-anything--Depth-Anything-V2-Small-hf",
+        "models--example--Other-Mean-hf",
+        "preprocessor_config.json",
+        image_mean=[0.5, 0.5, 0.5],
+    )
+    alter(
+        cache,
         "models--timm--vit_base_patch16_clip_224.openai",
         "models--example--squashed",
         "open_clip_config.json",
@@ -86,18 +100,34 @@ def odd(
     )
 
 
-def test_a_metric_depth_model(odd: Service) -> None:
-    refused = odd.post("/api/depth", files={"image": ("a.png", PHOTO)})
+def test_a_metric_depth_model_is_served_right(odd: Service) -> None:
+    """Near is bright in its map; its numbers are metres."""
+    files = {"image": ("a.png", PHOTO)}
+    shown = check.depth_map(odd.post("/api/depth", files=files)).astype(int)
+    answer = odd.post("/api/depth?unit=metres&format=npy", files=files)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["X-Depth-Unit"] == "metres"
+    metres = np.load(io.BytesIO(answer.content), allow_pickle=False)
+    assert (metres.dtype, metres.shape) == (np.float32, shown.shape)
+    assert 0 < metres.min() < metres.max() <= 20
+    assert metres[shown > 200].mean() < metres[shown < 55].mean()
+    assert check.json(odd.get("/api/models/metric"))["metric"] is True
+
+
+def test_a_depth_model_with_another_mean(odd: Service) -> None:
+    refused = odd.post("/api/depth?model=other-mean", files={"image": ("a.png", PHOTO)})
     message = check.error(refused, 503, "Model not initialized")
     assert message.startswith("Depth estimation model is not available: ")
-    assert '"depth_estimation_type": "metric"' in message
-    failed = odd.post("/api/models/metric/load", json={})
-    assert '"metric"' in check.error(failed, 500)
-    # Another attempt to load it may still be under way.
-    wait_for(lambda: odd.get("/api/models/metric").json()["state"] == "unavailable", service=odd)
-    assert check.json(odd.get("/api/models/metric"))["is_loaded"] is False
+    assert '"image_mean": [0.5, 0.5, 0.5]' in message
+    failed = odd.post("/api/models/other-mean/load", json={})
+    assert '"image_mean"' in check.error(failed, 500)
+    # The other worker may still be trying.
+    wait_for(
+        lambda: odd.get("/api/models/other-mean").json()["state"] == "unavailable", service=odd
+    )
+    assert check.json(odd.get("/api/models/other-mean"))["is_loaded"] is False
     health = {model["name"]: model for model in check.json(odd.get("/health"))["models"]}
-    assert '"depth_estimation_type": "metric"' in health["metric"]["reason"]
+    assert '"image_mean"' in health["other-mean"]["reason"]
 
 
 def test_an_embedding_model_that_is_prepared_in_another_way(odd: Service) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from app.engines.base import LoadError, Unsupported
@@ -16,6 +17,7 @@ from app.hub.store import BUILTIN, Checkpoint
 from app.lending.registry import networks_of
 from app.models.base import describe_checkpoint
 from app.models.open_clip import OpenClip
+from app.models.open_clip_activation import QUICK_GELU_REPOSITORIES, uses_quick_gelu
 from config.models import ModelSpec
 from config.settings import Settings
 
@@ -37,8 +39,14 @@ def altered(key: str, file: str, change: Change, folder: Path) -> Checkpoint:
 
 
 DEPTH: list[tuple[str, Change, str]] = [
-    ("config", lambda c: c.update(depth_estimation_type="metric", max_depth=20), "metric"),
-    ("config", lambda c: c.update(depth_estimation_type="metric"), "depth_estimation_type"),
+    ("config", lambda c: c.update(depth_estimation_type="disparity"), "depth_estimation_type"),
+    (
+        "config",
+        lambda c: c.update(depth_estimation_type="metric", max_depth=None),
+        'lacks "max_depth"',
+    ),
+    ("config", lambda c: c.update(depth_estimation_type="metric", max_depth=0), "max_depth"),
+    ("config", lambda c: c.update(depth_estimation_type="metric", max_depth="20"), "max_depth"),
     ("config", lambda c: c.update(max_depth=80), "max_depth"),
     ("config", lambda c: c.update(model_type="dpt"), '"model_type": "dpt"'),
     ("config", lambda c: c.update(model_type="prompt_depth_anything"), "model_type"),
@@ -70,13 +78,13 @@ CLIP: list[tuple[Change, str]] = [
     (lambda c: c["preprocess_cfg"].update(mean=[0.5, 0.5]), "mean of preprocess_cfg"),
     (lambda c: c["preprocess_cfg"].update(mean="0.5"), "mean of preprocess_cfg"),
     (lambda c: c["preprocess_cfg"].update(std=[0.5, 0, 0.5]), "std of preprocess_cfg"),
-    (lambda c: c["preprocess_cfg"].update(interpolation="bilinear"), "interpolation"),
-    (lambda c: c["preprocess_cfg"].update(resize_mode="squash"), "resize_mode"),
-    (lambda c: c["preprocess_cfg"].update(resize_mode="longest"), "resize_mode"),
+    (lambda c: c["preprocess_cfg"].update(interpolation="lanczos"), "interpolation"),
+    (lambda c: c["preprocess_cfg"].update(resize_mode="crop"), "resize_mode"),
+    (lambda c: c["preprocess_cfg"].update(fill_color=300), "fill_color"),
     (lambda c: c["preprocess_cfg"].update(size=224), '"size"'),
     (lambda c: c["preprocess_cfg"].update(mode="L"), '"mode"'),
-    (lambda c: c["model_cfg"].update(multimodal_cfg={"layers": 2}), "multimodal_cfg"),
-    (lambda c: c["model_cfg"]["vision_cfg"].update(output_tokens=True), "output_tokens"),
+    (lambda c: c["model_cfg"]["vision_cfg"].update(image_size=[128, 96]), "squares"),
+    (lambda c: c["model_cfg"]["vision_cfg"].update(timm_model_name="hf-hub:a/b"), "on the hub"),
 ]
 
 
@@ -90,6 +98,20 @@ def test_depth(file: str, change: Change, named: str, tmp_path: Path) -> None:
     assert "supported" in str(error.value)
 
 
+@pytest.mark.parametrize("farthest", [20, 80])
+def test_a_metric_depth_model_is_served_right(farthest: int, tmp_path: Path) -> None:
+    change = lambda c: c.update(depth_estimation_type="metric", max_depth=farthest)  # noqa: E731
+    checkpoint = altered("builtin-depth", "config.json", change, tmp_path)
+    spec = spec_of("builtin-depth").model_copy(update={"metric": None})  # the row says false
+    family: Any = describe_checkpoint(spec, checkpoint)
+    assert family.is_metric
+    output = np.array([[0, 0.25], [0.5, 1]], np.float32)
+    assert (family.metres(output, None) == farthest * output).all()
+    disparity = family.disparity(output)
+    assert disparity[0, 0] > disparity[0, 1] > disparity[1, 0] > disparity[1, 1] > 0, "near is more"
+    assert disparity[1, 1] == pytest.approx(1 / farthest)
+
+
 @pytest.mark.parametrize(("change", "named"), CLIP)
 def test_clip(change: Change, named: str, tmp_path: Path) -> None:
     spec = spec_of("builtin-clip")
@@ -100,32 +122,63 @@ def test_clip(change: Change, named: str, tmp_path: Path) -> None:
     assert OpenClip.FILES[0] in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["hf_tokenizer_name", "hf_model_name", "tokenizer_kwargs"])
-def test_texts_of_other_tokens_are_refused_while_images_are_not(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["hf_tokenizer_name", "hf_model_name", "tokenizer_mode"])
+def test_texts_of_unknown_tokens_are_refused_while_images_are_not(
+    name: str, tmp_path: Path
+) -> None:
     def change(found: dict[str, Any]) -> None:
-        found["model_cfg"]["text_cfg"][name] = "bert-base-uncased"
+        found["model_cfg"]["text_cfg"][name] = "someone/something"
 
     spec = spec_of("builtin-clip")
     checkpoint = altered("builtin-clip", OpenClip.FILES[0], change, tmp_path)
     family = describe_checkpoint(spec, checkpoint)
     family.check_network("image")
-    with pytest.raises(Unsupported, match="tokens"):
+    with pytest.raises(Unsupported, match="someone/something"):
         family.source("text")
 
 
-@pytest.mark.parametrize("stated", ["gelu", "quick_gelu", None])
-def test_an_activation_that_nobody_states_is_not_guessed(
-    stated: str | None, tmp_path: Path
-) -> None:
+OPENAI = "timm/vit_base_patch16_clip_224.openai"
+
+
+@pytest.mark.parametrize(
+    ("row", "stated", "quick"),
+    [
+        ({"activation": "gelu"}, None, False),
+        ({"activation": "quick_gelu"}, None, True),
+        ({"hub_id": OPENAI}, None, True),
+        ({"hub_id": "apple/DFN2B-CLIP-ViT-L-14"}, None, True),
+        ({"hub_id": "laion/CLIP-ViT-B-32-laion2B-s34B-b79K"}, None, False),
+        ({"hub_id": "laion/any", "activation": "quick_gelu"}, None, True),
+        ({"hub_id": "laion/any"}, True, True),
+        ({"path": Path("/folder")}, False, False),
+        ({"hub_id": OPENAI, "activation": "gelu"}, None, "has activation quick_gelu"),
+        ({"hub_id": "laion/any", "activation": "gelu"}, True, "has activation quick_gelu"),
+        ({"path": Path("/folder")}, None, 'lacks "quick_gelu"; state activation'),
+        ({}, None, 'lacks "quick_gelu"; state activation'),
+    ],
+)
+def test_the_activation(row: dict[str, Any], stated: bool | None, quick: bool | str) -> None:
     """If the activation were guessed wrongly, every vector would be wrong."""
-    spec = spec_of("builtin-clip").model_copy(update={"activation": stated})
-    change = lambda c: c["model_cfg"].pop("quick_gelu", None)  # noqa: E731
-    checkpoint = altered("builtin-clip", OpenClip.FILES[0], change, tmp_path)
-    if stated is not None:
-        describe_checkpoint(spec, checkpoint)
+    spec = ModelSpec(key="clip", family="open_clip", **row)
+    architecture = {} if stated is None else {"quick_gelu": stated}
+    if isinstance(quick, bool):
+        assert uses_quick_gelu(spec, architecture, "file") is quick
         return
-    with pytest.raises(Unsupported, match='lacks "quick_gelu"; state activation'):
-        describe_checkpoint(spec, checkpoint)
+    with pytest.raises(LoadError, match=quick):
+        uses_quick_gelu(spec, architecture, "file")
+
+
+def test_a_folder_with_a_tower_of_timm_needs_no_activation() -> None:
+    spec = ModelSpec(key="siglip", family="open_clip", path=Path("/folder"))
+    assert not uses_quick_gelu(spec, {"vision_cfg": {"timm_model_name": "x"}}, "file")
+
+
+def test_repositories_with_quick_gelu_are_those_of_open_clip_s_own_table() -> None:
+    from open_clip.pretrained import _PRETRAINED
+
+    tags = [tag for tags in _PRETRAINED.values() for tag in tags.values()]
+    named = {tag["hf_hub"].strip("/") for tag in tags if tag.get("quick_gelu")}
+    assert named == QUICK_GELU_REPOSITORIES
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"backbone_config": 5}', "[" * 9999])

@@ -19,6 +19,7 @@ import warnings
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -80,12 +81,26 @@ def convert(job: Job) -> None:
             example_input=example,
             input=[ov.PartialShape([size or -1 for size in source.input_shape])],
         )
+    _correct_resizes(model)
     made = Path(tempfile.mkdtemp(dir=job.target.parent))
     try:
         ov.save_model(model, made / "model.xml", compress_to_fp16=job.half)
         converted.publish(made, job.target, job.basis)
     finally:
         shutil.rmtree(made, ignore_errors=True)
+
+
+def _correct_resizes(model: Any) -> None:
+    """Make resizes to a single row or column right.
+
+    OpenVINO converts torch's resizes to a mode that takes the first of the old rows for the only
+    new one; torch takes the middle, which is the mode "half_pixel". Both are the same otherwise.
+    """
+    for operation in model.get_ops():
+        if operation.get_type_name() == "Interpolate":
+            attributes = operation.get_attributes()
+            if attributes["coordinate_transformation_mode"] == "pytorch_half_pixel":
+                operation.set_attribute("coordinate_transformation_mode", "half_pixel")
 
 
 def _source(job: Job) -> NetworkSource:

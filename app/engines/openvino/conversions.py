@@ -28,7 +28,7 @@ log = logging.getLogger("twinlens.models")
 
 _PROJECT = Path(__file__).resolve().parents[3]
 # The version of the way in which networks are converted. Increase it to convert all networks anew.
-_RECIPE = 1
+_RECIPE = 2
 _LIBRARIES = ("openvino", "torch", "transformers", "open-clip-torch")
 #: exit statuses of the conversion process: the checkpoint is at fault, or the conversion failed on
 #: this machine; the last line of the output says why

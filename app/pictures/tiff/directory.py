@@ -105,7 +105,8 @@ class Tiff:
         head = self.read(0, 8)
         self.order = "<" if head[:2] == b"II" else ">"
         self._big = struct.unpack_from(self.order + "H", head, 2)[0] == 43
-        self.word = 8 if self._big else 4  # bytes of an offset, and of a value within an entry
+        # In bytes: the size of an offset, which is also that of the field for a short value.
+        self.word = 8 if self._big else 4
         self.first_at = self.offset(8 if self._big else 4)
 
     def read(self, at: int, count: int) -> bytes:

@@ -1,0 +1,209 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Depth models in the layout of transformers: DPT with MiDaS, ZoeDepth and Depth Pro.
+
+``model_type`` in a checkpoint's config.json decides which subclass reads it; each has a file.
+"""
+
+from __future__ import annotations
+
+import math
+from importlib import import_module
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from app.engines.base import FloatArray, LoadError, Unsupported
+from app.errors import TooLarge
+from app.hub.store import Checkpoint
+from app.models import description
+from app.models.depth_family import DepthFamily
+from app.models.description import ABSENT, Allowed
+from app.models.traceable import make_traceable
+from app.pictures.resampling import Interpolation
+from config.models import ModelSpec
+
+MAX_ASPECT = 20
+#: input sizes that a checkpoint may ask for, pixels
+EDGES = range(32, 2049)
+
+_ARCHITECTURES = {
+    "dpt": "app.models.dpt:Dpt",
+    "zoedepth": "app.models.zoedepth:ZoeDepth",
+    "depth_pro": "app.models.depth_pro:DepthPro",
+}
+OFF = (False, None, ABSENT)
+ON = (True, ABSENT)
+#: settings of config.json for which transformers would build another network, or read it otherwise
+COMMON: Allowed = {
+    "quantization_config": (None, ABSENT),
+    "backbone": (None, ABSENT),
+    "use_timm_backbone": OFF,
+    "use_pretrained_backbone": OFF,
+    "num_channels": (3, None, ABSENT),
+}
+_INTERPOLATIONS: dict[object, Interpolation] = {2: "bilinear", 3: "bicubic"}
+
+
+class TransformersDepth(DepthFamily):
+    """One checkpoint; objects are of the subclass for its ``model_type``."""
+
+    FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
+    #: name of transformers' class
+    CLASS: ClassVar[str]
+
+    def __new__(cls, spec: ModelSpec, checkpoint: Checkpoint) -> Self:  # noqa: ARG004
+        """An object of the subclass for the checkpoint. Raises LoadError."""
+        config = description.read(checkpoint, cls.FILES[0])
+        description.check(config, {"model_type": tuple(_ARCHITECTURES)}, cls.FILES[0])
+        module, _, name = _ARCHITECTURES[config["model_type"]].partition(":")
+        made: Self = super().__new__(getattr(import_module(module), name))
+        return made
+
+    def __init__(self, spec: ModelSpec, checkpoint: Checkpoint) -> None:
+        """See the base class."""
+        super().__init__(spec, checkpoint)
+        self.config = self.read_json(self.FILES[0])
+        self.settings = self.read_json(self.FILES[1])
+        architectures = ([self.CLASS], None, ABSENT)
+        self.check_config(self.config, {"architectures": architectures, **COMMON})
+
+    @classmethod
+    def import_libraries(cls) -> None:
+        """See the base class."""
+        import torch  # noqa: F401
+        from transformers import (  # noqa: F401
+            DepthProForDepthEstimation,
+            DPTForDepthEstimation,
+            ZoeDepthForDepthEstimation,
+        )
+
+    def load(self) -> Any:
+        """transformers' network with the checkpoint's weights. Raises LoadError."""
+        import torch
+        import transformers
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        # Hides a warning about the loss function, which only training needs.
+        logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+        from_pretrained: Any = getattr(transformers, self.CLASS).from_pretrained
+        try:
+            network, report = from_pretrained(
+                self.checkpoint.path,
+                local_files_only=True,
+                use_safetensors=True,
+                dtype=torch.float32,
+                output_loading_info=True,
+            )
+        except Exception as error:  # a damaged file makes its parsers raise anything
+            raise LoadError(f"the checkpoint is damaged or no {self.CLASS}") from error
+        # transformers initialises missing tensors with random numbers and only warns.
+        if report["missing_keys"] or report["mismatched_keys"]:
+            raise LoadError(f"the checkpoint lacks tensors of {self.CLASS}")
+        make_traceable(network)
+        return network.eval()
+
+    def blank(self, network: str) -> FloatArray:  # noqa: ARG002
+        """See the base class; the input for a 4:3 photo of 640 x 480 pixels."""
+        columns, rows = self.input_size(640, 480)
+        return np.zeros((1, 3, rows, columns), np.float32)
+
+    def check_config(self, found: dict[str, Any], allowed: Allowed, part: str = "") -> None:
+        """Compare settings of config.json with the supported ones. Raises Unsupported."""
+        file = self.FILES[0]
+        description.check(found, allowed, f"{part} in {file}" if part else file)
+
+    def check_settings(self, allowed: Allowed) -> None:
+        """Compare settings of preprocessor_config.json. Raises Unsupported."""
+        description.check(self.settings, allowed, self.FILES[1])
+
+    def read_interpolation(self, default: Interpolation) -> Interpolation:
+        """How the checkpoint wants pictures to be resized. Raises Unsupported."""
+        self.check_settings({"resample": (*_INTERPOLATIONS, ABSENT)})
+        return _INTERPOLATIONS.get(self.settings.get("resample"), default)
+
+    def read_size(self, default: tuple[int, int]) -> tuple[int, int]:
+        """Width and height that pictures are resized to.
+
+        Raises:
+            LoadError: they make no sense.
+        """
+        found = self.settings.get("size", dict(zip(("width", "height"), default, strict=True)))
+        if isinstance(found, int):
+            found = {"height": found, "width": found}
+        sides: list[Any] = []
+        if isinstance(found, dict):
+            sides = [found.get(name) for name in ("width", "height")]
+        if [type(each) for each in sides] != [int, int] or not set(sides) <= set(EDGES):
+            raise Unsupported(
+                f'{self.FILES[1]} has "size": {found!r:.80}; supported are a width and a height '
+                f"of {EDGES.start} to {EDGES.stop - 1} pixels"
+            )
+        width, height = map(int, sides)
+        return width, height
+
+    def read_colours(self, scale: float = 1) -> None:
+        """Set ``mean`` and ``deviation`` from the file, where they are multiples of ``scale``.
+
+        Raises:
+            Unsupported: they are no numbers for three channels.
+        """
+        for name, attribute in (("image_mean", "mean"), ("image_std", "deviation")):
+            found = self.settings.get(name, 0.5)
+            values = [found] * 3 if isinstance(found, int | float) else found
+            if not (
+                isinstance(values, list)
+                and [type(each) in (int, float) for each in values] == [True] * 3
+                and (name == "image_mean" or min(values) > 0)
+            ):
+                raise Unsupported(
+                    f'{self.FILES[1]} has "{name}": {found!r:.80}; supported are three numbers'
+                )
+            setattr(self, attribute, np.array(values, np.float32) / np.float32(scale))
+
+
+def depth_only(network: Any) -> Any:
+    """Wraps a network so that it gives its map as one tensor [n, h, w]."""
+    import torch
+
+    class Depth(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+            depth: torch.Tensor = self.network(pixels).predicted_depth
+            return depth
+
+    return Depth().eval()
+
+
+def check_aspect(width: int, height: int) -> None:
+    """Raises TooLarge if one side is more than MAX_ASPECT times the other."""
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise TooLarge(
+            f"The image is {width}x{height}; "
+            f"depth needs an aspect ratio of at most {MAX_ASPECT}:1, so crop it first"
+        )
+
+
+def fitted_size(
+    photo: tuple[int, int], size: tuple[int, int], multiple: int, patch: int, max_patches: int
+) -> tuple[int, int]:
+    """Width and height of the input for a photo that keeps its aspect ratio, as DPT and ZoeDepth.
+
+    One side gets its value of ``size``: the side whose scale factor is closer to 1. Then both are
+    rounded to multiples of ``multiple``. Unlike transformers, this scales panoramas down to at most
+    ``max_patches`` patches, because memory grows with the square of their number; and no side gets
+    less than two patches, because OpenVINO resizes a table of positions to one row wrongly.
+    """
+    by_width, by_height = (wanted / side for wanted, side in zip(size, photo, strict=True))
+    scale = by_width if abs(1 - by_width) < abs(1 - by_height) else by_height
+    least = math.ceil(2 * patch / multiple)
+    sides = [max(least, round(scale * side / multiple)) for side in photo]
+    most = max_patches * (patch / multiple) ** 2
+    if sides[0] * sides[1] > most:
+        shrink = math.sqrt(most / (sides[0] * sides[1]))
+        sides = [max(least, int(side * shrink)) for side in sides]
+    return sides[0] * multiple, sides[1] * multiple

@@ -1,0 +1,273 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Embedding models through transformers: CLIP and its relatives, SigLIP, and DINO for images alone.
+
+A checkpoint has the layout of https://huggingface.co/docs/transformers; its ``config.json`` names
+the architecture as ``model_type``. CLIP: Radford et al. 2021, arXiv 2103.00020. MetaCLIP 2: Chuang
+et al. 2025, arXiv 2507.22062. SigLIP and SigLIP 2: Zhai et al. 2023, arXiv 2303.15343, and
+Tschannen et al. 2025, arXiv 2502.14786. Chinese CLIP: Yang et al. 2022, arXiv 2211.01335. AltCLIP:
+Chen et al. 2022, arXiv 2211.06679. DINOv2 and DINOv3: Oquab et al. 2023, arXiv 2304.07193, and
+Siméoni et al. 2025, arXiv 2508.10104.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from app.engines.base import InputArray, LoadError, Unsupported
+from app.hub.store import Checkpoint
+from app.models import description, transformers_pictures, transformers_tokenizers
+from app.models.description import ABSENT, Allowed
+from app.models.embedding_family import EmbeddingFamily
+from app.models.tokenizer_file import TokenizerFile
+from app.models.tokens import Tokens
+from app.models.transformers_tokenizers import BERT, CLIP, SIGLIP, XLM_ROBERTA, Kind, Wanted
+from config.models import ModelSpec
+
+_QUICK = "quick_gelu"
+_TWO: dict[str, tuple[str, ...]] = {
+    "image": ("vision_model.", "visual_projection."),
+    "text": ("text_model.", "text_projection."),
+}
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The text network of an architecture, with the defaults of ``text_config``."""
+
+    tokenizer: Kind
+    #: number of positions, and of tokens
+    positions: int
+    vocabulary: int
+    #: id of the token from whose position the vector is taken; None: from the first or the last
+    end: int | None = None
+    #: id of the padding, where the network must not see it
+    pad: int | None = None
+    #: number of positions that stand for no token
+    unused: int = 0
+    #: most tokens of the texts that the published networks were trained with, if that is less
+    trained: int | None = None
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One ``model_type``, with the defaults of its ``config.json``."""
+
+    #: classes of transformers whose checkpoints are supported
+    classes: tuple[str, ...]
+    #: image processor of checkpoints that name none
+    processor: str
+    dims: int
+    image_size: int
+    patch_size: int
+    activation: str
+    texts: Texts | None = None
+    #: whether both networks project to "projection_dim" numbers
+    is_projected: bool = True
+
+
+def _clip(name: str, text: Texts, dims: int = 512) -> Architecture:
+    return Architecture((f"{name}Model",), "CLIPImageProcessor", dims, 224, 32, _QUICK, text)
+
+
+def _dino(name: str, processor: str, dims: int, patch: int) -> Architecture:
+    classes = f"{name}Model", f"{name}ForImageClassification"
+    return Architecture(classes, processor, dims, 224, patch, "gelu", is_projected=False)
+
+
+_ARCHITECTURES = {
+    "clip": _clip("CLIP", Texts(CLIP, 77, 49408, end=49407)),
+    "metaclip_2": _clip("MetaClip2", Texts(XLM_ROBERTA, 77, 49408, end=49407)),
+    "chinese_clip": Architecture(
+        ("ChineseCLIPModel",),
+        "ChineseCLIPImageProcessor",
+        512,
+        224,
+        32,
+        _QUICK,
+        Texts(BERT, 512, 30522, pad=0, trained=52),
+    ),
+    "altclip": _clip("AltCLIP", Texts(XLM_ROBERTA, 514, 250002, pad=1, unused=2, trained=77), 768),
+    "siglip": Architecture(
+        ("SiglipModel",),
+        "SiglipImageProcessor",
+        768,
+        224,
+        16,
+        "gelu_pytorch_tanh",
+        Texts(SIGLIP, 64, 32000),
+        is_projected=False,
+    ),
+    "dinov2": _dino("Dinov2", "BitImageProcessor", 768, 14),
+    "dinov3_vit": _dino("DINOv3ViT", "DINOv3ViTImageProcessor", 384, 16),
+}
+_VISION: Allowed = {"num_channels": (3, ABSENT), "vision_use_head": (True, ABSENT)}
+#: config.eos_token_id of CLIP checkpoints from before transformers 4.31, which is not the id of
+#: their end token; transformers then takes the vector from the position of the highest id.
+_LEGACY_END = 2
+
+
+class Transformers(EmbeddingFamily):
+    """One embedding checkpoint in transformers' file layout."""
+
+    FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
+    OPTIONAL_FILES = transformers_tokenizers.FILES
+    MODEL_TYPES: ClassVar[frozenset[str]] = frozenset(_ARCHITECTURES)
+    NETWORKS: ClassVar[dict[str, tuple[str, ...]]] = _TWO
+
+    def __init__(self, spec: ModelSpec, checkpoint: Checkpoint) -> None:
+        """See the base class."""
+        super().__init__(spec, checkpoint)
+        file, preparation_file, _ = self.FILES
+        config = self.read_json(file)
+        self._model_type = _model_type(config, file)
+        self._architecture = architecture = _ARCHITECTURES[self._model_type]
+        allowed: Allowed = {
+            "architectures": (*([name] for name in architecture.classes), None, ABSENT),
+            "quantization_config": (None, ABSENT),
+        }
+        description.check(config, allowed, file)
+        vision = _part(config, "vision_config", file) if architecture.texts else config
+        description.check(
+            vision, _VISION, f"vision_config in {file}" if architecture.texts else file
+        )
+        self._read_preparation(self.read_json(preparation_file), preparation_file)
+        self._check_size(vision, file)
+        widths = config if architecture.is_projected else vision
+        name = "projection_dim" if architecture.is_projected else "hidden_size"
+        self.dims = int(widths.get(name, architecture.dims))
+        self._text = _part(config, "text_config", file) if architecture.texts else {}
+        if architecture.texts and not architecture.is_projected:
+            width = self._text.get("projection_size") or self._text.get("hidden_size", self.dims)
+            if width != self.dims:
+                raise Unsupported(f"{file}: images have {self.dims} dimensions, texts {width}")
+        self.check_row(
+            dims=self.dims,
+            image_size=self.image_size,
+            activation=vision.get("hidden_act", architecture.activation),
+        )
+        self._tokenizer: TokenizerFile | None = None
+
+    @classmethod
+    def import_libraries(cls) -> None:
+        """See the base class."""
+        from app.models import transformers_towers
+
+        transformers_towers.import_libraries()
+
+    def networks(self) -> Mapping[str, tuple[str, ...]]:
+        """See the base class."""
+        return _TWO if self._architecture.texts else {"image": ("",)}
+
+    def module(self, network: str) -> Any:
+        """See the base class; the module's vectors [n, dims] are not normalised."""
+        from app.models import transformers_towers
+
+        return transformers_towers.module(self.checkpoint.path, self._model_type, network)
+
+    def check_network(self, network: str) -> None:
+        """See the base class; texts need a tokenizer, which a copy of a checkpoint may lack."""
+        texts = self._architecture.texts
+        if network != "text" or texts is None:
+            return
+        reason = transformers_tokenizers.missing(self.checkpoint.path, texts.tokenizer)
+        if reason is not None:
+            raise LoadError(reason)
+        transformers_tokenizers.check_settings(
+            self._tokenizer_settings(), texts.tokenizer, self._wanted(texts)
+        )
+
+    def blank(self, network: str) -> InputArray:
+        """See the base class."""
+        texts = self._architecture.texts
+        if network == "text" and texts is not None:
+            return np.zeros((1, self._wanted(texts).length), np.int64)
+        return np.zeros((1, 3, self.image_size, self.image_size), np.float32)
+
+    def max_batch(self, network: str, device: str) -> int:  # noqa: ARG002
+        """See the base class; the networks are like those of the family ``open_clip``."""
+        return 8 if device == "cpu" else 32
+
+    def prepare_text(self, text: str) -> Tokens:
+        """See the base class."""
+        self.load_tokenizer()
+        assert self._tokenizer is not None
+        return self._tokenizer.encode(text)
+
+    def load_tokenizer(self) -> None:
+        """See the base class."""
+        texts = self._architecture.texts
+        if self._tokenizer is None and texts is not None:
+            self._tokenizer = transformers_tokenizers.load(
+                self.checkpoint.path,
+                texts.tokenizer,
+                self._tokenizer_settings(),
+                self._wanted(texts),
+            )
+
+    def _read_preparation(self, found: dict[str, Any], file: str) -> None:
+        preparation = transformers_pictures.read(found, self._architecture.processor, file)
+        self.image_size, self.resize_edge = preparation.image_size, preparation.resize_edge
+        self.resize_mode, self.interpolation = preparation.resize_mode, preparation.interpolation
+        self.mean, self.deviation = preparation.mean, preparation.deviation
+
+    def _check_size(self, vision: Mapping[str, Any], file: str) -> None:
+        """Raises Unsupported if the network cannot take pictures of this size."""
+        edge, patch = (
+            vision.get(name, default)
+            for name, default in (
+                ("image_size", self._architecture.image_size),
+                ("patch_size", self._architecture.patch_size),
+            )
+        )
+        if not isinstance(edge, int) or not isinstance(patch, int):
+            raise Unsupported(f"{file} has no square pictures or patches; only these are supported")
+        # DINO computes vectors of positions for any size; the others have one for each patch.
+        if self._architecture.texts is not None and edge != self.image_size:
+            raise Unsupported(
+                f"{file} has image_size {edge}, {self.FILES[1]} makes pictures of {self.image_size}"
+            )
+        if self.image_size < patch:
+            raise Unsupported(f"pictures of {self.image_size} pixels are less than one patch")
+
+    def _wanted(self, texts: Texts) -> Wanted:
+        positions = self._text.get("max_position_embeddings", texts.positions)
+        length = positions - texts.unused
+        end = None if texts.end is None else self._text.get("eos_token_id", texts.end)
+        if end == _LEGACY_END and self._model_type == "clip":
+            end = None
+        return Wanted(
+            length=min(length, texts.trained or length),
+            vocabulary=self._text.get("vocab_size", texts.vocabulary),
+            end=end,
+            pad=None if texts.pad is None else self._text.get("pad_token_id", texts.pad),
+        )
+
+    def _tokenizer_settings(self) -> dict[str, Any]:
+        file = "tokenizer_config.json"
+        return self.read_json(file) if (self.checkpoint.path / file).is_file() else {}
+
+
+def _model_type(config: Mapping[str, Any], file: str) -> str:
+    """The architecture of a checkpoint. Raises Unsupported if it is not a supported one."""
+    if config.get("model_type") == "siglip2":
+        raise Unsupported(
+            f"{file} has model_type siglip2: NaFlex models, which take pictures of any aspect, are "
+            'not supported; SigLIP 2 models for one size are, and have model_type "siglip"'
+        )
+    description.check(config, {"model_type": tuple(_ARCHITECTURES)}, file)
+    return str(config["model_type"])
+
+
+def _part(config: Mapping[str, Any], name: str, file: str) -> dict[str, Any]:
+    """The part of ``config.json`` that describes one network.
+
+    Old files have a further part, such as "text_config_dict", which takes precedence where it is
+    not null: transformers then takes what it leaves out from its own defaults.
+    """
+    older = f"{name}_dict"
+    return description.part(config, older if config.get(older) is not None else name, file)

@@ -1,0 +1,125 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""The networks of the family ``transformers`` as torch modules: images or token ids to vectors."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from app.engines.base import LoadError
+
+#: Beginning of the names of transformers' classes, by ``model_type``.
+_CLASSES = {
+    "clip": "CLIP",
+    "metaclip_2": "MetaClip2",
+    "siglip": "Siglip",
+    "chinese_clip": "ChineseCLIP",
+    "altclip": "AltCLIP",
+    "dinov2": "Dinov2",
+    "dinov3_vit": "DINOv3ViT",
+}
+#: The class that has a network, where transformers has one that does without the other network;
+#: "{}" is the beginning of its name.
+_PARTS = {
+    ("clip", "image"): "{}VisionModelWithProjection",
+    ("clip", "text"): "{}TextModelWithProjection",
+    ("metaclip_2", "image"): "{}VisionModelWithProjection",
+    ("metaclip_2", "text"): "{}TextModelWithProjection",
+    ("siglip", "image"): "{}VisionModel",
+    ("siglip", "text"): "{}TextModel",
+}
+#: Text networks that must not see the padding: the others are causal, or were trained with it.
+_MASKED = ("chinese_clip", "altclip")
+
+
+def module(folder: Path, model_type: str, network: str) -> Any:
+    """One network of a checkpoint, in evaluation mode, float32.
+
+    Vectors are those of transformers' ``get_image_features`` and ``get_text_features``, and for
+    DINO its ``pooler_output``; they are not normalised.
+
+    Raises:
+        LoadError: tensors are missing, or have other shapes than ``config.json`` says.
+    """
+    import torch
+
+    tower, projection = _parts(_load(folder, model_type, network), network)
+    masked = network == "text" and model_type in _MASKED
+
+    class Tower(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.tower = tower
+            self.projection = projection
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            if masked:
+                # A mask of four dimensions is taken as it is. transformers would make one only if
+                # there is padding, and a traced network would keep the choice made for its example.
+                mask = (inputs != self.tower.config.pad_token_id)[:, None, None, :]
+                last = self.tower(inputs, attention_mask=mask).last_hidden_state
+                pooled = last[:, 0]
+            else:
+                pooled = self.tower(inputs).pooler_output
+            vectors: torch.Tensor = self.projection(pooled)
+            return vectors
+
+    return Tower().eval()
+
+
+def configuration(folder: Path, model_type: str) -> Any:
+    """What transformers reads from ``config.json``, with its defaults for what that leaves out."""
+    return _class(model_type, "{}Model").config_class.from_pretrained(folder, local_files_only=True)
+
+
+def import_libraries() -> None:
+    """Import what ``module`` needs."""
+    import torch  # noqa: F401
+    from transformers import AutoModel  # noqa: F401
+
+
+def _class(model_type: str, name: str) -> Any:
+    package = import_module(f"transformers.models.{model_type}.modeling_{model_type}")
+    return getattr(package, name.format(_CLASSES[model_type]))
+
+
+def _load(folder: Path, model_type: str, network: str) -> Any:
+    import torch
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    # Hides the list of tensors that are not used, which are those of the other network.
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    config = configuration(folder, model_type)
+    name = _PARTS.get((model_type, network))
+    if name is not None:
+        whole = config
+        config = whole.vision_config if network == "image" else whole.text_config
+        # A network of its own takes the projection's width from its part of the file.
+        if hasattr(whole, "projection_dim"):
+            config.projection_dim = whole.projection_dim
+    loaded, report = _class(model_type, name or "{}Model").from_pretrained(
+        folder,
+        config=config,
+        local_files_only=True,
+        use_safetensors=True,
+        dtype=torch.float32,
+        attn_implementation="sdpa",
+        output_loading_info=True,
+    )
+    # transformers initialises missing tensors with random numbers and only warns.
+    if report["missing_keys"] or report["mismatched_keys"]:
+        raise LoadError(f"the checkpoint lacks tensors of its {network} network")
+    return loaded
+
+
+def _parts(loaded: Any, network: str) -> tuple[Any, Any]:
+    """The network itself, and the projection of its pooled output, which only some have."""
+    import torch
+
+    prefix = {"image": "vision", "text": "text"}[network]
+    tower = getattr(loaded, f"{prefix}_model", loaded)
+    name = {"image": "visual_projection", "text": "text_projection"}[network]
+    return tower, getattr(loaded, name, torch.nn.Identity())
