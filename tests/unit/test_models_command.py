@@ -17,6 +17,7 @@ import pytest
 from app.cli.main import main
 from app.hub import lockfile
 from app.hub.store import BUILTIN
+from config.families import FAMILIES, family_class
 from config.settings import load_settings
 from tests.fake_hub import FakeHub
 from tests.process.caches import SMALL, folder, publish
@@ -125,6 +126,21 @@ def test_add_writes_what_the_checkpoint_says(
 def test_a_server_that_knows_no_ranges_is_no_trouble(fake_hub: FakeHub, models: Command) -> None:
     fake_hub.knows_ranges = False
     assert "3M parameters" in models("add", "mine", MINE)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "family"),
+    [
+        ("config.json", {"model_type": "siglip"}, "transformers"),
+        ("config.json", {"model_type": "zoedepth"}, "transformers_depth"),
+        ("config.json", {"model_name": "da3-small"}, "depth_anything_3"),
+        ("config.json", {"model_type": "depth_anything"}, "depth_anything"),
+        ("open_clip_config.json", {"model_cfg": {}}, "open_clip"),
+    ],
+)
+def test_each_family_recognises_its_own(file: str, content: dict[str, Any], family: str) -> None:
+    files = {file: content}
+    assert [name for name in FAMILIES if family_class(name).recognises(files)] == [family]
 
 
 def test_list_says_what_is_on_disk(
