@@ -42,8 +42,8 @@ from config.values import (
 
 # The file that the replaced image embedder reads by default.
 _FILE_OF_THE_EMBEDDER = Path("/app/config.toml")
-# The user's rows of the table of models if MODELS_FILE is not set.
-_ROWS_IN_CACHE = "twinlens-models.toml"
+#: The file in HF_HUB_CACHE with the user's rows of the table of models, unless MODELS_FILE is set.
+ROWS_IN_CACHE = "twinlens-models.toml"
 
 
 class SettingsError(Exception):
@@ -209,7 +209,7 @@ class Settings(BaseModel):
         By default it lies in the cache: that folder is the volume of a container, and a copy of it
         for another machine brings its rows along.
         """
-        return self.models_file or self.hf_hub_cache / _ROWS_IN_CACHE
+        return self.models_file or self.hf_hub_cache / ROWS_IN_CACHE
 
     def present_rows_file(self) -> Path | None:
         """``rows_file``; None if MODELS_FILE is not set and there is none."""

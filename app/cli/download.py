@@ -24,6 +24,7 @@ from typing import Literal
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from app.cli.models import rows
 from app.cli.problems import Failed, Interrupted, UsageError
 from app.cli.session import Stop, quiet
 from app.hub import lockfile, store
@@ -36,7 +37,7 @@ from app.hub.verification import Damaged, Progress, verify
 from app.lending.registry import Registry, files_of
 from config.logging import configure_logging
 from config.models import ModelSpec
-from config.settings import Settings, load_settings
+from config.settings import ROWS_IN_CACHE, Settings, load_settings
 
 log = logging.getLogger("twinlens.cli")
 
@@ -95,6 +96,10 @@ def download(arguments: argparse.Namespace, stop: Stop) -> int:
             size = sum(file.size for file in brought.record.files.values())
             columns = (spec.key, spec.hub_id, brought.record.commit, size, brought.how)
             print(*columns, sep="\t", flush=True)
+    if plan.source is not None:
+        # The other machine has to know the user's rows of these models, too.
+        keys = [spec.key for spec in specs if spec.is_downloadable]
+        rows.copy(settings.rows_file, plan.cache / ROWS_IN_CACHE, keys)
     if arguments.output is not None and not failed:
         _say(_what_to_copy(plan.cache, specs))
     return failed

@@ -117,6 +117,8 @@ class Transformers(EmbeddingFamily):
     FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
     OPTIONAL_FILES = transformers_tokenizers.FILES
     MODEL_TYPES: ClassVar[frozenset[str]] = frozenset(_ARCHITECTURES)
+    # NaFlex models of SigLIP 2 are recognised, too, to be refused with the reason.
+    MODEL_TYPES = frozenset({*_ARCHITECTURES, "siglip2"})
     NETWORKS: ClassVar[dict[str, tuple[str, ...]]] = _TWO
 
     def __init__(self, spec: ModelSpec, checkpoint: Checkpoint) -> None:

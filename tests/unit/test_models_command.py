@@ -17,6 +17,7 @@ import pytest
 from app.cli.main import main
 from app.hub import lockfile
 from app.hub.store import BUILTIN
+from config.families import FAMILIES, family_class
 from config.settings import load_settings
 from tests.fake_hub import FakeHub
 from tests.process.caches import SMALL, folder, publish
@@ -125,6 +126,21 @@ def test_add_writes_what_the_checkpoint_says(
 def test_a_server_that_knows_no_ranges_is_no_trouble(fake_hub: FakeHub, models: Command) -> None:
     fake_hub.knows_ranges = False
     assert "3M parameters" in models("add", "mine", MINE)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "family"),
+    [
+        ("config.json", {"model_type": "siglip"}, "transformers"),
+        ("config.json", {"model_type": "zoedepth"}, "transformers_depth"),
+        ("config.json", {"model_name": "da3-small"}, "depth_anything_3"),
+        ("config.json", {"model_type": "depth_anything"}, "depth_anything"),
+        ("open_clip_config.json", {"model_cfg": {}}, "open_clip"),
+    ],
+)
+def test_each_family_recognises_its_own(file: str, content: dict[str, Any], family: str) -> None:
+    files = {file: content}
+    assert [name for name in FAMILIES if family_class(name).recognises(files)] == [family]
 
 
 def test_list_says_what_is_on_disk(
@@ -262,6 +278,20 @@ def test_offline_it_reads_what_the_cache_has(
     models("add", "second", MINE)
     assert rows(cache / "twinlens-models.toml")["second"]["hub_id"] == MINE
     assert "HF_HUB_OFFLINE is set" in models("add", "third", "me/unknown", status=1)
+    assert not fake_hub.heads
+
+
+def test_a_folder_for_another_machine_brings_the_row_along(
+    fake_hub: FakeHub, models: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models("add", "mine", MINE)
+    models("add", "other", MINE)
+    assert main(["download", "mine", "--output", str(tmp_path / "usb")]) == 0
+    assert list(rows(tmp_path / "usb" / "twinlens-models.toml")) == ["mine"]
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "usb"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    fake_hub.heads.clear()
+    models.download("mine")
     assert not fake_hub.heads
 
 

@@ -172,10 +172,7 @@ class TransformersDepth(Reference):
             output = _array(self._model(**inputs).predicted_depth[0])
         if self._model.config.model_type == "depth_pro":  # its family's output has two channels
             output = output[None]
-        elif hasattr(self._family, "crop"):  # the border that ZoeDepth adds to a photo
-            output = self._family.crop(output, picture.size)
-        disparity: FloatArray = self._family.disparity(output)
-        return disparity
+        return _disparity(self._family, output, picture)
 
 
 class OwnNetwork(Reference):
@@ -184,7 +181,7 @@ class OwnNetwork(Reference):
     It shows what engine and precision change, not whether the family is right.
     """
 
-    title = "Twinlens' own network in float32, because no library has this family"
+    title = "Twinlens' own network on torch (no library has this family)"
 
     def __init__(self, family: Family) -> None:
         self._family: Any = family
@@ -196,8 +193,7 @@ class OwnNetwork(Reference):
         upright, work = Picture(picture, picture.size), HostImages()
         if self._family.spec.task == "depth":
             output = self._infer("image", self._family.prepare(upright, work))
-            disparity: FloatArray = self._family.disparity(output)
-            return disparity
+            return _disparity(self._family, output, picture)
         return self._infer("image", self._family.prepare_image(upright, None, work))
 
     def text(self, text: str) -> FloatArray:
@@ -228,6 +224,14 @@ _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 def reference_of(family: Family) -> Reference:
     """Load the reference of a checkpoint; the libraries raise many kinds of errors."""
     return REFERENCES.get(family.spec.family, OwnNetwork)(family)
+
+
+def _disparity(family: Any, output: FloatArray, picture: Image.Image) -> FloatArray:
+    """The disparity of a photo in a network's output, as the family reads it."""
+    if hasattr(family, "crop"):  # of the border that some families add to a photo
+        output = family.crop(output, picture.size)
+    disparity: FloatArray = family.disparity(output)
+    return disparity
 
 
 def _processor(folder: Any) -> Any:

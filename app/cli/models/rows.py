@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ _HEAD = (
 )
 _HEADER = re.compile(r"\s*\[")
 
-Row = Mapping[str, str]
+Row = Mapping[str, Any]
 
 
 def keys(path: Path) -> list[str]:
@@ -51,6 +51,14 @@ def put(path: Path, row: Row) -> None:
     else:
         after = f"{_HEAD}\n{block}"
     _write(path, before, after, {row["key"]: dict(row)})
+
+
+def copy(source: Path, target: Path, wanted: Iterable[str]) -> None:
+    """Copy the rows of these keys, where the first file has them, to the second. Raises Failed."""
+    present = _by_key(_read(source))
+    for key in wanted:
+        if key in present:
+            put(target, present[key])
 
 
 def remove(path: Path, key: str) -> None:
