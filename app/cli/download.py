@@ -86,6 +86,9 @@ def download(arguments: argparse.Namespace, stop: Stop) -> int:
         if spec.is_built_in:
             _say(f"{spec.key} is a part of the program: there is nothing to download")
             continue
+        if spec.path is not None:
+            _say(f"{spec.key} is in the folder {spec.path}: there is nothing to download")
+            continue
         try:
             with logging_redirect_tqdm():
                 brought = _ensure_with_progress(spec, plan, stop)

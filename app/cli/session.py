@@ -97,7 +97,7 @@ def load(runtime: Runtime, spec: ModelSpec, stop: Stop) -> None:
         Failed: the message says why.
         Interrupted: the user asked to stop.
     """
-    if not runtime.manager.on_disk(spec):
+    if spec.is_downloadable and not runtime.manager.on_disk(spec):
         print(f"{spec.key} is not on disk: downloading {spec.hub_id}", file=sys.stderr)
     with ExitStack() as stack:
         watch = _LoadWatch(runtime, spec, stop, stack)

@@ -22,7 +22,8 @@ export const OFFLINE =
 
 /** What a model is good for, how large it is, and who may use it. */
 export function aboutInWords({ description, download, memory, license }) {
-  const limit = license.includes("-NC") ? ", not for commercial use" : "";
+  const isLimited = license.includes("-NC") || license === "apple-amlr";
+  const limit = isLimited ? ", not for commercial use" : "";
   const needs = memory === "unknown" ? "" : `${memory} of memory`;
   const size = download ? `${download} download` : needs;
   const words = [description, size, `licence ${license}${limit}`];

@@ -328,7 +328,9 @@ def test_what_is_not_ours_to_delete_stays(models: Command, tmp_path: Path) -> No
     for file in DEPTH.iterdir():
         (own / file.name).write_bytes(file.read_bytes())
     models("add", "own", own)
+    models.download("own")  # the message says that there is nothing to download
     assert f"the files in {own} stay" in models("remove", "own", "--yes")
     assert len(list(own.iterdir())) == len(list(DEPTH.iterdir()))
     assert "part of the program" in models("remove", "builtin-clip", "--yes", status=2)
+    assert "there were no files" in models("remove", "small", "--yes")
     assert "its row is built in and stays" in models("remove", "base", "--yes")

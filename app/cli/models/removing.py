@@ -39,6 +39,7 @@ def remove(arguments: argparse.Namespace, spec: ModelSpec, settings: Settings) -
     if deletes_files:
         _check_unused(spec, cache)
     _confirm(spec, cache, is_added, deletes_files, arguments.yes)
+    had_files = store.repository_folder(cache, spec).exists()
     if deletes_files:
         try:
             store.delete(spec, cache)
@@ -48,7 +49,7 @@ def remove(arguments: argparse.Namespace, spec: ModelSpec, settings: Settings) -
             ) from None
     if is_added:
         rows.remove(path, spec.key)
-    print(_outcome(spec, path, is_added, shared))
+    print(_outcome(spec, path, is_added, shared, had_files))
 
 
 def _check_defaults(spec: ModelSpec, settings: Settings) -> None:
@@ -67,7 +68,8 @@ def _check_unused(spec: ModelSpec, cache: Path) -> None:
     if users := _processes_that_map([repository, *converted.candidate_folders(repository)]):
         raise Failed(
             f"{spec.key} is in use by process {users[0]}: unload it in the service (its console, "
-            f"or POST /api/models/{spec.key}/unload), or stop that process"
+            f"or POST /api/models/{spec.key}/unload). A model that was loaded at the start of the "
+            "service stays in use until the service is stopped"
         )
     for partial in repository.glob("blobs/*.twinlens-partial"):
         with suppress(OSError), partial.open("rb") as file:
@@ -109,12 +111,14 @@ def _confirm(
         raise Failed("nothing was removed")
 
 
-def _outcome(spec: ModelSpec, path: Path, is_added: bool, shared: Sequence[str]) -> str:
+def _outcome(
+    spec: ModelSpec, path: Path, is_added: bool, shared: Sequence[str], had_files: bool
+) -> str:
     if shared:
         files = f"its files stay, because {', '.join(shared)} has the same ones"
     elif spec.path is not None:
         files = f"the files in {spec.path} stay"
     else:
-        files = "its files are deleted"
+        files = "its files are deleted" if had_files else "there were no files of it"
     row = f"its row is removed from {path}" if is_added else "its row is built in and stays"
     return f"{spec.key}: {files}; {row}"
