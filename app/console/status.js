@@ -15,6 +15,7 @@ export class StatusSection {
     this.pulse = byId("pulse");
     this.facts = byId("facts");
     this.models = byId("models");
+    this.more = byId("more-models");
     service.addEventListener("change", () => this.#show());
     const [enter, forget] = [byId("enter-key"), byId("forget-key")];
     enter.addEventListener("click", async () => (await askForKey()) && service.look());
@@ -39,18 +40,35 @@ export class StatusSection {
         this.#rows.delete(key);
       }
     }
-    for (const model of models ?? []) this.#row(model.key).show(model);
+    const isFirst = this.#rows.size === 0;
+    for (const model of models ?? []) this.#row(model, isFirst).show(model);
+    const more = this.more.querySelectorAll("li").length;
+    this.more.hidden = more === 0;
+    const words = `${more} more models, not on disk`;
+    const summary = this.more.querySelector("summary");
+    if (summary.textContent !== words) summary.textContent = words;
   }
 
-  /** Rows are kept and changed, so that the focus stays where it is. */
-  #row(key) {
-    if (!this.#rows.has(key)) {
-      const row = new ModelRow(key);
-      this.#rows.set(key, row);
-      this.models.append(row.element);
+  /**
+   * Rows are kept and changed, so that the focus stays where it is. What the service has at first but
+   * few people need is folded away; a model that comes later was added by somebody, and is shown.
+   */
+  #row(model, isFirst) {
+    if (!this.#rows.has(model.key)) {
+      const row = new ModelRow(model.key);
+      this.#rows.set(model.key, row);
+      const isFolded = isFirst && !isUsual(model);
+      (isFolded ? this.more.querySelector("ul") : this.models).append(row.element);
     }
-    return this.#rows.get(key);
+    return this.#rows.get(model.key);
   }
+}
+
+/** Those that Twinlens began with; people know them from the services that it replaces. */
+const KNOWN = new Set(["small", "base", "large", "ViT-L-14", "ViT-B-16"]);
+
+function isUsual(model) {
+  return KNOWN.has(model.key) || model.is_downloaded || model.state !== "not_loaded";
 }
 
 class ModelRow {
@@ -66,7 +84,8 @@ class ModelRow {
     this.button.addEventListener("click", () => this.#operate());
     const activity = make("div", { className: "activity" });
     this.activity = new Activity(activity);
-    const about = make("div", {}, this.name, " ", this.state, this.note, activity);
+    const shown = make("code", { textContent: key }); // what requests call the model
+    const about = make("div", {}, this.name, " ", shown, " ", this.state, this.note, activity);
     this.element = make("li", {}, about, this.button);
   }
 
