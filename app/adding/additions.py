@@ -23,7 +23,7 @@ from app.adding.process import Answer, Question
 from app.errors import BadRequest, Busy, NotAvailable, TwinlensError
 from app.hub.downloads import ONLINE
 from config.families import FAMILIES
-from config.models import ModelSpec
+from config.models import ModelSpec, read_table
 from config.settings import Settings
 from config.threads import MAX_ADDITIONS
 
@@ -85,7 +85,7 @@ class Additions:
             BadRequest, Busy, NotAvailable.
         """
         spec = _spec(key, source)
-        if spec.key in {each.key for each in self._settings.table().model}:
+        if spec.key in {each.key for each in read_table().model}:
             raise _refused(KeyTaken("", f"There is a model {key} already: choose another key"))
         if self._settings.hf_hub_offline:
             raise NotAvailable(
@@ -121,7 +121,7 @@ class Additions:
         # The process is killed where it takes too long, so its temporary files are removed here.
         with (
             tempfile.TemporaryDirectory(prefix="twinlens-", ignore_cleanup_errors=True) as folder,
-            self._process(folder) as process,
+            self._process(question, folder) as process,
         ):
             try:
                 said = None
@@ -132,7 +132,7 @@ class Additions:
                             f"The hub has not told enough of {question.spec.source} within "
                             f"{SECONDS:.0f} seconds: try again later"
                         )
-                    said = _read(process, question)
+                    said = _read(process)
             finally:
                 process.kill()
         if process.returncode:
@@ -144,11 +144,17 @@ class Additions:
             raise _unavailable(answer.message)
         return answer
 
-    def _process(self, folder: str) -> subprocess.Popen[bytes]:
+    def _process(self, question: Question, folder: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [sys.executable, "-m", "app.adding.process", str(self._life)],
+            [
+                sys.executable,
+                "-m",
+                "app.adding.process",
+                str(self._life),
+                question.model_dump_json(),
+            ],
             cwd=_PROJECT,
-            stdin=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             pass_fds=(self._life,),
             start_new_session=True,
@@ -156,10 +162,10 @@ class Additions:
         )
 
 
-def _read(process: subprocess.Popen[bytes], question: Question) -> bytes | None:
+def _read(process: subprocess.Popen[bytes]) -> bytes | None:
     """The whole output of the process; None while it runs."""
     try:
-        return process.communicate(question.model_dump_json().encode(), _CHECK_SECONDS)[0]
+        return process.communicate(timeout=_CHECK_SECONDS)[0]
     except subprocess.TimeoutExpired:
         return None
 

@@ -1,8 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The process that examines a checkpoint on the hub for a worker of the service.
+"""Examines a checkpoint for a worker: ``python -m app.adding.process PIPE QUESTION``.
 
-It reads a ``Question`` from its standard input and writes an ``Answer`` to its standard output.
+The question is a ``Question`` as JSON; an ``Answer`` goes to the standard output. PIPE is the
+reading end of ``SharedState.life``.
+
 Workers do not connect to the hub themselves, and a process can be ended whatever it waits for.
 """
 
@@ -54,7 +56,7 @@ def main() -> None:
     os.dup2(2, 1)
     end_with_the_service(int(sys.argv[1]))
     configure_logging(load_settings_or_exit())
-    answer = _answer(Question.model_validate_json(sys.stdin.buffer.read()))
+    answer = _answer(Question.model_validate_json(sys.argv[2]))
     with os.fdopen(answer_to, "wb") as pipe:
         pipe.write(answer.model_dump_json().encode())
 
