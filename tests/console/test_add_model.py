@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -20,18 +20,21 @@ from tests.process.caches import MINE, publish_depth
 pytestmark = pytest.mark.timeout(400)
 
 
-def test_a_model_is_added_by_its_name(
-    visit: Visit, another: Callable[..., Service], tmp_path: Path
-) -> None:
+def test_a_model_is_added_by_its_name(visit: Visit, tmp_path: Path) -> None:
     publish_depth(tmp_path / "published")
-    with FakeHub(tmp_path / "published").running() as hub:
-        service = another(
+    with ExitStack() as stack:
+        hub = stack.enter_context(FakeHub(tmp_path / "published").running())
+        service = Service(
+            tmp_path / "log",
             HF_HUB_CACHE=tmp_path / "cache",
-            HF_HUB_OFFLINE="",
             HF_ENDPOINT=hub.endpoint,
+            DEPTH_MODEL="builtin-depth",
+            DEFAULT_MODEL="builtin-clip",
             WARMUP_ON_STARTUP="false",
             SERVICE_API_KEY="a key",
         )
+        stack.enter_context(service.started())
+        service.wait_for("/health", 200)
         page = visit(service, **DESKTOP)
         page.get_by_label("Key", exact=True).fill("a key")
         page.get_by_role("button", name="Continue").click()
