@@ -18,6 +18,7 @@ from zlib import crc32
 
 import cv2
 
+from app.adding.additions import Additions
 from app.decoding.pool import Decoders
 from app.engines.base import LoadError
 from app.engines.devices import Device
@@ -82,6 +83,7 @@ class Runtime:
         self.operations = Operations(
             self.registry, self.manager, self.workers, downloads, settings.depth_model
         )
+        self.additions = Additions(settings, self.shared.life[0])
         self.waiting_room = WaitingRoom(
             self.shared,
             settings.image_embedder_concurrency,
@@ -194,6 +196,16 @@ class Runtime:
         self.announce_stop()
         self.shared.wake()
         self._end_for_sure()
+
+    def ask_for_reload(self) -> bool:
+        """Ask the master to read settings and table of models again, and to replace workers.
+
+        Returns False if this process has no master. Requests in progress are not disturbed.
+        """
+        if not self.shared.slot or os.getppid() != self.shared.owner:
+            return False
+        os.kill(self.shared.owner, signal.SIGHUP)
+        return True
 
     def stop(self, reason: str) -> None:
         """Refuse queued and new requests; running ones have SHUTDOWN_TIMEOUT_SECONDS to finish."""

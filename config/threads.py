@@ -7,6 +7,8 @@ from __future__ import annotations
 #: Requests of one worker that may wait for a download at the same time. Each holds a thread,
 #: perhaps for hours, so there must be fewer of them than threads outside the waiting room.
 MAX_DOWNLOAD_WAITS = 4
+#: Models of one worker that may be added at the same time. Each holds a thread for some seconds.
+MAX_ADDITIONS = 2
 # Threads for requests that neither wait for a download nor have a place in the waiting room.
 _OTHER_THREADS = 12
 # This many of the threads outside the waiting room may read a body; the rest serve health probes.
@@ -20,7 +22,7 @@ def request_threads(concurrency: int, max_queue: int) -> int:
         concurrency: inferences that run at the same time.
         max_queue: requests that may wait in the waiting room. Each of them holds a thread.
     """
-    return concurrency + max_queue + MAX_DOWNLOAD_WAITS + _OTHER_THREADS
+    return concurrency + max_queue + MAX_DOWNLOAD_WAITS + MAX_ADDITIONS + _OTHER_THREADS
 
 
 def max_bodies(concurrency: int, max_queue: int) -> int:

@@ -12,7 +12,7 @@ from flask.typing import ResponseReturnValue
 
 from app.blueprints.exchange import cancellation_check, parse_json, runtime
 from app.blueprints.health import download_figures
-from app.blueprints.schemas import LoadRequest
+from app.blueprints.schemas import AddRequest, LoadRequest
 from app.errors import UnsupportedType
 from app.hub.weights import BUILT_IN
 from app.lending.entry import ModelStatus
@@ -22,6 +22,8 @@ blueprint = Blueprint("admin", __name__)
 # The depth models that ImmichVR knows, in its order and with its names. Only these are listed for
 # it, because its panel would show a row for every model, but its backend accepts only these keys.
 _IMMICHVR_NAMES = {"small": "Small", "base": "Base", "large": "Large"}
+# Largest body of a request to add a model.
+_MOST_BYTES = 2**14
 
 
 def lists_all() -> bool:
@@ -48,6 +50,31 @@ def list_models() -> ResponseReturnValue:
         default_model=service.settings.depth_model,
         can_download=not service.settings.hf_hub_offline,
     )
+
+
+@blueprint.post("/api/models")
+def add_model() -> ResponseReturnValue:
+    """Add a model of the hub to the table, and have the master read the table again."""
+    if not request.is_json:
+        raise UnsupportedType("Send application/json with key and source")
+    wanted = parse_json(AddRequest, most_bytes=_MOST_BYTES)
+    service = runtime()
+    added = service.additions.add(wanted.key, wanted.source, wanted.name, cancellation_check())
+    if service.ask_for_reload():
+        then = "appears in the list in some seconds"
+    else:
+        then = "appears in the list when the service is started again"
+    message = f"{added.spec.title} is added and {then}"
+    if remarks := added.remarks:
+        message += f". {remarks}"
+    body = {
+        "success": True,
+        "key": added.spec.key,
+        "family": added.spec.family,
+        "license": added.spec.license,
+        "message": message,
+    }
+    return jsonify(body), 202
 
 
 @blueprint.get("/api/models/current")

@@ -316,6 +316,15 @@ class Done(BaseModel):
     message: str
 
 
+class Added(Done):
+    """The answer of POST /api/models."""
+
+    key: str
+    family: str
+    #: "unknown" if the model's page states none
+    license: str
+
+
 class Loaded(Done):
     """The answer of POST /api/models/{key}/load."""
 

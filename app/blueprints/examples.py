@@ -56,5 +56,6 @@ BODIES: dict[type[BaseModel], dict[str, Any]] = {
     },
     schemas.EmbedTextRequest: {"text": _TEXT, "normalize": True},
     schemas.OpenAIRequest: {"input": [_TEXT, "a mountain lake"], "encoding_format": "float"},
+    schemas.AddRequest: {"key": "siglip2", "source": "timm/ViT-B-16-SigLIP2"},
     schemas.LoadRequest: {"device": "auto"},
 }

@@ -140,13 +140,22 @@ def uploaded_image() -> tuple[BinaryIO, str]:
     return cast(BinaryIO, upload.stream), upload.filename
 
 
-def parse_json(shape: type[Body], *, or_empty: bool = False) -> Body:
-    """Parse the JSON body; with ``or_empty`` an empty body counts as an empty object.
+def parse_json(shape: type[Body], *, or_empty: bool = False, most_bytes: int | None = None) -> Body:
+    """Parse the JSON body.
+
+    Args:
+        shape: the pydantic model of the body.
+        or_empty: whether an empty body counts as an empty object.
+        most_bytes: for routes whose bodies are small, the largest Content-Length.
 
     Raises:
         WrongShape: the message names each wrong field and what was expected.
         TooLarge: the JSON is too large even without the images in it.
     """
+    if most_bytes is not None and (request.content_length or 0) > most_bytes:
+        raise TooLarge(
+            f"The body has {request.content_length} bytes; at most {most_bytes} are accepted here"
+        )
     body = read_json(request.stream.read, runtime().settings.max_image_bytes)
     try:
         text = b"{}" if or_empty and not body.text else body.text

@@ -111,7 +111,8 @@ def _paths(models: Models) -> Json:
                 "parameters": [
                     {"name": "type", "in": "query", "schema": {"enum": ["all", "depth"]}}
                 ]
-            }
+            },
+            "post": _add_model(),
         },
         "/api/models/current": {"get": _get("The current depth model", answers.CurrentModel, 401)},
         "/api/models/{key}": {
@@ -264,6 +265,19 @@ def _openai_model(models: Models) -> Json:
         "parameters": [_KEY | {"example": models.embedding}],
         "responses": {"200": _json(answers.OpenAIModel), **_openai_errors(401, 404, 503)},
     }
+
+
+def _add_model() -> Json:
+    described = _get(
+        "Add a model of the hub to the table; it then appears in the list in some seconds",
+        answers.Added,
+        *(400, 401, 413, 415, 422, 429),
+    )
+    described["responses"]["202"] = described["responses"].pop("200")
+    refused = "The hub cannot be asked or the table not be written; the message says what to do"
+    described["responses"]["503"] = _json(answers.Error, refused)
+    body = {"content": _request(schemas.AddRequest), "required": True}
+    return described | {"requestBody": body}
 
 
 def _get(summary: str, answer: type[BaseModel], *statuses: int) -> Json:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -145,6 +146,29 @@ class OpenAIRequest(BaseModel):
         description="what all of input is: `image` means data: URIs, base64 or, where the operator "
         "allows it, http and https addresses; default: a string that begins with `data:image/` is "
         "an image, any other a text",
+    )
+
+
+def _printable(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError("line ends and control characters are not allowed")
+    return value
+
+
+class AddRequest(BaseModel):
+    """JSON body of POST /api/models."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    key: Key = Field(
+        max_length=64, description="key of the new model: letters, digits, `.`, `_` and `-`"
+    )
+    source: Key = Field(
+        max_length=250,
+        description="a repository of the hub: `OWNER/NAME`, or the address of its page",
+    )
+    name: Annotated[Key, Field(max_length=100), AfterValidator(_printable)] | None = Field(
+        None, description="name to display; default: the repository's"
     )
 
 

@@ -24,7 +24,7 @@ from typing import Literal
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from app.cli.models import rows
+from app.adding import rows
 from app.cli.problems import Failed, Interrupted, UsageError
 from app.cli.session import Stop, quiet
 from app.hub import lockfile, store
@@ -73,7 +73,7 @@ def download(arguments: argparse.Namespace, stop: Stop) -> int:
     """Run the command and return the number of models that failed.
 
     Raises:
-        SettingsError, UsageError, Interrupted.
+        SettingsError, UsageError, Interrupted, AddingError.
     """
     settings = quiet(load_settings())
     configure_logging(settings)

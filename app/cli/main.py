@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from app.adding.problems import AddingError
 from app.cli import outputs
 from app.cli.arguments import depth_options, parse
 from app.cli.download import download
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (UsageError, BadRequest) as error:
         _say(f"python -m app {arguments.command}: {error}")
         return USAGE
-    except Failed as error:
+    except (Failed, AddingError) as error:
         _say(str(error))
         return FAILED
     except Interrupted:

@@ -18,7 +18,7 @@ export class ServiceError extends Error {
  * Send a request; ask for the key where the service wants one.
  * @param {string} method
  * @param {string} path relative to the page.
- * @param {FormData} [body]
+ * @param {FormData|string} [body] a text is sent as JSON.
  * @param {(fraction: number) => void} [onUpload] told how much of the body is sent, 0 to 1.
  * @param {AbortSignal} [signal]
  * @param {number[]} [expected] statuses beside success that are an answer, too.
@@ -61,6 +61,7 @@ function exchange(method, path, { key, isBackground, body = null, onUpload, sign
     request.open(method, path);
     request.responseType = "blob";
     if (key) request.setRequestHeader("X-Api-Key", headerValue(key));
+    if (typeof body === "string") request.setRequestHeader("Content-Type", "application/json");
     if (onUpload) request.upload.onprogress = (event) => onUpload(event.loaded / event.total);
     request.onload = () => resolve(request);
     request.onerror = () => reject(unreachable());

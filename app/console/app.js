@@ -3,6 +3,7 @@
 /** The console: photos come in here, one goes to its depth, several to their similarities. */
 
 import { Activity } from "./activity.js";
+import { AddModel } from "./add_model.js";
 import { call } from "./api.js";
 import { DepthSection } from "./depth.js";
 import { byId } from "./dom.js";
@@ -16,6 +17,7 @@ const similarity = new SimilaritySection((file, refused) => {
   depth.show(file, refused);
 });
 new StatusSection();
+new AddModel();
 const intake = new Activity(byId("intake-activity"));
 let taken = 0; // how often photos came in
 

@@ -6,6 +6,7 @@ import { call, callForJson, ServiceError } from "./api.js";
 
 const CALM_MS = 5000;
 const BUSY_MS = 1000;
+const LISTED_SECONDS = 60;
 const BUILT_IN = "built-in";
 
 /** Fires "change" whenever something new is known. */
@@ -69,6 +70,35 @@ class Service extends EventTarget {
       this.#watched.delete(key);
       this.look();
     }
+  }
+
+  /** Whether the service may ask the hub. */
+  get canDownload() {
+    return this.#downloads;
+  }
+
+  /**
+   * Add a model of the hub, and wait until the list has it.
+   * @param {{key: string, source: string}} wanted
+   * @param {(message: string) => void} onAdded told what the service answered, before the wait.
+   * @returns {Promise<object|undefined>} the model; undefined if the list lacks it for a minute.
+   * @throws {ServiceError}
+   */
+  async add(wanted, onAdded) {
+    const body = JSON.stringify(wanted);
+    const { message } = await callForJson("POST", "api/models", { body });
+    onAdded(message);
+    this.#watched.add(wanted.key);
+    try {
+      // The workers are replaced meanwhile.
+      for (let seconds = 0; seconds < LISTED_SECONDS && !this.model(wanted.key); seconds++) {
+        this.look();
+        await new Promise((resolve) => setTimeout(resolve, BUSY_MS));
+      }
+    } finally {
+      this.#watched.delete(wanted.key);
+    }
+    return this.model(wanted.key);
   }
 
   /**

@@ -71,6 +71,7 @@ NEITHER = [
     ("GET", "/api/splat/status"),
     ("GET", "/nothing"),
     ("PUT", "/api/models"),
+    ("POST", "/api/models"),
 ]
 ALWAYS_OPEN = [("GET", path) for path in ("/", "/health", "/ready", "/ui", "/docs")]
 

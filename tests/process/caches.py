@@ -12,11 +12,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from app.hub.store import BUILTIN
 from benchmarks.service import PROJECT
 from tests.process.folders import command
 
 SMALL = "depth-anything/Depth-Anything-V2-Small-hf"
 BASE = "depth-anything/Depth-Anything-V2-Base-hf"
+#: where ``publish_depth`` publishes
+MINE = "me/depth"
 LOCK = "twinlens.lock.json"
 
 
@@ -51,6 +54,18 @@ def publish(
         (top / "snapshots" / commit / name).symlink_to(f"../../blobs/{digest}")
     (top / "refs" / "main").write_text(commit)
     return commit
+
+
+def publish_depth(hub: Path, repository: str = MINE, **change: object) -> None:
+    """Publish the built-in depth model with a model card and a changed config.json."""
+    built_in = BUILTIN / "builtin-depth"
+    config = json.loads((built_in / "config.json").read_bytes()) | change
+    files = {
+        "config.json": json.dumps(config).encode(),
+        "preprocessor_config.json": (built_in / "preprocessor_config.json").read_bytes(),
+        "README.md": b"---\nlicense: cc-by-nc-4.0\n---\n",
+    }
+    publish(hub, (built_in / "model.safetensors").read_bytes(), repository, files)
 
 
 def environ(cache: Path, endpoint: str | None = None, **more: object) -> dict[str, str]:

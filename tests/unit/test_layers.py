@@ -21,6 +21,7 @@ LAYERS = (
     {"app.tasks"},
     {"app.workers"},
     {"app.queueing"},
+    {"app.adding"},
     {"app.lending"},
     {"app.models"},
     {"app.hub"},

@@ -5,43 +5,34 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
-import re
-import tempfile
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from app.cli.models import rows
-from app.cli.models.discovery import (
-    Finding,
-    Folder,
-    Repository,
-    find_family,
-    licence_in,
+from app.adding import rows
+from app.adding.addition import (
+    KEY_RULE,
+    examine_on_hub,
+    is_not_commercial,
+    repository_in,
+    row_of,
 )
+from app.adding.discovery import Finding, Folder, find_family, licence_in
 from app.cli.problems import Failed, UsageError
 from app.engines.base import LoadError
 from app.hub import store
 from app.hub.downloads import ONLINE
 from app.hub.figures import parameters_text, size_text
-from app.hub.hub_problems import explain
-from app.hub.lockfile import LockFileError
-from app.lending.registry import files_of
 from config.families import FAMILIES
 from config.models import ModelSpec
 from config.settings import Settings
 
-log = logging.getLogger("twinlens.cli")
-
-# The address of a repository's page, as copied from a browser.
-_PAGE = re.compile(r"(?:https?://)?(?:huggingface\.co|hf\.co)/([\w.-]+/[\w.-]+)(?:/.*)?")
-_FLOAT32_BYTES = 4
+_HOW_TO_SAY_ACTIVATION = "--activation says it here"
 
 
 def add(arguments: argparse.Namespace, settings: Settings) -> None:
-    """Add a model to the user's rows. Raises Failed, UsageError."""
+    """Add a model to the user's rows. Raises Failed, UsageError, AddingError."""
     spec = _spec(arguments)
     path = settings.rows_file
     if not arguments.replace:
@@ -54,17 +45,22 @@ def add(arguments: argparse.Namespace, settings: Settings) -> None:
     elif settings.hf_hub_offline:
         finding, licence = _examine(spec, _present(spec, settings.hf_hub_cache), arguments)
     else:
-        finding, licence = _examine_on_hub(spec, settings.hf_hub_cache, arguments)
-    rows.put(path, _row(finding, arguments.license or licence, arguments))
-    _report(finding, arguments.license or licence, path, settings)
+        os.environ.update(ONLINE)  # before the hub client is imported
+        finding, licence = examine_on_hub(
+            spec, settings.hf_hub_cache, arguments.family, _HOW_TO_SAY_ACTIVATION
+        )
+    licence = arguments.license or licence
+    row = row_of(finding, licence, arguments.name, arguments.revision)
+    rows.put(path, row, replace=arguments.replace)
+    _report(finding, licence, path, settings)
 
 
 def _spec(arguments: argparse.Namespace) -> ModelSpec:
     """A row with key and source. Raises UsageError."""
     text: str = arguments.source
     source: dict[str, object]
-    if page := _PAGE.fullmatch(text):
-        source = {"hub_id": page[1]}
+    if repository := repository_in(text):
+        source = {"hub_id": repository}
     elif text.startswith(("/", ".", "~")):
         source = {"path": Path(text).expanduser().resolve()}
     else:
@@ -78,9 +74,7 @@ def _spec(arguments: argparse.Namespace) -> ModelSpec:
     except ValidationError as error:
         names = {str(each["loc"][0]) for each in error.errors() if each["loc"]}
         if "key" in names:
-            raise UsageError(
-                f"key {arguments.key!r}: allowed: up to 64 letters, digits, '.', '_' and '-'"
-            ) from None
+            raise UsageError(f"key {arguments.key!r}: {KEY_RULE}") from None
         if "hub_id" in names:
             raise UsageError(
                 f"{text!r}: give a repository of the hub (OWNER/NAME) or a folder (/PATH, ./PATH)"
@@ -102,8 +96,9 @@ def _check_key(key: str, path: Path, settings: Settings) -> None:
 def _examine(
     spec: ModelSpec, source: Folder, arguments: argparse.Namespace
 ) -> tuple[Finding, str | None]:
+    """Find the family of a checkpoint on this machine. Raises NotUsable, Failed."""
     try:
-        finding = find_family(spec, source, arguments.family)
+        finding = find_family(spec, source, arguments.family, _HOW_TO_SAY_ACTIVATION)
     except LoadError as error:
         raise Failed(f"{spec.source} cannot be used: {error}") from None
     except OSError as error:
@@ -123,59 +118,6 @@ def _present(spec: ModelSpec, cache: Path) -> Folder:
     return Folder(folder, commit)
 
 
-def _examine_on_hub(
-    spec: ModelSpec, cache: Path, arguments: argparse.Namespace
-) -> tuple[Finding, str | None]:
-    """Find the family from the small files on the hub, and keep those in the cache.
-
-    So the download takes the same commit, which was examined. What is refused leaves no files.
-
-    Raises:
-        Failed.
-    """
-    os.environ.update(ONLINE)  # before the hub client is imported
-    with tempfile.TemporaryDirectory(prefix="twinlens-") as folder:
-        repository = Repository(spec, Path(folder))
-        try:
-            finding = find_family(spec, repository, arguments.family)
-            licence = licence_in(repository.checkpoint().path)
-        except Failed:
-            raise
-        except LoadError as error:
-            raise Failed(f"{spec.source} cannot be used: {error}") from None
-        except Exception as error:
-            log.debug("%s failed", spec.source, exc_info=error)
-            told = explain(error, spec)
-            raise Failed(f"{spec.source}: {told.reason}: {told.advice}") from None
-        try:
-            small = repository.downloaded(files_of(finding.spec))
-            store.copy_checkpoint(spec, repository.checkpoint(), small, cache)
-        except (OSError, LockFileError) as error:
-            # The model can be added nevertheless; its download will say what is wrong.
-            log.warning("%s: its small files are not kept: %s", spec.key, error)
-    return finding, licence
-
-
-def _row(finding: Finding, licence: str | None, arguments: argparse.Namespace) -> rows.Row:
-    spec = finding.spec
-    values = {
-        "key": spec.key,
-        "family": spec.family,
-        "name": arguments.name or spec.source.rsplit("/", 1)[-1],
-        "hub_id": spec.hub_id,
-        "path": str(spec.path) if spec.path is not None else None,
-        "revision": arguments.revision,
-        "activation": spec.activation,
-        "license": licence,
-    }
-    if finding.parameters:
-        values["parameters"] = parameters_text(finding.parameters)
-        values["memory"] = f"~{size_text(_FLOAT32_BYTES * finding.parameters).replace(' ', '')}"
-    if spec.is_downloadable:
-        values["download"] = size_text(finding.size)
-    return {name: value for name, value in values.items() if value is not None}
-
-
 def _report(finding: Finding, licence: str | None, path: Path, settings: Settings) -> None:
     spec = finding.spec
     facts = [f"family {spec.family}", f"licence {licence or 'not stated'}"]
@@ -188,7 +130,7 @@ def _report(finding: Finding, licence: str | None, path: Path, settings: Setting
         print(f"not usable: {limit}")
     if licence is None:
         print("its page says under which licence it may be used; --license writes it into the row")
-    elif "-NC" in licence.upper():
+    elif is_not_commercial(licence):
         print("this licence does not permit commercial use")
     print("next:")
     if spec.is_downloadable:

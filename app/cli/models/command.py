@@ -20,7 +20,7 @@ def manage_models(arguments: argparse.Namespace, stop: Stop) -> bool:
     """Run an action; whether all is well.
 
     Raises:
-        SettingsError, UsageError, Failed, Interrupted.
+        SettingsError, UsageError, Failed, AddingError, Interrupted.
     """
     settings = quiet(load_settings())
     configure_logging(settings)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from app.cli.models import rows
+from app.adding import rows
 from app.cli.models.listing import look
 from app.cli.problems import Failed, UsageError
 from app.engines.openvino import cache as converted
@@ -23,7 +23,7 @@ from config.settings import Settings
 
 
 def remove(arguments: argparse.Namespace, spec: ModelSpec, settings: Settings) -> None:
-    """Remove a model. Raises Failed, UsageError."""
+    """Remove a model. Raises Failed, UsageError, AddingError."""
     path, cache = settings.rows_file, settings.hf_hub_cache
     is_added = spec.key in rows.keys(path)
     if spec.is_built_in and not is_added:

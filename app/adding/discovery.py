@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from app.cli.problems import Failed
+from app.adding.problems import NotUsable
 from app.engines.base import LoadError
 from app.hub import weights
 from app.hub.checkpoint_files import CheckpointFiles
+from app.hub.figures import size_text
 from app.hub.lockfile import Record
 from app.hub.store import Checkpoint, repository_folder
 from app.lending.registry import files_of
@@ -23,6 +24,9 @@ from config.families import FAMILIES, family_class
 from config.models import ModelSpec
 
 _CARD = "README.md"
+# The files beside the weights are much smaller together: the largest tokenizers have some 35 MB.
+_MOST_BYTES = 200_000_000
+_LONGEST_LICENCE = 100
 # The hub's names of licences are those of SPDX in lower case.
 _LICENCES = {
     name.lower(): name
@@ -132,21 +136,30 @@ class Repository:
     def _download(self, files: CheckpointFiles) -> None:
         from app.hub.transfer import transfer
 
-        made = transfer(self._spec, files, self._cache, lambda *_: None, self._record)
+        made = transfer(self._spec, files, self._cache, _check_total, self._record)
         before = self._record.files if self._record is not None else {}
         self._record = Record(commit=made.commit, files=before | made.files)
 
 
-def find_family(spec: ModelSpec, source: Source, family: str | None) -> Finding:
+def _check_total(_name: str, _done: int, total: int) -> None:
+    """Raise NotUsable if the files that are being downloaded are larger than small files can be."""
+    if total > _MOST_BYTES:
+        raise NotUsable(f"it cannot be used: its files beside the weights have {size_text(total)}")
+
+
+def find_family(
+    spec: ModelSpec, source: Source, family: str | None, how_to_say_activation: str
+) -> Finding:
     """Find the family that a checkpoint belongs to.
 
     Args:
         spec: a row with the checkpoint's source; its family does not matter.
         source: the checkpoint's files.
         family: the only family to try; None: all that recognise the checkpoint.
+        how_to_say_activation: told where only the user can know the activation.
 
     Raises:
-        Failed: no family can use it; the message has the reason of each that recognises it.
+        NotUsable: no family can use it; the message has the reason of each that recognises it.
         LoadError: one of its small files is damaged.
     """
     described = _describing_files()
@@ -158,9 +171,9 @@ def find_family(spec: ModelSpec, source: Source, family: str | None) -> Finding:
         try:
             return _examine(spec.model_copy(update={"family": name}), source)
         except LoadError as error:
-            hint = " (--activation says it here)" if "activation = " in str(error) else ""
+            hint = f" ({how_to_say_activation})" if "activation = " in str(error) else ""
             reasons.append(f"{spec.source} cannot be used as {name}: {error}{hint}")
-    raise Failed("\n".join(reasons) or f"{spec.source} cannot be used: {_unknown(found)}")
+    raise NotUsable("\n".join(reasons) or f"{spec.source} cannot be used: {_unknown(found)}")
 
 
 def licence_in(folder: Path) -> str | None:
@@ -177,7 +190,9 @@ def licence_in(folder: Path) -> str | None:
         licence = stated.get("license_name") or licence
     if isinstance(licence, list) and len(licence) == 1:
         (licence,) = licence
-    return _LICENCES.get(licence.lower(), licence) if isinstance(licence, str) else None
+    if not isinstance(licence, str) or len(licence) > _LONGEST_LICENCE or not licence.isprintable():
+        return None
+    return _LICENCES.get(licence.lower(), licence)
 
 
 def _describing_files() -> list[str]:
