@@ -83,7 +83,8 @@ def flop(cache: Path, key: str) -> dict[str, int]:
     """
     spec = row(key)
     family = describe_checkpoint(spec, checkpoint_of(spec, cache))
-    network = family.module("image").to("meta")
+    # The counter fails where a layer's input is a parameter that has a gradient.
+    network = family.module("image").to("meta").requires_grad_(False)
     if isinstance(family, DepthFamily):
         shapes = {name: family.input_size(*size) for name, size in SIZES.items()}
     else:
