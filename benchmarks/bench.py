@@ -21,7 +21,7 @@ from pathlib import Path
 
 from app.hub.store import repository_folder
 from benchmarks import latency, resources, throughput
-from benchmarks.contenders import FAMILIES, contenders
+from benchmarks.contenders import BESIDE, FAMILIES, contenders
 from benchmarks.plan import FULL, QUICK, SECTIONS, Plan
 from benchmarks.plot import plot
 from benchmarks.report import markdown
@@ -157,7 +157,8 @@ def main() -> None:
     for given, known in ((options.only.split(","), SECTIONS), (models, plan.latency)):
         if unknown := set(given) - set(known):
             parser.error(f"unknown: {', '.join(unknown)}; known: {', '.join(known)}")
-    make_checkpoints(options.cache, models, options.tiny)
+    needed = [*models, *(BESIDE[model] for model in models if model in BESIDE)]
+    make_checkpoints(options.cache, list(dict.fromkeys(needed)), options.tiny)
     weights = f"random, {'tiny' if options.tiny else 'full size'}"
     extent = "short" if options.quick else "full"
     results = Results(options.out / "bench.json", {"weights": weights, "extent": extent})

@@ -19,17 +19,13 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import (
-    AutoConfig,
-    CLIPVisionConfig,
-    CLIPVisionModelWithProjection,
-    DepthAnythingForDepthEstimation,
-)
 
 from app.engines.torch.runner import precision_for
-from app.models.depth_anything import input_size
+from app.models.base import describe_checkpoint
+from app.models.depth_family import DepthFamily
+from app.models.embedding_family import EmbeddingFamily
 from benchmarks.inputs import SIZES
-from benchmarks.reference.folders import folder
+from benchmarks.models import checkpoint_of, row
 
 # Each entry holds the rows, inner length and columns of a matrix product. The first two multiply
 # square matrices; the others occur in layers of ViT-L-14 (for a batch of 8) and of Depth Anything
@@ -44,7 +40,6 @@ SHAPES = (
 # On a processor without bf16, torch multiplies bf16 so slowly that one of the products above would
 # take a minute. A small one is enough there, because the ceiling is that of fp32.
 _SLOW_SHAPES = ((256, 256, 256),)
-_CLIP_EDGE = 224
 _SAME = 1e-5
 
 
@@ -86,16 +81,18 @@ def flop(cache: Path, key: str) -> dict[str, int]:
 
     The network is on torch's meta device, so nothing is computed.
     """
-    path = folder(cache, key)
-    config = AutoConfig.from_pretrained(path)
+    spec = row(key)
+    family = describe_checkpoint(spec, checkpoint_of(spec, cache))
+    # The counter fails where a layer's input is a parameter that has a gradient.
+    network = family.module("image").to("meta").requires_grad_(False)
+    if isinstance(family, DepthFamily):
+        shapes = {name: family.input_size(*size) for name, size in SIZES.items()}
+    else:
+        assert isinstance(family, EmbeddingFamily)
+        shapes = dict.fromkeys(SIZES, (family.image_size, family.image_size))
     with torch.device("meta"), torch.no_grad():
-        if config.model_type == "depth_anything":
-            depth = DepthAnythingForDepthEstimation(config)
-            shapes = {name: input_size(*size) for name, size in SIZES.items()}
-            counts = {shape: _count(depth, *shape) for shape in set(shapes.values())}
-            return {name: counts[shape] for name, shape in shapes.items()}
-        clip = CLIPVisionModelWithProjection(CLIPVisionConfig.from_pretrained(path))
-        return dict.fromkeys(SIZES, _count(clip, _CLIP_EDGE, _CLIP_EDGE))
+        counts = {shape: _count(network, *shape) for shape in set(shapes.values())}
+    return {name: counts[shape] for name, shape in shapes.items()}
 
 
 def _count(network: Any, columns: int, rows: int) -> int:

@@ -17,12 +17,20 @@ from config.settings import Settings
 FAMILIES = {spec.key: spec.task for spec in Settings().table().model}
 PATHS = {"depth": "/api/depth", "embedding": "/embed-image"}
 _DEFAULTS = {"depth": "DEPTH_MODEL", "embedding": "DEFAULT_MODEL"}
-#: the reference's networks by family and name; OpenVINO is among them, because the replaced
-#: embedding service could use it
-REFERENCES: dict[str, dict[str, Network]] = {
+# The reference's networks by name. OpenVINO is among them, because the replaced embedding service
+# could use it.
+_REFERENCES: dict[str, dict[str, Network]] = {
     "depth": {"reference": "depth"},
     "embedding": {"reference": "embedding", "reference OpenVINO": "openvino"},
 }
+# Those of models that the replaced services did not have. No installed library but Twinlens runs
+# Depth Anything 3.
+_OTHER_REFERENCES: dict[str, dict[str, Network]] = {
+    "siglip2-b16-256": {"reference": "open_clip"},
+    "da3-small": {},
+}
+#: for models without a reference, a model that a second Twinlens serves for comparison
+BESIDE = {"da3-small": "small"}
 
 
 @dataclass(frozen=True)
@@ -54,9 +62,14 @@ def twinlens(
     return Service(logs / f"twinlens-{'-'.join(models)}.log", config, **own | environ)
 
 
+def references(model: str) -> dict[str, Network]:
+    """Return the networks of the reference for this model, by name."""
+    return _OTHER_REFERENCES.get(model, _REFERENCES[FAMILIES[model]])
+
+
 def reference(cache: Path, logs: Path, model: str, name: str) -> Reference:
-    """Configure the reference with one of the networks in ``REFERENCES``."""
-    network = REFERENCES[FAMILIES[model]][name]
+    """Configure the reference with one of the networks in ``references(model)``."""
+    network = references(model)[name]
     return Reference(logs / f"reference-{model}-{network}.log", cache, model, network)
 
 
@@ -66,14 +79,17 @@ def contenders(
 ) -> Iterator[list[Contender]]:
     """Start all contenders and wait until they are ready.
 
-    Yields Twinlens first and then, unless it runs ``alone``, the references.
+    Yields Twinlens first and then, unless it runs ``alone``, the references, or Twinlens with the
+    model ``BESIDE`` this one.
     """
     family = FAMILIES[model]
     services: dict[str, Service] = {
         "Twinlens": twinlens(cache, logs, [model], WEB_CONCURRENCY=workers)
     }
     if not alone:
-        services |= {name: reference(cache, logs, model, name) for name in REFERENCES[family]}
+        services |= {name: reference(cache, logs, model, name) for name in references(model)}
+        if model in BESIDE:
+            services[f"Twinlens {BESIDE[model]}"] = twinlens(cache, logs, [BESIDE[model]])
     with ExitStack() as stack:
         for service in services.values():
             stack.enter_context(service.started())

@@ -61,6 +61,8 @@ FULL = Plan(
         "large": ("12 MP 4:3",),
         "ViT-B-16": _POSTERS,
         "ViT-L-14": _POSTERS,
+        "siglip2-b16-256": ("poster 1000x1500",),
+        "da3-small": ("12 MP 4:3",),
     },
     cost=("0.3 MP", "1 MP", "2 MP", "6 MP", "12 MP 4:3", "24 MP 4:3"),
     rounds=3,

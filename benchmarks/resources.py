@@ -21,9 +21,9 @@ from benchmarks.client import ask
 from benchmarks.contenders import (
     FAMILIES,
     PATHS,
-    REFERENCES,
     Contender,
     reference,
+    references,
     twinlens,
 )
 from benchmarks.inputs import SIZES, Photos
@@ -53,7 +53,7 @@ def measure(results: Results, cache: Path, logs: Path, models: list[str], plan: 
                 _start_once(make())
             put(f"Twinlens {engine}", models, workers, make)
     for model in models:
-        for name in REFERENCES[FAMILIES[model]]:
+        for name in references(model):
             put(name, [model], 1, partial(reference, cache, logs, model, name))
 
 

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.checkpoints import clip, depth, depth3
+from benchmarks.checkpoints import clip, depth, depth3, siglip
 from benchmarks.checkpoints.hub_cache import Repository
 
 
@@ -22,18 +22,19 @@ def make(key: str, *, small_scale: bool) -> list[Repository]:
         return [depth.make(key, small_scale)]
     if key in depth3.SHAPES:
         return [depth3.make(key, small_scale)]
+    if key in siglip.SHAPES:
+        return [siglip.make(key, small_scale)]
     return list(clip.make(key, small_scale))
 
 
 def main() -> None:
     """Entry point; existing checkpoints are kept."""
     usual = [*depth.SHAPES, *clip.SHAPES]
-    tables: tuple[dict[str, Any], ...] = (depth.SHAPES, clip.SHAPES, depth3.SHAPES)
-    shapes = {key: shape for table in tables for key, shape in table.items()}
+    shapes: dict[str, Any] = {**depth.SHAPES, **clip.SHAPES, **depth3.SHAPES, **siglip.SHAPES}
     parser = argparse.ArgumentParser(description="Make random-weight checkpoints.")
     parser.add_argument("--out", type=Path, required=True, help="folder to use as HF_HUB_CACHE")
     parser.add_argument(
-        "--models", default=",".join(usual), help="comma list; without it all but da3-*"
+        "--models", default=",".join(usual), help=f"comma list; default: {', '.join(usual)}"
     )
     parser.add_argument("--tiny", action="store_true", help="same architectures, a few layers")
     options = parser.parse_args()

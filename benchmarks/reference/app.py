@@ -12,9 +12,14 @@ from flask import Flask, Response, jsonify, request
 from PIL import Image, ImageOps
 
 from benchmarks.reference.folders import folder
-from benchmarks.reference.networks import Depth, Embedding, OpenvinoEmbedding
+from benchmarks.reference.networks import Depth, Embedding, OpenClip, OpenvinoEmbedding
 
-_NETWORKS = {"depth": Depth, "embedding": Embedding, "openvino": OpenvinoEmbedding}
+_NETWORKS = {
+    "depth": Depth,
+    "embedding": Embedding,
+    "openvino": OpenvinoEmbedding,
+    "open_clip": OpenClip,
+}
 
 app = Flask(__name__)
 _network = _NETWORKS[os.environ["REFERENCE_NETWORK"]](
@@ -40,7 +45,7 @@ def depth() -> Response:
 @app.post("/embed-image")
 def embed() -> Response:
     """Answer with the vector as JSON."""
-    assert isinstance(_network, Embedding)
+    assert isinstance(_network, Embedding | OpenClip)
     return jsonify(embedding=_network(_uploaded()).tolist())
 
 

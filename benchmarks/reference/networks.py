@@ -97,6 +97,26 @@ class OpenvinoEmbedding(Embedding):
         return vector
 
 
+class OpenClip(OneAtATime):
+    """Makes vectors with a model of open_clip and its own way of preparing images, in fp32."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        import open_clip
+
+        made: Any = open_clip.create_model_from_pretrained(f"local-dir:{folder}")
+        self._network, self._prepare = made
+        self._network.eval()
+
+    def work(self, image: Image.Image) -> NDArray[np.float32]:
+        """Return the vector [dims], L2-normalised."""
+        torch.get_num_threads()  # see Depth.work
+        with torch.inference_mode():
+            vectors = self._network.encode_image(self._prepare(image)[None], normalize=True)
+        vector: NDArray[np.float32] = vectors[0].numpy()
+        return vector
+
+
 class _OnlyVector(torch.nn.Module):
     """Returns the vector as its only output, as the conversion needs it."""
 

@@ -10,7 +10,7 @@ from typing import Literal
 from benchmarks.service import PROJECT, Service
 
 #: names one of the classes in ``benchmarks.reference.networks``
-Network = Literal["depth", "embedding", "openvino"]
+Network = Literal["depth", "embedding", "openvino", "open_clip"]
 
 
 class Reference(Service):
