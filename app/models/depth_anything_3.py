@@ -9,6 +9,7 @@ rays, which one photo does not need; those tensors are not read.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -82,6 +83,11 @@ class DepthAnything3(DepthFamily):
         self.is_metric = name == _METRIC
         self.edge = EDGE
         self.mean, self.deviation = MEAN, STD
+
+    @classmethod
+    def recognises(cls, files: Mapping[str, Mapping[str, Any]]) -> bool:
+        """See the base class."""
+        return files.get(cls.FILES[0], {}).get("model_name") in _PUBLISHED
 
     @classmethod
     def import_libraries(cls) -> None:

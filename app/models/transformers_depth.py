@@ -49,6 +49,7 @@ class TransformersDepth(DepthFamily):
     """One checkpoint; objects are of the subclass for its ``model_type``."""
 
     FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
+    MODEL_TYPES = frozenset(_ARCHITECTURES)
     #: name of transformers' class
     CLASS: ClassVar[str]
 

@@ -18,6 +18,7 @@ from app.cli.main import main
 from app.hub import lockfile
 from app.hub.store import BUILTIN
 from config.settings import load_settings
+from tests import depth3, tiny_depth, transformers_checkpoints
 from tests.fake_hub import FakeHub
 from tests.process.caches import SMALL, folder, publish
 
@@ -302,3 +303,27 @@ def test_what_is_not_ours_to_delete_stays(models: Command, tmp_path: Path) -> No
     assert len(list(own.iterdir())) == len(list(DEPTH.iterdir()))
     assert "part of the program" in models("remove", "builtin-clip", "--yes", status=2)
     assert "its row is built in and stays" in models("remove", "base", "--yes")
+
+
+@pytest.mark.usefixtures("cache")
+@pytest.mark.parametrize(
+    ("family", "kind"),
+    [
+        ("depth_anything_3", "metric"),
+        ("transformers_depth", "swinv2"),
+        ("transformers", "dinov2"),
+    ],
+)
+def test_add_recognises_each_family(
+    models: Command, tmp_path: Path, family: str, kind: str
+) -> None:
+    own = tmp_path / kind
+    if family == "depth_anything_3":
+        depth3.write(own, kind)
+    elif family == "transformers_depth":
+        tiny_depth.write(tmp_path, kind)
+    else:
+        transformers_checkpoints.make(kind, own)
+    said = models("add", "own", own)
+    assert f"family {family}," in said
+    assert "not usable" not in said

@@ -128,7 +128,7 @@ def _pictures(folder: Path | None) -> dict[str, Image.Image]:
 
 def _texts(family: Family) -> tuple[str, ...]:
     """The texts to compare; none if the model has no usable text network."""
-    if family.spec.task != "embedding" or "text" not in family.NETWORKS:
+    if family.spec.task != "embedding" or "text" not in family.networks():
         return ()
     try:
         family.check_network("text")

@@ -202,7 +202,7 @@ def _examine(spec: ModelSpec, source: Source) -> Finding:
     if missing:
         raise LoadError(f"it lacks {', '.join(missing)}")
     family = describe_checkpoint(spec, source.checkpoint())
-    first, *others = family.NETWORKS
+    first, *others = family.networks()
     family.check_network(first)
     limits = []
     for name in others:
