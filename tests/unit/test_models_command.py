@@ -5,16 +5,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.cli.main import main
+from app.cli.models import rows as row_table
 from app.hub import lockfile
 from app.hub.store import BUILTIN
 from config.settings import load_settings
@@ -327,3 +330,29 @@ def test_add_recognises_each_family(
     said = models("add", "own", own)
     assert f"family {family}," in said
     assert "not usable" not in said
+
+
+def test_a_folder_that_a_row_names_stays(fake_hub: FakeHub, cache: Path, models: Command) -> None:
+    models("add", "mine", MINE)
+    models.download("mine")
+    (snapshot,) = folder(cache, MINE).glob("snapshots/*")
+    models("add", "same", snapshot)
+    assert "its files stay, because same has" in models("remove", "mine", "--yes")
+    assert (snapshot / "model.safetensors").is_file()
+    own = cache / "twinlens--own"
+    shutil.copytree(snapshot, own)
+    models("add", "own", own)
+    assert "move your files" in models("remove", "own", "--yes", status=2)
+    assert (own / "config.json").is_file()
+
+
+@pytest.mark.usefixtures("cache")
+def test_rows_that_are_added_at_once_are_all_there(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "rows.toml"
+
+    def put(number: int) -> None:
+        row_table.put(path, {"key": f"m{number}", "family": "open_clip", "path": "/a"})
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(put, range(24)))
+    assert len(rows(path)) == 24

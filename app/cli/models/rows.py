@@ -7,10 +7,13 @@ Comments, order and spelling of the other rows are the user's.
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -39,6 +42,40 @@ def put(path: Path, row: Row) -> None:
     Raises:
         Failed: the file cannot be changed; the message says what to do.
     """
+    with _held(path):
+        _put(path, row)
+
+
+def remove(path: Path, key: str) -> None:
+    """Remove a row from a file that has it. Raises Failed."""
+    with _held(path):
+        before = _read(path)
+        span = _span(before, key)
+        after = before if span is None else before[: span[0]] + before[span[1] :].lstrip("\r\n")
+        _write(path, before, after, {key: None})
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """Waits for other commands that change the file; else the last one would undo their changes.
+
+    The folder is locked, because the file is replaced by each change. Raises Failed.
+    """
+    folder = path.resolve().parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise _unwritable(path, error) from None
+    try:
+        with suppress(OSError):  # some network file systems have no locks
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def _put(path: Path, row: Row) -> None:
     before = _read(path)
     end = "\r\n" if "\r\n" in before else "\n"
     block = "".join(f"{line}{end}" for line in _lines(row))
@@ -51,14 +88,6 @@ def put(path: Path, row: Row) -> None:
     else:
         after = f"{_HEAD}\n{block}"
     _write(path, before, after, {row["key"]: dict(row)})
-
-
-def remove(path: Path, key: str) -> None:
-    """Remove a row from a file that has it. Raises Failed."""
-    before = _read(path)
-    span = _span(before, key)
-    after = before if span is None else before[: span[0]] + before[span[1] :].lstrip("\r\n")
-    _write(path, before, after, {key: None})
 
 
 def _lines(row: Row) -> list[str]:
@@ -120,10 +149,14 @@ def _write(
         if mode is not None:
             target.chmod(mode)
     except OSError as error:
-        raise Failed(
-            f"{path} cannot be written ({error.strerror}): set MODELS_FILE to a file that can be, "
-            "for the service, too"
-        ) from None
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: OSError) -> Failed:
+    return Failed(
+        f"{path} cannot be written ({error.strerror}): set MODELS_FILE to a file that can be, "
+        "for the service, too"
+    )
 
 
 def _by_key(text: str) -> dict[str, Any]:
