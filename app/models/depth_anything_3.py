@@ -131,6 +131,15 @@ class DepthAnything3(DepthFamily):
         columns, rows = (_whole_patches(round(edge * scale)) for edge in (width, height))
         return columns, rows
 
+    def input_scale(self, width: int, height: int) -> float:
+        """See the base class.
+
+        The mean of both directions, as published: rounding to patches makes them differ, and a
+        turned photo must get the same metres.
+        """
+        columns, rows = self.input_size(width, height)
+        return (columns / width + rows / height) / 2
+
     def disparity(self, output: FloatArray) -> FloatArray:
         """See the base class; sky is 0, infinitely far."""
         distance, sky = self._parts(output)
