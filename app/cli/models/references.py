@@ -169,11 +169,13 @@ class TransformersDepth(Reference):
 
         with torch.inference_mode():
             inputs = self._processor(images=picture, return_tensors="pt")
-            output = _array(self._model(**inputs).predicted_depth[0])
+            found = self._model(**inputs)
+            output = _array(found.predicted_depth[0])
         # transformers' output is in metres, that of our network a part of the farthest distance.
         output = output / (getattr(self._family, "max_depth", None) or 1)
         if self._model.config.model_type == "depth_pro":  # its family's output has two channels
-            output = output[None]
+            view = 0.0 if found.field_of_view is None else float(found.field_of_view[0])
+            output = np.stack((output, np.full_like(output, view)))
         elif hasattr(self._family, "crop"):  # the border that ZoeDepth adds to a photo
             output = self._family.crop(output, picture.size)
         disparity: FloatArray = self._family.disparity(output)
