@@ -236,7 +236,8 @@ def test_other_mistakes_are_one_clear_line(
     assert "it has none of config.json" in models("add", "x", tmp_path / "empty", status=1)
     (publish_folder,) = folder(fake_hub.cache, MINE).glob("snapshots/*")
     (publish_folder / "model.safetensors").unlink()
-    assert "it lacks model.safetensors" in models("add", "x", MINE, status=1)
+    said = models("add", "x", MINE, status=1)
+    assert "it lacks model.safetensors (weights in several files" in said
     fake_hub.refuse = 99
     assert "the hub answered 503" in models("add", "x", MINE, status=1)
     assert not cache.exists()
