@@ -20,7 +20,7 @@ from typing import Any
 from app.engines.base import LoadError, Unsupported
 from app.models import description
 from app.models.description import ABSENT
-from app.models.tokenizer_file import TokenizerFile
+from app.models.tokenizer_file import Side, TokenizerFile
 
 #: Files that a tokenizer is made from, and the one with its settings.
 FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "vocab.txt")
@@ -115,7 +115,7 @@ def load(folder: Path, kind: Kind, settings: Mapping[str, Any], wanted: Wanted) 
         reader = kind.read
         assert reader is not None
         file, read = folder / kind.older[0], lambda file: reader(file, settings)
-    cut_side = settings.get("truncation_side") or "right"
+    cut_side: Side = "left" if settings.get("truncation_side") == "left" else "right"
     tokenizer = TokenizerFile(file, wanted.length, pad, clean, cut_side=cut_side, read=read)
     _check(tokenizer, kind, wanted)
     return tokenizer
