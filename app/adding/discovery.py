@@ -215,7 +215,12 @@ def _examine(spec: ModelSpec, source: Source) -> Finding:
     sizes = source.sizes(spec, files)
     missing = [name for name in files.required if name not in sizes]
     if missing:
-        raise LoadError(f"it lacks {', '.join(missing)}")
+        hint = ""
+        if files.weights in missing:
+            hint = (
+                f" (weights in several files, or as pickles, have to be saved as {files.weights})"
+            )
+        raise LoadError(f"it lacks {', '.join(missing)}{hint}")
     family = describe_checkpoint(spec, source.checkpoint())
     first, *others = family.networks()
     family.check_network(first)

@@ -13,12 +13,11 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
-from safetensors import safe_open
 
 from app.engines.base import FloatArray, LoadError, Unsupported
 from app.errors import BadRequest, TooLarge
 from app.hub.store import Checkpoint
-from app.models import depth_anything_3_network, description
+from app.models import depth_anything_3_network, description, tensors
 from app.models.depth_anything import MAX_ASPECT, MEAN, STD
 from app.models.depth_anything_3_network import MAX_PATCHES, PATCH, Plan
 from app.models.depth_family import DepthFamily
@@ -87,7 +86,7 @@ class DepthAnything3(DepthFamily):
     @classmethod
     def recognises(cls, files: Mapping[str, Mapping[str, Any]]) -> bool:
         """See the base class."""
-        return str(files.get(cls.FILES[0], {}).get("model_name")).startswith("da3")
+        return files.get(cls.FILES[0], {}).get("model_name") in _PUBLISHED
 
     @classmethod
     def import_libraries(cls) -> None:
@@ -96,12 +95,11 @@ class DepthAnything3(DepthFamily):
 
     def module(self, network: str) -> Any:  # noqa: ARG002 - there is only one
         """See the base class and ``depth_anything_3_network.build``."""
-        with safe_open(self.checkpoint.path / self.FILES[1], framework="pt") as file:
-            names = [name for name in file.keys() if _is_read(name)]  # noqa: SIM118
-            if any("register_tokens" in name for name in names):
-                raise Unsupported("register tokens are not supported")
-            tensors = {name.removeprefix("model."): file.get_tensor(name).float() for name in names}
-        return depth_anything_3_network.build(tensors, self._plan)
+        found = tensors.read(self.checkpoint.path / self.FILES[1], _is_read)
+        if any("register_tokens" in name for name in found):
+            raise Unsupported("register tokens are not supported")
+        named = {name.removeprefix("model."): tensor for name, tensor in found.items()}
+        return depth_anything_3_network.build(named, self._plan)
 
     def blank(self, network: str) -> FloatArray:  # noqa: ARG002
         """See the base class; the input for a 4:3 photo, 504x378."""
@@ -130,6 +128,15 @@ class DepthAnything3(DepthFamily):
         scale = EDGE / max(width, height)
         columns, rows = (_whole_patches(round(edge * scale)) for edge in (width, height))
         return columns, rows
+
+    def input_scale(self, width: int, height: int) -> float:
+        """See the base class.
+
+        The mean of both directions, as published: rounding to patches makes them differ, and a
+        turned photo must get the same metres.
+        """
+        columns, rows = self.input_size(width, height)
+        return (columns / width + rows / height) / 2
 
     def disparity(self, output: FloatArray) -> FloatArray:
         """See the base class; sky is 0, infinitely far."""

@@ -37,6 +37,10 @@ class DepthFamily(Family):
             TooLarge: the network does not support this aspect ratio.
         """
 
+    def input_scale(self, width: int, height: int) -> float:
+        """Pixels of the network's input for each pixel of a photo; scales focal lengths."""
+        return self.input_size(width, height)[0] / width
+
     def decode_size(self, width: int, height: int) -> tuple[int, int]:
         """The smallest size to which a photo of this size may be decoded for ``prepare``."""
         columns, rows = self.input_size(width, height)

@@ -22,6 +22,7 @@ from app.hub.store import Checkpoint
 from app.models import description
 from app.models.base import Picture
 from app.models.description import ABSENT, Allowed
+from app.models.distance import NEAREST_METRES, inverse
 from app.models.point_sampling import Axis, sampled
 from app.models.transformers_depth import ON, TransformersDepth, check_aspect
 from app.pictures.canvas import ImageWork, Steps, unchanged
@@ -106,9 +107,10 @@ class DepthPro(TransformersDepth):
         return np.stack((nearness, np.full_like(nearness, output[1].flat[0]))).astype(np.float32)
 
     def disparity(self, output: FloatArray) -> FloatArray:
-        """See the base class."""
+        """See the base class; 1 / metres where the network estimates the field of view."""
+        focal = self.focal_length(output)
         nearness: FloatArray = output[0]
-        return nearness
+        return nearness if focal is None else inverse(self.metres(output, focal), NEAREST_METRES)
 
     def metres(self, output: FloatArray, focal_length: float | None) -> FloatArray:
         """See the base class."""

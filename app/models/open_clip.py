@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from app.engines.base import FloatArray, InputArray, LoadError, Unsupported
+from app.engines.base import InputArray, LoadError, Unsupported
 from app.hub.store import Checkpoint
 from app.models import description, open_clip_towers
 from app.models.description import ABSENT, Allowed
@@ -121,8 +121,8 @@ class OpenClip(EmbeddingFamily):
         self.resize_mode = found.get("resize_mode", "shortest")
         self.interpolation = "bilinear" if found.get("interpolation") == "bilinear" else "bicubic"
         self.fill = _colour(found.get("fill_color", 0), f"fill_color of {where}")
-        self.mean = _channels(found.get("mean", MEAN), f"mean of {where}")
-        self.deviation = _channels(found.get("std", STD), f"std of {where}")
+        self.mean = description.channels(found.get("mean", MEAN), f"mean of {where}")
+        self.deviation = description.channels(found.get("std", STD), f"std of {where}")
         if not (self.deviation > 0).all():
             raise Unsupported(f"std of {where} must be above 0")
 
@@ -143,14 +143,3 @@ def _colour(found: object, what: str) -> Colour:
     if len(levels) != 3 or not all(isinstance(each, int) and 0 <= each < 256 for each in levels):
         raise Unsupported(f"{what} must be one or three levels from 0 to 255")
     return levels[0], levels[1], levels[2]
-
-
-def _channels(found: object, what: str) -> FloatArray:
-    """Three numbers, for red, green and blue. Raises Unsupported for anything else."""
-    try:
-        values = np.array(found, np.float32)
-    except (TypeError, ValueError):
-        values = np.empty(0, np.float32)
-    if values.shape != (3,) or not np.isfinite(values).all():
-        raise Unsupported(f"{what} must be three numbers")
-    return values

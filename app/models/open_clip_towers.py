@@ -13,9 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
-
 from app.engines.base import LoadError, Unsupported
+from app.models import tensors
 
 #: The beginnings of the tensors' names. ``CustomTextCLIP`` and ``CoCa`` put the text tower's names
 #: behind "text.", ``CLIP`` leaves them at the top level.
@@ -63,26 +62,20 @@ def build(network: str, dims: int, settings: dict[str, Any], quick_gelu: bool, f
     except Exception as error:  # unknown names and impossible values raise many types
         raise Unsupported(f"open_clip cannot build its {network} network: {error}") from error
     wanted = module.state_dict().keys()
-    tensors = _tensors(file, network)
+    stored = _tensors(file, network)
     # Older releases of transformers and timm stored buffers that are computed today.
     for name, _ in module.named_buffers():
         if name not in wanted:
-            tensors.pop(name, None)
-    module.load_state_dict(tensors, strict=True, assign=True)
+            stored.pop(name, None)
+    module.load_state_dict(stored, strict=True, assign=True)
     _compute_buffers(module)
     return module.eval()
 
 
 def _tensors(file: Path, network: str) -> dict[str, Any]:
-    first = PREFIXES[network][0]
-    tensors = {}
-    with safe_open(file, framework="pt") as opened:
-        for name in opened.keys():  # noqa: SIM118 - it is no mapping
-            if name.startswith(PREFIXES[network]):
-                tensor = opened.get_tensor(name)
-                is_float = tensor.is_floating_point()
-                tensors[name.removeprefix(first)] = tensor.float() if is_float else tensor
-    return tensors
+    prefixes = PREFIXES[network]
+    found = tensors.read(file, lambda name: name.startswith(prefixes))
+    return {name.removeprefix(prefixes[0]): tensor for name, tensor in found.items()}
 
 
 def _compute_buffers(module: Any) -> None:

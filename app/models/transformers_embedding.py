@@ -116,9 +116,8 @@ class Transformers(EmbeddingFamily):
 
     FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
     OPTIONAL_FILES = transformers_tokenizers.FILES
-    MODEL_TYPES: ClassVar[frozenset[str]] = frozenset(_ARCHITECTURES)
-    # NaFlex models of SigLIP 2 are recognised, too, to be refused with the reason.
-    MODEL_TYPES = frozenset({*_ARCHITECTURES, "siglip2"})
+    #: those of NaFlex, too, which are refused with the reason
+    MODEL_TYPES: ClassVar[frozenset[str]] = frozenset({*_ARCHITECTURES, "siglip2"})
     NETWORKS: ClassVar[dict[str, tuple[str, ...]]] = _TWO
 
     def __init__(self, spec: ModelSpec, checkpoint: Checkpoint) -> None:
@@ -242,6 +241,11 @@ class Transformers(EmbeddingFamily):
         end = None if texts.end is None else self._text.get("eos_token_id", texts.end)
         if end == _LEGACY_END and self._model_type == "clip":
             end = None
+        # Longer texts are cut to what the tokenizer's file says, as transformers does. With padding
+        # that the network sees, another length would be another text; that is refused.
+        most = self._tokenizer_settings().get("model_max_length")
+        if isinstance(most, int) and not texts.tokenizer.is_cleaned:
+            length = min(length, most)
         return Wanted(
             length=min(length, texts.trained or length),
             vocabulary=self._text.get("vocab_size", texts.vocabulary),

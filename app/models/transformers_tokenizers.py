@@ -18,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from app.engines.base import LoadError, Unsupported
-from app.models.tokenizer_file import TokenizerFile
+from app.models import description
+from app.models.description import ABSENT
+from app.models.tokenizer_file import Side, TokenizerFile
 
 #: Files that a tokenizer is made from, and the one with its settings.
 FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "vocab.txt")
@@ -73,8 +75,13 @@ def missing(folder: Path, kind: Kind) -> str | None:
 def check_settings(settings: Mapping[str, Any], kind: Kind, wanted: Wanted) -> None:
     """Compare ``tokenizer_config.json`` with what is supported. Raises Unsupported."""
     file = "tokenizer_config.json"
-    if settings.get("padding_side", "right") != "right":
-        raise Unsupported(f"{file} has padding_side {settings['padding_side']}; supported is right")
+    # transformers' class for Gemma's tokenizer pads at the left unless the file says otherwise.
+    side = settings.get(
+        "padding_side", "left" if kind.is_cleaned and _is_gemma(settings) else "right"
+    )
+    if side != "right":
+        raise Unsupported(f"{file} has padding_side {side}; supported is right")
+    description.check(settings, {"truncation_side": ("right", "left", None, ABSENT)}, file)
     if kind.is_cleaned:
         _cleaner(settings)
         length = settings.get("model_max_length")
@@ -100,14 +107,16 @@ def load(folder: Path, kind: Kind, settings: Mapping[str, Any], wanted: Wanted) 
     if reason is not None:
         raise LoadError(reason)
     check_settings(settings, kind, wanted)
-    pad = wanted.pad if wanted.pad is not None else _token(settings.get("pad_token"), kind.pad)
+    usual = "<pad>" if kind.is_cleaned and _is_gemma(settings) else kind.pad
+    pad = wanted.pad if wanted.pad is not None else _token(settings.get("pad_token"), usual)
     clean = _cleaner(settings) if kind.is_cleaned else lambda text: text
     file, read = folder / "tokenizer.json", None
     if not file.is_file():
         reader = kind.read
         assert reader is not None
         file, read = folder / kind.older[0], lambda file: reader(file, settings)
-    tokenizer = TokenizerFile(file, wanted.length, pad, clean, read=read)
+    cut_side: Side = "left" if settings.get("truncation_side") == "left" else "right"
+    tokenizer = TokenizerFile(file, wanted.length, pad, clean, cut_side=cut_side, read=read)
     _check(tokenizer, kind, wanted)
     return tokenizer
 
@@ -207,9 +216,9 @@ def _cleaner(settings: Mapping[str, Any]) -> Callable[[str], str]:
     Raises:
         Unsupported: the tokenizer is of neither generation.
     """
-    name = str(settings.get("tokenizer_class", "")).removesuffix("Fast")
-    if name in ("GemmaTokenizer", "Siglip2Tokenizer"):
+    if _is_gemma(settings):
         return str.lower
+    name = str(settings.get("tokenizer_class", "")).removesuffix("Fast")
     if name != "SiglipTokenizer":
         raise Unsupported(
             f'tokenizer_config.json has "tokenizer_class": {json.dumps(name)}; '
@@ -218,6 +227,12 @@ def _cleaner(settings: Mapping[str, Any]) -> Callable[[str], str]:
     if settings.get("do_lower_case", True):
         return lambda text: _without_punctuation(text.lower())
     return _without_punctuation
+
+
+def _is_gemma(settings: Mapping[str, Any]) -> bool:
+    """Whether the tokenizer is that of SigLIP 2."""
+    name = str(settings.get("tokenizer_class", "")).removesuffix("Fast")
+    return name in ("GemmaTokenizer", "Siglip2Tokenizer")
 
 
 def _without_punctuation(text: str) -> str:

@@ -134,7 +134,7 @@ class DepthTask:
         formats.check(options, size, self._max_pixels)
         with turn.preparing():
             inputs = family.prepare(picture, turn.loaded.network.images)
-        scale = inputs.shape[-1] / picture.size[0]
+        scale = family.input_scale(*picture.size)
         return inputs, size, _Camera(picture.size, scale, picture.focal_length)
 
 

@@ -160,6 +160,18 @@ def test_metres_need_a_metric_model_and_a_focal_length(folder: Path, tmp_path: P
         views.metres(np.ones((14, 14), np.float32), 500.0)
 
 
+@pytest.mark.parametrize(("width", "height"), [(1920, 1080), (1080, 1920), (90, 400), (1000, 50)])
+def test_focal_lengths_are_scaled_by_the_mean_of_both_directions(
+    folder: Path, width: int, height: int
+) -> None:
+    """A photo and the same one turned by a quarter have one focal length, and the same metres."""
+    family = family_of(folder / "mono")
+    columns, rows = family.input_size(width, height)
+    scale = family.input_scale(width, height)
+    assert scale == pytest.approx((columns / width + rows / height) / 2)
+    assert scale == pytest.approx(family.input_scale(height, width))
+
+
 # As the published input processor computes them for its process_res of 504.
 @pytest.mark.parametrize(
     ("photo", "size"),

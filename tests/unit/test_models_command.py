@@ -5,20 +5,24 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from app.adding import rows as row_table
 from app.cli.main import main
 from app.hub import lockfile
 from app.hub.store import BUILTIN
 from config.families import FAMILIES, family_class
 from config.settings import load_settings
+from tests import depth3, tiny_depth, transformers_checkpoints
 from tests.fake_hub import FakeHub
 from tests.process.caches import SMALL, folder, publish
 
@@ -248,7 +252,8 @@ def test_other_mistakes_are_one_clear_line(
     assert "it has none of config.json" in models("add", "x", tmp_path / "empty", status=1)
     (publish_folder,) = folder(fake_hub.cache, MINE).glob("snapshots/*")
     (publish_folder / "model.safetensors").unlink()
-    assert "it lacks model.safetensors" in models("add", "x", MINE, status=1)
+    said = models("add", "x", MINE, status=1)
+    assert "it lacks model.safetensors (weights in several files" in said
     fake_hub.refuse = 99
     assert "the hub answered 503" in models("add", "x", MINE, status=1)
     assert not cache.exists()
@@ -334,3 +339,53 @@ def test_what_is_not_ours_to_delete_stays(models: Command, tmp_path: Path) -> No
     assert "part of the program" in models("remove", "builtin-clip", "--yes", status=2)
     assert "there were no files" in models("remove", "small", "--yes")
     assert "its row is built in and stays" in models("remove", "base", "--yes")
+
+
+@pytest.mark.usefixtures("cache")
+@pytest.mark.parametrize(
+    ("family", "kind"),
+    [
+        ("depth_anything_3", "metric"),
+        ("transformers_depth", "swinv2"),
+        ("transformers", "dinov2"),
+    ],
+)
+def test_add_recognises_each_family(
+    models: Command, tmp_path: Path, family: str, kind: str
+) -> None:
+    own = tmp_path / kind
+    if family == "depth_anything_3":
+        depth3.write(own, kind)
+    elif family == "transformers_depth":
+        tiny_depth.write(tmp_path, kind)
+    else:
+        transformers_checkpoints.make(kind, own)
+    said = models("add", "own", own)
+    assert f"family {family}," in said
+    assert "not usable" not in said
+
+
+def test_a_folder_that_a_row_names_stays(fake_hub: FakeHub, cache: Path, models: Command) -> None:
+    models("add", "mine", MINE)
+    models.download("mine")
+    (snapshot,) = folder(cache, MINE).glob("snapshots/*")
+    models("add", "same", snapshot)
+    assert "its files stay, because same has" in models("remove", "mine", "--yes")
+    assert (snapshot / "model.safetensors").is_file()
+    own = cache / "twinlens--own"
+    shutil.copytree(snapshot, own)
+    models("add", "own", own)
+    assert "move your files" in models("remove", "own", "--yes", status=2)
+    assert (own / "config.json").is_file()
+
+
+@pytest.mark.usefixtures("cache")
+def test_rows_that_are_added_at_once_are_all_there(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "rows.toml"
+
+    def put(number: int) -> None:
+        row_table.put(path, {"key": f"m{number}", "family": "open_clip", "path": "/a"})
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(put, range(24)))
+    assert len(rows(path)) == 24

@@ -112,6 +112,8 @@ TEXTS_REFUSED: list[tuple[str, str, Change, str]] = [
     ("siglip", TOKENIZER, lambda c: c.pop("tokenizer_class"), "tokenizer_class"),
     ("siglip", TOKENIZER, lambda c: c.update(model_max_length=16), "model_max_length 16"),
     ("siglip 2", TOKENIZER, lambda c: c.update(padding_side="left"), "padding_side left"),
+    ("siglip 2", TOKENIZER, lambda c: c.pop("padding_side"), "padding_side left"),
+    ("clip", TOKENIZER, lambda c: c.update(truncation_side="middle"), "truncation_side"),
     ("siglip 2", TOKENIZER, lambda c: c.update(pad_token="<none>"), "lacks the token <none>"),
     ("siglip 2", "tokenizer.json", lambda c: c.update(post_processor=None), "begins and ends"),
     ("clip", "tokenizer.json", lambda c: c.update(post_processor=None), "begins and ends"),
@@ -132,6 +134,33 @@ def test_texts_that_would_be_wrong_are_refused_by_name(
     with pytest.raises(LoadError, match=reason):
         family.load_tokenizer()
     family.source("image")  # its pictures are fine
+
+
+LONG = "a photo of a cat. " * 20
+SETTINGS: list[tuple[str, str, Change]] = [
+    ("clip", "CLIPTokenizer", lambda c: c.update(truncation_side="left", model_max_length=77)),
+    ("clip", "CLIPTokenizer", lambda c: c.update(model_max_length=16)),
+    ("siglip 2", "Siglip2Tokenizer", lambda c: c.update(truncation_side="left")),
+    ("siglip 2", "Siglip2Tokenizer", lambda c: c.pop("pad_token")),
+    ("siglip 2", "Siglip2Tokenizer", lambda c: c.update(add_bos_token=True)),
+]
+
+
+@pytest.mark.parametrize(("name", "reference", "alter"), SETTINGS)
+def test_settings_of_a_tokenizer_count(
+    copy: Callable[[str], Checkpoint], name: str, reference: str, alter: Change
+) -> None:
+    checkpoint = copy(name)
+    change(checkpoint, TOKENIZER, alter)
+    tokenizer = getattr(transformers, reference).from_pretrained(checkpoint.path)
+    family = described(checkpoint)
+    for text in ("A cat", LONG):
+        found = family.prepare_text(text)
+        most = {"max_length": 64} if name == "siglip 2" else {}
+        expected = tokenizer([text], truncation=True, padding="max_length", **most).input_ids[0]
+        assert len(expected) == len(family.blank("text")[0])
+        assert found.ids.tolist() == expected
+        assert found.truncated == (text == LONG)
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,8 @@ def expected(folder: Path, kind: str, size: tuple[int, int]) -> tuple[Map, Map |
     depth = found["predicted_depth"].numpy()
     if kind == "depth-pro":
         nearness = F.interpolate(outputs.predicted_depth[None], (height, width), mode="bilinear")
-        return nearness[0, 0].numpy(), depth
+        focal_length = float(found["focal_length"]) / width  # in widths of the photo
+        return np.minimum(nearness[0, 0].numpy() / focal_length, 1 / NEAREST_METRES), depth
     return (inverse(depth, NEAREST_METRES), depth) if kind.startswith("zoe") else (depth, None)
 
 
@@ -198,6 +199,10 @@ def test_depth_pro_uses_a_known_focal_length(folder: Path) -> None:
     assert family.focal_length(seen) == pytest.approx(128)
     assert family.metres(seen, None) == pytest.approx(1)
     assert family.metres(seen, 256) == pytest.approx(2)
+    assert family.disparity(seen) == pytest.approx(1), "1 / metres"
+    assert family.disparity(seen * np.float32([[[100]], [[1]]])) == pytest.approx(10), (
+        "0.1 m at least"
+    )
     unseen = np.stack((nearness, np.zeros_like(nearness)))
     assert family.focal_length(unseen) is None
     assert family.metres(unseen, 256) == pytest.approx(2)

@@ -95,7 +95,7 @@ class TransformersEmbedding(Reference):
         self._folder = family.checkpoint.path
         self._settings = family.read_json("config.json")
         load: Any = AutoModel.from_pretrained
-        self._model: Any = load(self._folder, dtype=torch.float32).eval()
+        self._model: Any = load(self._folder, dtype=torch.float32, **_SAFE).eval()
         self._processor = _processor(self._folder)
 
     def image(self, picture: Image.Image) -> FloatArray:
@@ -132,7 +132,7 @@ class TransformersEmbedding(Reference):
                     self._folder, padding_side="right"
                 )
                 return dict(tokenizer([text], **options))
-            tokenizer = library.AutoTokenizer.from_pretrained(self._folder)
+            tokenizer = library.AutoTokenizer.from_pretrained(self._folder, trust_remote_code=False)
         except ImportError:  # SiglipTokenizer needs sentencepiece; this is what it does
             text = " ".join(text.lower().translate(_NO_PUNCTUATION).split())
             file = str(self._folder / "tokenizer.json")
@@ -160,7 +160,7 @@ class TransformersDepth(Reference):
         folder = family.checkpoint.path
         self._family: Any = family
         load: Any = AutoModelForDepthEstimation.from_pretrained
-        self._model: Any = load(folder, dtype=torch.float32).eval()
+        self._model: Any = load(folder, dtype=torch.float32, **_SAFE).eval()
         self._processor = _processor(folder)
 
     def image(self, picture: Image.Image) -> FloatArray:
@@ -169,9 +169,13 @@ class TransformersDepth(Reference):
 
         with torch.inference_mode():
             inputs = self._processor(images=picture, return_tensors="pt")
-            output = _array(self._model(**inputs).predicted_depth[0])
+            found = self._model(**inputs)
+            output = _array(found.predicted_depth[0])
+        # transformers' output is in metres, that of our network a part of the farthest distance.
+        output = output / (getattr(self._family, "max_depth", None) or 1)
         if self._model.config.model_type == "depth_pro":  # its family's output has two channels
-            output = output[None]
+            view = 0.0 if found.field_of_view is None else float(found.field_of_view[0])
+            output = np.stack((output, np.full_like(output, view)))
         return _disparity(self._family, output, picture)
 
 
@@ -218,6 +222,9 @@ REFERENCES: dict[str, Callable[[Family], Reference]] = {
     "transformers_depth": TransformersDepth,
 }
 
+# Code that a checkpoint brings along never runs, and pickles are never read.
+_SAFE: dict[str, Any] = {"trust_remote_code": False, "use_safetensors": True}
+
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
@@ -239,7 +246,7 @@ def _processor(folder: Any) -> Any:
 
     # Its implementation with Pillow, on whose results the published figures rest.
     load: Any = AutoImageProcessor.from_pretrained
-    return load(folder, backend="pil")
+    return load(folder, backend="pil", trust_remote_code=False)
 
 
 def _transformers_title() -> str:

@@ -33,8 +33,16 @@ def remove(arguments: argparse.Namespace, spec: ModelSpec, settings: Settings) -
     shared = [
         other.key
         for other in settings.table().model
-        if other.key != spec.key and spec.hub_id is not None and other.hub_id == spec.hub_id
+        if other.key != spec.key
+        and (
+            (spec.hub_id is not None and other.hub_id == spec.hub_id) or _is_in(other, spec, cache)
+        )
     ]
+    if _is_in(spec, spec, cache):
+        raise UsageError(
+            f"{spec.path} is a folder that this program makes for its own files, and would be "
+            "deleted: move your files to another one"
+        )
     deletes_files = not shared and not spec.is_built_in
     if deletes_files:
         _check_unused(spec, cache)
@@ -50,6 +58,13 @@ def remove(arguments: argparse.Namespace, spec: ModelSpec, settings: Settings) -
     if is_added:
         rows.remove(path, spec.key)
     print(_outcome(spec, path, is_added, shared, had_files))
+
+
+def _is_in(other: ModelSpec, spec: ModelSpec, cache: Path) -> bool:
+    """Whether a user's own folder lies in the folder that removing ``spec`` deletes."""
+    if other.path is None:
+        return False
+    return other.path.resolve().is_relative_to(store.repository_folder(cache, spec).resolve())
 
 
 def _check_defaults(spec: ModelSpec, settings: Settings) -> None:
