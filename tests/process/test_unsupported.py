@@ -35,10 +35,10 @@ family = "depth_anything"
 hub_id = "example/Other-Mean-hf"
 
 [[model]]
-key = "squashed"
+key = "nearest"
 family = "open_clip"
-name = "Squashed"
-hub_id = "example/squashed"
+name = "Nearest"
+hub_id = "example/nearest"
 parameters = "86M"
 memory = "~350MB"
 license = "MIT"
@@ -85,9 +85,9 @@ def odd(
     alter(
         cache,
         "models--timm--vit_base_patch16_clip_224.openai",
-        "models--example--squashed",
+        "models--example--nearest",
         "open_clip_config.json",
-        resize_mode="squash",
+        interpolation="nearest",
     )
     table = folder / "models.toml"
     table.write_text(ROWS)
@@ -95,7 +95,7 @@ def odd(
         HF_HUB_CACHE=cache,
         MODELS_FILE=table,
         DEPTH_MODEL="metric",
-        DEFAULT_MODEL="squashed",
+        DEFAULT_MODEL="nearest",
         ready=False,
     )
 
@@ -137,7 +137,7 @@ def test_an_embedding_model_that_is_prepared_in_another_way(odd: Service) -> Non
     ):
         message = check.error(odd.post(route, **body), 503, "Model not available")
         assert "preprocess_cfg in open_clip_config.json" in message
-        assert '"resize_mode": "squash"' in message
+        assert '"interpolation": "nearest"' in message
     assert "preprocess_cfg" in odd.get("/ready").json()["reason"]
 
 
