@@ -44,9 +44,9 @@ export class StatusSection {
     for (const model of models ?? []) this.#row(model, isFirst).show(model);
     const more = this.more.querySelectorAll("li").length;
     this.more.hidden = more === 0;
-    const words = `${more} more models, not on disk`;
+    const folded = `${more} more models, not on disk`;
     const summary = this.more.querySelector("summary");
-    if (summary.textContent !== words) summary.textContent = words;
+    if (summary.textContent !== folded) summary.textContent = folded;
   }
 
   /**
