@@ -156,7 +156,8 @@ def rate(
             time.sleep(0.02)
         times = counted()
     if not contender.notices_hang_up:
-        times = counted()  # answers after the end count too, because they came at the usual rate
+        # Requests in flight at the end are still answered, at the same rate, so they count, too.
+        times = counted()
     return statistics.linear_regression(times, range(len(times))).slope
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Tiny Depth Anything 3 checkpoints with fixed numbers, for which reference outputs are stored."""
+"""Makes tiny Depth Anything 3 checkpoints with fixed weights; reference outputs are stored."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from safetensors.torch import save_file
 from benchmarks.checkpoints import depth3
 from config.models import ModelSpec
 
-#: By kind: any number of views, one view, one view in metres. Two attention heads and six blocks
-#: are enough for each kind of block before and after the camera token.
+#: The kinds are models for any number of views, for one view, and for one view in metres. Two
+#: attention heads and six blocks are enough to test every kind of block, both before and after the
+#: camera token is inserted.
 SHAPES = {
     kind: replace(
         depth3.SHAPES[key],
@@ -35,14 +36,16 @@ SHAPES = {
         ("metric", "da3-metric-large", (0, 2, 4, 5)),
     )
 }
-#: rows and columns of inputs: one patch, wide, tall, 20:1, a photo
+#: rows and columns of the inputs: one patch, wide, tall, 20:1, and like a photo
 SIZES = ((14, 14), (70, 98), (126, 42), (14, 280), (126, 168))
 
 
 def tensors(kind: str) -> dict[str, torch.Tensor]:
-    """Tensors below ``model.``, from NumPy's RandomState, whose numbers never change.
+    """Tensors by name without ``model.``.
 
-    Everything matters: biases, embeddings and scales are as large as what flows through them.
+    They come from NumPy's RandomState, because its numbers never change. Biases, embeddings and
+    scales are as large as the values that they are combined with, so that a mistake in any of them
+    changes the output.
     """
     draw = np.random.RandomState(3)
     found = {}
@@ -70,12 +73,12 @@ def pixels(size: tuple[int, int]) -> NDArray[np.float32]:
 
 
 def write(folder: Path, kind: str) -> ModelSpec:
-    """A checkpoint in the published layout, and its row."""
+    """Write a checkpoint in the published layout, and return its row."""
     folder.mkdir(parents=True, exist_ok=True)
     config = depth3.config_json(SHAPES[kind])
     (folder / "config.json").write_text(json.dumps(config))
     found = {f"model.{name}": value for name, value in tensors(kind).items()}
-    # Depth of one photo does not need these.
+    # The published files also have tensors like these, which the depth of one photo does not need.
     found |= {
         f"model.{name}": torch.ones(1)
         for name in ("cam_dec.fc_t.weight", "head.scratch.output_conv1_aux.0.0.weight")
@@ -85,5 +88,5 @@ def write(folder: Path, kind: str) -> ModelSpec:
 
 
 def row(folder: Path, kind: str) -> ModelSpec:
-    """The row of such a checkpoint."""
+    """The row of a checkpoint that ``write`` makes."""
     return ModelSpec(key=kind, family="depth_anything_3", path=folder)

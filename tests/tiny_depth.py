@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Tiny checkpoints of the architectures in ``transformers_depth``, in the published layout."""
+"""Makes tiny checkpoints of the family ``transformers_depth``, in the published file layout."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from transformers.utils import logging
 
 from config.models import ModelSpec
 
-# Any, because their type hints lack inherited arguments.
+# Any, because the type hints of transformers' classes lack inherited arguments.
 _made: Any = transformers
 
 _NECK = {"neck_hidden_sizes": [8, 16, 24, 32], "fusion_hidden_size": 16}
@@ -164,7 +164,7 @@ _PADDED = {
     "image_std": [58.395, 57.12, 57.375],
 }
 _ASPECT = {"keep_aspect_ratio": True, "ensure_multiple_of": 32}
-# As the first published files: a number for the size, and little else.
+# Like the first published files, which have a single number for the size and few settings.
 _OLD = {
     "feature_extractor_type": "DPTFeatureExtractor",
     "do_normalize": True,
@@ -192,7 +192,8 @@ _PRO = {
     "image_mean": 0.5,
     "image_std": 0.5,
 }
-#: by name: transformers' class, what makes its configuration, and preprocessor_config.json
+#: For each kind: the class in transformers, a function that makes its configuration, and the
+#: content of preprocessor_config.json.
 KINDS: dict[str, tuple[str, Callable[[], Any], dict[str, Any]]] = {
     "vit": (
         "DPTForDepthEstimation",
@@ -236,7 +237,10 @@ def write(folder: Path, kind: str) -> ModelSpec:
 
 
 def _randomise(network: Any) -> None:
-    """Weights with which every part counts: positions, biases, norms, and a head above 0."""
+    """Set random weights that are large enough for a mistake in any part to show.
+
+    Some last biases are high, so that the activation functions do not cut the outputs off at 0.
+    """
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, weight in network.named_parameters():
@@ -252,4 +256,4 @@ def _randomise(network: Any) -> None:
             if name in heads:
                 weight.fill_(4)
             elif "seed_bin_regressor" in name and name.endswith("conv2.bias"):
-                weight.add_(3)  # distances near 0 would have no bounds as nearness
+                weight.add_(3)  # keeps distances away from 0, where nearness has no limit

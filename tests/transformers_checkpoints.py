@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Tiny checkpoints of the family ``transformers``, in the published layout, with random weights."""
+"""Makes tiny checkpoints of the family ``transformers`` with random weights."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LAYERS = {"intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads
 _VISION = {"hidden_size": 32, "image_size": 32, "patch_size": 8, **_LAYERS}
 _TEXT = {"hidden_size": 40, **_LAYERS}
 _ALPHABET = [chr(33 + i) for i in range(94)]
-#: Of a CLIP-like vocabulary: bytes, ends of words, and a few merges.
+#: The few merges of a vocabulary that is like CLIP's: it also has bytes, and bytes that end a word.
 _MERGES = [("a", "t</w>"), ("c", "at</w>"), ("p", "h"), ("o", "t"), ("ph", "ot"), ("phot", "o</w>")]
 
 
@@ -39,13 +39,13 @@ def _write(folder: Path, name: str, content: object) -> None:
 
 
 def clip_json(folder: Path) -> None:
-    """``tokenizer.json`` as new CLIP checkpoints have it."""
+    """Write a ``tokenizer.json``, which newer CLIP checkpoints have."""
     merges: Any = [*_MERGES]
     transformers.CLIPTokenizer(vocab=clip_vocabulary(), merges=merges).save_pretrained(folder)
 
 
 def clip_files(folder: Path) -> None:
-    """``vocab.json`` and ``merges.txt``, and special tokens as OpenAI's checkpoints have them."""
+    """Write ``vocab.json``, ``merges.txt`` and special tokens in the way of OpenAI's checkpoints."""
     _write(folder, "vocab.json", clip_vocabulary())
     lines = ["#version: 0.2", *(" ".join(pair) for pair in _MERGES)]
     (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -75,7 +75,7 @@ def bert_vocabulary() -> list[str]:
 
 
 def bert_txt(folder: Path) -> None:
-    """``vocab.txt`` alone, as Chinese CLIP's checkpoints have it."""
+    """Write only ``vocab.txt``, as in Chinese CLIP's checkpoints."""
     (folder / "vocab.txt").write_text("\n".join(bert_vocabulary()) + "\n", encoding="utf-8")
 
 
@@ -85,7 +85,7 @@ def bert_json(folder: Path) -> None:
 
 
 def siglip(folder: Path) -> None:
-    """SigLIP's: of T5's kind, and ``tokenizer_config.json`` has texts cleaned before."""
+    """Write a tokenizer like SigLIP's: T5's kind, for texts that are cleaned beforehand."""
     words = ["<pad>", "</s>", "<unk>", *_pieces()]
     tokenizer = Tokenizer(
         models.Unigram([(word, -float(i % 5)) for i, word in enumerate(words)], 2)
@@ -103,7 +103,7 @@ def siglip(folder: Path) -> None:
 
 
 def siglip_2(folder: Path) -> None:
-    """SigLIP 2's: of Gemma's kind."""
+    """Write a tokenizer like SigLIP 2's, which is of Gemma's kind."""
     hexes = [f"<0x{i:02X}>" for i in range(256)]
     words = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", *hexes, *_pieces(), "ca", "cat"]
     merges = [("c", "a"), ("ca", "t")]
@@ -122,7 +122,7 @@ def siglip_2(folder: Path) -> None:
 
 
 def _none(folder: Path) -> None:
-    """No tokenizer."""
+    """Write no tokenizer, for models that embed images only."""
 
 
 CROPPED = {"do_center_crop": True, "crop_size": {"height": 32, "width": 32}, "do_resize": True}
@@ -133,7 +133,7 @@ CLIP_PICTURES = {
     "resample": 3,
     "image_processor_type": "CLIPImageProcessor",
 }
-#: As files of 2021 have it.
+#: The settings as files from 2021 state them.
 OLD_PICTURES = {
     "crop_size": 32,
     "do_center_crop": True,
@@ -148,7 +148,7 @@ OLD_PICTURES = {
 
 
 class Case:
-    """What one checkpoint consists of."""
+    """The parts from which a checkpoint is made."""
 
     def __init__(
         self,
@@ -163,7 +163,7 @@ class Case:
 
 
 def _two(name: str, **text: Any) -> Callable[[int], Any]:
-    """A configuration of a CLIP-like model, for a number of tokens."""
+    """A function that makes the configuration of a CLIP-like model for a vocabulary's size."""
 
     def config(vocabulary: int) -> Any:
         ends = {"eos_token_id": vocabulary - 1} | text
@@ -245,7 +245,7 @@ CASES = {
 
 
 def make(name: str, folder: Path) -> Checkpoint:
-    """Write a checkpoint into a folder."""
+    """Write the checkpoint of a case into a folder."""
     case = CASES[name]
     folder.mkdir(parents=True, exist_ok=True)
     case.tokenizer(folder)
@@ -254,7 +254,7 @@ def make(name: str, folder: Path) -> Checkpoint:
     network = auto.from_config(case.config(_vocabulary(folder))).eval()
     with torch.no_grad():
         for key, parameter in network.named_parameters():
-            # Large enough that no part of the network can be wrong without a trace.
+            # Large enough that a mistake in any part of the network changes the vectors.
             parameter.normal_(0, 0.3 if parameter.ndim > 1 else 0.5)
             if "position" in key:
                 parameter.mul_(3)

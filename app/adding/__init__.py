@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Adds models to the user's table, for the command line and for ``POST /api/models``."""
+"""Adds models to the user's table of models, for the command line and ``POST /api/models``."""

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Finds out what a checkpoint on the hub is, and makes its row."""
+"""Finds the family of a checkpoint on the hub, and makes its row for the table of models."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _FLOAT32_BYTES = 4
 
 
 def repository_in(text: str) -> str | None:
-    """The repository that the address of a page on the hub names; None if it is no such address."""
+    """The repository whose page on the hub has this address; None if it is no such address."""
     page = _PAGE.fullmatch(text)
     return page[1] if page else None
 
@@ -37,10 +37,11 @@ def repository_in(text: str) -> str | None:
 def examine_on_hub(
     spec: ModelSpec, cache: Path, family: str | None, how_to_say_activation: str
 ) -> tuple[Finding, str | None]:
-    """Find the family and the licence from the small files on the hub; keep those in the cache.
+    """Find a checkpoint's family and licence from its small files on the hub.
 
-    So the download takes the same commit, which was examined. What is refused leaves no files. The
-    environment must allow the hub client to connect (``ONLINE``).
+    The small files are kept in the cache, so that a later download takes the commit that was
+    examined here. A checkpoint that is refused leaves no files. The environment must allow the hub
+    client to connect (``ONLINE``).
 
     Raises:
         NotUsable, HubFailed.
@@ -61,7 +62,7 @@ def examine_on_hub(
             small = repository.downloaded(files_of(finding.spec))
             store.copy_checkpoint(spec, repository.checkpoint(), small, cache)
         except (OSError, LockFileError) as error:
-            # The model can be added nevertheless; its download will say what is wrong.
+            # The model can be added nevertheless: its download will report the problem.
             log.warning("%s: its small files are not kept: %s", spec.key, error)
     return finding, licence
 
@@ -70,10 +71,10 @@ def row_of(finding: Finding, licence: str | None, name: str | None, revision: st
     """The row of a checkpoint that a family can use.
 
     Args:
-        finding: what it is.
-        licence: under which licence it may be used; None: not known.
-        name: the name to display; default: that of the repository or folder.
-        revision: the branch or commit that the user named; None: the main one.
+        finding: the result of examining the checkpoint.
+        licence: its licence; None: not known.
+        name: the name to display; None: that of the repository or folder.
+        revision: the branch or commit that the user named; None: the main branch.
     """
     spec = finding.spec
     values = {
@@ -95,12 +96,12 @@ def row_of(finding: Finding, licence: str | None, name: str | None, revision: st
 
 
 def is_not_commercial(licence: str) -> bool:
-    """Whether a licence does not permit commercial use, as far as its name says."""
+    """Whether a licence's name says that it does not permit commercial use."""
     return "-NC" in licence.upper()
 
 
 def _failed(error: Exception, spec: ModelSpec) -> AddingError:
-    """The error for what the hub or the network answered."""
+    """The AddingError for an error of the hub client."""
     from huggingface_hub.errors import (
         EntryNotFoundError,
         RepositoryNotFoundError,
@@ -109,7 +110,7 @@ def _failed(error: Exception, spec: ModelSpec) -> AddingError:
 
     told = explain(error, spec)
     message = f"{spec.source}: {told.reason}: {told.advice}"
-    # GatedRepoError is a RepositoryNotFoundError, too.
+    # This includes GatedRepoError, which is a subclass of RepositoryNotFoundError.
     if isinstance(error, RepositoryNotFoundError | RevisionNotFoundError | EntryNotFoundError):
         return NotUsable(message, f"{spec.source}: {told.reason}")
     return HubFailed(

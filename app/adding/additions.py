@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Adds models for clients of the service, who name a repository on the hub and nothing else."""
+"""Adds models for clients of the service, who may name only repositories on the hub."""
 
 from __future__ import annotations
 
@@ -29,8 +29,9 @@ from config.threads import MAX_ADDITIONS
 
 log = logging.getLogger("twinlens.adding")
 
-#: Most rows that the file may have for a client to add another one.
+#: Clients can add rows until the file has this many.
 MOST_ROWS = 200
+#: time limit for examining a checkpoint
 SECONDS = 30.0
 _PROJECT = Path(__file__).resolve().parents[2]
 _CHECK_SECONDS = 0.1
@@ -38,7 +39,7 @@ _RETRY_SECONDS = 30
 _TITLE = "Not added"
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95}", re.ASCII)
-# ``GET /api/models/current`` would hide a model with this key.
+# A model with this key could not be queried, because ``GET /api/models/current`` is another route.
 _RESERVED = {"current"}
 
 
@@ -52,7 +53,7 @@ class Added:
 
     @property
     def remarks(self) -> str:
-        """What the user should know of it, in sentences; "" if nothing."""
+        """Sentences about limits of the model and its licence; "" if there are none."""
         said = [f"Not usable: {limit}" for limit in self.limits]
         if self.spec.license == "unknown":
             said.append("Its page says under which licence it may be used")
@@ -65,7 +66,7 @@ class Additions:
     """Adds rows to the user's table of models; created before the fork, used in every worker."""
 
     def __init__(self, settings: Settings, life: int) -> None:
-        """Args: the settings, and the reading end of ``SharedState.life``."""
+        """Use the service's settings, and as ``life`` the reading end of ``SharedState.life``."""
         self._settings = settings
         self._life = life
         self._free = threading.Semaphore(MAX_ADDITIONS)
@@ -79,7 +80,7 @@ class Additions:
             key: the key of the new model.
             source: OWNER/NAME, or the address of the repository's page.
             name: the name to display; None: that of the repository.
-            check_cancelled: called repeatedly; may raise to give up.
+            check_cancelled: called repeatedly; may raise an exception, which ends the attempt.
 
         Raises:
             BadRequest, Busy, NotAvailable.
@@ -116,9 +117,9 @@ class Additions:
         return Added(found, tuple(answer.limits))
 
     def _examine(self, question: Question, check_cancelled: Callable[[], None]) -> Answer:
-        """Have a process examine a checkpoint. Raises AddingError, NotAvailable."""
+        """Examine a checkpoint in a separate process. Raises AddingError, NotAvailable."""
         end = time.monotonic() + SECONDS
-        # The process is killed where it takes too long, so its temporary files are removed here.
+        # The temporary files are removed here, because the process may be killed before it can.
         with (
             tempfile.TemporaryDirectory(prefix="twinlens-", ignore_cleanup_errors=True) as folder,
             self._process(question, folder) as process,
@@ -163,7 +164,7 @@ class Additions:
 
 
 def _read(process: subprocess.Popen[bytes]) -> bytes | None:
-    """The whole output of the process; None while it runs."""
+    """The process's whole output; None if it is still running after a short wait."""
     try:
         return process.communicate(timeout=_CHECK_SECONDS)[0]
     except subprocess.TimeoutExpired:
@@ -171,7 +172,7 @@ def _read(process: subprocess.Popen[bytes]) -> bytes | None:
 
 
 def _spec(key: str, source: str) -> ModelSpec:
-    """A row with key and repository. Raises BadRequest."""
+    """A preliminary row with the key and the repository. Raises BadRequest."""
     if not _KEY.fullmatch(key):
         raise BadRequest(f"key: {KEY_RULE}", title="Invalid key")
     if key in _RESERVED:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Finds out what a checkpoint is from its own small files, before its weights are downloaded."""
+"""Finds the family of a checkpoint from its small files, before its weights are downloaded."""
 
 from __future__ import annotations
 
@@ -24,10 +24,11 @@ from config.families import FAMILIES, family_class
 from config.models import ModelSpec
 
 _CARD = "README.md"
-# The files beside the weights are much smaller together: the largest tokenizers have some 35 MB.
+# Limit for the sum of all files except the weights, which usually have far less: the largest
+# tokenizers have about 35 MB.
 _MOST_BYTES = 200_000_000
 _LONGEST_LICENCE = 100
-# The hub's names of licences are those of SPDX in lower case.
+# SPDX names by the names that the hub uses, which are the same in lower case.
 _LICENCES = {
     name.lower(): name
     for name in (
@@ -47,15 +48,15 @@ _LICENCES = {
 
 @dataclass(frozen=True)
 class Finding:
-    """What a checkpoint turned out to be."""
+    """The result of examining a checkpoint."""
 
-    #: the row with its family; it has no descriptions yet
+    #: the row with the checkpoint's family; it has no name, licence or sizes yet
     spec: ModelSpec
     #: bytes of all files that the model needs
     size: int
-    #: number of parameters; None if the weights file does not tell
+    #: number of parameters; None if it cannot be read from the weights file
     parameters: int | None
-    #: why some of its networks cannot be used, such as that for texts
+    #: why some of its networks, such as the text network, cannot be used
     limits: tuple[str, ...]
 
 
@@ -63,16 +64,17 @@ class Source(Protocol):
     """Where a checkpoint's files are: a folder, or a repository on the hub."""
 
     def read(self, names: Sequence[str]) -> Path:
-        """The folder with those of the named small files that exist."""
+        """Make the named small files available, as far as they exist; return their folder."""
 
     def sizes(self, spec: ModelSpec, files: CheckpointFiles) -> dict[str, int]:
-        """The sizes of those files that exist; all but the weights are then in the folder.
+        """The sizes of those files that exist.
 
-        In place of the weights file there may be an outline, see ``app.hub.transfer.outline``.
+        After this call the folder has all of them except the weights file, in place of which there
+        may be an outline, see ``app.hub.transfer.outline``.
         """
 
     def checkpoint(self) -> Checkpoint:
-        """The checkpoint, as far as it is in the folder."""
+        """The checkpoint with the files that are in the folder so far."""
 
 
 class Folder:
@@ -127,7 +129,7 @@ class Repository:
         return Checkpoint(path, self._record.commit, folder)
 
     def downloaded(self, files: CheckpointFiles) -> Record:
-        """The record of those files of a family that were downloaded."""
+        """The record of the files of a family that have been downloaded."""
         assert self._record is not None
         wanted = {*files.required[:-1], *files.optional}
         found = {name: file for name, file in self._record.files.items() if name in wanted}
@@ -142,7 +144,7 @@ class Repository:
 
 
 def _check_total(_name: str, _done: int, total: int) -> None:
-    """Raise NotUsable if the files that are being downloaded are larger than small files can be."""
+    """Raise NotUsable if the files to download are too large for files without weights."""
     if total > _MOST_BYTES:
         raise NotUsable(f"it cannot be used: its files beside the weights have {size_text(total)}")
 
@@ -153,14 +155,15 @@ def find_family(
     """Find the family that a checkpoint belongs to.
 
     Args:
-        spec: a row with the checkpoint's source; its family does not matter.
+        spec: a row with the checkpoint's source; the family in it is ignored.
         source: the checkpoint's files.
         family: the only family to try; None: all that recognise the checkpoint.
-        how_to_say_activation: told where only the user can know the activation.
+        how_to_say_activation: added to the message if only the user can know the activation.
 
     Raises:
-        NotUsable: no family can use it; the message has the reason of each that recognises it.
-        LoadError: one of its small files is damaged.
+        NotUsable: no family can use the checkpoint; the message has a reason for each family that
+            recognises it.
+        LoadError: one of the checkpoint's small files is damaged.
     """
     described = _describing_files()
     folder = source.read([*described, _CARD])
@@ -177,11 +180,11 @@ def find_family(
 
 
 def licence_in(folder: Path) -> str | None:
-    """The licence that a checkpoint's model card states; None if there is none."""
+    """The licence that a checkpoint's model card states; None if it states none."""
     from huggingface_hub import metadata_load
 
     stated = None
-    with suppress(Exception):  # a card that cannot be read, or is no YAML, states nothing
+    with suppress(Exception):  # a missing or damaged card counts as one that states nothing
         stated = metadata_load(folder / _CARD)
     if stated is None:
         return None

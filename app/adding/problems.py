@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Why a model cannot be added to the table, or a row of it cannot be changed."""
+"""Errors for models that cannot be added to the table, and rows that cannot be changed."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ class AddingError(Exception):
     """A row cannot be added or changed.
 
     Args:
-        message: for the operator; may contain paths of the host.
-        public: for clients, without paths; default: the message itself.
+        message: the text for the operator, which may contain paths of the host.
+        public: the text for clients, without paths; None: the same as the message.
     """
 
     def __init__(self, message: str, public: str | None = None) -> None:
@@ -19,19 +19,19 @@ class AddingError(Exception):
 
 
 class NotUsable(AddingError):
-    """No family can use the checkpoint, or there is none under this name."""
+    """No family can use the checkpoint, or no checkpoint has this name."""
 
 
 class HubFailed(AddingError):
-    """The hub cannot be reached or does not answer as it should; it may work later."""
+    """The hub cannot be reached, or does not answer as it should; a later attempt may succeed."""
 
 
 class KeyTaken(AddingError):
-    """The file has a row with this key already."""
+    """The file already has a row with this key."""
 
 
 class TableFull(AddingError):
-    """The file has as many rows as may be added."""
+    """The file already has the largest permitted number of rows."""
 
 
 class FileFailed(AddingError):

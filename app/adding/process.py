@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: MIT
 """Examines a checkpoint for a worker: ``python -m app.adding.process PIPE QUESTION``.
 
-The question is a ``Question`` as JSON; an ``Answer`` goes to the standard output. PIPE is the
-reading end of ``SharedState.life``.
+QUESTION is a ``Question`` as JSON; the answer, an ``Answer`` as JSON, goes to the standard output.
+PIPE is the reading end of ``SharedState.life``.
 
-Workers do not connect to the hub themselves, and a process can be ended whatever it waits for.
+This is a separate process because workers do not connect to the hub themselves, and because a
+process can be ended at any time, whatever it is waiting for.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _HOW_TO_SAY_ACTIVATION = "`python -m app models add KEY OWNER/NAME --activation 
 class Question(BaseModel):
     """A checkpoint to examine."""
 
-    #: has key and repository; its family does not matter
+    #: a row with the key and the repository; the family in it is ignored
     spec: ModelSpec
     #: the name to display; None: that of the repository
     name: str | None
@@ -39,19 +40,20 @@ class Question(BaseModel):
 
 
 class Answer(BaseModel):
-    """What the checkpoint is, or why it cannot be added."""
+    """The row of the checkpoint, or the reason why it cannot be added."""
 
     row: dict[str, Any] = {}
     #: why some of its networks cannot be used
     limits: list[str] = []
-    #: the class of the error in ``app.adding.problems``, and its message for clients
+    #: the name of the error's class in ``app.adding.problems``; None if there was no error
     error: str | None = None
+    #: the error's text for clients
     message: str = ""
 
 
 def main() -> None:
     """Answer one question."""
-    # Whatever else is printed goes to the log.
+    # Only the answer may go to the standard output; whatever else is printed goes to the log.
     answer_to = os.dup(1)
     os.dup2(2, 1)
     end_with_the_service(int(sys.argv[1]))

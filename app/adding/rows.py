@@ -1,8 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Rows in the user's own table of models: added and removed as text, so that all else stays.
+"""Adds rows to the user's own table of models, and removes them.
 
-Comments, order and spelling of the other rows are the user's.
+The file is changed as text, so that the comments, order and spelling of the other rows stay as the
+user wrote them.
 """
 
 from __future__ import annotations
@@ -32,22 +33,22 @@ Row = Mapping[str, Any]
 
 
 def keys(path: Path) -> list[str]:
-    """The keys of a file's rows; none if there is no file. Raises FileFailed."""
+    """The keys of a file's rows; empty if there is no file. Raises FileFailed."""
     return [spec.key for spec in parse(_read(path)).model]
 
 
 def put(path: Path, row: Row, *, replace: bool = True, most: int | None = None) -> None:
-    """Add a row to a file, which is created if need be.
+    """Add a row to a file; the file is created if it does not exist.
 
     Args:
         path: the file.
         row: the row.
-        replace: whether to replace a row with its key.
-        most: number of rows that the file may have after this; None: any.
+        replace: whether to replace an existing row with the same key.
+        most: largest number of rows that the file may have afterwards; None: no limit.
 
     Raises:
-        KeyTaken: there is such a row, and it must not be replaced.
-        TableFull: the file has ``most`` rows.
+        KeyTaken: the file has a row with the same key, which must not be replaced.
+        TableFull: the file has ``most`` rows already.
         FileFailed: the file cannot be changed; the message says what to do.
     """
     with _locked(path):
@@ -88,7 +89,7 @@ def _put(path: Path, row: Row, replace: bool, most: int | None) -> None:
 
 
 def copy(source: Path, target: Path, wanted: Iterable[str]) -> None:
-    """Copy rows, where the first file has them, to the second. Raises FileFailed."""
+    """Copy the rows with the wanted keys that the source has to the target. Raises FileFailed."""
     present = _by_key(_read(source))
     for key in wanted:
         if key in present:
@@ -96,7 +97,7 @@ def copy(source: Path, target: Path, wanted: Iterable[str]) -> None:
 
 
 def remove(path: Path, key: str) -> None:
-    """Remove a row from a file that has it. Raises FileFailed."""
+    """Remove the row with this key from a file. Raises FileFailed."""
     with _locked(path):
         before = _read(path)
         span = _span(before, key)
@@ -106,9 +107,9 @@ def remove(path: Path, key: str) -> None:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Let no other process change the file meanwhile. Raises FileFailed.
+    """Keep other processes from changing the file during the block. Raises FileFailed.
 
-    The folder is locked, because the file itself is replaced by each change.
+    The folder is locked, not the file, because each change replaces the file by a new one.
     """
     folder = path.resolve().parent
     try:
@@ -117,7 +118,7 @@ def _locked(path: Path) -> Iterator[None]:
     except OSError as error:
         raise _not_written(path, error) from None
     try:
-        # NFS locks no folders. Two changes at the same moment may then lose one of them.
+        # NFS cannot lock folders; there, one of two simultaneous changes may be lost.
         with suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
@@ -126,12 +127,15 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _lines(row: Row) -> list[str]:
-    # A basic string of TOML has the escapes of JSON.
+    # TOML's strings in double quotes have the same escapes as those of JSON.
     return ["[[model]]", *(f"{k} = {json.dumps(v, ensure_ascii=False)}" for k, v in row.items())]
 
 
 def _span(text: str, key: str) -> tuple[int, int] | None:
-    """Where the row with a key begins and ends; comments after it belong to the next row."""
+    """Where the text of the row with this key begins and ends; None if there is no such row.
+
+    Comments after a row belong to the next row.
+    """
     lines = text.splitlines(keepends=True)
     starts = [number for number, line in enumerate(lines) if _HEADER.match(line)]
     for start, end in pairwise([*starts, len(lines)]):
@@ -147,7 +151,7 @@ def _span(text: str, key: str) -> tuple[int, int] | None:
 
 
 def _read(path: Path) -> str:
-    """The text of the file, "" if there is none. Raises FileFailed if it is no table of models."""
+    """The text of the file; "" if there is no file. Raises FileFailed if it is no valid table."""
     try:
         text = path.read_bytes().decode("utf-8")
         parse(text)
@@ -170,7 +174,17 @@ def _read(path: Path) -> str:
 def _write(
     path: Path, before: str, after: str, changes: Mapping[str, dict[str, Any] | None]
 ) -> None:
-    """Write the new text if it says what it should. Raises FileFailed."""
+    """Write the text ``after`` if its rows are those of ``before`` with the changes made.
+
+    Args:
+        path: the file.
+        before: its present text.
+        after: its new text.
+        changes: the changed rows by key; None for a removed row.
+
+    Raises:
+        FileFailed: the new text has other rows, or the file cannot be written.
+    """
     wanted = {**_by_key(before), **changes}
     wanted = {key: row for key, row in wanted.items() if row is not None}
     try:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Which files a checkpoint consists of."""
+"""The names of the files that a checkpoint consists of."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ class CheckpointFiles:
 
     #: files that every checkpoint has; the last one holds the weights
     required: tuple[str, ...]
-    #: files that only some checkpoints have, and that are used where they exist
+    #: files that only some checkpoints have; they are used if they exist
     optional: tuple[str, ...] = ()
 
     @property
     def weights(self) -> str | None:
-        """The file with the weights."""
+        """The name of the file with the weights; None if no file is required."""
         return self.required[-1] if self.required else None
 
     def expected(self, folder: Path, recorded: Collection[str] = ()) -> tuple[str, ...]:
@@ -28,10 +28,10 @@ class CheckpointFiles:
 
         Args:
             folder: the checkpoint's folder.
-            recorded: names of the files that the lock file records for it.
+            recorded: names of the files that the lock file records for the checkpoint.
 
         Returns:
-            All required files, and the optional ones that are in the folder or are recorded.
+            All required files, and the optional ones that are in the folder or in the lock file.
         """
         used = (name for name in self.optional if name in recorded or (folder / name).is_file())
         return *used, *self.required

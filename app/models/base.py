@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Base class of model families: what a checkpoint says of itself, and its networks.
+"""Base class of model families, which read checkpoints and build their networks.
 
 A family is one file beside this one with a subclass of ``DepthFamily`` (``depth_family``) or
 ``EmbeddingFamily`` (``embedding_family``), and one line in ``config/families.py``;
@@ -43,12 +43,12 @@ class Picture(Protocol):
 
     @property
     def done(self) -> bool:
-        """Whether the family's crops and resizes were done already."""
+        """Whether the family's crops and resizes have been done already."""
 
 
 @dataclass(frozen=True)
 class NetworkId:
-    """Identifies one network of a model. Each network is loaded, lent and freed separately."""
+    """Identifies one network of a model; each network is loaded, lent and freed separately."""
 
     spec: ModelSpec
     name: str
@@ -58,14 +58,14 @@ class NetworkId:
 
     @property
     def label(self) -> str:
-        """Display name: the model's key, and for all but its first network the network's name."""
+        """Display name: the model's key; networks other than its first add their own name."""
         first = next(iter(family_class(self.spec.family).NETWORKS))
         return self.spec.key if self.name == first else f"{self.spec.key} {self.name}"
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """What a map or vector was computed with: all that affects its numbers, except the request."""
+    """What produced a map or vector: everything that affects its numbers, except the request."""
 
     #: commit of the checkpoint
     revision: str
@@ -75,13 +75,14 @@ class Provenance:
 
 
 class Family(ABC):
-    """One checkpoint, interpreted by its family. Holds the description, not the loaded networks."""
+    """One checkpoint, interpreted by its family: its description, not its loaded networks."""
 
     #: Files of the checkpoint that loading needs; the last one holds the weights (safetensors).
     FILES: ClassVar[tuple[str, ...]]
-    #: Files that some checkpoints of the family have, and that are used where they exist.
+    #: Files that only some checkpoints of the family have; they are used if they exist.
     OPTIONAL_FILES: ClassVar[tuple[str, ...]] = ()
-    #: Values of "model_type" in config.json by which ``recognises`` knows its checkpoints.
+    #: Values of "model_type" in config.json by which ``recognises`` identifies the family's
+    #: checkpoints.
     MODEL_TYPES: ClassVar[frozenset[str]] = frozenset()
     #: The networks, each with the name prefixes of its tensors. A model counts as loaded when its
     #: first network is loaded.
@@ -114,7 +115,10 @@ class Family(ABC):
 
     @classmethod  # noqa: B027 - a family may have none
     def import_libraries(cls) -> None:
-        """Import what ``module`` needs; called before the fork, so that workers share it."""
+        """Import the libraries that ``module`` needs.
+
+        Called before the fork, so that all workers share the memory of the libraries.
+        """
 
     @abstractmethod
     def module(self, network: str) -> Any:
@@ -133,7 +137,7 @@ class Family(ABC):
         """A blank input [1, ...] of the usual size, for warming up the network."""
 
     def input_shape(self, network: str) -> tuple[int | None, ...]:
-        """Shape of the network's input; None is a dynamic size (by default only the batch's)."""
+        """Shape of the network's input; None is a dynamic size. By default only the batch's is."""
         return (None, *self.blank(network).shape[1:])
 
     def max_batch(self, network: str, device: str) -> int:  # noqa: ARG002
@@ -146,14 +150,14 @@ class Family(ABC):
         return *there, *self.FILES
 
     def networks(self) -> Mapping[str, tuple[str, ...]]:
-        """The networks of this checkpoint, which may lack some of ``NETWORKS``.
+        """The networks of this checkpoint, each with the name prefixes of its tensors.
 
-        Each has the name prefixes of its tensors.
+        A checkpoint may lack some of the family's ``NETWORKS``.
         """
         return self.NETWORKS
 
     def check_network(self, network: str) -> None:  # noqa: B027 - optional
-        """Raises LoadError if this network cannot be used though the checkpoint's others can."""
+        """Raises LoadError if this network cannot be used, even if the checkpoint's others can."""
 
     def source(self, network: str) -> NetworkSource:
         """Describes a network for an engine. Raises LoadError."""
@@ -216,14 +220,14 @@ class Family(ABC):
         return description.read(self.checkpoint, name)
 
     def facts(self) -> dict[str, object]:
-        """What the checkpoint says about values that the row may state, too, by their names there.
+        """Values in the checkpoint that the model's row may state as well, by name of the field.
 
-        ``describe_checkpoint`` compares both.
+        ``describe_checkpoint`` compares them with the row.
         """
         return {}
 
     def check_row(self, **found: object) -> None:
-        """Compare values of the checkpoint with the model's row; the row may leave them out.
+        """Compare values of the checkpoint with those in the model's row, which may lack them.
 
         Raises:
             LoadError: a value differs; the message has both values.

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Takes the border off a network's output where its input was a photo with a border."""
+"""Removes the border from a network's output if a border was added to the photo before."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def without_border(
 ) -> FloatArray:
     """The part of an output that shows the photo, without its border.
 
-    The edges of the photo need not lie between two values of the output, so the part is sampled
-    anew, bicubically: as finely as the photo, but at most four times as finely as the output, so
-    that resizing it later gives almost what sampling the output once would give.
+    The part is resampled bicubically, because the edges of the photo may fall inside a value of
+    the output. It gets the photo's resolution, but at most four times the output's, which is
+    enough: resizing it later gives almost the same map as resampling the output only once.
 
     Args:
-        output: [h, w], of the photo with its border.
+        output: [h, w], computed from the photo with its border.
         size: width and height of the photo, pixels.
         border: widths of the border at the left, top, right and bottom, in pixels of the photo.
     """
@@ -33,7 +33,7 @@ def without_border(
 
 
 def _positions(count: int, photo: int, before: int, after: int) -> NDArray[np.float64]:
-    """Where to sample an axis, measured in values of the output from the centre of the first."""
+    """Where to sample one axis of the output, as fractional indices of its values."""
     whole = before + photo + after
     samples = min(photo, 4 * max(1, round(count * photo / whole)))
     pixels = (np.arange(samples) + 0.5) * photo / samples + before
@@ -41,7 +41,7 @@ def _positions(count: int, photo: int, before: int, after: int) -> NDArray[np.fl
 
 
 def _sampled(values: FloatArray, positions: NDArray[np.float64]) -> FloatArray:
-    """Values at fractional positions of the first axis; beyond the ends the last one counts."""
+    """Values at fractional positions of the first axis; the outermost value extends each end."""
     first = np.floor(positions).astype(np.int64)
     result = np.zeros((len(positions), *values.shape[1:]), np.float32)
     for offset in range(-1, 3):

@@ -14,7 +14,7 @@ _NO_PUNCTUATION = str.maketrans("_", " ", string.punctuation.replace("_", ""))
 
 
 def whitespace(text: str) -> str:
-    """Repairs characters, resolves HTML entities, and makes all white space single spaces."""
+    """Repairs characters, resolves HTML entities, and replaces all white space by single spaces."""
     import ftfy
 
     return " ".join(html.unescape(html.unescape(ftfy.fix_text(text))).split())
@@ -30,7 +30,7 @@ def canonicalize(text: str) -> str:
     return " ".join(whitespace(text).translate(_NO_PUNCTUATION).lower().split())
 
 
-#: by the name in a checkpoint's ``tokenizer_kwargs``
+#: The functions by the name that ``clean`` has in a checkpoint's ``tokenizer_kwargs``.
 CLEANERS: dict[str, Clean] = {
     "whitespace": whitespace,
     "lower": lower,

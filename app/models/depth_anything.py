@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Depth Anything V1 and V2 through transformers: relative inverse depth, or metres, from a photo.
+"""Depth Anything V1 and V2 through transformers: inverse depth, or metres, from a photo.
 
 Yang et al., "Depth Anything", CVPR 2024, https://arxiv.org/abs/2401.10891, and "Depth Anything V2",
-NeurIPS 2024, https://arxiv.org/abs/2406.09414. Images are preprocessed like transformers'
-DPTImageProcessor does with the published checkpoints' settings.
+NeurIPS 2024, https://arxiv.org/abs/2406.09414. Images are preprocessed as by transformers'
+DPTImageProcessor with the published checkpoints' settings.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from config.models import ModelSpec
 EDGE = 518  # input size of the published checkpoints, pixels
 _EDGES = range(56, 1025)  # input sizes that a checkpoint may ask for
 PATCH = 14
-MAX_TOKENS = 4096  # patches of the input; a 4:3 photo has 1813, a 16:9 photo 2442
+MAX_TOKENS = 4096  # largest number of patches of an input; 4:3 photos have 1813, 16:9 photos 2442
 MAX_ASPECT = 20
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)
@@ -74,8 +74,8 @@ _PREPARATION: Allowed = {
 class DepthAnything(DepthFamily):
     """One Depth Anything checkpoint.
 
-    The network of a relative model gives disparity, that of a metric model the distance as a part,
-    0 to 1, of the farthest distance that the model was trained for.
+    The network of a relative model gives disparity. That of a metric model gives distance as a
+    fraction of the farthest distance that the model was trained for, from 0 to 1.
     """
 
     FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
@@ -92,11 +92,11 @@ class DepthAnything(DepthFamily):
         description.check(backbone, _BACKBONE, f"backbone_config in {network}")
         description.check(settings, _PREPARATION, preparation)
         self.is_metric = config.get("depth_estimation_type") == "metric"
-        #: distance that a metric model's output 1 stands for, metres
+        #: the distance in metres that an output of 1 means; None for a relative model
         self.max_depth = _max_depth(config) if self.is_metric else None
         if not self.is_metric:
             description.check(config, _RELATIVE, network)
-        #: input size, pixels: one side of a photo is resized to it, see ``input_size``
+        #: pixels to which one side of a photo is resized, see ``input_size``
         self.edge = _edge(settings)
         self.mean, self.deviation = MEAN, STD
 
@@ -107,7 +107,7 @@ class DepthAnything(DepthFamily):
         from transformers import DepthAnythingForDepthEstimation  # noqa: F401
 
     def module(self, network: str) -> Any:  # noqa: ARG002 - there is only one
-        """See the base class; gives [n, h, w], see the class."""
+        """See the base class; the output is [n, h, w], with the meaning that the class states."""
         import torch
         from transformers import DepthAnythingForDepthEstimation
         from transformers.utils import logging
@@ -160,7 +160,7 @@ class DepthAnything(DepthFamily):
 
 
 def _traceable(network: Any) -> Any:
-    """Wraps a network so that its traced forward pass is right for every input size.
+    """Wraps a network so that its traced forward pass is correct for every input size.
 
     transformers passes the head its output size as Python integers, which tracing would bake in as
     constants. This forward pass takes the size from the input tensor instead.
@@ -183,9 +183,9 @@ def _traceable(network: Any) -> Any:
                 head.conv1(fused), size=size, mode="bilinear", align_corners=True
             )
             last = head.activation1(head.conv2(enlarged))
-            # Always in float32, because bfloat16 has fewer steps than an 8-bit map has levels.
+            # Always in float32, because bfloat16 is coarser than the levels of an 8-bit map.
             weight, bias = head.conv3.weight.float(), head.conv3.bias.float()
-            # A ReLU, or a sigmoid in metric models; max_depth is left to ``DepthAnything.metres``.
+            # A ReLU, or a sigmoid in metric models. ``DepthAnything.metres`` applies max_depth.
             output: torch.Tensor = head.activation2(F.conv2d(last.float(), weight, bias))
             return output.squeeze(1)
 
@@ -207,7 +207,7 @@ def _max_depth(config: dict[str, Any]) -> int:
 
 
 def _edge(settings: dict[str, Any]) -> int:
-    """The checkpoint's input size; DPTImageProcessor's settings must give it as a square."""
+    """The checkpoint's input size in pixels. Raises LoadError if "size" is not a square."""
     file = DepthAnything.FILES[1]
     size = settings.get("size")
     if not isinstance(size, dict):

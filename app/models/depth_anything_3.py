@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Depth Anything 3 for one photo: distance, from some checkpoints in metres.
+"""Depth Anything 3 for one photo: estimates distance, which one checkpoint gives in metres.
 
 Lin et al., "Depth Anything 3: Recovering the Visual Space from Any Views", 2025,
 https://arxiv.org/abs/2511.10647. The any-view models (Small, Base, Large) also estimate cameras and
-rays, which one photo does not need; those tensors are not read.
+rays. The tensors for that are not read, because the depth of one photo does not need them.
 """
 
 from __future__ import annotations
@@ -26,17 +26,18 @@ from app.models.distance import inverse, nearest_of
 from config.models import ModelSpec
 
 EDGE = MAX_PATCHES * PATCH  # longer side of the network's input, pixels
-# From this value of the second map on, a pixel is sky; fewer than _FEW pixels are not believed.
+# A pixel is sky if the second map has at least the value _SKY there. The mask of the sky is ignored
+# if at most _FEW pixels are sky, or all but at most _FEW.
 _SKY, _FEW = 0.3, 10
 _SKY_QUANTILE = 0.99
 _METRIC = "da3metric-large"
-_METRIC_FOCAL_LENGTH = 300  # of the camera for which the output is in metres
+_METRIC_FOCAL_LENGTH = 300  # pixels; for a camera with this focal length the output is in metres
 
 _ANY_VIEW = {"out_layers": [5, 7, 9, 11], "alt_start": 4, "qknorm_start": 4, "rope_start": 4}
 _ANY_VIEW_LARGE = {"out_layers": [11, 15, 19, 23], "alt_start": 8, "qknorm_start": 8}
 _ONE_VIEW = {"out_layers": [4, 11, 17, 23], "cat_token": False}
 # Settings of the published checkpoints by "model_name", for a config.json without "config". The
-# published code goes by that name alone.
+# published code, too, derives the settings from that name alone.
 _DUAL, _SINGLE = {"__object__": {"name": "DualDPT"}}, {"__object__": {"name": "DPT"}}
 _PUBLISHED: dict[str, dict[str, dict[str, Any]]] = {
     "da3-small": {"net": {"name": "vits", **_ANY_VIEW}, "head": _DUAL},
@@ -111,14 +112,14 @@ class DepthAnything3(DepthFamily):
         return None, 3, None, None
 
     def max_batch(self, network: str, device: str) -> int:  # noqa: ARG002
-        """See the base class; as with Depth Anything V2, batches gain nothing on a CPU."""
+        """See the base class; as with Depth Anything V2, batches are no faster on a CPU."""
         return 1 if device == "cpu" else 4
 
     def input_size(self, width: int, height: int) -> tuple[int, int]:
         """See the base class.
 
-        The longer side becomes EDGE, and the shorter one keeps the aspect ratio; then it is rounded
-        to a multiple of the patch size. So the map covers the whole photo, without a crop.
+        The longer side becomes EDGE, and the shorter one follows from the aspect ratio, rounded to
+        a multiple of the patch size. Nothing is cropped, so the map covers the whole photo.
         """
         if max(width, height) > MAX_ASPECT * min(width, height):
             raise TooLarge(
@@ -132,8 +133,9 @@ class DepthAnything3(DepthFamily):
     def input_scale(self, width: int, height: int) -> float:
         """See the base class.
 
-        The mean of both directions, as published: rounding to patches makes them differ, and a
-        turned photo must get the same metres.
+        This is the mean of the scales of width and height, as in the published code. They differ
+        because sides are rounded to patches, and a photo turned by 90 degrees must get the same
+        metres.
         """
         columns, rows = self.input_size(width, height)
         return (columns / width + rows / height) / 2
@@ -147,7 +149,7 @@ class DepthAnything3(DepthFamily):
         return disparity
 
     def metres(self, output: FloatArray, focal_length: float | None) -> FloatArray:
-        """See the base class; sky is as far as the farthest 1 % of the rest, as published."""
+        """See the base class; as in the published code, sky gets the rest's 99th percentile."""
         if not self.is_metric:
             return super().metres(output, focal_length)
         if focal_length is None:
@@ -162,7 +164,7 @@ class DepthAnything3(DepthFamily):
         return distance * np.float32(focal_length / _METRIC_FOCAL_LENGTH)
 
     def _parts(self, output: FloatArray) -> tuple[FloatArray, Any]:
-        """Distance, and where sky is; None if there is none, or nothing else."""
+        """Distance, and a mask of the sky; None if the photo shows almost no or almost only sky."""
         if not self._plan.has_sky:
             return output, None
         distance, sky = output[0], output[1] >= _SKY
@@ -170,12 +172,12 @@ class DepthAnything3(DepthFamily):
 
 
 def _is_read(name: str) -> bool:
-    """Whether a tensor belongs to depth; those with "_aux" in their names are for rays."""
+    """Whether depth needs a tensor; those with "_aux" in their names are for rays."""
     return name.startswith(DepthAnything3.NETWORKS["image"]) and "_aux" not in name
 
 
 def _whole_patches(edge: int) -> int:
-    """The nearest multiple of the patch size, above 0; of two, the larger one."""
+    """The nearest multiple of the patch size, at least one patch; halves are rounded up."""
     return max(1, (edge + PATCH // 2) // PATCH) * PATCH
 
 
@@ -210,5 +212,5 @@ def _plan(settings: dict[str, Any], where: str) -> Plan:
 
 
 def _object(settings: dict[str, Any]) -> dict[str, Any]:
-    """The part that names the published class."""
+    """The part of the settings that names a class of the published code."""
     return description.part(settings, "__object__", "config.json")

@@ -6,10 +6,11 @@ Lin et al., "Depth Anything 3: Recovering the Visual Space from Any Views", 2025
 https://arxiv.org/abs/2511.10647. Written from the paper and the names and shapes of the published
 tensors. The network is made of functions over the checkpoint's tensors, so that nothing is
 initialised or copied. All sizes are computed from the input's shape by tensor operations, so that
-a traced network is right for every input size.
+a traced network is correct for every input size.
 
-The models for any number of views attend in turn within each view and across all views. With one
-view both are attention among the same tokens; they differ in the positions that the tokens have.
+In the models for any number of views, blocks that attend within each view alternate with blocks
+that attend across all views. With a single view both kinds attend to the same tokens, and differ
+only in the positions that they give to the tokens.
 """
 
 from __future__ import annotations
@@ -28,46 +29,48 @@ if TYPE_CHECKING:
 PATCH = 14
 #: the largest supported width and height of the input, in patches
 MAX_PATCHES = 36
-#: length of the part of a token that one attention head works on, the same for all sizes
+#: number of features that one attention head has, the same for models of all sizes
 HEAD_WIDTH = 64
 
-_GRID = 37  # rows and columns of the position embedding: trained on 518x518 pixels
-# What the published code adds to the size of the resized position embedding.
+_GRID = 37  # rows and columns of the position embedding, which was trained on 518x518 pixels
+# The published code adds this to the new size when it scales the position embedding.
 _OFFSET = 0.1
 _CUBIC = -0.75  # parameter of bicubic interpolation, as in torch
 _ROTARY_BASE = 100.0
 _PLANE_BASE = 100.0
-_PLANE_SHARE = 0.1  # weight of the position in the head's feature maps
+_PLANE_SHARE = 0.1  # factor of the positions that the head adds to its feature maps
 _BLOCK_EPSILON, _EPSILON = 1e-6, 1e-5
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What tells the variants apart, besides the shapes of their tensors."""
+    """How a variant differs from the others, apart from the shapes of its tensors."""
 
-    #: numbers of the four blocks whose tokens go to the head, from 0
+    #: indices of the four blocks whose tokens go to the head
     out_layers: tuple[int, ...]
-    #: number of the first block that may attend across views, -1 for none. There the camera token
-    #: takes the place of the class token.
+    #: index of the first block that may attend across views, -1 for none. From this block on, the
+    #: camera token takes the place of the class token.
     alt_start: int
-    #: numbers of the first blocks with normalised queries and keys, and with rotary positions
+    #: index of the first block that normalises queries and keys, -1 for none
     qknorm_start: int
+    #: index of the first block with rotary positions, -1 for none
     rope_start: int
-    #: whether the head also gets the tokens of the latest block that attends within a view
+    #: whether the head also gets the tokens of the latest block that attended within a view
     cat_token: bool
     #: whether the head normalises its tokens and adds positions to its feature maps (DualDPT)
     has_planes: bool
-    #: whether a second map says what is sky
+    #: whether the network gives a second map, which shows where sky is
     has_sky: bool
 
 
 def build(tensors: Mapping[str, Tensor], plan: Plan) -> Any:
-    """The network as a torch module: pixels [n, 3, h, w] to depth [n, h, w], far is large.
+    """The network as a torch module, which maps pixels [n, 3, h, w] to distance [n, h, w].
 
-    With ``plan.has_sky`` the output is [n, 2, h, w]: depth, and a map that is large where sky is.
+    With ``plan.has_sky`` the output is [n, 2, h, w]: distance, and a map that is large where the
+    photo shows sky.
 
     Args:
-        tensors: those below ``model.`` in the checkpoint's file, float32.
+        tensors: the tensors of the checkpoint's file, float32, by name without ``model.``.
         plan: the variant.
 
     Raises:
@@ -87,7 +90,8 @@ def build(tensors: Mapping[str, Tensor], plan: Plan) -> Any:
             return _head(self, plan, _tokens(self, plan, pixels), pixels)
 
     module = Depth().eval()
-    # A run without numbers finds what is missing or does not fit; it starts no kernels.
+    # A run on the meta device, which computes shapes only and runs no kernels, raises an exception
+    # if a tensor is missing or its shape does not fit.
     meta = {name: tensor.to("meta") for name, tensor in module.state_dict().items()}
     meta |= {name: tensor.to("meta") for name, tensor in module.named_buffers()}
     blank = torch.empty(1, 3, 2 * PATCH, 3 * PATCH, device="meta")
@@ -96,7 +100,7 @@ def build(tensors: Mapping[str, Tensor], plan: Plan) -> Any:
 
 
 def _place(root: Any, name: str, parameter: Any) -> None:
-    """Register a parameter under a name with dots, as submodules would have it."""
+    """Register a parameter under a dotted name, in submodules that are created as needed."""
     import torch
 
     *path, last = name.split(".")
@@ -108,10 +112,11 @@ def _place(root: Any, name: str, parameter: Any) -> None:
 
 
 def _tables() -> dict[str, FloatArray]:
-    """Numbers that depend only on sizes; as tables, reduced precision cannot spoil positions.
+    """Tables of numbers that depend only on the input's size.
 
-    ``resize``: [n] is a matrix [MAX_PATCHES, 37], whose first n rows resize the position embedding
-    to n rows or columns. ``cosine``, ``sine``: row i has the rotary embedding of position i.
+    They are computed in advance, because in reduced precision positions would become inexact.
+    ``resize[n]`` is a matrix [MAX_PATCHES, 37] whose first n rows resize the position embedding to
+    n rows or columns. Row i of ``cosine`` and ``sine`` is the rotary embedding of position i.
     """
     resize = np.zeros((MAX_PATCHES + 1, MAX_PATCHES, _GRID))
     for n in range(1, MAX_PATCHES + 1):
@@ -136,7 +141,7 @@ def _cubic(distance: Any) -> Any:
 
 
 def _tokens(net: Any, plan: Plan, pixels: Tensor) -> list[Tensor]:
-    """The tokens of the patches [n, patches, width] after each of ``plan.out_layers``."""
+    """The tokens of the patches after each of the ``plan.out_layers``, each [n, patches, width]."""
     import torch
     import torch.nn.functional as F
 
@@ -176,8 +181,9 @@ def _positions(net: Any, vit: Any, rows: Any, columns: Any) -> Tensor:
 def _rotations(net: Any, rows: Any, columns: Any) -> tuple[Any, Any]:
     """Cosines and sines [tokens, HEAD_WIDTH] of rotary positions, within a view and across views.
 
-    The upper half of each is for the row, the lower half for the column. The first token is at 0.
-    Patches count from 1; across views they are all at 1.
+    The first half of the features encodes the row, the second half the column. The class or camera
+    token is at position 0. Within a view, rows and columns of patches are numbered from 1; across
+    views, all patches are at position 1.
     """
     import torch
 
@@ -222,7 +228,7 @@ def _attention(layer: Any, tokens: Tensor, has_norm: bool, rotation: Any) -> Ten
 
 
 def _rotated(features: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """Rotate pairs of features, which are a quarter of the features apart, in both halves."""
+    """Rotate pairs of features; the two of a pair lie a quarter of the features apart."""
     import torch
 
     a, b, c, d = features.chunk(4, dim=-1)
@@ -230,7 +236,7 @@ def _rotated(features: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
 
 
 def _head(net: Any, plan: Plan, taken: list[Tensor], pixels: Tensor) -> Tensor:
-    """Depth from the tokens of four blocks, and sky."""
+    """Computes the output of ``build`` from the tokens of four blocks."""
     import torch
     import torch.nn.functional as F
 
@@ -268,7 +274,7 @@ def _head(net: Any, plan: Plan, taken: list[Tensor], pixels: Tensor) -> Tensor:
 
 
 def _fused(unit: Any, coarse: Tensor | None, fine: Tensor, size: Any) -> Tensor:
-    """Add a finer feature map to a coarser one, refine and enlarge the sum."""
+    """Add a finer feature map to a coarser one, then refine and enlarge the sum."""
     both = fine if coarse is None else coarse + _refined(unit.resConfUnit1, fine)
     return _conv(_enlarged(_refined(unit.resConfUnit2, both), size), unit.out_conv)
 
@@ -284,10 +290,11 @@ def _enlarged(grid: Tensor, size: Any) -> Tensor:
 
 
 def _map(grid: Tensor, layers: Any) -> Tensor:
-    """The first channel of a map [n, 1, h, w], before its activation; the second is a confidence.
+    """The first channel [n, 1, h, w] of the layers' output, before the activation function.
 
-    Always in float32, because bfloat16 has fewer steps than an 8-bit map has levels. OpenVINO would
-    round the result of a convolution to bfloat16, but not that of a product and a sum.
+    A second channel, which some layers have, is a confidence and not needed. The result is always
+    float32, because bfloat16 is coarser than the levels of an 8-bit map. A product and a sum stand
+    for the convolution, because OpenVINO would round a convolution's result to bfloat16.
     """
     inner, last = layers._modules["0"], layers._modules["2"]
     features = _conv(grid, inner).relu().float()
@@ -297,11 +304,10 @@ def _map(grid: Tensor, layers: Any) -> Tensor:
 
 
 def _plane(grid: Tensor, rows: Any, columns: Any, height: Any, width: Any) -> Tensor:
-    """What a feature map [n, channels, rows, columns] is told about positions: [channels, rows,
-    columns].
+    """The position encoding [channels, rows, columns] to add to a feature map of these sizes.
 
     Sines and cosines of the horizontal position fill the first half of the channels, those of the
-    vertical position the second. The photo's diagonal runs from -1 to 1.
+    vertical position the second. Positions are scaled so that half the photo's diagonal is 1.
     """
     import torch
 
@@ -334,7 +340,7 @@ def _linear(tokens: Tensor, layer: Any) -> Tensor:
 
 
 def _conv(grid: Tensor, layer: Any) -> Tensor:
-    """A convolution that keeps the size."""
+    """A convolution that keeps the height and width."""
     import torch.nn.functional as F
 
     return F.conv2d(grid, layer.weight, layer.bias, padding=layer.weight.shape[2] // 2)

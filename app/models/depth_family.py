@@ -18,7 +18,7 @@ class DepthFamily(Family):
     """A family of depth models: photo to disparity map."""
 
     #: A photo is decoded to at least this multiple of the network's input width and height, so that
-    #: the final resize starts from enough pixels.
+    #: the resize to the input's size starts from enough pixels.
     OVERSAMPLED: ClassVar[float] = 1.4
     #: how a photo is resized to the network's input
     interpolation: Interpolation = "bicubic"
@@ -38,7 +38,7 @@ class DepthFamily(Family):
         """
 
     def input_scale(self, width: int, height: int) -> float:
-        """Pixels of the network's input for each pixel of a photo; scales focal lengths."""
+        """Pixels of the network's input for each pixel of a photo, to convert focal lengths."""
         return self.input_size(width, height)[0] / width
 
     def decode_size(self, width: int, height: int) -> tuple[int, int]:
@@ -57,7 +57,7 @@ class DepthFamily(Family):
         return work.prepared(picture.image, steps, self.mean, self.deviation)
 
     def crop(self, output: FloatArray, size: tuple[int, int]) -> FloatArray:  # noqa: ARG002
-        """The part of the network's output that shows the photo, by default all of it.
+        """The part of the network's output that shows the photo; by default all of it.
 
         Args:
             output: see ``disparity``.
@@ -79,15 +79,15 @@ class DepthFamily(Family):
 
         Args:
             output: see ``disparity``.
-            focal_length: of the camera, in pixels of the network's input: what the client said,
-                else what ``focal_length`` gives, else what the photo's EXIF data tell; None if
-                nobody knows.
+            focal_length: the camera's focal length in pixels of the network's input. It comes from
+                the client, or else from ``focal_length``, or else from the photo's EXIF data; None
+                if none of them states it.
 
         Raises:
-            BadRequest: the model needs the focal length, and it is not known.
+            BadRequest: the model needs the focal length, but it is not known.
         """
         raise NotImplementedError(output, focal_length)
 
     def focal_length(self, output: FloatArray) -> float | None:  # noqa: ARG002
-        """The camera's focal length that the network estimated, in pixels of its input; or None."""
+        """The focal length that the network estimates, in pixels of its input; None: no estimate."""
         return None

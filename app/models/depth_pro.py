@@ -3,9 +3,9 @@
 """Depth Pro through transformers: estimates inverse depth and the camera's field of view.
 
 Bochkovskii et al., "Depth Pro: Sharp Monocular Metric Depth in Less Than a Second", ICLR 2025,
-https://arxiv.org/abs/2410.02073. Images are preprocessed like transformers' DepthProImageProcessor
-does. The inverse depth is that of a camera whose focal length is the width of the photo; the
-field of view, or a known focal length, turns it into metres.
+https://arxiv.org/abs/2410.02073. Images are preprocessed as by transformers'
+DepthProImageProcessor. The network gives inverse depth as if the camera's focal length were equal
+to the photo's width; the field of view, or a known focal length, turns that into metres.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class DepthPro(TransformersDepth):
         self.check_settings(_PREPARATION)
         self.read_colours()
         width, height = self.read_size((1536, 1536))
-        # With transformers' defaults, which files may leave out.
+        # A file may omit these values; then transformers' defaults apply.
         smallest = min(self.config.get("scaled_images_ratios", [0.25, 0.5, 1]))
         patch = self.config.get("patch_size", 384)
         if width != height or width * smallest != patch:
@@ -70,14 +70,15 @@ class DepthPro(TransformersDepth):
         self.edge = width
 
     def module(self, network: str) -> Any:  # noqa: ARG002 - there is only one
-        """See the base class; gives [n, 2, h, w]: inverse depth, and the field of view everywhere.
+        """See the base class; the output is [n, 2, h, w]: inverse depth and the field of view.
 
-        The field of view is in degrees, horizontal; 0 if the network estimates none.
+        The second channel has the same value everywhere: the horizontal field of view in degrees,
+        or 0 if the network does not estimate it.
         """
         return _module(self.load())
 
     def input_shape(self, network: str) -> tuple[int | None, ...]:  # noqa: ARG002
-        """See the base class; one photo at a time, because the network cuts it into a batch."""
+        """See the base class; one photo at a time, because its parts already form a batch."""
         return 1, 3, self.edge, self.edge
 
     def input_size(self, width: int, height: int) -> tuple[int, int]:
@@ -86,11 +87,11 @@ class DepthPro(TransformersDepth):
         return self.edge, self.edge
 
     def decode_size(self, width: int, height: int) -> tuple[int, int]:
-        """See the base class; the full size, because the reference samples single pixels."""
+        """See the base class; the full size, because transformers samples single pixels of it."""
         return width, height
 
     def steps(self, size: tuple[int, int]) -> Steps:
-        """See the base class; ``prepare`` does all itself. Raises TooLarge."""
+        """See the base class; nothing, because ``prepare`` does the resize. Raises TooLarge."""
         check_aspect(*size)
         return unchanged
 
@@ -101,13 +102,16 @@ class DepthPro(TransformersDepth):
         return sampled(pixels, rows, columns, self.mean, self.deviation)
 
     def crop(self, output: FloatArray, size: tuple[int, int]) -> FloatArray:
-        """See the base class; resized bilinearly like transformers does, up to twice the edge."""
+        """See the base class; resized to the photo's size, but at most to twice the input's.
+
+        The resize is bilinear, as in transformers.
+        """
         width, height = (min(side, 2 * self.edge) for side in size)
         nearness = cv2.resize(output[0], (width, height), interpolation=cv2.INTER_LINEAR)
         return np.stack((nearness, np.full_like(nearness, output[1].flat[0]))).astype(np.float32)
 
     def disparity(self, output: FloatArray) -> FloatArray:
-        """See the base class; 1 / metres where the network estimates the field of view."""
+        """See the base class; 1 / metres if the network estimates the field of view."""
         focal = self.focal_length(output)
         nearness: FloatArray = output[0]
         return nearness if focal is None else inverse(self.metres(output, focal), NEAREST_METRES)
@@ -122,7 +126,7 @@ class DepthPro(TransformersDepth):
         return metres
 
     def focal_length(self, output: FloatArray) -> float | None:
-        """See the base class; horizontal."""
+        """See the base class; computed from the horizontal field of view."""
         degrees = float(output[1].flat[0])
         if not 0 < degrees < 180:
             return None

@@ -28,7 +28,7 @@ class _Absent:
 ABSENT: Final = _Absent()
 
 Allowed = Mapping[str, Sequence[object]]
-"""Supported values by name of the setting; ABSENT among them: the setting may be missing."""
+"""Supported values by name of the setting. If ABSENT is among them, the setting may be missing."""
 
 
 def read(checkpoint: Checkpoint, file: str) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def read(checkpoint: Checkpoint, file: str) -> dict[str, Any]:
 
 
 def part(found: Mapping[str, Any], name: str, file: str) -> dict[str, Any]:
-    """An object inside a file; {} if absent or null. Raises LoadError for any other type."""
+    """A JSON object inside a file; {} if it is absent or null. Raises LoadError for other types."""
     inner = found.get(name)
     if inner is None:
         return {}
@@ -57,8 +57,8 @@ def check(found: Mapping[str, Any], allowed: Allowed, where: str) -> None:
 
     Args:
         found: the settings of a checkpoint.
-        allowed: values that its family supports; numbers may differ by a factor of 1e-5.
-        where: the file, and the object in the file, for the message.
+        allowed: values that its family supports; numbers need to agree only to one part in 1e5.
+        where: names the file, and the object in the file, in the message.
 
     Raises:
         Unsupported: the message names the first unsupported value and the supported ones.
@@ -72,7 +72,7 @@ def check(found: Mapping[str, Any], allowed: Allowed, where: str) -> None:
 
 
 def channels(found: object, what: str) -> FloatArray:
-    """Three numbers, for red, green and blue. Raises Unsupported for anything else."""
+    """The numbers for red, green and blue as an array. Raises Unsupported for anything else."""
     try:
         values = np.array(found, np.float32)
     except (TypeError, ValueError):

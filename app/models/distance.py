@@ -8,11 +8,11 @@ import numpy as np
 
 from app.engines.base import FloatArray
 
-#: The nearest distance, in metres, that a disparity map distinguishes: whatever is nearer is as
-#: bright as this. Otherwise a few pixels close to 0 m would leave the rest of the map dark. Apple's
-#: own picture of a map of Depth Pro has the same limit.
+#: The nearest distance, in metres, that a disparity map distinguishes: whatever is nearer is shown
+#: just as bright. Otherwise a few pixels close to 0 m would leave the rest of the map dark. Apple's
+#: code draws the maps of Depth Pro with the same limit.
 NEAREST_METRES = 0.1
-# The same for distances without a unit: this share of a map's pixels may lie nearer than the limit.
+# For distances without a unit, the limit is chosen so that this share of the pixels lies nearer.
 _NEARER = 0.001
 
 
@@ -22,7 +22,7 @@ def inverse(distance: FloatArray, nearest: float) -> FloatArray:
     Args:
         distance: [h, w]; zero and negative values count as ``nearest``, because estimates of small
             distances can go below zero. Infinity and NaN (no estimate) count as infinitely far.
-        nearest: the limit below which all distances count as this one; above 0.
+        nearest: smaller distances count as this one; above 0.
 
     Returns:
         [h, w] float32, finite.
@@ -33,9 +33,9 @@ def inverse(distance: FloatArray, nearest: float) -> FloatArray:
 
 
 def nearest_of(distance: FloatArray) -> float:
-    """The ``nearest`` for ``inverse`` where distances have no unit: all but 0.1 % lie beyond it.
+    """The ``nearest`` to use in ``inverse`` if distances have no unit: 0.1 % are smaller than it.
 
-    Only finite values above 0 are counted; a map without any gives 1.
+    Only finite values above 0 are counted; the result is 1 for a map without any.
     """
     counted = distance[np.isfinite(distance) & (distance > 0)]
     if not counted.size:

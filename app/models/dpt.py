@@ -5,8 +5,8 @@
 Ranftl et al., "Vision Transformers for Dense Prediction", ICCV 2021,
 https://arxiv.org/abs/2103.13413. MiDaS's models estimate inverse depth, with one of four backbones:
 a plain ViT, a ViT on BiT (hybrid), BEiT or SwinV2. The models on DINOv2, which Meta trained on NYU
-and KITTI, estimate distance in metres. Images are preprocessed like transformers' DPTImageProcessor
-does with the published checkpoints' settings.
+and KITTI, estimate distance in metres. Images are preprocessed as by transformers'
+DPTImageProcessor with the published checkpoints' settings.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ from app.models.transformers_depth import (
 from app.pictures.canvas import ImageWork
 from config.models import ModelSpec
 
-# Most patches of an input. BEiT needs memory for a number between every two patches.
+# The largest number of patches of an input. It is lower for BEiT, which needs memory for a number
+# for every pair of patches.
 _MAX_PATCHES = {"beit": 2048, "dinov2": 4096}
 _PROCESSORS = (
     "DPTImageProcessor",
@@ -57,7 +58,7 @@ _RESIZED: Allowed = {
     "rescale_factor": (1 / 255, ABSENT),
 }
 _SQUASHED: Allowed = {"keep_aspect_ratio": OFF}
-# Meta's models get photos at their own size, in levels of 0 to 255, with a border of 0.
+# Meta's models take photos at their own size, with levels of 0 to 255 and a border of zeros.
 _PADDED: Allowed = {"do_resize": (False,), "do_pad": (True,), "do_rescale": (False,)}
 _TOKENS: Allowed = {"reshape_hidden_states": (False,)}
 _BACKBONES: dict[str, Allowed] = {
@@ -81,7 +82,7 @@ class Dpt(TransformersDepth):
         self.backbone = self._backbone(part)
         self.patch = _patch(self.config if self.backbone == "vit" else part)
         self.is_metric = self.backbone == "dinov2"
-        #: size of the input, if the network takes one size only
+        #: width and height of the input if all photos get the same; None: they depend on the photo
         self.fixed: tuple[int, int] | None = None
         if self.is_metric:
             self.check_settings({**_PADDED, "size_divisor": (self.patch,)})
@@ -100,14 +101,15 @@ class Dpt(TransformersDepth):
             self._check_fixed(part)
 
     def module(self, network: str) -> Any:  # noqa: ARG002 - there is only one
-        """See the base class; gives [n, h, w], >= 0."""
+        """See the base class; the output is [n, h, w] and never negative."""
         return depth_only(self.load())
 
     def input_shape(self, network: str) -> tuple[int | None, ...]:  # noqa: ARG002
         """See the base class.
 
-        BEiT's is open even if all inputs have one size: for a known one, OpenVINO would store a
-        number between every two patches for each layer, 1.6 GB in all.
+        BEiT's width and height are dynamic even if all inputs have the same size. If they were
+        fixed, OpenVINO would store a number for every pair of patches in every layer, 1.6 GB in
+        all.
         """
         if self.fixed is None or self.backbone == "beit":
             return None, 3, None, None
@@ -127,7 +129,7 @@ class Dpt(TransformersDepth):
         return np.pad(blank, ((0, 0), (0, 0), (top, bottom), (left, right)))
 
     def input_size(self, width: int, height: int) -> tuple[int, int]:
-        """See the base class. For DINOv2 without the border, which ``prepare`` adds."""
+        """See the base class; for DINOv2 without the border, which ``prepare`` adds."""
         check_aspect(width, height)
         if self.fixed is not None:
             return self.fixed
@@ -137,7 +139,7 @@ class Dpt(TransformersDepth):
         shrink = math.sqrt(most * self.patch**2 / (width * height))
         if shrink >= 1 and self._patches(width) * self._patches(height) <= most:
             return width, height
-        # Rounded down to whole patches.
+        # Rounded down to whole patches, so that the input needs no border.
         columns, rows = (max(1, int(shrink * side / self.patch)) for side in (width, height))
         return columns * self.patch, rows * self.patch
 
@@ -152,8 +154,8 @@ class Dpt(TransformersDepth):
     def crop(self, output: FloatArray, size: tuple[int, int]) -> FloatArray:
         """See the base class.
 
-        transformers leaves the border of DINOv2's input in the map, which is then up to 7 pixels
-        off.
+        DINOv2's border is removed. transformers leaves it in the map, which is therefore shifted
+        by up to 7 pixels against the photo.
         """
         if not self.is_metric:
             return output
@@ -168,11 +170,11 @@ class Dpt(TransformersDepth):
         """See the base class."""
         if not self.is_metric:
             return super().metres(output, focal_length)
-        return np.maximum(output, 0)  # sampling without the border can overshoot
+        return np.maximum(output, 0)  # the bicubic sampling of ``crop`` can go below 0
 
     def _patches(self, side: int) -> int:
-        """Number of patches along a side of the input with its border."""
-        return max(2, math.ceil(side / self.patch))  # for two, see fitted_size
+        """Number of patches along a side of the input, border included."""
+        return max(2, math.ceil(side / self.patch))  # ``fitted_size`` explains why at least two
 
     def _border(self, width: int, height: int) -> tuple[int, int, int, int]:
         """Widths of DINOv2's border at the left, top, right and bottom."""
@@ -205,9 +207,9 @@ class Dpt(TransformersDepth):
         return int(found)
 
     def _check_fixed(self, part: dict[str, Any]) -> None:
-        """What the backbones can do with pictures of one size."""
+        """Raise Unsupported if the backbone cannot process inputs of the size ``fixed``."""
         assert self.fixed is not None
-        # With the defaults of transformers, which files may leave out.
+        # A file may omit these values; then transformers' defaults apply.
         edge = self.config.get("image_size", 384)
         if self.backbone == "swinv2":
             edge = part.get("image_size", 224)
@@ -226,7 +228,7 @@ class Dpt(TransformersDepth):
 
 
 def _patch(found: dict[str, Any]) -> int:
-    """Edge of a patch, pixels; 16 is the default of DPT, BEiT and hybrid, which has no other."""
+    """Edge of a patch, pixels. 16 is the default of DPT and BEiT; hybrid models have no other."""
     defaults = {"dinov2": 14, "swinv2": 4}
     patch = found.get("patch_size", defaults.get(str(found.get("model_type")), 16))
     if type(patch) is not int or patch <= 0:

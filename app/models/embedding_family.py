@@ -17,24 +17,26 @@ _LARGEST_RESIZED = 20_000_000  # pixels
 
 
 class EmbeddingFamily(Family):
-    """A family of embedding models: maps images, and mostly texts too, to vectors in one space."""
+    """A family of embedding models: maps images, and usually texts, to vectors in one space."""
 
-    #: An image is decoded to at least this multiple of the size that its first resize needs.
+    #: An image is decoded to at least this multiple of the size of its first resize, so that the
+    #: resize starts from enough pixels.
     OVERSAMPLED: ClassVar[float] = 2.0
     #: number of dimensions of a vector
     dims: int
     #: edge of the network's input, pixels
     image_size: int
     #: How an image becomes a square. "shortest": its shorter side is resized to the edge, and the
-    #: centre is cropped; "longest": its longer side is resized to the edge, and a border of the
-    #: colour ``fill`` is added; "squash": it is resized to the square, and its aspect is lost.
+    #: centre is cropped. "longest": its longer side is resized to the edge, and a border of the
+    #: colour ``fill`` is added. "squash": it is resized to the square without keeping its aspect
+    #: ratio.
     resize_mode: Literal["shortest", "longest", "squash"] = "shortest"
-    #: Edge that the image is resized to, by "shortest" or "squash", if that is more than
-    #: ``image_size``: the centre of that size is cropped afterwards.
+    #: Edge to which "shortest" or "squash" resizes the image if it is more than ``image_size``; the
+    #: centre of the size ``image_size`` is cropped afterwards.
     resize_edge: int | None = None
     interpolation: Interpolation = "bicubic"
     fill: Colour = (0, 0, 0)
-    #: whether odd margins of the centre crop are rounded, as in torchvision, see ``centre``
+    #: whether odd margins of the centre crop are rounded as in torchvision, see ``centre``
     rounds_margins: bool = False
 
     def decode_size(self, image_size: int | None, width: int, height: int) -> tuple[int, int]:
@@ -62,8 +64,8 @@ class EmbeddingFamily(Family):
 
         Args:
             picture: the upright image.
-            image_size: shortest edge, in pixels, to which the image is resized first; None: no
-                such resize. The model's own resize and crop always follow, so vectors remain
+            image_size: pixels to which the image's shorter side is resized first; None: no such
+                resize. The model's own resize and crop always follow, so vectors remain
                 comparable.
             work: does the crops, resizes and normalisation, on the CPU or on a device.
         """
@@ -75,7 +77,7 @@ class EmbeddingFamily(Family):
 
         Args:
             canvas: the picture; it may have been decoded at reduced size.
-            size: width and height of the picture at full size, from which the aspect is taken.
+            size: width and height of the picture at full size, which give its aspect ratio.
         """
         edge = self.image_size
         larger = self.resize_edge or edge
@@ -83,7 +85,7 @@ class EmbeddingFamily(Family):
             canvas = canvas.resize((larger, larger), self.interpolation)
             return canvas if larger == edge else centre(canvas, edge, edge)
         if self.resize_mode == "longest":
-            ratio = max(size) / edge  # divided by, not multiplied with: that rounds as open_clip
+            ratio = max(size) / edge  # sides are divided by it, which rounds as in open_clip
             width, height = (max(1, round(side / ratio)) for side in size)
             return canvas.resize((width, height), self.interpolation).pad((edge, edge), self.fill)
         resized = self._resize_shortest(canvas, size, larger)
@@ -99,16 +101,16 @@ class EmbeddingFamily(Family):
         raise NotImplementedError(text)
 
     def load_tokenizer(self) -> None:
-        """Load the tokenizer. Called when the text network is loaded, not at the first request."""
+        """Load the tokenizer; called when the text network is loaded, so that no request waits."""
 
     def _resize_shortest(self, canvas: Canvas, size: tuple[int, int], edge: int) -> Canvas:
         """Resize the shorter side to ``edge`` and keep the aspect ratio of ``size``.
 
         ``size`` is the picture's width and height before it was decoded at reduced size.
 
-        A very long picture is first cropped to its middle part: resizing all of a picture of 1x3000
-        pixels would need gigabytes. The result is the same, because the caller then crops a square
-        from the centre.
+        A very long picture is cropped to its middle part first, because resizing all of a picture
+        of 1x3000 pixels would need gigabytes. The result is the same, because the caller crops a
+        square from the centre afterwards.
         """
         width, height = canvas.size
         short, long = sorted(canvas.size)
@@ -127,8 +129,9 @@ class EmbeddingFamily(Family):
 def centre(canvas: Canvas, width: int, height: int, rounds: bool = False) -> Canvas:
     """Crops the centre.
 
-    Odd margins are floored at left and top, as in transformers. torchvision rounds them, half to
-    even, which shifts the crop by one pixel where the margins leave 3 when divided by 4.
+    Half of an odd total margin is rounded down at the left or top, as in transformers. With
+    ``rounds`` it is rounded to the even number, as in torchvision; that shifts the crop by one
+    pixel if the total leaves 3 when divided by 4.
     """
     across, down = canvas.size[0] - width, canvas.size[1] - height
     left, top = (round(across / 2), round(down / 2)) if rounds else (across // 2, down // 2)

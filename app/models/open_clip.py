@@ -4,8 +4,8 @@
 
 Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", 2021,
 https://arxiv.org/abs/2103.00020; Zhai et al., "Sigmoid Loss for Language Image Pre-Training", 2023,
-https://arxiv.org/abs/2303.15343. Whatever the installed open_clip builds is served as open_clip
-itself serves it: its own image and text towers, timm's image towers, transformers' text encoders.
+https://arxiv.org/abs/2303.15343. All models that the installed open_clip can build are supported:
+with its own image and text towers, timm's image towers, or transformers' text encoders.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ from config.models import ModelSpec
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32)
 STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32)
 
-# Supported preprocessing settings; open_clip's defaults may be absent. Its "random" chooses among
-# interpolations in training, and is bicubic otherwise.
+# Supported preprocessing settings; a setting may be absent if open_clip's default is supported.
+# open_clip's interpolation "random" varies only in training; for inference it is bicubic.
 _PREPARATION: Allowed = {
     "mode": ("RGB", ABSENT),
     "interpolation": ("bicubic", "bilinear", "random", ABSENT),
@@ -68,8 +68,9 @@ class OpenClip(EmbeddingFamily):
             raise Unsupported(f"vision_cfg in {file} names an architecture on the hub")
         self._quick_gelu = uses_quick_gelu(spec, architecture, file)
         self._texts = Texts(checkpoint, text, f"text_cfg in {file}")
-        # Vectors of OpenAI's models equal those of transformers' CLIP, which users have stored. It
-        # floors the margins of the centre crop; open_clip, the reference of all others, rounds.
+        # For OpenAI's models, the centre crop is that of transformers' CLIP, which rounds margins
+        # down, because users have stored such vectors. All others follow open_clip, which rounds
+        # halves to even.
         origin = spec.hub_id or str(spec.path or "")
         self.rounds_margins = not spec.is_built_in and ".openai" not in origin
 
@@ -90,14 +91,15 @@ class OpenClip(EmbeddingFamily):
         return open_clip_towers.build(network, self.dims, settings, self._quick_gelu, file)
 
     def check_network(self, network: str) -> None:
-        """See the base class; the text network needs a tokenizer, which may be missing."""
+        """See the base class; the text network needs a tokenizer, which a checkpoint may lack."""
         if network == "text":
             self._texts.check()
 
     def blank(self, network: str) -> InputArray:
         """See the base class."""
         if network == "text":
-            # No token 0 or 1, because a text of padding only gives some networks nothing to read.
+            # Not 0 or 1, which are padding for some networks: a text of nothing but padding would
+            # leave them no token to read.
             return np.full((1, self._texts.context_length), 2, np.int64)
         return np.zeros((1, 3, self.image_size, self.image_size), np.float32)
 
@@ -138,7 +140,11 @@ def _edge(size: object, where: str) -> int:
 
 
 def _colour(found: object, what: str) -> Colour:
-    """A grey level, or red, green and blue, 0 to 255. Raises Unsupported for anything else."""
+    """The colour that a checkpoint states as one grey level or as three levels, 0 to 255.
+
+    Raises:
+        Unsupported: it is anything else.
+    """
     levels: list[Any] = found if isinstance(found, list) else [found] * 3
     if len(levels) != 3 or not all(isinstance(each, int) and 0 <= each < 256 for each in levels):
         raise Unsupported(f"{what} must be one or three levels from 0 to 255")

@@ -1,8 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Which open_clip checkpoints use QuickGELU: x * sigmoid(1.702 x) in place of GELU.
+"""Tells which open_clip checkpoints use QuickGELU, x * sigmoid(1.702 x), instead of GELU.
 
-With the wrong one a checkpoint loads without complaint, and all its vectors are wrong.
+A checkpoint would load without an error with the wrong activation, but all its vectors would be
+wrong.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 from app.engines.base import LoadError, Unsupported
 from config.models import ModelSpec
 
-#: Repositories whose weights were trained with QuickGELU; open_clip's own table marks them.
+#: Repositories whose weights were trained with QuickGELU, according to open_clip's own table.
 QUICK_GELU_REPOSITORIES = frozenset(
     {
         *(
@@ -54,18 +55,18 @@ QUICK_GELU_REPOSITORIES = frozenset(
 def uses_quick_gelu(spec: ModelSpec, architecture: dict[str, Any], where: str) -> bool:
     """Whether a checkpoint uses QuickGELU; towers of timm and of transformers never do.
 
-    Where the checkpoint does not say so, the row of the table decides, then the list above. What
-    remains of the hub's repositories uses GELU, because open_clip's own loader then takes GELU, so
-    their publishers saw its numbers. A folder of the user's own is not known to come from such a
-    repository: it may hold OpenAI's weights, which open_clip 3 would load with GELU, wrongly.
+    The checkpoint's own statement decides, then the list above, then the model's row. If none of
+    them settles it, a repository on the hub uses GELU, because open_clip's own loader takes GELU
+    as well, so the publisher tested the weights with it. For a folder of the user that conclusion
+    would be unsafe: it may hold OpenAI's weights, which open_clip 3 wrongly loads with GELU.
 
     Args:
-        spec: the row.
+        spec: the model's row.
         architecture: the checkpoint's ``model_cfg``.
-        where: its file, for messages.
+        where: the name of its file, for messages.
 
     Raises:
-        LoadError: the row contradicts the checkpoint, or nobody says what it uses.
+        LoadError: the row contradicts the checkpoint, or nothing states the activation.
     """
     stated = architecture.get("quick_gelu")
     if stated is None and spec.hub_id in QUICK_GELU_REPOSITORIES:
@@ -79,7 +80,7 @@ def uses_quick_gelu(spec: ModelSpec, architecture: dict[str, Any], where: str) -
         return found == "quick_gelu"
     if spec.activation is not None:
         return spec.activation == "quick_gelu"
-    # OpenAI published only towers that open_clip builds itself.
+    # timm's towers need no answer: OpenAI published only towers that open_clip builds itself.
     vision = architecture.get("vision_cfg") or {}
     if spec.hub_id is None and not vision.get("timm_model_name"):
         raise Unsupported(

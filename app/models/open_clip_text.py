@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The texts of an open_clip checkpoint: which tokenizer they need, and which text encoder.
+"""Finds the tokenizer and the text encoder of an open_clip checkpoint.
 
 open_clip names tokenizers and encoders of transformers by their repositories on the hub. The
-published checkpoints hold the tokenizer's files, too, and those are used here. They do not hold the
-encoder's config.json; ``text_encoders`` has those of the encoders that open_clip's models use.
+published checkpoints also hold the tokenizer's files, which are used here. They do not hold the
+encoder's config.json; the folder ``text_encoders`` has one for each encoder that open_clip's models
+use.
 """
 
 from __future__ import annotations
@@ -27,30 +28,30 @@ TOKENIZER, TOKENIZER_CONFIG, SPECIAL_TOKENS = (
     "tokenizer_config.json",
     "special_tokens_map.json",
 )
-#: config.json of the text encoder, for encoders that this program does not know
+#: the text encoder's config.json, which a user adds if ``text_encoders`` does not have it
 ENCODER_CONFIG = "text_encoder_config.json"
 _KNOWN_ENCODERS = Path(__file__).with_name("text_encoders")
-_CONTEXT_LENGTH = 77  # open_clip's defaults
+_CONTEXT_LENGTH = 77  # like _VOCABULARY, open_clip's default
 _VOCABULARY = tokens.VOCABULARY
 
-# Special tokens that transformers' classes have unless the files name others.
+# Special tokens of transformers' tokenizer classes, which apply unless the files name others.
 _USUAL_TOKENS = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>"}
 _CLASS_TOKENS = {
     "BertTokenizer": {"pad_token": "[PAD]", "sep_token": "[SEP]"},
 }
-# Whether transformers' classes put a start and an end around a text, whatever tokenizer.json says.
+# Whether transformers' classes add a start token and an end token, whatever tokenizer.json says.
 _CLASS_ENDS = {"T5Tokenizer": (False, True), "XLMRobertaTokenizer": (True, True)}
 
 
 class Tokenizer(Protocol):
-    """Makes tokens of texts."""
+    """Converts texts to tokens."""
 
     def encode(self, text: str) -> Tokens:
         """Tokenize a text. Raises BadRequest or TooLarge."""
 
 
 class ClipTokenizer:
-    """CLIP's own tokenizer, with a context length and a way of cleaning."""
+    """CLIP's own tokenizer with a checkpoint's context length and text cleaning."""
 
     def __init__(self, length: int, clean: Clean) -> None:
         self._length, self._clean = length, clean
@@ -62,7 +63,7 @@ class ClipTokenizer:
 
 
 class Texts:
-    """What ``text_cfg`` of a checkpoint says about texts."""
+    """Tokenizes texts as a checkpoint's ``text_cfg`` says."""
 
     def __init__(self, checkpoint: Checkpoint, settings: dict[str, Any], where: str) -> None:
         """Read the settings.
@@ -73,13 +74,13 @@ class Texts:
             where: the name of that object, for messages.
         """
         self._checkpoint, self._settings, self._where = checkpoint, settings, where
-        #: most tokens of a text, start and end tokens included
+        #: largest number of tokens of a text, start and end tokens included
         self.context_length = int(settings.get("context_length", _CONTEXT_LENGTH))
         self._tokenizer: Tokenizer | None = None
         self._vocabulary = 0
 
     def check(self) -> None:
-        """Raises Unsupported if texts cannot be served though images can."""
+        """Raises Unsupported if texts cannot be used; images may be usable nevertheless."""
         has_own_file = bool(self._settings.get("hf_tokenizer_name"))
         known = ("clean", "strip_sep_token") if has_own_file else ("clean",)
         kwargs = description.part(self._settings, "tokenizer_kwargs", self._where)
@@ -113,7 +114,7 @@ class Texts:
     def encode(self, text: str) -> Tokens:
         """Tokenize a text. Raises BadRequest or TooLarge."""
         found = self.load().encode(text)
-        if found.ids.max() >= self._vocabulary:  # some tokenizers have more tokens than the network
+        if found.ids.max() >= self._vocabulary:  # a tokenizer may have more tokens than the network
             raise BadRequest("The text has a special token that the model does not know")
         return found
 
@@ -143,7 +144,7 @@ class Texts:
         )
 
     def _vocabulary_size(self) -> int:
-        """How many tokens the network knows. Raises LoadError."""
+        """Number of tokens that the network knows. Raises LoadError."""
         encoder = self._encoder_config()
         if encoder is None:
             return int(self._settings.get("vocab_size", _VOCABULARY))
@@ -153,10 +154,10 @@ class Texts:
             raise LoadError(f"{encoder.name} is damaged") from error
 
     def _encoder_config(self) -> Path | None:
-        """The file with the config of transformers' text encoder; None: open_clip's own encoder.
+        """The config file of transformers' text encoder; None if the encoder is open_clip's own.
 
         Raises:
-            Unsupported: there is none.
+            Unsupported: the encoder is transformers', but its config file is not available.
         """
         name = self._settings.get("hf_model_name")
         if not name:
@@ -179,7 +180,7 @@ class Texts:
 
 
 def _named(found: dict[str, Any]) -> dict[str, str]:
-    """The special tokens that a file names, as strings or as objects with a "content"."""
+    """The special tokens that a file names, either as strings or as objects with a "content"."""
     names = {}
     for kind in ("bos_token", "eos_token", "pad_token", "sep_token"):
         value = found.get(kind)
@@ -191,10 +192,10 @@ def _named(found: dict[str, Any]) -> dict[str, str]:
 
 
 def _template(name: str, config: dict[str, Any], names: dict[str, str]) -> list[str] | None:
-    """The special tokens around a text ("$A"), where they are not those of tokenizer.json.
+    """The special tokens around a text ("$A"); None if those in tokenizer.json apply.
 
-    transformers' class puts them there whatever the file says, and open_clip's models were trained
-    and are used that way.
+    Some of transformers' classes add their own special tokens, whatever tokenizer.json says, and
+    open_clip's models were trained with these.
     """
     bos, eos = names["bos_token"], names["eos_token"]
     if name == "NllbTokenizer":

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: MIT
 """Builds one tower of an open_clip checkpoint: its image network or its text network.
 
-A tower is built on the meta device, without memory, and then gets the memory-mapped tensors of the
-file. So no weights are copied (except 16-bit floats, which become float32), and none are
-initialised, which open_clip's ``create_model`` spends seconds on.
+A tower is built on the meta device, where tensors take no memory, and then gets the memory-mapped
+tensors of the file. No weights are copied, except 16-bit floats, which become float32. Nor are any
+initialised at random, on which open_clip's ``create_model`` would spend seconds.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any
 from app.engines.base import LoadError, Unsupported
 from app.models import tensors
 
-#: The beginnings of the tensors' names. ``CustomTextCLIP`` and ``CoCa`` put the text tower's names
-#: behind "text.", ``CLIP`` leaves them at the top level.
+#: Prefixes of the names of each network's tensors. In ``CustomTextCLIP`` and ``CoCa``, the names of
+#: the text tower begin with "text."; in ``CLIP`` they have no common prefix.
 PREFIXES: dict[str, tuple[str, ...]] = {
     "image": ("visual.",),
     "text": (
@@ -29,8 +29,8 @@ PREFIXES: dict[str, tuple[str, ...]] = {
         "text_projection",
     ),
 }
-# Networks that also return tokens do so for a decoder of captions, which the service has not.
-# Weights come from the checkpoint only, never from the hub.
+# Changes to the settings. Some networks also return tokens for a decoder of captions, which is not
+# used here. The weights come from the checkpoint, so none must be downloaded.
 _CHANGES: dict[str, dict[str, object]] = {
     "image": {"output_tokens": False, "timm_model_pretrained": False},
     "text": {"output_tokens": False, "hf_model_pretrained": False},
@@ -43,10 +43,10 @@ def build(network: str, dims: int, settings: dict[str, Any], quick_gelu: bool, f
     Args:
         network: "image" or "text".
         dims: the checkpoint's ``embed_dim``.
-        settings: its ``vision_cfg`` or ``text_cfg``; ``hf_model_name`` is the path of the
-            text model's config.json.
+        settings: its ``vision_cfg`` or ``text_cfg``; in the latter, ``hf_model_name`` is the path
+            of the text encoder's config.json.
         quick_gelu: whether it uses QuickGELU.
-        file: its weights.
+        file: its weights file.
 
     Raises:
         Unsupported: open_clip cannot build the tower.
@@ -63,7 +63,7 @@ def build(network: str, dims: int, settings: dict[str, Any], quick_gelu: bool, f
         raise Unsupported(f"open_clip cannot build its {network} network: {error}") from error
     wanted = module.state_dict().keys()
     stored = _tensors(file, network)
-    # Older releases of transformers and timm stored buffers that are computed today.
+    # Older releases of transformers and timm stored buffers that newer ones compute.
     for name, _ in module.named_buffers():
         if name not in wanted:
             stored.pop(name, None)
@@ -82,7 +82,7 @@ def _compute_buffers(module: Any) -> None:
     """Compute the tensors that are not in the file: masks, indices, rotary position embeddings.
 
     Raises:
-        LoadError: this module does not know how to compute one.
+        LoadError: one of them cannot be computed here.
     """
     import torch
 
@@ -94,12 +94,12 @@ def _compute_buffers(module: Any) -> None:
             setattr(module.get_submodule(owner), leaf, fresh[name])
     if not fresh:
         return
-    # In a thread of its own: kernels that use several threads leave the thread that calls them
-    # with a pool of threads, which would hang in forked workers.
+    # In a separate thread, because multi-threaded kernels leave a pool of threads with the thread
+    # that called them. A pool of the main thread would hang in workers that are forked later.
     with ThreadPoolExecutor(1) as pool:
         pool.submit(_call_makers, module, {name.rpartition(".")[0] for name in fresh}).result()
     for name, buffer in fresh.items():
-        # A computed tensor is another one now, or was written to.
+        # A buffer that was computed has been replaced by another object or has been written to.
         if module.get_buffer(name) is buffer and buffer._version == 0:
             raise LoadError(f"its buffer {name} is in no file, and cannot be computed")
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Resizes pictures bilinearly without antialiasing, as torch's ``interpolate`` does.
 
-ZoeDepth and Depth Pro were made with pictures that were reduced like this.
+ZoeDepth and Depth Pro were published with this way of resizing.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from app.engines.base import FloatArray
 
 @dataclass(frozen=True)
 class Axis:
-    """Where one axis of a picture is sampled: between two pixels, nearer to the second by a share
-    of 0 to 1.
-    """
+    """Where one axis of a picture is sampled: each sample is a mixture of two pixels."""
 
+    #: indices of the two pixels of each sample
     first: NDArray[np.int64]
     second: NDArray[np.int64]
+    #: weight of the second pixel, 0 to 1
     share: NDArray[np.float32]
 
     @classmethod
     def between_corners(cls, pixels: int, border: int, samples: int) -> Axis:
-        """From the centre of the first pixel to that of the last one (``align_corners``).
+        """Samples from the centre of the first pixel to that of the last (torch's align_corners).
 
         Args:
-            pixels: of the picture.
+            pixels: number of pixels of the picture.
             border: width of a border at both ends, which mirrors the picture at its last pixel.
             samples: number of samples.
         """
@@ -39,7 +39,7 @@ class Axis:
 
     @classmethod
     def even(cls, pixels: int, samples: int) -> Axis:
-        """From edge to edge, in equal parts; each is sampled at its centre."""
+        """Samples at the centres of equal parts of the axis, which reach from edge to edge."""
         positions = (np.arange(samples) + 0.5) * pixels / samples - 0.5
         return cls._at(positions.clip(0, pixels - 1), np.arange(pixels))
 
@@ -53,8 +53,9 @@ class Axis:
 def sampled(
     picture: NDArray[np.uint8], rows: Axis, columns: Axis, mean: FloatArray, deviation: FloatArray
 ) -> FloatArray:
-    """Sample a picture [h, w, 3], and scale each channel to 0..1, subtract its mean and divide by
-    its deviation.
+    """Sample a picture [h, w, 3] and normalise its channels.
+
+    Each channel is scaled to 0..1; then its mean is subtracted, and it is divided by its deviation.
 
     Returns:
         [3, rows, columns] float32.

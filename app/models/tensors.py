@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Reads tensors of a safetensors file as float32, memory-mapped where they are that already."""
+"""Reads tensors of a safetensors file as float32; those that are float32 stay memory-mapped."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from safetensors import safe_open
 
 
 def read(file: Path, is_wanted: Callable[[str], bool]) -> dict[str, Any]:
-    """Tensors by name; 16-bit floats become float32, integers stay.
+    """Tensors by name; 16-bit floats become float32, integers keep their type.
 
-    In a thread of its own: converting large tensors uses several threads, whose pool then belongs
-    to the thread that called. On the main thread it would hang in workers that are forked later.
+    They are read in a separate thread, because converting large tensors leaves a pool of threads
+    with the thread that called. A pool of the main thread would hang in workers that are forked
+    later.
     """
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(_read, file, is_wanted).result()

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Tokenizes texts by a checkpoint's own ``tokenizer.json``, a file of the ``tokenizers`` library.
+"""Tokenizes texts with a checkpoint's own ``tokenizer.json``, a file of the ``tokenizers`` library.
 
-https://huggingface.co/docs/tokenizers. Most checkpoints on the hub have this file; it holds the
-vocabulary, how texts are cleaned and split, and which special tokens are added.
+See https://huggingface.co/docs/tokenizers. Most checkpoints on the hub have this file. It holds the
+vocabulary and states how texts are cleaned and split, and which special tokens are added.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Side = Literal["left", "right"]
 
 
 class TokenizerFile:
-    """One ``tokenizer.json``, with the context length and padding of a model."""
+    """One ``tokenizer.json`` with the context length and padding of a model."""
 
     def __init__(
         self,
@@ -43,16 +43,16 @@ class TokenizerFile:
             file: the ``tokenizer.json``.
             length: the network's context length in tokens, special tokens included.
             pad: the token that fills the rest of the context, or its id.
-            clean: changes a text before it is tokenized, where the model wants that.
-            erased: a token whose id becomes 0.
-            pad_side: where the rest of the context is filled.
-            cut_side: where the tokens of a long text are dropped.
-            template: the special tokens around a text, and "$A" for the text; None: those of the
-                file.
-            read: makes a ``tokenizers.Tokenizer`` from a file of another kind.
+            clean: cleans a text before it is tokenized; by default the text stays as it is.
+            erased: a token whose id is replaced by 0; None: no token.
+            pad_side: the side on which the rest of the context is filled.
+            cut_side: the side on which tokens of a text that is too long are dropped.
+            template: the special tokens around a text, with "$A" for the text; None: those that
+                the file states.
+            read: makes a ``tokenizers.Tokenizer`` of a file that is not a ``tokenizer.json``.
 
         Raises:
-            LoadError: the file is damaged, or lacks one of these tokens.
+            LoadError: the file is damaged, or lacks one of the tokens in the arguments.
         """
         from tokenizers import Tokenizer
         from tokenizers.processors import TemplateProcessing
@@ -64,7 +64,7 @@ class TokenizerFile:
                 self._tokenizer.post_processor = TemplateProcessing(
                     single=template, special_tokens=special
                 )
-            # The file may say something else about both, which belongs to other uses of the model.
+            # Overrides the file's own padding and truncation, which may be for other uses.
             self._tokenizer.no_padding()
             self._tokenizer.enable_truncation(length, direction=cut_side)
         except LoadError:
@@ -80,7 +80,7 @@ class TokenizerFile:
         """Tokenize a text; tokens beyond the context length are dropped.
 
         Raises:
-            BadRequest: the text is empty or only white space.
+            BadRequest: nothing but white space is left of the text after it is cleaned.
             TooLarge: the text has more than MAX_CHARACTERS characters.
         """
         if len(text) > MAX_CHARACTERS:
@@ -102,11 +102,11 @@ class TokenizerFile:
 
     @property
     def highest_id(self) -> int:
-        """The highest id of a token."""
+        """The highest id in the vocabulary."""
         return int(max(self._tokenizer.get_vocab().values()))
 
     def special_tokens(self, text: str) -> list[int | None]:
-        """The ids of a text's tokens, with None for those that stand for a part of the text."""
+        """The ids of a text's special tokens in order, with None in place of all other tokens."""
         found = self._tokenizer.encode(text)
         pairs = zip(found.ids, found.special_tokens_mask, strict=True)
         return [id if is_special else None for id, is_special in pairs]

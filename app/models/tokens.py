@@ -45,10 +45,10 @@ class Tokens:
 
 @cache
 def load() -> tuple[Any, Any]:
-    """The word pattern and the tokenizer. The first call in a process takes about a second.
+    """The word pattern and the tokenizer; the first call in a process takes about a second.
 
-    Called when a text network is loaded, not before the fork, so that services that embed no texts
-    do not spend the time and memory.
+    It is called when a text network is loaded, not before the fork, so that services that embed no
+    texts do not spend the time and memory.
     """
     import regex
     from tokenizers import Tokenizer

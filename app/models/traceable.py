@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Makes networks of transformers right for every input size after tracing.
+"""Makes networks of transformers correct for every input size after tracing.
 
-OpenVINO converts what a network does with one example. A branch that depends on the example's size,
-or a number that Python computes from it, would then be fixed for all sizes. The functions here
-compute the same as the parts that they replace, from the sizes of tensors and without branches.
+OpenVINO converts the operations that a network runs for one example. A branch that depends on the
+example's size, or a number that Python computes from it, would be fixed for all sizes. The
+functions here replace parts of the networks: they compute the same, but without such branches, and
+with sizes that are taken from tensors.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ def make_traceable(network: Any) -> None:
 
 
 def _fuse(layer: Any, hidden: Tensor, residual: Tensor | None = None) -> Tensor:
-    """``DPTFeatureFusionLayer`` and its copy in ZoeDepth.
+    """Replaces ``DPTFeatureFusionLayer`` and its copy in ZoeDepth.
 
-    The original resizes the residual only if its size differs; for equal sizes the resize is exact.
+    The original resizes the residual only if its size differs. This always does, which makes no
+    difference for equal sizes.
     """
     import torch.nn.functional as F
 
@@ -44,7 +46,7 @@ def _fuse(layer: Any, hidden: Tensor, residual: Tensor | None = None) -> Tensor:
 
 
 def _depth_head(head: Any, hidden_states: list[Tensor]) -> Tensor:
-    """``DPTDepthEstimationHead``, with its last layer in float32."""
+    """Replaces ``DPTDepthEstimationHead``; computes its last layer in float32."""
     hidden = hidden_states[head.config.head_in_index]
     if head.projection is not None:
         hidden = head.projection(hidden).relu()
@@ -52,15 +54,15 @@ def _depth_head(head: Any, hidden_states: list[Tensor]) -> Tensor:
 
 
 def _depth_pro_head(head: Any, hidden: Tensor) -> Tensor:
-    """``DepthProDepthEstimationHead``, with its last layer in float32."""
+    """Replaces ``DepthProDepthEstimationHead``; computes its last layer in float32."""
     return _last_in_float32(head.layers, hidden)
 
 
 def _last_in_float32(all_layers: Any, hidden: Tensor) -> Tensor:
-    """Layers whose last two are a convolution to one channel and an activation.
+    """Apply layers that end with a convolution to one channel and an activation function.
 
-    The last convolution is computed in float32, because bfloat16 has fewer steps than an 8-bit map
-    has levels.
+    The last convolution is computed in float32, because bfloat16 is coarser than the levels of an
+    8-bit map.
     """
     import torch.nn.functional as F
 
@@ -72,10 +74,11 @@ def _last_in_float32(all_layers: Any, hidden: Tensor) -> Tensor:
 
 
 def _position_bias(bias: Any, window: tuple[Any, Any], *_: Any, **__: Any) -> Tensor:
-    """``BeitRelativePositionBias``: what attention adds for the distance of two patches.
+    """Replaces ``BeitRelativePositionBias``: what attention adds for the distance of two patches.
 
-    The table has a value for each distance, and three for the class token: from it, to it, and to
-    itself. For another number of patches than in training the table is resized.
+    The module's table has a value for each distance, and three for the class token: for attention
+    from it to patches, from patches to it, and from it to itself. The table is resized if there are
+    more or fewer patches than in training.
 
     Args:
         bias: the module.
@@ -99,7 +102,8 @@ def _position_bias(bias: Any, window: tuple[Any, Any], *_: Any, **__: Any) -> Te
         return apart
 
     heads, patches = table.shape[1], rows * columns
-    # [heads, rows, rows, columns, columns]: from which row and column, to which ones.
+    # Before it is reshaped, ``between`` has the axes: heads, row and column of one patch, row and
+    # column of the other.
     by_row = resized[:, differences(rows)]
     between = by_row[:, :, :, differences(columns)].permute(0, 1, 3, 2, 4)
     between = between.reshape(heads, patches, patches)
@@ -110,7 +114,7 @@ def _position_bias(bias: Any, window: tuple[Any, Any], *_: Any, **__: Any) -> Te
 
 
 def _standardised(convolution: Any, hidden: Tensor) -> Tensor:
-    """``WeightStandardizedConv2d`` of BiT, without the batch norm in training mode."""
+    """Replaces BiT's ``WeightStandardizedConv2d``, which uses a batch norm in training mode."""
     import torch
     import torch.nn.functional as F
 
@@ -138,10 +142,10 @@ def _metric_heads(
     feature_blocks: list[Tensor],
     relative_depth: Tensor,  # noqa: ARG001 - only the single head uses it
 ) -> tuple[Tensor, Tensor]:
-    """``ZoeDepthMultipleMetricDepthEstimationHeads``: one head for each domain, such as indoors.
+    """Replaces ``ZoeDepthMultipleMetricDepthEstimationHeads``, a head for each domain (indoors...).
 
-    The original asks a classifier which head to run for all pictures of a batch. This runs both,
-    and takes for each picture the one that the classifier names.
+    The original runs the one head that a classifier chooses for the whole batch. This runs all
+    heads, and takes for each picture the output of the head that the classifier chooses for it.
     """
     import torch
     import torch.nn.functional as F

@@ -1,8 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Depth models in the layout of transformers: DPT with MiDaS, ZoeDepth and Depth Pro.
+"""Depth models in the file layout of transformers: DPT (with MiDaS), ZoeDepth and Depth Pro.
 
-``model_type`` in a checkpoint's config.json decides which subclass reads it; each has a file.
+``model_type`` in a checkpoint's config.json decides which subclass reads the checkpoint; each
+subclass has its own file.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ _ARCHITECTURES = {
 }
 OFF = (False, None, ABSENT)
 ON = (True, ABSENT)
-#: settings of config.json for which transformers would build another network, or read it otherwise
+#: supported values of settings in config.json that change how transformers builds a network or
+#: reads its weights
 COMMON: Allowed = {
     "quantization_config": (None, ABSENT),
     "backbone": (None, ABSENT),
@@ -46,15 +48,15 @@ _INTERPOLATIONS: dict[object, Interpolation] = {2: "bilinear", 3: "bicubic"}
 
 
 class TransformersDepth(DepthFamily):
-    """One checkpoint; objects are of the subclass for its ``model_type``."""
+    """One checkpoint; creating an object gives one of the subclass for its ``model_type``."""
 
     FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
     MODEL_TYPES = frozenset(_ARCHITECTURES)
-    #: name of transformers' class
+    #: name of the network's class in transformers
     CLASS: ClassVar[str]
 
     def __new__(cls, spec: ModelSpec, checkpoint: Checkpoint) -> Self:  # noqa: ARG004
-        """An object of the subclass for the checkpoint. Raises LoadError."""
+        """Create an object of the subclass that reads the checkpoint. Raises LoadError."""
         config = description.read(checkpoint, cls.FILES[0])
         description.check(config, {"model_type": tuple(_ARCHITECTURES)}, cls.FILES[0])
         module, _, name = _ARCHITECTURES[config["model_type"]].partition(":")
@@ -116,11 +118,11 @@ class TransformersDepth(DepthFamily):
         description.check(found, allowed, f"{part} in {file}" if part else file)
 
     def check_settings(self, allowed: Allowed) -> None:
-        """Compare settings of preprocessor_config.json. Raises Unsupported."""
+        """Compare settings of preprocessor_config.json likewise. Raises Unsupported."""
         description.check(self.settings, allowed, self.FILES[1])
 
     def read_interpolation(self, default: Interpolation) -> Interpolation:
-        """How the checkpoint wants pictures to be resized. Raises Unsupported."""
+        """The interpolation that the checkpoint states for resizing. Raises Unsupported."""
         self.check_settings({"resample": (*_INTERPOLATIONS, ABSENT)})
         return _INTERPOLATIONS.get(self.settings.get("resample"), default)
 
@@ -128,7 +130,7 @@ class TransformersDepth(DepthFamily):
         """Width and height that pictures are resized to.
 
         Raises:
-            LoadError: they make no sense.
+            LoadError: the file states anything but a supported width and height.
         """
         found = self.settings.get("size", dict(zip(("width", "height"), default, strict=True)))
         if isinstance(found, int):
@@ -145,10 +147,13 @@ class TransformersDepth(DepthFamily):
         return width, height
 
     def read_colours(self, scale: float = 1) -> None:
-        """Set ``mean`` and ``deviation`` from the file, where they are multiples of ``scale``.
+        """Set ``mean`` and ``deviation`` from the file.
+
+        Args:
+            scale: what the file's values are divided by: 255 if they apply to levels 0 to 255.
 
         Raises:
-            Unsupported: they are no numbers for three channels.
+            Unsupported: they are not numbers for three channels.
         """
         for name, attribute in (("image_mean", "mean"), ("image_std", "deviation")):
             found = self.settings.get(name, 0.5)
@@ -165,7 +170,7 @@ class TransformersDepth(DepthFamily):
 
 
 def depth_only(network: Any) -> Any:
-    """Wraps a network so that it gives its map as one tensor [n, h, w]."""
+    """Wraps a network of transformers so that its output is just the map, a tensor [n, h, w]."""
     import torch
 
     class Depth(torch.nn.Module):
@@ -192,12 +197,13 @@ def check_aspect(width: int, height: int) -> None:
 def fitted_size(
     photo: tuple[int, int], size: tuple[int, int], multiple: int, patch: int, max_patches: int
 ) -> tuple[int, int]:
-    """Width and height of the input for a photo that keeps its aspect ratio, as DPT and ZoeDepth.
+    """Width and height of the input for a photo whose aspect ratio is kept (DPT and ZoeDepth).
 
     One side gets its value of ``size``: the side whose scale factor is closer to 1. Then both are
     rounded to multiples of ``multiple``. Unlike transformers, this scales panoramas down to at most
-    ``max_patches`` patches, because memory grows with the square of their number; and no side gets
-    less than two patches, because OpenVINO resizes a table of positions to one row wrongly.
+    ``max_patches`` patches, because memory grows with the square of their number. No side gets
+    fewer than two patches, because OpenVINO makes a mistake when it resizes a table of positions to
+    one row.
     """
     by_width, by_height = (wanted / side for wanted, side in zip(size, photo, strict=True))
     scale = by_width if abs(1 - by_width) < abs(1 - by_height) else by_height

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Embedding models through transformers: CLIP and its relatives, SigLIP, and DINO for images alone.
+"""Embedding models through transformers: CLIP and its relatives, SigLIP, and DINO (images only).
 
 A checkpoint has the layout of https://huggingface.co/docs/transformers; its ``config.json`` names
 the architecture as ``model_type``. CLIP: Radford et al. 2021, arXiv 2103.00020. MetaCLIP 2: Chuang
@@ -37,36 +37,38 @@ _TWO: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Texts:
-    """The text network of an architecture, with the defaults of ``text_config``."""
+    """The text network of an architecture, with the defaults for values that a file omits."""
 
     tokenizer: Kind
-    #: number of positions, and of tokens
+    #: number of positions that the network has vectors for
     positions: int
+    #: number of tokens that the network has vectors for
     vocabulary: int
-    #: id of the token from whose position the vector is taken; None: from the first or the last
+    #: id of the token at whose position the network reads the vector; None: it reads the vector at
+    #: the first or last position, whatever token is there
     end: int | None = None
-    #: id of the padding, where the network must not see it
+    #: id of the padding token, set only if the network masks padding by this id
     pad: int | None = None
-    #: number of positions that stand for no token
+    #: number of positions that are never used for a token
     unused: int = 0
-    #: most tokens of the texts that the published networks were trained with, if that is less
+    #: number of tokens to which texts were cut in training, if the network has more positions
     trained: int | None = None
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """One ``model_type``, with the defaults of its ``config.json``."""
+    """One ``model_type``, with the defaults for values that a ``config.json`` omits."""
 
     #: classes of transformers whose checkpoints are supported
     classes: tuple[str, ...]
-    #: image processor of checkpoints that name none
+    #: the image processor of checkpoints that do not name one
     processor: str
     dims: int
     image_size: int
     patch_size: int
     activation: str
     texts: Texts | None = None
-    #: whether both networks project to "projection_dim" numbers
+    #: whether both networks end with a projection to "projection_dim" numbers
     is_projected: bool = True
 
 
@@ -106,8 +108,8 @@ _ARCHITECTURES = {
     "dinov3_vit": _dino("DINOv3ViT", "DINOv3ViTImageProcessor", 384, 16),
 }
 _VISION: Allowed = {"num_channels": (3, ABSENT), "vision_use_head": (True, ABSENT)}
-#: config.eos_token_id of CLIP checkpoints from before transformers 4.31, which is not the id of
-#: their end token; transformers then takes the vector from the position of the highest id.
+#: "eos_token_id" in CLIP checkpoints from before transformers 4.31. It is not the id of their end
+#: token, so transformers reads the vector at the position of the highest id instead.
 _LEGACY_END = 2
 
 
@@ -116,7 +118,7 @@ class Transformers(EmbeddingFamily):
 
     FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
     OPTIONAL_FILES = transformers_tokenizers.FILES
-    #: those of NaFlex, too, which are refused with the reason
+    #: includes that of NaFlex models, so that they are refused with a message that says why
     MODEL_TYPES: ClassVar[frozenset[str]] = frozenset({*_ARCHITECTURES, "siglip2"})
     NETWORKS: ClassVar[dict[str, tuple[str, ...]]] = _TWO
 
@@ -171,7 +173,7 @@ class Transformers(EmbeddingFamily):
         return transformers_towers.module(self.checkpoint.path, self._model_type, network)
 
     def check_network(self, network: str) -> None:
-        """See the base class; texts need a tokenizer, which a copy of a checkpoint may lack."""
+        """See the base class; the text network needs a tokenizer, which a checkpoint may lack."""
         texts = self._architecture.texts
         if network != "text" or texts is None:
             return
@@ -217,7 +219,7 @@ class Transformers(EmbeddingFamily):
         self.mean, self.deviation = preparation.mean, preparation.deviation
 
     def _check_size(self, vision: Mapping[str, Any], file: str) -> None:
-        """Raises Unsupported if the network cannot take pictures of this size."""
+        """Raises Unsupported if the network cannot process pictures of ``image_size``."""
         edge, patch = (
             vision.get(name, default)
             for name, default in (
@@ -227,7 +229,7 @@ class Transformers(EmbeddingFamily):
         )
         if not isinstance(edge, int) or not isinstance(patch, int):
             raise Unsupported(f"{file} has no square pictures or patches; only these are supported")
-        # DINO computes vectors of positions for any size; the others have one for each patch.
+        # DINO computes its position embedding for any size; that of the others has a fixed size.
         if self._architecture.texts is not None and edge != self.image_size:
             raise Unsupported(
                 f"{file} has image_size {edge}, {self.FILES[1]} makes pictures of {self.image_size}"
@@ -241,8 +243,9 @@ class Transformers(EmbeddingFamily):
         end = None if texts.end is None else self._text.get("eos_token_id", texts.end)
         if end == _LEGACY_END and self._model_type == "clip":
             end = None
-        # Longer texts are cut to what the tokenizer's file says, as transformers does. With padding
-        # that the network sees, another length would be another text; that is refused.
+        # Longer texts are cut to the length in the tokenizer's file, as in transformers. SigLIP's
+        # networks also read the padding, so a shorter context would change their vectors;
+        # ``check_settings`` refuses that.
         most = self._tokenizer_settings().get("model_max_length")
         if isinstance(most, int) and not texts.tokenizer.is_cleaned:
             length = min(length, most)
@@ -272,8 +275,8 @@ def _model_type(config: Mapping[str, Any], file: str) -> str:
 def _part(config: Mapping[str, Any], name: str, file: str) -> dict[str, Any]:
     """The part of ``config.json`` that describes one network.
 
-    Old files have a further part, such as "text_config_dict", which takes precedence where it is
-    not null: transformers then takes what it leaves out from its own defaults.
+    Old files have another part, such as "text_config_dict". Unless it is null, it replaces the
+    usual part: for values that it omits, transformers uses its own defaults.
     """
     older = f"{name}_dict"
     return description.part(config, older if config.get(older) is not None else name, file)

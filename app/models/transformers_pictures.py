@@ -1,8 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Reads how a checkpoint in transformers' layout wants its pictures: ``preprocessor_config.json``.
+"""Reads from ``preprocessor_config.json`` how a checkpoint of transformers needs its pictures.
 
-The file names one of transformers' image processors and may leave out what is that class's default.
+The file names one of transformers' image processors, and may omit settings that are equal to the
+defaults of that class.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ _HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 _CROPPED = {"size": {"shortest_edge": 224}, "crop_size": 224, "do_center_crop": True, "resample": 3}
 _SQUASHED = {"size": {"height": 224, "width": 224}, "do_center_crop": False}
-#: Defaults by processor. Old checkpoints write "FeatureExtractor" for "ImageProcessor", new ones
-#: may add "Fast" or "Pil".
+#: Defaults by processor. Old checkpoints write "FeatureExtractor" instead of "ImageProcessor"; new
+#: ones may append "Fast" or "Pil".
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "CLIPImageProcessor": {**_CROPPED, "image_mean": _CLIP[0], "image_std": _CLIP[1]},
     "ChineseCLIPImageProcessor": {**_CROPPED, "image_mean": _CLIP[0], "image_std": _CLIP[1]},
@@ -57,7 +58,7 @@ _SUPPORTED: Allowed = {
 
 @dataclass(frozen=True)
 class Preparation:
-    """How a picture becomes the input of a network, see ``EmbeddingFamily``."""
+    """How a picture becomes the input of a network; ``EmbeddingFamily`` explains the fields."""
 
     image_size: int
     resize_edge: int
@@ -72,11 +73,11 @@ def read(found: Mapping[str, Any], default_processor: str, file: str) -> Prepara
 
     Args:
         found: the content.
-        default_processor: the image processor of files that name none.
+        default_processor: the image processor of files that do not name one.
         file: the file's name, for messages.
 
     Raises:
-        Unsupported: pictures would have to be prepared in a way that is not supported.
+        Unsupported: the file asks for a way of preparing pictures that is not supported.
     """
     processor = _processor(found, default_processor, file)
     description.check(found, _SUPPORTED, file)
@@ -134,7 +135,7 @@ def _square(edge: int) -> dict[str, int]:
 
 
 def _edge(size: Mapping[str, Any]) -> int | None:
-    """The edge of a square; None if it is none."""
+    """The edge of a square; None if the size is not that of a square."""
     edge = cast(object, size.get("height"))
     square = isinstance(edge, int) and size == _square(edge)
     return edge if square and isinstance(edge, int) else None

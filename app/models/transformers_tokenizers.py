@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: MIT
 """The tokenizers of checkpoints in transformers' layout, made from the checkpoint's own files.
 
-That is ``tokenizer.json`` where there is one, else an older vocabulary file. Which tokens begin and
-end a text, and how texts are cleaned, depends on the architecture; all of it is checked when the
-tokenizer is loaded, because a wrong token gives wrong vectors without any error.
+They are made from ``tokenizer.json`` if the checkpoint has one, otherwise from older vocabulary
+files. Which tokens begin and end a text, and how texts are cleaned, depends on the architecture.
+All of it is checked when the tokenizer is loaded, because a wrong token would give wrong vectors
+without any error.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from app.models import description
 from app.models.description import ABSENT
 from app.models.tokenizer_file import Side, TokenizerFile
 
-#: Files that a tokenizer is made from, and the one with its settings.
+#: The files that a tokenizer can be made from, and ``tokenizer_config.json`` with its settings.
 FILES = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "vocab.txt")
 _SENTENCEPIECE = ("spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
 _CLIP_WORDS = (
@@ -33,26 +34,29 @@ _CLIP_WORDS = (
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a text network expects of its tokens."""
+    """What a text network requires of its tokens."""
 
     #: context length in tokens
     length: int
     #: number of tokens that the network has vectors for
     vocabulary: int
-    #: id that a text must end with, because the network looks for it; None: any special token
+    #: id of the token that every text must end with, because the network searches for it; None: any
+    #: special token will do
     end: int | None = None
-    #: id of the padding, where the network must not see it; None: the tokenizer's own
+    #: id of the padding token, set only if the network masks padding by this id; None: the
+    #: tokenizer's own padding token
     pad: int | None = None
 
 
 @dataclass(frozen=True)
 class Kind:
-    """The tokenizer of an architecture."""
+    """How the tokenizer of an architecture is made."""
 
-    #: older vocabulary files, which serve where there is no ``tokenizer.json``, with their reader
+    #: older vocabulary files, which are read if there is no ``tokenizer.json``
     older: tuple[str, ...]
+    #: makes a tokenizer from the first of these files and the content of ``tokenizer_config.json``
     read: Callable[[Path, Mapping[str, Any]], Any] | None
-    #: token that fills up the context where ``tokenizer_config.json`` names none
+    #: the padding token if ``tokenizer_config.json`` does not name one
     pad: str
     #: whether a text begins with a special token
     has_start: bool = True
@@ -61,7 +65,7 @@ class Kind:
 
 
 def missing(folder: Path, kind: Kind) -> str | None:
-    """Why texts cannot be tokenized with the files in a folder; None if they can."""
+    """Which files a folder lacks for a tokenizer, as a message; None if it has all of them."""
     if (folder / "tokenizer.json").is_file() or _has_older(folder, kind):
         return None
     wanted = "tokenizer.json"
@@ -73,7 +77,7 @@ def missing(folder: Path, kind: Kind) -> str | None:
 
 
 def check_settings(settings: Mapping[str, Any], kind: Kind, wanted: Wanted) -> None:
-    """Compare ``tokenizer_config.json`` with what is supported. Raises Unsupported."""
+    """Check that the settings in ``tokenizer_config.json`` are supported. Raises Unsupported."""
     file = "tokenizer_config.json"
     # transformers' class for Gemma's tokenizer pads at the left unless the file says otherwise.
     side = settings.get(
@@ -97,8 +101,8 @@ def load(folder: Path, kind: Kind, settings: Mapping[str, Any], wanted: Wanted) 
     Args:
         folder: the checkpoint's folder.
         kind: the tokenizer of its architecture.
-        settings: content of ``tokenizer_config.json``; empty if there is none.
-        wanted: what the text network expects.
+        settings: content of ``tokenizer_config.json``; empty if there is no such file.
+        wanted: what the text network requires.
 
     Raises:
         LoadError: a file is missing or damaged, or the tokenizer does not suit the network.
@@ -122,7 +126,7 @@ def load(folder: Path, kind: Kind, settings: Mapping[str, Any], wanted: Wanted) 
 
 
 def byte_pairs(file: Path, settings: Mapping[str, Any]) -> Any:
-    """CLIP's tokenizer from ``vocab.json`` and the ``merges.txt`` beside it."""
+    """CLIP's tokenizer, made from ``vocab.json`` and the ``merges.txt`` beside it."""
     from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers, processors
     from tokenizers.models import BPE
 
@@ -158,7 +162,7 @@ def byte_pairs(file: Path, settings: Mapping[str, Any]) -> Any:
 
 
 def word_pieces(file: Path, settings: Mapping[str, Any]) -> Any:
-    """BERT's tokenizer from ``vocab.txt``."""
+    """BERT's tokenizer, made from ``vocab.txt``."""
     from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
     from tokenizers.models import WordPiece
 
@@ -211,10 +215,10 @@ def _check(tokenizer: TokenizerFile, kind: Kind, wanted: Wanted) -> None:
 
 
 def _cleaner(settings: Mapping[str, Any]) -> Callable[[str], str]:
-    """How SigLIP's texts are cleaned: each generation was trained with texts cleaned in its way.
+    """The function that cleans texts, which differs between SigLIP and SigLIP 2.
 
     Raises:
-        Unsupported: the tokenizer is of neither generation.
+        Unsupported: the tokenizer is that of neither.
     """
     if _is_gemma(settings):
         return str.lower
@@ -241,18 +245,18 @@ def _without_punctuation(text: str) -> str:
 
 
 def _token(stated: object, default: str) -> str:
-    """A special token of ``tokenizer_config.json``: a text, or an object with its content."""
+    """The text of a special token, which a settings file states as a string or as an object."""
     content = stated.get("content") if isinstance(stated, dict) else stated
     return content if isinstance(content, str) else default
 
 
 def _id(tokenizer: Any, token: str) -> int:
-    """The id of a token that was added, which all tokenizers therefore have."""
+    """The id of a special token; never None, because every tokenizer made here has it."""
     return int(tokenizer.token_to_id(token))
 
 
 def _added(stated: object, token: str) -> Any:
-    """A special token as ``tokenizers`` takes it, with the properties that are stated for it."""
+    """A special token as an object of ``tokenizers``, with the properties that the file states."""
     from tokenizers import AddedToken
 
     names = ("single_word", "lstrip", "rstrip", "normalized")

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The networks of the family ``transformers`` as torch modules: images or token ids to vectors."""
+"""The family ``transformers`` as torch modules, which map images or token ids to vectors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from app.engines.base import LoadError
 
-#: Beginning of the names of transformers' classes, by ``model_type``.
+#: How the names of transformers' classes begin, by ``model_type``.
 _CLASSES = {
     "clip": "CLIP",
     "metaclip_2": "MetaClip2",
@@ -20,8 +20,8 @@ _CLASSES = {
     "dinov2": "Dinov2",
     "dinov3_vit": "DINOv3ViT",
 }
-#: The class that has a network, where transformers has one that does without the other network;
-#: "{}" is the beginning of its name.
+#: Classes that hold only one of the two networks, so that the other is not loaded. Networks that
+#: are not listed are taken from the class with both. "{}" stands for the name in ``_CLASSES``.
 _PARTS = {
     ("clip", "image"): "{}VisionModelWithProjection",
     ("clip", "text"): "{}TextModelWithProjection",
@@ -30,18 +30,19 @@ _PARTS = {
     ("siglip", "image"): "{}VisionModel",
     ("siglip", "text"): "{}TextModel",
 }
-#: Text networks that must not see the padding: the others are causal, or were trained with it.
+#: Text networks for which padding is masked. The others need no mask, because they are causal or
+#: were trained on padded texts without one.
 _MASKED = ("chinese_clip", "altclip")
 
 
 def module(folder: Path, model_type: str, network: str) -> Any:
-    """One network of a checkpoint, in evaluation mode, float32.
+    """One network of a checkpoint as a torch module in evaluation mode, float32.
 
-    Vectors are those of transformers' ``get_image_features`` and ``get_text_features``, and for
-    DINO its ``pooler_output``; they are not normalised.
+    Its vectors are those of transformers' ``get_image_features`` or ``get_text_features``; for
+    DINO they are its ``pooler_output``. They are not normalised.
 
     Raises:
-        LoadError: tensors are missing, or have other shapes than ``config.json`` says.
+        LoadError: tensors are missing, or their shapes differ from those in ``config.json``.
     """
     import torch
 
@@ -56,8 +57,9 @@ def module(folder: Path, model_type: str, network: str) -> Any:
 
         def forward(self, inputs: torch.Tensor) -> torch.Tensor:
             if masked:
-                # A mask of four dimensions is taken as it is. transformers would make one only if
-                # there is padding, and a traced network would keep the choice made for its example.
+                # transformers uses a mask of four dimensions as it is. From one of two dimensions,
+                # it would make a mask only if there is padding, and a traced network would repeat
+                # the choice made for its example.
                 mask = (inputs != self.tower.config.pad_token_id)[:, None, None, :]
                 last = self.tower(inputs, attention_mask=mask).last_hidden_state
                 pooled = last[:, 0]
@@ -70,12 +72,12 @@ def module(folder: Path, model_type: str, network: str) -> Any:
 
 
 def configuration(folder: Path, model_type: str) -> Any:
-    """What transformers reads from ``config.json``, with its defaults for what that leaves out."""
+    """transformers' configuration object, with its defaults for values that the file omits."""
     return _class(model_type, "{}Model").config_class.from_pretrained(folder, local_files_only=True)
 
 
 def import_libraries() -> None:
-    """Import what ``module`` needs."""
+    """Import the libraries that ``module`` needs."""
     import torch  # noqa: F401
     from transformers import AutoModel  # noqa: F401
 
@@ -90,14 +92,15 @@ def _load(folder: Path, model_type: str, network: str) -> Any:
     from transformers.utils import logging
 
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    # Hides the list of tensors that are not used, which are those of the other network.
+    # Hides the list of unused tensors, which belong to the other network.
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     config = configuration(folder, model_type)
     name = _PARTS.get((model_type, network))
     if name is not None:
         whole = config
         config = whole.vision_config if network == "image" else whole.text_config
-        # A network of its own takes the projection's width from its part of the file.
+        # A class with one network reads the projection's width from that network's part of the
+        # configuration, where it may be missing or wrong.
         if hasattr(whole, "projection_dim"):
             config.projection_dim = whole.projection_dim
     loaded, report = _class(model_type, name or "{}Model").from_pretrained(
@@ -116,7 +119,7 @@ def _load(folder: Path, model_type: str, network: str) -> Any:
 
 
 def _parts(loaded: Any, network: str) -> tuple[Any, Any]:
-    """The network itself, and the projection of its pooled output, which only some have."""
+    """The network without its projection, and the projection; the identity if it has none."""
     import torch
 
     prefix = {"image": "vision", "text": "text"}[network]

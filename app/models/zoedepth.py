@@ -3,8 +3,9 @@
 """ZoeDepth through transformers: estimates distance in metres.
 
 Bhat et al., "ZoeDepth: Zero-shot Transfer by Combining Relative and Metric Depth", 2023,
-https://arxiv.org/abs/2302.12288. Images are preprocessed like transformers' ZoeDepthImageProcessor
-does: a mirrored border around the photo, then a resize. The border is cut off the output again.
+https://arxiv.org/abs/2302.12288. Images are preprocessed as by transformers'
+ZoeDepthImageProcessor: the photo gets a mirrored border, and the result is resized. The border is
+removed from the output.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from app.models.transformers_depth import (
 from app.pictures.canvas import ImageWork, Steps, unchanged
 from config.models import ModelSpec
 
-_MAX_PATCHES = 2048  # BEiT needs memory for a number between every two patches
+_MAX_PATCHES = 2048  # BEiT needs memory for a number for every pair of patches
 _PROCESSORS = (
     "ZoeDepthImageProcessor",
     "ZoeDepthImageProcessorFast",
@@ -58,7 +59,7 @@ _BACKBONE: Allowed = {
     "add_fpn": (False, None, ABSENT),
 }
 _HEAD: Allowed = {"bin_centers_type": ("softplus", "normed", ABSENT)}
-# Of two heads the classifier has two outputs and four layers, whatever the file says.
+# transformers' classifier, which chooses one of two heads, always has four layers.
 _HEADS: Allowed = {"num_patch_transformer_layers": (4,)}
 
 
@@ -85,7 +86,7 @@ class ZoeDepth(TransformersDepth):
         self.multiple = int(self.settings["ensure_multiple_of"])
 
     def module(self, network: str) -> Any:  # noqa: ARG002 - there is only one
-        """See the base class; gives metres [n, h, w]."""
+        """See the base class; the output is the distance in metres, [n, h, w]."""
         module = self.load()
         module.metric_head = _in_float32(module.metric_head)
         return depth_only(module)
@@ -99,18 +100,18 @@ class ZoeDepth(TransformersDepth):
         return 1 if device == "cpu" else 4
 
     def input_size(self, width: int, height: int) -> tuple[int, int]:
-        """See the base class; with the border."""
+        """See the base class; the size includes the border."""
         check_aspect(width, height)
         across, down = self._border(width, height)
         photo = width + 2 * across, height + 2 * down
         return fitted_size(photo, self.size, self.multiple, self.patch, _MAX_PATCHES)
 
     def decode_size(self, width: int, height: int) -> tuple[int, int]:
-        """See the base class; the full size, because the reference samples single pixels."""
+        """See the base class; the full size, because transformers samples single pixels of it."""
         return width, height
 
     def steps(self, size: tuple[int, int]) -> Steps:
-        """See the base class; ``prepare`` does all itself. Raises TooLarge."""
+        """See the base class; nothing, because ``prepare`` does the resize. Raises TooLarge."""
         check_aspect(*size)
         return unchanged
 
@@ -138,17 +139,17 @@ class ZoeDepth(TransformersDepth):
         return inverse(output, NEAREST_METRES)
 
     def metres(self, output: FloatArray, focal_length: float | None) -> FloatArray:  # noqa: ARG002
-        """See the base class; the focal length changes nothing."""
-        return np.maximum(output, 0)  # sampling without the border can overshoot
+        """See the base class; this model ignores the focal length."""
+        return np.maximum(output, 0)  # the bicubic sampling of ``crop`` can go below 0
 
     def _border(self, width: int, height: int) -> tuple[int, int]:
-        """Widths of the border at the sides, and at the top and bottom, pixels of the photo."""
+        """Widths of the border at left and right, and at top and bottom, in pixels of the photo."""
         if not self.has_border:
             return 0, 0
         return int(math.sqrt(width / 2) * 3), int(math.sqrt(height / 2) * 3)
 
     def _check_heads(self) -> None:
-        """One head, or two with the names that their tensors have."""
+        """Raise Unsupported unless there is one head, or two with different names."""
         heads = self.config.get("bin_configurations") or [{}]
         names = [each.get("name") for each in heads]
         if len(heads) > 2 or (len(heads) == 2 and len({*names, None}) != 3):
@@ -161,9 +162,9 @@ class ZoeDepth(TransformersDepth):
 
 
 def _in_float32(head: Any) -> Any:
-    """Wraps a part of a network that always computes in float32.
+    """Wraps a part of a network so that it always computes in float32.
 
-    Its exponentials and logarithms would be wrong by several levels of a map in bfloat16.
+    In bfloat16, its exponentials and logarithms would change a map by several levels.
     """
     import torch
 

@@ -38,7 +38,7 @@ class Crash(BaseModel):
         return self.at + pause - time.monotonic()
 
     def reason(self) -> str:
-        """The reason for ``/health`` and for clients."""
+        """Why the model is not loaded any more, as ``/health`` and error answers say it."""
         return f"{self.count} workers in a row died while they loaded {self.key}"
 
 

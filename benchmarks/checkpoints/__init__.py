@@ -3,8 +3,9 @@
 """Makes random-weight stand-ins for the public checkpoints, in the hub's own cache layout.
 
 The stand-ins have the tensor names, configuration files and (unless tiny) shapes of the public
-ones, but random numbers inside, so that loading, speed, memory and agreement between engines can be
-checked where no hub can be reached. They say nothing about the quality of a depth map or a vector.
+ones, but their numbers are random. With them, loading, speed, memory and agreement between engines
+can be checked without access to the hub. They say nothing about the quality of depth maps or
+vectors.
 
 The numbers are chosen so that agreement between two engines means something:
 
@@ -12,10 +13,10 @@ The numbers are chosen so that agreement between two engines means something:
   weights are larger, so that attention is not uniform;
 * patch filters, position embeddings and transposed convolutions are smooth, so that a depth map
   varies smoothly over the image instead of being noise;
-* the last layer of a depth network is scaled by its outputs for synthetic pictures, so that
-  practically no value is cut off at zero and none lies far outside the rest;
-* most of the mean output over synthetic pictures is subtracted in the last layer norm of the image
-  tower, so that different pictures get clearly different vectors.
+* the last layer of a depth network is scaled according to its outputs for synthetic pictures, so
+  that practically no value is cut off at zero and none lies far outside the range of the others;
+* most of the mean output for synthetic pictures is subtracted near the end of the image tower, so
+  that different pictures get clearly different vectors.
 
 Trained vision transformers have a few channels with very large values; these weights do not imitate
 them, so 8-bit quantisation loses less accuracy with these weights than with real ones.

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """``python -m benchmarks.checkpoints --out CACHE [--models small,ViT-B-16] [--tiny]``.
 
-Makes the random-weight checkpoints of these models in a hub cache.
+Makes checkpoints of these models with random weights in a hub cache.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from benchmarks.checkpoints.hub_cache import Repository
 
 
 def make(key: str, *, small_scale: bool) -> list[Repository]:
-    """Make the repositories of one model of the model table."""
+    """Make the repositories of one model: one, or for CLIP one in each of two formats."""
     if key in depth.SHAPES:
         return [depth.make(key, small_scale)]
     if key in depth3.SHAPES:
@@ -28,7 +28,7 @@ def make(key: str, *, small_scale: bool) -> list[Repository]:
 
 
 def main() -> None:
-    """Entry point; existing checkpoints are kept."""
+    """Make the checkpoints that the command line names, except those that exist already."""
     usual = [*depth.SHAPES, *clip.SHAPES]
     shapes: dict[str, Any] = {**depth.SHAPES, **clip.SHAPES, **depth3.SHAPES, **siglip.SHAPES}
     parser = argparse.ArgumentParser(description="Make random-weight checkpoints.")

@@ -23,7 +23,7 @@ STD = [0.26862954, 0.26130258, 0.27577711]
 
 @dataclass(frozen=True)
 class Shape:
-    """Holds the values in which the variants differ."""
+    """The values in which the variants differ."""
 
     repository: str
     transformers_repository: str
@@ -53,7 +53,7 @@ SHAPES = {
 
 
 def tiny(shape: Shape) -> Shape:
-    """Shrink a shape so that it answers in milliseconds; architecture and vector length stay."""
+    """Shrink a shape so that it answers in milliseconds; it keeps the length of its vectors."""
     return replace(shape, width=128, layers=3, heads=2, text_width=32, text_heads=4, text_layers=2)
 
 
@@ -72,7 +72,7 @@ PREPROCESSOR = {
 
 
 def make(key: str, small_scale: bool) -> tuple[Repository, Repository]:
-    """Make the same weights as a repository in open_clip's format and one in transformers'."""
+    """Make two repositories with the same weights: in open_clip's format and in transformers'."""
     shape = tiny(SHAPES[key]) if small_scale else SHAPES[key]
     network = _network(shape, SEED + 11 + list(SHAPES).index(key))
     state = {k: v for k, v in network.state_dict().items() if "position_ids" not in k}
@@ -119,7 +119,7 @@ def _values(draw: Draw, name: str, shape: torch.Size, layers: int) -> Tensor:
 
 
 def _spread_vectors(network: Any) -> None:
-    """Subtract from all image vectors most of what they have in common."""
+    """Subtract most of the vectors' mean, so that different images get clearly different vectors."""
     norm = network.vision_model.post_layernorm
     seen: list[Tensor] = []
     hook = norm.register_forward_hook(lambda _module, _inputs, output: seen.append(output.clone()))
@@ -130,7 +130,7 @@ def _spread_vectors(network: Any) -> None:
 
 
 def to_open_clip(state: dict[str, Tensor], layers: int, text_layers: int) -> dict[str, Tensor]:
-    """Rename transformers' tensors as open_clip does, and join query, key and value weights."""
+    """Give transformers' tensors open_clip's names, and join query, key and value weights."""
     out = {
         "visual.class_embedding": state["vision_model.embeddings.class_embedding"],
         "visual.positional_embedding": state["vision_model.embeddings.position_embedding.weight"],
@@ -238,9 +238,9 @@ def _byte_symbols() -> list[str]:
 
 
 def _tokenizer_files(vocabulary: int) -> dict[str, Any]:
-    """Return a valid byte-level tokenizer without merges.
+    """Return the files of a valid byte-level tokenizer without merges.
 
-    That is enough for a processor to load.
+    transformers' processor needs no more than these to load.
     """
     symbols = _byte_symbols()
     words = symbols + [f"{symbol}</w>" for symbol in symbols]

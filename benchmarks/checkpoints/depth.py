@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Depth Anything checkpoints with random weights."""
+"""Makes Depth Anything checkpoints with random weights."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 @dataclass(frozen=True)
 class Shape:
-    """Holds the values in which the variants differ."""
+    """The values in which the variants differ."""
 
     repository: str
     hidden: int
@@ -30,7 +30,7 @@ class Shape:
     stages: tuple[int, ...]
     neck: tuple[int, ...]
     fusion: int
-    #: of a metric model: the farthest distance, metres
+    #: farthest distance of a metric model, metres; None for a relative model
     max_depth: int | None = None
 
 
@@ -75,7 +75,7 @@ def make(key: str, small_scale: bool) -> Repository:
 
 
 def made(shape: Shape, seed: int) -> Repository:
-    """A repository with weights of its own."""
+    """Make a repository of this shape, with weights that the seed determines."""
     network = _network(shape, seed)
     state = {_hub_name(name): value for name, value in network.state_dict().items()}
     files = {"config.json": _config_json(shape), "preprocessor_config.json": PREPROCESSOR}
@@ -88,7 +88,7 @@ def _network(shape: Shape, seed: int) -> Any:
     network: Any = DepthAnythingForDepthEstimation(_config(shape))
     network.eval()
     draw = Draw(seed)
-    # The deeper a network is, the less each layer adds, so that the sum over all layers is similar.
+    # In a deeper network each layer adds less, so that the sum over all layers is similar.
     residual = 0.35 * math.sqrt(12 / shape.layers)
     for name, parameter in network.named_parameters():
         parameter.copy_(_values(draw, name, parameter.shape, residual))
@@ -128,8 +128,10 @@ def _gain(name: str) -> float:
 
 
 def _scale_last_layer(network: Any) -> None:
-    """Before the last activation the map runs from about 1 to about 20, or -4 to 4 in a metric
-    model, over pictures of the usual shapes.
+    """Scale the last layer for a useful range of values before the last activation function.
+
+    For pictures of the usual shapes, the values then run from about 1 to about 20, or from about
+    -4 to about 4 in a metric model.
     """
     seen: list[Tensor] = []
     hook = network.head.conv3.register_forward_hook(
@@ -218,7 +220,7 @@ _OLD_NAMES = {
 
 
 def _hub_name(name: str) -> str:
-    """Return a tensor's name in the hub's files, whose names for DINOv2 predate transformers 5."""
+    """Return a tensor's name in the hub's files, which have DINOv2's names from transformers 4."""
     for new, old in _OLD_NAMES.items():
         if re.search(rf"encoder\.layer\.\d+\.{re.escape(new)}\.", name):
             return name.replace(new, old)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Depth Anything 3 checkpoints with random weights; only the tensors that give depth and sky."""
+"""Makes Depth Anything 3 checkpoints with random weights, only of the tensors for depth and sky."""
 
 from __future__ import annotations
 
@@ -20,23 +20,26 @@ from benchmarks.checkpoints.numbers import SEED, Draw, normalise, pictures
 
 @dataclass(frozen=True)
 class Shape:
-    """What tells the variants apart."""
+    """The values in which the variants differ."""
 
     repository: str
     model_name: str
-    #: the transformer: its published name, width of a token, blocks
+    #: published name of the transformer
     net: str
+    #: number of features of a token
     width: int
+    #: number of blocks
     layers: int
+    #: indices of the blocks whose tokens go to the head
     stages: tuple[int, ...]
-    #: number of the first block of the any-view kind, -1 for models of one view
+    #: index of the first block that is made for any number of views, -1 in models for one view
     start: int
     neck: tuple[int, ...]
     fusion: int
 
     @property
     def plan(self) -> Plan:
-        """The same for the network."""
+        """These values as the network's code takes them."""
         views = self.start >= 0
         return Plan(self.stages, self.start, self.start, self.start, views, views, not views)
 
@@ -72,7 +75,7 @@ SHAPES = {
 
 
 def tiny(shape: Shape) -> Shape:
-    """The same architecture, small enough to answer in milliseconds."""
+    """Shrink a shape so that it answers in milliseconds; the architecture stays the same."""
     return replace(
         shape,
         width=64,
@@ -85,7 +88,7 @@ def tiny(shape: Shape) -> Shape:
 
 
 def make(key: str, small_scale: bool) -> Repository:
-    """The repository of one variant."""
+    """Make the repository of one variant."""
     shape = tiny(SHAPES[key]) if small_scale else SHAPES[key]
     state = weights(shape, SEED + 21 + list(SHAPES).index(key))
     files = {"config.json": config_json(shape)}
@@ -95,7 +98,7 @@ def make(key: str, small_scale: bool) -> Repository:
 
 @torch.no_grad()
 def weights(shape: Shape, seed: int) -> dict[str, Tensor]:
-    """Random tensors under their names below ``model.``; depth runs from about 1 to about 20."""
+    """Random tensors by name without ``model.``; they give depth from about 1 to about 20."""
     draw = Draw(seed)
     residual = 0.35 * math.sqrt(12 / shape.layers)
     state = {
@@ -109,7 +112,7 @@ def weights(shape: Shape, seed: int) -> dict[str, Tensor]:
 
 
 def tensor_shapes(shape: Shape) -> dict[str, tuple[int, ...]]:
-    """The published tensors, in the order of the file."""
+    """The shapes of the published tensors by name without ``model.``."""
     width, fusion = shape.width, shape.fusion
     vit, head = "backbone.pretrained", "head"
     found: dict[str, tuple[int, ...]] = {f"{vit}.cls_token": (1, 1, width)}
@@ -179,7 +182,7 @@ def _values(draw: Draw, name: str, shape: torch.Size, residual: float) -> Tensor
         return (common + 0.2 * draw(*shape)) / math.sqrt(shape[0])
     if shape[2] == 1:
         return draw(*shape) / math.sqrt(shape[1])
-    # as in ``depth``: a 3x3 filter of independent numbers is mostly edge detector; mix in a blur
+    # A 3x3 filter of independent numbers mostly detects edges, so a blur is mixed in.
     mixed = 0.6 * draw(*shape) + 0.8 * draw(shape[0], shape[1], 1, 1)
     return mixed * _gain(name) / math.sqrt(shape[1] * shape[2] * shape[3] * 3)
 
@@ -193,11 +196,15 @@ def _gain(name: str) -> float:
 def _scale_last_layer(
     state: dict[str, Tensor], shape: Shape, name: str, low: float, high: float
 ) -> None:
-    """Before its activation the map runs from ``low`` to ``high`` over pictures of usual shapes."""
+    """Scale the last layer of an output to values from about ``low`` to about ``high``.
+
+    These are the values before the activation function, for pictures of the usual shapes.
+    """
     weight, bias = state[f"{name}.2.weight"], state[f"{name}.2.bias"]
     weight.mul_(0.1)  # so that no exponential overflows
     bias.mul_(0.1)
-    depth = "head.scratch.output_conv2"  # the logarithm undoes the activation of depth
+    # The layers run in place of those for depth, because a logarithm undoes depth's activation.
+    depth = "head.scratch.output_conv2"
     layers = {each.replace(name, depth): state[each] for each in state if each.startswith(name)}
     network = build({**state, **layers}, replace(shape.plan, has_sky=False))
     seen = [
@@ -212,7 +219,7 @@ def _scale_last_layer(
 
 
 def config_json(shape: Shape) -> dict[str, Any]:
-    """config.json as the public repositories word it (only the parts of depth)."""
+    """Return the config.json of the public repositories, with only the parts for depth."""
     views = shape.start >= 0
     into = (2 if views else 1) * shape.width
 

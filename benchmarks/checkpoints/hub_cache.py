@@ -19,7 +19,7 @@ from benchmarks.checkpoints.numbers import SEED
 
 @dataclass(frozen=True)
 class Repository:
-    """A repository: small files (text, or objects to write as JSON) and one file of weights."""
+    """A repository: small files (texts, or objects to write as JSON) and one file of weights."""
 
     name: str
     files: dict[str, Any]
@@ -27,11 +27,14 @@ class Repository:
     weights: dict[str, Tensor]
 
     def folder(self, cache: Path) -> Path:
-        """Return its folder in a cache."""
+        """Return the repository's folder in a cache."""
         return cache / f"models--{self.name.replace('/', '--')}"
 
     def write(self, cache: Path) -> None:
-        """Write it into a cache, the reference last, so that an unfinished copy is never used."""
+        """Write the repository into a cache.
+
+        refs/main is written last, so that an unfinished copy is never used.
+        """
         folder = self.folder(cache)
         revision = hashlib.sha1(f"{self.name} random {SEED}".encode()).hexdigest()
         for content in ("blobs", "refs", f"snapshots/{revision}"):

@@ -3,7 +3,8 @@
 """Makes SigLIP 2 checkpoints with random weights, in open_clip's format.
 
 Their configuration is that of the installed open_clip. Their tokenizer is a small stand-in, which
-makes one token of each byte: it has the published one's special tokens and ways, but not its words.
+makes one token of each byte. It has the special tokens and the settings of the published one, but
+not its vocabulary.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ MEAN = STD = [0.5, 0.5, 0.5]
 
 @dataclass(frozen=True)
 class Shape:
-    """Holds the repository on the hub, and the name of the architecture in open_clip."""
+    """The repository on the hub, and the name of the architecture in open_clip."""
 
     repository: str
     architecture: str
@@ -35,8 +36,8 @@ class Shape:
 
 SHAPES = {"siglip2-b16-256": Shape("timm/ViT-B-16-SigLIP2-256", "ViT-B-16-SigLIP2-256")}
 
-# The image tower with the fewest parameters that timm has for 256 pixels. It averages its tokens,
-# where SigLIP's has a layer of attention.
+# The smallest image tower that timm has for 256 pixels. It pools its tokens by averaging them,
+# whereas SigLIP's tower pools them with a layer of attention.
 _TINY_VISION = {
     "timm_model_name": "vit_wee_patch16_reg1_gap_256",
     "timm_pool": "avg",
@@ -95,14 +96,14 @@ def _values(draw: Draw, name: str, shape: torch.Size) -> Tensor:
     usual = usual.replace("c_proj", "fc2").replace("attn_pool.q.", "q_proj.")
     values = draw.block(usual, shape, residual=1.0)
     if re.search(r"qkv\.weight|in_proj_weight", name):
-        values[: 2 * shape[1]] *= 1.3  # as ``Draw.block`` does where query and key are alone
+        values[: 2 * shape[1]] *= 1.3  # as ``Draw.block`` does for separate query and key weights
     if "blocks." in name and re.search(r"(out_proj|fc2)\.weight", usual):
         values *= 0.35
     return values
 
 
 def _spread_vectors(tower: Any, edge: int) -> None:
-    """Subtract from all image vectors most of what they have in common."""
+    """Subtract most of the vectors' mean, so that different images get clearly different vectors."""
     trunk = tower.trunk
     last = trunk.fc_norm if trunk.attn_pool is None else trunk.attn_pool.mlp.fc2
     images = normalise(pictures(16, edge, edge, SEED + 200), MEAN, STD)
@@ -110,7 +111,7 @@ def _spread_vectors(tower: Any, edge: int) -> None:
 
 
 def _tokenizer_files() -> dict[str, Any]:
-    """Return a tokenizer in the layout of Gemma's: spaces become "▁", and a text gets an end."""
+    """Return the files of a tokenizer like Gemma's: spaces become "▁", and <eos> ends a text."""
     special = ("<pad>", "<eos>", "<bos>", "<unk>")
     words = [*special, *(f"<0x{byte:02X}>" for byte in range(256)), "▁"]
     numbers = {word: number for number, word in enumerate(words)}

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Checks that answers differ no more than docs/performance.md promises for full-size weights."""
+"""Checks that answers computed on a GPU agree with the CPU's as docs/performance.md promises.
+
+The limits are those for full-size weights.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Tests ``POST /api/models`` on a running service: every worker has the model soon after it."""
+"""Tests ``POST /api/models`` on a running service: soon afterwards every worker has the model."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_two_models_at_once(service: Service) -> None:
                 assert answer.json()["family"] == "depth_anything"
                 assert "appears in the list in some seconds" in answer.json()["message"]
             wait_for(lambda: not before & {each.pid for each in service.workers()})
-            # Requests go to either worker.
+            # Ten requests, because each may be answered by either worker.
             wait_for(lambda: all(listed(service) >= KEYS for _ in range(10)), service=service)
         finally:
             is_over.set()

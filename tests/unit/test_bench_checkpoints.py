@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The benchmark's SigLIP 2: its checkpoint, and the reference that it is compared with."""
+"""Tests the benchmark's checkpoint of SigLIP 2, and the reference that it is compared with."""
 
 from __future__ import annotations
 

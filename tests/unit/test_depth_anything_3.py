@@ -1,13 +1,14 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Depth Anything 3 against numbers of its published implementation.
+"""Compares Depth Anything 3 with stored results of its published implementation.
 
-tests/data/depth_anything_3.npz has what github.com/ByteDance-Seed/Depth-Anything-3 at commit
-2c21ea849ceec7b469a3e62ea0c0e270afc3281a computes on a CPU in float32 from the tensors and inputs
-of ``tests.depth3``: its DinoVisionTransformer (of their width and depth) and its DualDPT or DPT
-were loaded with those tensors and given each input as one view. "-depth" is the logarithm of the
-depth, "-sky" the sky map, and "-filled" the logarithm of the depth after its compute_sky_mask and
-set_sky_regions_to_max_depth. Of each map every third row and column is stored.
+The results in tests/data/depth_anything_3.npz were computed by the code of
+github.com/ByteDance-Seed/Depth-Anything-3 at commit 2c21ea849ceec7b469a3e62ea0c0e270afc3281a, on a
+CPU in float32. Its DinoVisionTransformer (with the tests' width and number of blocks) and its
+DualDPT or DPT were loaded with the tensors of ``tests.depth3``, and got each of the inputs there as
+a single view. Names with "-depth" have the logarithm of the depth, those with "-sky" the sky map,
+and those with "-filled" the logarithm of the depth after the published compute_sky_mask and
+set_sky_regions_to_max_depth. Every third row and column of each map is stored.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def family_of(folder: Path) -> DepthAnything3:
 
 
 def metric_family(folder: Path) -> DepthAnything3:
-    """For the network "mono", which is the same."""
+    """The family of the metric checkpoint, whose network is the same as that of "mono"."""
     folder.mkdir(exist_ok=True)
     config = checkpoints.config_json(depth3.SHAPES["metric"])
     (folder / "config.json").write_text(json.dumps(config))
@@ -164,7 +165,7 @@ def test_metres_need_a_metric_model_and_a_focal_length(folder: Path, tmp_path: P
 def test_focal_lengths_are_scaled_by_the_mean_of_both_directions(
     folder: Path, width: int, height: int
 ) -> None:
-    """A photo and the same one turned by a quarter have one focal length, and the same metres."""
+    """A photo must get the same focal length and metres when it is turned by 90 degrees."""
     family = family_of(folder / "mono")
     columns, rows = family.input_size(width, height)
     scale = family.input_scale(width, height)
@@ -172,14 +173,14 @@ def test_focal_lengths_are_scaled_by_the_mean_of_both_directions(
     assert scale == pytest.approx(family.input_scale(height, width))
 
 
-# As the published input processor computes them for its process_res of 504.
+# The sizes that the published input processor computes for its process_res of 504.
 @pytest.mark.parametrize(
     ("photo", "size"),
     [
         ((1600, 1200), (504, 378)),
         ((1200, 1600), (378, 504)),
         ((1920, 1080), (504, 280)),
-        ((504, 371), (504, 378)),  # of two multiples of 14, the larger one
+        ((504, 371), (504, 378)),  # halfway between two multiples of 14: the larger one
         ((504, 370), (504, 364)),
         ((641, 479), (504, 378)),
         ((300, 200), (504, 336)),
@@ -198,7 +199,7 @@ def test_beyond_twenty_to_one_is_refused(folder: Path) -> None:
 
 
 def published(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """As the published input processor resizes: to 504 pixels, then to multiples of 14."""
+    """Resize like the published input processor: to 504 pixels, then to multiples of 14."""
     for patch in (1, 14):
         height, width = photo.shape[:2]
         scale = EDGE / max(width, height)
@@ -215,7 +216,7 @@ def published(photo: NDArray[np.uint8]) -> NDArray[np.uint8]:
     [(800, 600), (600, 800), (641, 479), (505, 333), (300, 200), (1000, 50), (90, 400), (13, 17)],
 )
 def test_a_photo_is_prepared_nearly_as_published(folder: Path, photo: tuple[int, int]) -> None:
-    """Pillow has no filter like OpenCV's INTER_AREA, which the published code shrinks with."""
+    """The published code shrinks with OpenCV's INTER_AREA, for which Pillow has no equal filter."""
     family, image = family_of(folder / "views"), picture(*photo, seed=photo[0])
     expected = published(np.asarray(image))
     inputs = family.prepare(upright(image), HostImages())
@@ -324,7 +325,7 @@ def test_tensors_that_do_not_fit_are_refused_at_loading(
 
 
 def test_weights_stay_mapped_from_the_file(folder: Path) -> None:
-    """So that all processes share them."""
+    """Then all processes share the weights in memory."""
     module = family_of(folder / "views").source("image").module()
     weight = module.backbone.pretrained.pos_embed
     maps = Path("/proc/self/maps").read_text().splitlines()

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Depth Anything V1 and V2's metric models against transformers, on both engines.
+"""Compares Depth Anything V1 and V2's metric models with transformers, on both engines.
 
-test_depth_parity.py has the relative models of V2.
+test_depth_parity.py does the same for the relative models of V2.
 """
 
 from __future__ import annotations
@@ -28,18 +28,19 @@ _EDGE = 182  # pixels, instead of 518, for speed
 _TINY = depth.tiny(depth.SHAPES["small"])
 _V1 = "LiheYoung/depth-anything-small-hf"
 _OUTDOOR = "depth-anything/Depth-Anything-V2-Metric-Outdoor-Small-hf"
-#: V1 takes the features of the last four layers, V2 those of four layers evenly apart.
+#: The head of V1 takes the features of the last four layers, that of V2 of four evenly spaced ones.
 SHAPES = {
     "v1": replace(_TINY, repository=_V1, layers=5, stages=(2, 3, 4, 5)),
     "outdoor": replace(_TINY, repository=_OUTDOOR, max_depth=80),
 }
-# Odd and portrait, tiny, 20:1 both ways: one patch high or wide.
+# A portrait with odd sides, a tiny picture, and strips of 20:1, whose inputs are one patch high or
+# wide.
 SIZES = [(231, 317), (8, 5), (1000, 50), (33, 660)]
 
 
 @dataclass
 class Both:
-    """A model here, and the same checkpoint in transformers."""
+    """A model in Twinlens, and the same checkpoint in transformers."""
 
     ours: DepthModel
     network: Any
@@ -60,7 +61,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
         made.files["preprocessor_config.json"] = depth.PREPROCESSOR | {
             "size": {"height": _EDGE, "width": _EDGE}
         }
-        if key == "v1":  # its files are older than that setting
+        if key == "v1":  # the published files are older than this setting
             made.files["config.json"].pop("depth_estimation_type")
         made.write(cache)
     convert_all(map(spec_of, SHAPES), cache, half=False)
@@ -97,7 +98,7 @@ def test_numbers_and_map(both: Both, size: tuple[int, int]) -> None:
     assert numbers.dtype == np.float32
     np.testing.assert_allclose(numbers, both.reference(torch.from_numpy(inputs[None])), rtol=2e-5)
 
-    # From here on also with transformers' own preparation, which may differ by two levels of 255.
+    # From here on, the photo is prepared by transformers, which may differ by two levels of 255.
     expected = both.reference(both.processor(images=photo, return_tensors="pt")["pixel_values"])
     np.testing.assert_allclose(numbers, expected, rtol=1e-2)
     near = 1 / expected.clamp(min=0.1) if model.family.is_metric else expected
@@ -110,7 +111,7 @@ def test_numbers_and_map(both: Both, size: tuple[int, int]) -> None:
 
 
 def test_metres_fill_the_range(both: Both) -> None:
-    """Or else a sigmoid that is missing, or applied twice, would go unseen."""
+    """Otherwise a sigmoid that is missing or applied twice would go unnoticed."""
     photo = picture(231, 317, seed=231)
     output = both.ours.infer(both.ours.prepare(upright(photo))[None])[0]
     if both.ours.family.is_metric:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Distance to disparity: near is large, and no value of a network spoils the rest of the map."""
+"""Tests the conversion of distance to disparity: no odd value may spoil the rest of the map."""
 
 import warnings
 

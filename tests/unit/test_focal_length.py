@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The camera's focal length in pixels, from what cameras and phones write into their files."""
+"""Tests reading the focal length from the EXIF data that cameras and phones write into files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from app.pictures.exif import focal_length
 from tests.pictures import encoded, picture
 
 WIDTH, HEIGHT = 60, 40
-#: 26 mm as phones have it, in pixels of such a picture
+#: the 35 mm equivalent of 26 mm, usual for phones, in pixels of such a picture
 EXPECTED = 26 * math.hypot(WIDTH, HEIGHT) / math.hypot(36, 24)
 _EXIF_DIRECTORY = 0x8769
 EQUIVALENT, LENGTH, X_RESOLUTION, UNIT = 0xA405, 0x920A, 0xA20E, 0xA210
@@ -55,7 +55,7 @@ def test_a_file_without(kind: str) -> None:
     assert decode(io.BytesIO(encoded(picture(60, 40), kind)), 10**6).focal_length is None
 
 
-# A sensor of 6 mm that takes 60 pixels in a row: 10 pixels a millimetre.
+# A sensor that is 6 mm wide and has 60 pixels in a row, which is 10 pixels per millimetre.
 SENSOR = {LENGTH: 4.5, STORED_WIDTH: WIDTH, STORED_HEIGHT: HEIGHT}
 
 

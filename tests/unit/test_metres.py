@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Metres and relative depth in one contract, in process."""
+"""Tests requests for metres and for relative depth on the app, without starting a service."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from config.models import ModelSpec
 from config.settings import Settings
 from tests.pictures import encoded, picture
 
-# What is learned of metres here holds for any weights, so these are the built-in model's.
+# These tests hold for any weights, so the metric checkpoint has those of the built-in model.
 FARTHEST = 20
 ROWS = """
 [[model]]
@@ -44,7 +44,7 @@ path = "{}"
 """
 WIDTH, HEIGHT = 320, 240
 PHOTO = encoded(picture(WIDTH, HEIGHT), "PNG")
-#: width of the network's input for it
+#: width of the network's input for this photo
 INPUT_WIDTH = 336
 
 
@@ -150,7 +150,7 @@ def test_a_relative_model_gives_no_metres(client: FlaskClient) -> None:
     assert message.startswith("builtin-depth does not give metres")
     assert "model=metric-indoor-small or " in message
     assert message.endswith(" or metric"), "one whose row does not say it"
-    # One that is not on disk is refused for its row, instead of being downloaded first.
+    # A model that is not on disk is refused because of its row, without being downloaded first.
     assert "metric" in refusal(ask(client, model="large", unit="metres", format="tiff"))
 
 
@@ -194,7 +194,7 @@ def test_defaults_of_a_form_do_not_matter(client: FlaskClient) -> None:
 
 
 class Told:
-    """Takes the place of the methods of a family; keeps what ``metres`` was told."""
+    """Replaces two methods of the family; keeps the focal length that ``metres`` was given."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, estimate: float | None = None) -> None:
         self.focal_length: float | None = None

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""``python -m app models check``: agreement is found, and so is a difference."""
+"""Tests that ``python -m app models check`` finds agreement and differences."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.pictures import picture
 
 @pytest.fixture(autouse=True)
 def few(built_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Three pictures and two texts, on the built-in models, so that it is fast."""
+    """Use only three pictures, two texts and the built-in models, so that the tests are fast."""
     monkeypatch.setenv("HF_HUB_CACHE", str(built_in))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     sizes = {name: samples.SIZES[name] for name in ("odd", "crop margin", "small")}
@@ -32,7 +32,7 @@ def few(built_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_built_in_models_agree(
     key: str, lines: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("ENGINE", "torch")  # converts nothing
+    monkeypatch.setenv("ENGINE", "torch")  # so that nothing has to be converted
     assert main(["models", "check", key]) == 0
     said = capsys.readouterr().out
     assert len([line for line in said.splitlines() if line.startswith("  ")]) == lines
@@ -41,7 +41,7 @@ def test_the_built_in_models_agree(
 
 
 class Turned(Reference):
-    """Something else than the network."""
+    """A reference that differs from the network, because it mirrors every picture."""
 
     title = "a library"
 

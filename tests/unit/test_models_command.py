@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""``python -m app models``: list, add and remove, against a hub on the loopback."""
+"""Tests ``python -m app models list``, ``add`` and ``remove`` with a fake hub on this machine."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ WEIGHTS = (DEPTH / "model.safetensors").read_bytes()
 
 
 class Command:
-    """Runs the command in this process."""
+    """Runs ``python -m app models`` in this process."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str]) -> None:
         self._capsys = capsys
 
     def __call__(self, *arguments: object, status: int = 0) -> str:
-        """What it says on stdout, or on stderr if it fails as expected."""
+        """Run an action; return its stdout, or its stderr if it is expected to fail."""
         found = main(["models", *map(str, arguments)])
         said = self._capsys.readouterr()
         assert found == status, said
@@ -47,7 +47,7 @@ class Command:
         return said.err if status else said.out
 
     def download(self, key: str) -> None:
-        """Download a model, and forget what that says."""
+        """Download a model, and discard what the command prints."""
         assert main(["download", key]) == 0
         self._capsys.readouterr()
 
@@ -67,7 +67,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def fake_hub(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    """It has one repository with a depth model, which has a model card."""
+    """A hub with one repository: a depth model with a model card."""
     publish_depth(tmp_path / "published", README=CARD)
     with FakeHub(tmp_path / "published").running() as running:
         running.is_used_here(monkeypatch)
@@ -119,7 +119,7 @@ def test_add_writes_what_the_checkpoint_says(
     assert record is not None
     assert set(record.files) == {"config.json", "preprocessor_config.json"}
     assert "not downloaded" in models("list")
-    # The download takes the commit that was examined, wherever the branch is by then.
+    # The download takes the commit that was examined, even if the branch has moved since.
     publish(fake_hub.cache, b"other", MINE)
     models.download("mine")
     now = lockfile.pinned(spec, cache)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Tests that docs/models.md tells of every built-in row what the table says."""
+"""Tests that docs/models.md agrees with every row of the built-in table of models."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Networks of open_clip checkpoints against open_clip itself, on every engine of a CPU."""
+"""Compares the networks of open_clip checkpoints with open_clip itself, on both CPU engines."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def mobile_clip(_: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def eva(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Rotary position embeddings, which no file has; XLM-R for texts."""
+    """Rotary position embeddings, which are not in the file; XLM-RoBERTa for texts."""
     tiny_tokenizers.xlm_roberta(folder)
     architecture = {
         "embed_dim": 24,
@@ -145,7 +145,7 @@ def eva(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def convnext(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Sinusoidal positions, which no file has, in the text encoder."""
+    """Sinusoidal positions in the text encoder, which are not in the file."""
     tiny_tokenizers.nllb(folder)
     architecture = {
         "embed_dim": 24,
@@ -157,7 +157,7 @@ def convnext(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def relative(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Indices of relative positions, which no file has; mT5 for texts."""
+    """Indices of relative positions, which are not in the file; mT5 for texts."""
     tiny_tokenizers.t5(folder)
     architecture = {
         "embed_dim": 24,
@@ -196,18 +196,18 @@ MAKERS: dict[str, Callable[[Path], tuple[dict[str, Any], dict[str, Any]]]] = {
 def made(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Any]:
-    """A folder with a checkpoint, and open_clip's own network of it."""
+    """A folder with a checkpoint, and the network that open_clip itself builds from it."""
     folder = tmp_path_factory.mktemp(request.param)
     architecture, preparation = MAKERS[request.param](folder)
     return folder, write(folder, architecture, preparation)
 
 
 def model(folder: Path, network: str, engine: EngineSetting) -> Any:
-    """Our model of the checkpoint; converted in this process, which is faster."""
+    """The checkpoint's network in Twinlens; it is converted in this process, which is faster."""
     spec, checkpoint = described(folder)
     if engine == "openvino":
         source: NetworkSource = describe_checkpoint(spec, checkpoint).source(network)
-        with warnings.catch_warnings(action="ignore"):  # of tracing
+        with warnings.catch_warnings(action="ignore"):  # tracing warns
             convert(Conversions(half=False, life=0).job(source))
     loader = Loader.make(engine, "fp32", "cpu", threads=1, life=LIFE)
     loaded = loader.load(NetworkId(spec, network), checkpoint, "cpu")
@@ -217,13 +217,16 @@ def model(folder: Path, network: str, engine: EngineSetting) -> Any:
     return with_work(loaded)
 
 
-#: largest error, compared with what tells the vectors of a network apart
+#: largest error of a vector, as a share of the mean distance of vectors from their mean
 ERRORS = {"torch": 1e-4, "openvino": 5e-3}
 
 
 def check(found: NDArray[np.float32], expected: torch.Tensor, engine: EngineSetting) -> None:
-    """Networks with random weights give similar vectors to all images, so that a mistake in them
-    may leave the cosine above 0.99999. The second rule finds it.
+    """Check that vectors agree with the expected ones.
+
+    The cosine alone is not enough: networks with random weights give similar vectors for all
+    images, so it may exceed 0.99999 in spite of a mistake. Therefore the error must also be small
+    compared with the differences between the expected vectors.
     """
     theirs = expected.numpy()
     assert found.shape == theirs.shape
@@ -248,7 +251,7 @@ def test_images(made: tuple[Path, Any], engine: EngineSetting) -> None:
     theirs = torch.stack([preprocess(image) for image in images])
     batch = np.stack([ours.prepare(upright(image)) for image in images])
     np.testing.assert_allclose(batch, theirs.numpy(), atol=1e-5)
-    if engine == "openvino":  # slower
+    if engine == "openvino":  # fewer images, because each takes longer
         theirs, batch = theirs[:3], batch[:3]
     with torch.inference_mode():
         expected = network.encode_image(theirs, normalize=False)
@@ -282,7 +285,7 @@ def test_weights_are_mapped_not_copied(made: tuple[Path, Any]) -> None:
 
 
 def test_margins_are_floored_for_openai_s_models_only(tmp_path: Path) -> None:
-    """Whose vectors users have stored; the crop is one pixel off where 3 of 4 are left over."""
+    """Users have stored such vectors; here, rounding shifts the crop by one pixel."""
     write(tmp_path, *clip_quick(tmp_path))
     image = picture(35, 32)
     crops = []
@@ -310,7 +313,7 @@ def test_torch_runs_what_openvino_cannot_convert(
 
 
 def test_rows_are_of_open_clip_s_own_table() -> None:
-    """Repository, length of a vector and size of a picture."""
+    """Compares the repository, the length of a vector and the size of a picture."""
     found = {}
     for name, tags in open_clip.pretrained._PRETRAINED.items():
         config = open_clip.get_model_config(name)

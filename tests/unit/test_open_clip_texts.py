@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Texts of open_clip checkpoints, token by token against open_clip's own tokenizers."""
+"""Compares tokenized texts of open_clip checkpoints with those of open_clip's own tokenizers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def texts_of(folder: Path, settings: dict[str, Any]) -> Texts:
 
 
 def written(folder: Path, maker: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """A checkpoint's description and its tokenizer; gives its ``text_cfg``."""
+    """Write a checkpoint's description and tokenizer, without weights; return its ``text_cfg``."""
     if maker:
         MAKERS[maker](folder)
         settings = settings | {"hf_tokenizer_name": f"somebody/{maker}", "vocab_size": 10**6}
@@ -57,7 +57,7 @@ def test_token_by_token(tmp_path: Path, name: str) -> None:
     for text in TEXTS:
         assert texts.encode(text).ids.tolist() == theirs(text)[0].tolist(), text
     counts = [texts.encode(text).count for text in TEXTS]
-    assert max(counts) == texts.context_length  # the long one, whose rest is dropped
+    assert max(counts) == texts.context_length  # the count of the long text, which is cut
     assert [texts.encode(text).truncated for text in TEXTS].count(True) >= 1
     assert len(set(counts)) > 3
 
@@ -98,7 +98,7 @@ def test_a_text_of_which_nothing_is_left(tmp_path: Path) -> None:
 
 
 def test_a_token_beyond_the_network_is_refused(tmp_path: Path) -> None:
-    """The network would read what lies behind its table, or fail."""
+    """The network would read memory beyond its table of tokens, or fail."""
     settings = written(tmp_path, "gemma", {}) | {"vocab_size": 300}
     texts = texts_of(tmp_path, settings)
     assert texts.encode("a cat").count > 1
@@ -109,7 +109,7 @@ def test_a_token_beyond_the_network_is_refused(tmp_path: Path) -> None:
 REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"vocab_size": 32000}, "not made of CLIP's own tokens"),
     ({"tokenizer_kwargs": {"reduction_mask": "simple"}}, "reduction_mask"),
-    # open_clip would set it, and transformers 5 would reset it with every text
+    # open_clip would set the language, but transformers 5 would reset it with every text.
     ({"hf_tokenizer_name": "x", "tokenizer_kwargs": {"language": "fra_Latn"}}, "language"),
     ({"tokenizer_kwargs": {"clean": "upper"}}, '"clean": "upper"'),
     ({"tokenizer_mode": "clips"}, "tokenizer_mode"),

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Files that only some checkpoints have: downloaded, recorded, verified and copied."""
+"""Tests that files which only some checkpoints have are downloaded, recorded and verified."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def cache(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def fake_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    """Its repository has a tokenizer.json, but no merges.txt."""
+    """A hub whose repository has a tokenizer.json, but no merges.txt."""
     publish(tmp_path / "published", b"weights", more={OPTIONAL[0]: TOKENIZER})
     with FakeHub(tmp_path / "published").running() as running:
         running.is_used_here(monkeypatch)
@@ -51,7 +51,7 @@ def fake_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHu
 
 @pytest.fixture
 def used(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a version of Twinlens whose family uses the optional files."""
+    """Make the family use the optional files, as if by a newer version of Twinlens."""
     monkeypatch.setattr(DepthAnything, "OPTIONAL_FILES", OPTIONAL)
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Tensors of a safetensors file as float32."""
+"""Tests that the tensors of a safetensors file are read as float32."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from app.models import tensors
 
-# The child's multiplication hangs if the parent's main thread has a pool of threads.
+# The multiplication in the child process hangs if the parent's main thread has a pool of threads.
 _FORKED = """
 import os, signal, sys
 from pathlib import Path

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Checkpoints of the family ``transformers``: what is read from them, found in caches, refused."""
+"""Tests how checkpoints of the family ``transformers`` are read, found in caches, and refused."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ Change = Callable[[dict[str, Any]], object]
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Checkpoint]:
-    """Checkpoints that nobody writes to."""
+    """Checkpoints that the tests share, so no test may change them; see ``copy``."""
     names = ("clip", "clip by OpenAI", "siglip", "siglip 2", "chinese_clip", "altclip", "dinov2")
     folder = tmp_path_factory.mktemp("published")
     return {name: make(name, folder / name) for name in names}
@@ -133,7 +133,7 @@ def test_texts_that_would_be_wrong_are_refused_by_name(
     family = described(checkpoint)
     with pytest.raises(LoadError, match=reason):
         family.load_tokenizer()
-    family.source("image")  # its pictures are fine
+    family.source("image")  # pictures can still be embedded
 
 
 LONG = "a photo of a cat. " * 20
@@ -247,7 +247,7 @@ def test_what_is_left_out_is_transformers_default() -> None:
 
 
 def in_hub_layout(cache: Path, checkpoint: Checkpoint, hub_id: str, files: set[str]) -> ModelSpec:
-    """A checkpoint as the hub's own client has it in its cache, and a row for it."""
+    """Copy some files of a checkpoint into a cache as the hub's client would; return its row."""
     folder = cache / f"models--{hub_id.replace('/', '--')}"
     commit = "3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268"
     (folder / "refs").mkdir(parents=True)
@@ -269,7 +269,7 @@ def test_a_hub_cache_that_people_have_already(
     monkeypatch: pytest.MonkeyPatch,
     with_texts: bool,
 ) -> None:
-    """Also one that has only what embedding images took."""
+    """A cache may also lack the tokenizer, if only images were embedded with the checkpoint."""
 
     def refuse(*_: object) -> None:
         raise AssertionError("a request was made")
@@ -295,7 +295,7 @@ def test_a_hub_cache_that_people_have_already(
 
 @pytest.fixture
 def client(published: dict[str, Checkpoint], tmp_path: Path) -> Iterator[FlaskClient]:
-    """Of a service with an image encoder, and a model whose tokenizer is missing."""
+    """A client of a service with a model for images only, and one whose tokenizer is missing."""
     bare = tmp_path / "bare"
     bare.mkdir()
     for file in Transformers.FILES:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""DPT, ZoeDepth and Depth Pro against transformers' own processors and networks."""
+"""Compares DPT, ZoeDepth and Depth Pro with transformers' own processors and networks."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ PROCESSORS: dict[str, Any] = {
     "ZoeDepthForDepthEstimation": ZoeDepthImageProcessorPil,
     "DepthProForDepthEstimation": DepthProImageProcessor,
 }
-# A photo, an odd portrait, a tiny one; strips of 20:1 only where transformers does not give
-# these small networks an input of no height.
+# A photo, a portrait with odd sides, and a tiny picture. Strips of 20:1 are tested only with the
+# networks for which transformers does not round the shorter side of the input to zero.
 SIZES = [(200, 150), (77, 131), (29, 16)]
 STRIPS = [(400, 20), (24, 480)]
 CASES = [
@@ -59,8 +59,8 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All tiny checkpoints."""
-    torch.set_num_threads(1)  # see model_of
+    """A folder with all tiny checkpoints."""
+    torch.set_num_threads(1)  # ``model_of`` says why
     folder = tmp_path_factory.mktemp("depth")
     for kind in tiny_depth.KINDS:
         tiny_depth.write(folder, kind)
@@ -72,7 +72,7 @@ def model_of(folder: Path, kind: str, engine: EngineSetting) -> DepthModel:
     spec = tiny_depth.row(folder, kind)
     if engine == "openvino":
         convert_all([spec], folder, half=False)
-    # One thread, because several would mostly wait for each other in networks this small.
+    # One thread, because in networks this small, several would mostly wait for each other.
     loader = Loader.make(engine, "fp32", "cpu", threads=1, life=0)
     loaded = loader.load(NetworkId(spec, "image"), checkpoint_of(spec, folder), "cpu")
     loaded.network.to_device("cpu")
@@ -91,7 +91,7 @@ def family_of(folder: Path, kind: str) -> TransformersDepth:
 
 @cache
 def reference(folder: Path, kind: str) -> tuple[Any, Any]:
-    """transformers' processor and network."""
+    """transformers' own processor and network for a checkpoint."""
     name, *_ = tiny_depth.KINDS[kind]
     network = getattr(transformers, name).from_pretrained(folder / kind).eval()
     return PROCESSORS[name].from_pretrained(folder / kind), network
@@ -99,7 +99,7 @@ def reference(folder: Path, kind: str) -> tuple[Any, Any]:
 
 @cache
 def expected(folder: Path, kind: str, size: tuple[int, int]) -> tuple[Map, Map | None]:
-    """What transformers gives at the photo's size: nearness, and metres of metric models."""
+    """transformers' maps at the photo's size: nearness, and metres if the model is metric."""
     processor, network = reference(folder, kind)
     width, height = size
     photo = picture(*size, seed=width)
@@ -165,7 +165,7 @@ def test_maps_are_those_of_the_reference(
 @pytest.mark.parametrize("size", [(200, 150), (150, 201), (61, 37), (1000, 700)])
 @pytest.mark.parametrize("kind", ["zoe-nyu", "dinov2", "beit", "depth-pro"])
 def test_a_map_lies_exactly_on_its_photo(folder: Path, kind: str, size: tuple[int, int]) -> None:
-    """Of a network that gives back its input, in place of depth."""
+    """The network's output is replaced by its input, so that the map must show the photo."""
     width, height = size
     family = family_of(folder, kind)
     across, down = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
@@ -177,8 +177,9 @@ def test_a_map_lies_exactly_on_its_photo(folder: Path, kind: str, size: tuple[in
         found = family.crop(output.astype(np.float32), size)
         flat = found[0] if kind == "depth-pro" else found
         shown = cv2.resize(flat, size, interpolation=cv2.INTER_CUBIC)
-        # In pixels of the network's input, on which 255 levels are spread. transformers' resize
-        # of ZoeDepth's input puts its first pixel on the photo's first, not half a pixel inside.
+        # The photo's 255 levels are spread over the input, so ``steps`` is the difference between
+        # neighbouring pixels. ZoeDepth may be half a pixel off: transformers' resize puts the
+        # first pixel of its input on the centre of the photo's first pixel.
         steps = 255 / max(inputs.shape[1:]) if kind == "zoe-nyu" else 0
         assert np.abs(shown - true)[1:-1, 1:-1].max() <= 2.5 + 0.5 * steps
 
@@ -210,7 +211,7 @@ def test_depth_pro_uses_a_known_focal_length(folder: Path) -> None:
 
 
 def test_pictures_of_a_batch_go_to_their_own_head(folder: Path) -> None:
-    """transformers asks its classifier once for a whole batch."""
+    """In transformers, the classifier chooses one head for the whole batch."""
     model = model_of(folder, "zoe-both", "torch")
     inputs = [model.prepare(upright(picture(60, 40, seed))) for seed in (1, 2, 3)]
     together = model.infer(np.stack(inputs))

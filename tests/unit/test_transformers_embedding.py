@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The family ``transformers`` against transformers itself: pictures, tokens, vectors."""
+"""Compares pictures, tokens and vectors of the family ``transformers`` with transformers itself."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ TEXTS = [
     "a photo of a cat",
     "A  Photo,\tof a CAT!",
     "schön & gut 🎉",
-    "cafe\u0301 A\u030aNGSTRO\u0308M",  # letters and their marks apart
+    "cafe\u0301 A\u030aNGSTRO\u0308M",  # letters with combining marks
     "在图片 猫",
     "x",
     "word " * 200,
@@ -53,7 +53,7 @@ PROCESSORS: dict[str, Any] = {
     "dinov2": BitImageProcessorPil,
     "dinov3_vit": DINOv3ViTImageProcessor,
 }
-#: Engines and checkpoints that would only convert the network of another checkpoint again.
+#: Engines and checkpoints to leave out, because the same network is tested with another checkpoint.
 SAME_NETWORKS = {
     ("openvino", name) for name in ("chinese_clip with tokenizer.json", "siglip 2", "metaclip_2")
 }
@@ -66,7 +66,7 @@ def kind(name: str) -> str:
 
 @dataclass
 class Both:
-    """A checkpoint as we serve it, and as transformers does."""
+    """A checkpoint in Twinlens and the same one in transformers."""
 
     name: str
     checkpoint: Checkpoint
@@ -108,7 +108,7 @@ class Both:
             return self.reference.get_image_features(pixels).pooler_output.numpy()
 
     def tokens(self, texts: list[str]) -> dict[str, torch.Tensor]:
-        """As transformers' documentation has texts prepared for each architecture."""
+        """The tokens, made as transformers' documentation recommends for each architecture."""
         folder = self.checkpoint.path
         options: dict[str, Any] = {"padding": True, "return_tensors": "pt", "truncation": True}
         options["max_length"] = {"altclip": 77, "chinese_clip": 52}.get(self.name, 77)
@@ -118,7 +118,7 @@ class Both:
             options |= {"padding": "max_length", "max_length": 64, "return_attention_mask": False}
         tokenizer: Any
         if self.name == "siglip":
-            # SiglipTokenizer itself needs sentencepiece; this is what it does to a text first.
+            # SiglipTokenizer would clean the texts like this, but it needs sentencepiece.
             table = str.maketrans("", "", string.punctuation)
             texts = [" ".join(text.lower().translate(table).split()) for text in texts]
             fast: Any = PreTrainedTokenizerFast
@@ -161,7 +161,7 @@ def reference_pictures(both: Both) -> Any:
 def test_pictures_are_prepared_alike(both: Both) -> None:
     ours, theirs = prepared(both.family), reference_pictures(both)
     assert ours.shape == theirs.shape == (len(SIZES), 3, *theirs.shape[2:])
-    # DINOv3's authors resize levels of 8 bits, as we do; transformers' processor resizes floats.
+    # For DINOv3, Twinlens resizes 8-bit levels as the authors do; transformers resizes floats.
     level = 1 / 255 / both.family.deviation.min()
     most = level if both.name == "dinov3_vit" else 1e-5
     assert np.abs(ours - theirs).max() < most

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""``python -m app models add``: finds a checkpoint's family, and writes its row."""
+"""``python -m app models add``: finds a checkpoint's family, and adds its row to the table."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def add(arguments: argparse.Namespace, settings: Settings) -> None:
 
 
 def _spec(arguments: argparse.Namespace) -> ModelSpec:
-    """A row with key and source. Raises UsageError."""
+    """A preliminary row with the key and the source. Raises UsageError."""
     text: str = arguments.source
     source: dict[str, object]
     if repository := repository_in(text):
@@ -83,7 +83,7 @@ def _spec(arguments: argparse.Namespace) -> ModelSpec:
 
 
 def _check_key(key: str, path: Path, settings: Settings) -> None:
-    """Raise UsageError if a model has the key already."""
+    """Raise UsageError if a model already has this key."""
     if key in rows.keys(path):
         raise UsageError(f"{path} has a row {key}: pass --replace, or choose another key")
     if key in {spec.key for spec in settings.table().model}:
@@ -107,7 +107,7 @@ def _examine(
 
 
 def _present(spec: ModelSpec, cache: Path) -> Folder:
-    """What the cache has of a repository, for a machine that is offline. Raises Failed."""
+    """The folder of a repository's files in the cache, to use offline. Raises Failed."""
     commit = store.known_commit(spec, cache) or spec.revision
     folder = store.repository_folder(cache, spec) / "snapshots" / commit
     if not folder.is_dir():

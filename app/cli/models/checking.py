@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""``python -m app models check``: compares a model with its reference library, here and now."""
+"""``python -m app models check``: compares a model with its reference library on this machine."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _WIDTH = 44
 
 @dataclass(frozen=True)
 class Limits:
-    """Differences that are the precision's, not a mistake's."""
+    """The largest differences that the precision explains; larger ones are mistakes."""
 
     cosine: float
     mean_levels: float
@@ -53,25 +53,25 @@ _HALF = Limits(0.999, 2.0, 16)
 
 @dataclass(frozen=True)
 class Comparison:
-    """One picture or text."""
+    """How the model's result for one picture or text compares with the reference's."""
 
     name: str
     figures: str
     is_good: bool
-    #: larger is worse
+    #: how far apart the results are, to find the worst
     distance: float
 
 
 def check(arguments: argparse.Namespace, spec: ModelSpec, stop: Stop) -> bool:
-    """Compare a model with its reference, and print the figures; whether it agrees.
+    """Compare a model with its reference and print the figures; return whether they agree.
 
     Raises:
         Failed, UsageError, Interrupted, SettingsError.
     """
     pictures = _pictures(arguments.pictures)
-    # Everything of a picture is decoded: what a reduced decoding changes is no matter of the model.
+    # Pictures are decoded at full size, so that only the model is compared, not the decoding.
     settings = settings_for(spec.task, 1).model_copy(update={"exact_decode": True})
-    # The references load only what is on disk; this is read when their libraries are imported.
+    # The session makes the hub's libraries work offline, so references load only what is on disk.
     with session(settings) as runtime:
         load(runtime, spec, stop)
         family = runtime.manager.family(spec)
@@ -105,7 +105,7 @@ def check(arguments: argparse.Namespace, spec: ModelSpec, stop: Stop) -> bool:
 
 
 def _pictures(folder: Path | None) -> dict[str, Image.Image]:
-    """The program's own pictures, and up to ten of the user's. Raises UsageError."""
+    """The program's own pictures, and up to ten from the user's folder. Raises UsageError."""
     pictures = samples.pictures()
     if folder is None:
         return pictures
@@ -169,7 +169,7 @@ def _compare(
     limits: Limits,
     stop: Stop,
 ) -> Comparison:
-    """Compare one result, and print it. Raises Failed if the reference cannot compute it."""
+    """Compare one result with the reference's and print the figures. Raises Failed if it fails."""
     _check_stop(stop)
     try:
         expected = compute()

@@ -17,7 +17,7 @@ from config.settings import Settings, load_settings
 
 
 def manage_models(arguments: argparse.Namespace, stop: Stop) -> bool:
-    """Run an action; whether all is well.
+    """Run the action that the arguments name; return False only if a check found differences.
 
     Raises:
         SettingsError, UsageError, Failed, AddingError, Interrupted.
@@ -32,14 +32,14 @@ def manage_models(arguments: argparse.Namespace, stop: Stop) -> bool:
     elif action == "remove":
         remove(arguments, _spec(arguments.key, settings), settings)
     else:
-        from app.cli.models.checking import check  # it needs more libraries than the others
+        from app.cli.models.checking import check  # here, because it imports many libraries
 
         return check(arguments, _spec(arguments.key, settings), stop)
     return True
 
 
 def _spec(key: str, settings: Settings) -> ModelSpec:
-    """The model with a key. Raises UsageError."""
+    """The row of the model with this key. Raises UsageError."""
     known = {spec.key: spec for spec in settings.table().model}
     if key not in known:
         raise UsageError(f"unknown: {key!r}; known: {', '.join(known)}")

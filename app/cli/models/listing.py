@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""``python -m app models list``: all models of the table, and what is on disk of each."""
+"""``python -m app models list``: lists all models of the table and their files on disk."""
 
 from __future__ import annotations
 
@@ -25,27 +25,28 @@ State = Literal["present", "not downloaded", "damaged", "unsupported", "built-in
 
 @dataclass(frozen=True)
 class Listed:
-    """One model, as the command shows it."""
+    """A model as the command shows it."""
 
     spec: ModelSpec
     state: State
     #: why it is damaged or not supported
     reason: str | None
     commit: str | None
-    #: bytes on disk: of its checkpoint, and of what was converted from it
+    #: bytes on disk of the checkpoint
     checkpoint_bytes: int
+    #: bytes on disk of the networks that an engine converted from it
     converted_bytes: int
 
     @property
     def size(self) -> str:
-        """The size for people: what it takes on disk, or what there is to download."""
+        """The size on disk as a text; in brackets that of the download if nothing is on disk."""
         if self.checkpoint_bytes:
             return size_text(self.checkpoint_bytes + self.converted_bytes)
         return f"({self.spec.download})" if self.spec.download else "-"
 
 
 def look(spec: ModelSpec, cache: Path) -> Listed:
-    """Find out what is on disk of a model."""
+    """Find out which files of a model are on disk, and in which state."""
     files = files_of(spec)
     checkpoint = store.find_checkpoint(spec, files.required, cache)
     size = 0

@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: MIT
 """Each family's reference: the library that its checkpoints were published for.
 
-``python -m app models check`` compares Twinlens with it; the service never imports it. All of a
-reference is the library's own: the picture's preparation, the tokenizer, the network in float32.
+``python -m app models check`` compares Twinlens with it; the service never imports this module. A
+reference uses the library for everything: to prepare pictures, to tokenize texts, and to run the
+network in float32.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ from app.pictures.decode import Picture
 
 
 class Reference(ABC):
-    """A checkpoint as its reference library computes it."""
+    """Computes vectors or maps with a checkpoint's reference library."""
 
     #: library and version, such as "open_clip 3.3.0"
     title: str
 
     @abstractmethod
     def image(self, picture: Image.Image) -> FloatArray:
-        """The vector of a picture [dims], or its disparity [h, w] where larger is nearer."""
+        """The vector of a picture [dims], or its disparity map [h, w]: larger is nearer."""
 
     def text(self, text: str) -> FloatArray:
         """The vector of a text [dims]."""
@@ -43,7 +44,7 @@ class Reference(ABC):
 
 
 class OpenClip(Reference):
-    """open_clip: network, transforms and tokenizer, all from the checkpoint's folder."""
+    """open_clip with its network, transforms and tokenizer, all from the checkpoint's folder."""
 
     def __init__(self, family: Family) -> None:
         import open_clip
@@ -53,12 +54,12 @@ class OpenClip(Reference):
         create: Any = open_clip.create_model_and_transforms
         model, _, self._preprocess = create(
             name,
-            # A checkpoint may leave out its activation; then its row, or the family, states it.
+            # If the checkpoint does not state its activation, the family finds it out.
             force_quick_gelu=bool(vars(family).get("_quick_gelu")),
         )
         if not getattr(family, "rounds_margins", False):
-            # The margins of the centre crop are floored as in transformers' CLIPImageProcessor,
-            # which OpenAI's models are used with.
+            # Margins of the centre crop are rounded down, as in transformers' CLIPImageProcessor,
+            # because the family follows transformers for OpenAI's models.
             self._preprocess.transforms = [
                 _floored_crop(each) if type(each).__name__ == "CenterCrop" else each
                 for each in self._preprocess.transforms
@@ -116,7 +117,7 @@ class TransformersEmbedding(Reference):
             return _array(self._model.get_text_features(**tokens).pooler_output[0])
 
     def _tokens(self, text: str) -> dict[str, Any]:
-        """The tokens as transformers' documentation makes them for each architecture."""
+        """The tokens, made as transformers' documentation recommends for each architecture."""
         import transformers
 
         library: Any = transformers
@@ -133,7 +134,7 @@ class TransformersEmbedding(Reference):
                 )
                 return dict(tokenizer([text], **options))
             tokenizer = library.AutoTokenizer.from_pretrained(self._folder, trust_remote_code=False)
-        except ImportError:  # SiglipTokenizer needs sentencepiece; this is what it does
+        except ImportError:  # SiglipTokenizer needs sentencepiece; the following does the same
             text = " ".join(text.lower().translate(_NO_PUNCTUATION).split())
             file = str(self._folder / "tokenizer.json")
             tokenizer = library.PreTrainedTokenizerFast(
@@ -171,7 +172,7 @@ class TransformersDepth(Reference):
             inputs = self._processor(images=picture, return_tensors="pt")
             found = self._model(**inputs)
             output = _array(found.predicted_depth[0])
-        # transformers' output is in metres, that of our network a part of the farthest distance.
+        # transformers' output is in metres; our network's is a fraction of the farthest distance.
         output = output / (getattr(self._family, "max_depth", None) or 1)
         if self._model.config.model_type == "depth_pro":  # its family's output has two channels
             view = 0.0 if found.field_of_view is None else float(found.field_of_view[0])
@@ -180,9 +181,9 @@ class TransformersDepth(Reference):
 
 
 class OwnNetwork(Reference):
-    """Twinlens' own network in float32 on torch, for families that no library has.
+    """Twinlens' own network in float32 on torch, for families that have no reference library.
 
-    It shows what engine and precision change, not whether the family is right.
+    The comparison shows differences by engine and precision, not mistakes of the family itself.
     """
 
     title = "Twinlens' own network on torch (no library has this family)"
@@ -214,7 +215,7 @@ class OwnNetwork(Reference):
         return output
 
 
-#: By name of the family; ``OwnNetwork`` for all others.
+#: The references by name of the family; all other families have ``OwnNetwork``.
 REFERENCES: dict[str, Callable[[Family], Reference]] = {
     "depth_anything": TransformersDepth,
     "open_clip": OpenClip,
@@ -222,20 +223,20 @@ REFERENCES: dict[str, Callable[[Family], Reference]] = {
     "transformers_depth": TransformersDepth,
 }
 
-# Code that a checkpoint brings along never runs, and pickles are never read.
+# Code in a checkpoint's folder never runs, and pickles are never read.
 _SAFE: dict[str, Any] = {"trust_remote_code": False, "use_safetensors": True}
 
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def reference_of(family: Family) -> Reference:
-    """Load the reference of a checkpoint; the libraries raise many kinds of errors."""
+    """Load the reference of a checkpoint. Raises any exception of the library."""
     return REFERENCES.get(family.spec.family, OwnNetwork)(family)
 
 
 def _disparity(family: Any, output: FloatArray, picture: Image.Image) -> FloatArray:
-    """The disparity of a photo in a network's output, as the family reads it."""
-    if hasattr(family, "crop"):  # of the border that some families add to a photo
+    """The disparity of a photo, which the family computes from a network's output."""
+    if hasattr(family, "crop"):  # removes the border that some families add to a photo
         output = family.crop(output, picture.size)
     disparity: FloatArray = family.disparity(output)
     return disparity
@@ -244,7 +245,7 @@ def _disparity(family: Any, output: FloatArray, picture: Image.Image) -> FloatAr
 def _processor(folder: Any) -> Any:
     from transformers import AutoImageProcessor
 
-    # Its implementation with Pillow, on whose results the published figures rest.
+    # The implementation with Pillow, because the published figures were made with it.
     load: Any = AutoImageProcessor.from_pretrained
     return load(folder, backend="pil", trust_remote_code=False)
 

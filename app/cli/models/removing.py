@@ -61,7 +61,7 @@ def remove(arguments: argparse.Namespace, spec: ModelSpec, settings: Settings) -
 
 
 def _is_in(other: ModelSpec, spec: ModelSpec, cache: Path) -> bool:
-    """Whether a user's own folder lies in the folder that removing ``spec`` deletes."""
+    """Whether the local folder of ``other`` lies in the folder that removing ``spec`` deletes."""
     if other.path is None:
         return False
     return other.path.resolve().is_relative_to(store.repository_folder(cache, spec).resolve())
@@ -78,7 +78,7 @@ def _check_defaults(spec: ModelSpec, settings: Settings) -> None:
 
 
 def _check_unused(spec: ModelSpec, cache: Path) -> None:
-    """Raise Failed if a process uses or downloads the model, as far as this machine shows it."""
+    """Raise Failed if a process on this machine that can be seen uses or downloads the model."""
     repository = store.repository_folder(cache, spec)
     if users := _processes_that_map([repository, *converted.candidate_folders(repository)]):
         raise Failed(
@@ -95,11 +95,11 @@ def _check_unused(spec: ModelSpec, cache: Path) -> None:
 
 
 def _processes_that_map(folders: Sequence[Path]) -> list[int]:
-    """Processes with files of these folders in memory; others users' processes are not seen."""
+    """Processes that have mapped files of these folders; those of other users cannot be seen."""
     beginnings = tuple(f"{folder.resolve()}{os.sep}" for folder in folders)
     found = []
     for maps in Path("/proc").glob("[0-9]*/maps"):
-        with suppress(OSError):  # it has ended, or belongs to another user
+        with suppress(OSError):  # the process has ended, or belongs to another user
             lines = maps.read_text(errors="replace").splitlines()
             names = (line.split(maxsplit=5)[5:] for line in lines)  # the sixth field, if any
             is_ours = int(maps.parent.name) == os.getpid()
@@ -111,7 +111,7 @@ def _processes_that_map(folders: Sequence[Path]) -> list[int]:
 def _confirm(
     spec: ModelSpec, cache: Path, is_added: bool, deletes_files: bool, is_sure: bool
 ) -> None:
-    """Ask whether to go on. Raises UsageError."""
+    """Ask the user whether to go on. Raises Failed if not, UsageError if there is no terminal."""
     if is_sure:
         return
     listed = look(spec, cache)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Ten pictures and ten texts to compare a model on, chosen to be awkward."""
+"""Ten pictures and ten texts for comparing a model with its reference, chosen to be awkward."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-#: width and height by name: sizes at which preparations like to differ
+#: width and height by name; with these sizes, mistakes in preparing pictures show
 SIZES = {
     "photo 4:3": (800, 600),
     "portrait 2:3": (500, 750),
@@ -37,7 +37,7 @@ TEXTS = (
 
 
 def pictures() -> dict[str, Image.Image]:
-    """The ten pictures by name: RGB, the same at each call."""
+    """The ten RGB pictures by name; every call gives the same ones."""
     return {
         name: _picture(size, seed, grey=name == "grey")
         for seed, (name, size) in enumerate(SIZES.items())
@@ -45,7 +45,7 @@ def pictures() -> dict[str, Image.Image]:
 
 
 def _picture(size: tuple[int, int], seed: int, grey: bool) -> Image.Image:
-    """Shapes before a sky and a floor, with shading and a little noise, as photos have them."""
+    """Draw shapes before a colour gradient, blurred and with a little noise to be like a photo."""
     width, height = size
     random = np.random.default_rng(seed)
     rows = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
