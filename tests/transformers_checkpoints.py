@@ -45,7 +45,7 @@ def clip_json(folder: Path) -> None:
 
 
 def clip_files(folder: Path) -> None:
-    """Write ``vocab.json``, ``merges.txt`` and special tokens in the way of OpenAI's checkpoints."""
+    """Write ``vocab.json``, ``merges.txt`` and special tokens as in OpenAI's checkpoints."""
     _write(folder, "vocab.json", clip_vocabulary())
     lines = ["#version: 0.2", *(" ".join(pair) for pair in _MERGES)]
     (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -89,5 +89,8 @@ class DepthFamily(Family):
         raise NotImplementedError(output, focal_length)
 
     def focal_length(self, output: FloatArray) -> float | None:  # noqa: ARG002
-        """The focal length that the network estimates, in pixels of its input; None: no estimate."""
+        """The focal length that the network estimates, in pixels of its input; None if it has none.
+
+        The estimate is used unless the client states the focal length.
+        """
         return None

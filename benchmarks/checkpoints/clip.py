@@ -119,7 +119,7 @@ def _values(draw: Draw, name: str, shape: torch.Size, layers: int) -> Tensor:
 
 
 def _spread_vectors(network: Any) -> None:
-    """Subtract most of the vectors' mean, so that different images get clearly different vectors."""
+    """Subtract most of the vectors' mean, so that different images get different vectors."""
     norm = network.vision_model.post_layernorm
     seen: list[Tensor] = []
     hook = norm.register_forward_hook(lambda _module, _inputs, output: seen.append(output.clone()))

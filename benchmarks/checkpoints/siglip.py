@@ -103,7 +103,7 @@ def _values(draw: Draw, name: str, shape: torch.Size) -> Tensor:
 
 
 def _spread_vectors(tower: Any, edge: int) -> None:
-    """Subtract most of the vectors' mean, so that different images get clearly different vectors."""
+    """Subtract most of the vectors' mean, so that different images get different vectors."""
     trunk = tower.trunk
     last = trunk.fc_norm if trunk.attn_pool is None else trunk.attn_pool.mlp.fc2
     images = normalise(pictures(16, edge, edge, SEED + 200), MEAN, STD)

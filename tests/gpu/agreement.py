@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Checks that answers computed on a GPU agree with the CPU's as docs/performance.md promises.
+"""Checks that a GPU's results differ little from the expected ones.
 
-The limits are those for full-size weights.
+The limits are those that docs/performance.md promises for weights of full size.
 """
 
 from __future__ import annotations
