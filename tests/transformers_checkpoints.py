@@ -85,7 +85,7 @@ def bert_json(folder: Path) -> None:
 
 
 def siglip(folder: Path) -> None:
-    """Write a tokenizer like SigLIP's: T5's kind, for texts that are cleaned beforehand."""
+    """Write a tokenizer like SigLIP's, which is of T5's kind and needs cleaned texts."""
     words = ["<pad>", "</s>", "<unk>", *_pieces()]
     tokenizer = Tokenizer(
         models.Unigram([(word, -float(i % 5)) for i, word in enumerate(words)], 2)
@@ -114,7 +114,7 @@ def siglip_2(folder: Path) -> None:
     tokenizer.add_special_tokens(["<pad>", "<eos>", "<bos>", "<unk>"])
     end = [("<eos>", 1)]
     tokenizer.post_processor = processors.TemplateProcessing("$A <eos>", special_tokens=end)
-    tokenizer.enable_padding(length=64, pad_id=0, pad_token="<pad>")  # as the published file has
+    tokenizer.enable_padding(length=64, pad_id=0, pad_token="<pad>")  # like the published file
     tokenizer.save(str(folder / "tokenizer.json"))
     settings = {"pad_token": "<pad>", "eos_token": "<eos>", "padding_side": "right"}
     names = {"tokenizer_class": "GemmaTokenizer", "model_max_length": 10**30}

@@ -199,7 +199,7 @@ def _write(
             "The table of models (MODELS_FILE) is written in a way that only people can change: "
             "whoever runs the service has to edit it by hand",
         )
-    target = path.resolve()  # a link stays a link
+    target = path.resolve()  # so that a symbolic link stays, and the file behind it is changed
     try:
         mode = target.stat().st_mode & 0o777 if target.exists() else None
         atomic.write_text(target, after, durable=True)

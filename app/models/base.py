@@ -35,7 +35,7 @@ class Picture(Protocol):
 
     @property
     def image(self) -> Pixels:
-        """The pixels: RGB, 8 bits per channel; they may be fewer than the photo has."""
+        """The pixels: RGB, 8 bits per channel; fewer than the photo's if it was decoded smaller."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -75,7 +75,7 @@ class Provenance:
 
 
 class Family(ABC):
-    """One checkpoint, interpreted by its family: its description, not its loaded networks."""
+    """One checkpoint as its family reads it; holds its description, not its loaded networks."""
 
     #: Files of the checkpoint that loading needs; the last one holds the weights (safetensors).
     FILES: ClassVar[tuple[str, ...]]
@@ -122,7 +122,9 @@ class Family(ABC):
 
     @abstractmethod
     def module(self, network: str) -> Any:
-        """A network as a torch module in evaluation mode, float32; see ``Network.infer``.
+        """A network as a torch module in evaluation mode, float32.
+
+        ``Network.infer`` describes its input and output.
 
         The weights are memory-mapped from the file. An implementation must not run multi-threaded
         kernels: libgomp would make inference hang in the workers if one had run on the main
@@ -157,7 +159,7 @@ class Family(ABC):
         return self.NETWORKS
 
     def check_network(self, network: str) -> None:  # noqa: B027 - optional
-        """Raises LoadError if this network cannot be used, even if the checkpoint's others can."""
+        """Raises LoadError if this network of the checkpoint cannot be used; others may work."""
 
     def source(self, network: str) -> NetworkSource:
         """Describes a network for an engine. Raises LoadError."""

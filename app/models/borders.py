@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from app.engines.base import FloatArray
 
-_SHARPNESS = -0.75  # of bicubic interpolation, as in torch and OpenCV
+_SHARPNESS = -0.75  # parameter of bicubic interpolation, as in torch and OpenCV
 
 
 def without_border(

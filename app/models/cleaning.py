@@ -21,16 +21,16 @@ def whitespace(text: str) -> str:
 
 
 def lower(text: str) -> str:
-    """Like ``whitespace``, and in lower case."""
+    """Cleans like ``whitespace``, and converts to lower case."""
     return whitespace(text).lower()
 
 
 def canonicalize(text: str) -> str:
-    """Like ``lower``, and without ASCII punctuation; an underscore becomes a space."""
+    """Cleans like ``lower``, and removes ASCII punctuation; an underscore becomes a space."""
     return " ".join(whitespace(text).translate(_NO_PUNCTUATION).lower().split())
 
 
-#: The functions by the name that ``clean`` has in a checkpoint's ``tokenizer_kwargs``.
+#: The functions by the names that "clean" in a checkpoint's ``tokenizer_kwargs`` can have.
 CLEANERS: dict[str, Clean] = {
     "whitespace": whitespace,
     "lower": lower,

@@ -112,9 +112,9 @@ def _place(root: Any, name: str, parameter: Any) -> None:
 
 
 def _tables() -> dict[str, FloatArray]:
-    """Tables of numbers that depend only on the input's size.
+    """Tables of numbers that depend neither on the weights nor on the photo.
 
-    They are computed in advance, because in reduced precision positions would become inexact.
+    They are computed in advance, because positions would become inexact in reduced precision.
     ``resize[n]`` is a matrix [MAX_PATCHES, 37] whose first n rows resize the position embedding to
     n rows or columns. Row i of ``cosine`` and ``sine`` is the rotary embedding of position i.
     """
@@ -236,7 +236,7 @@ def _rotated(features: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
 
 
 def _head(net: Any, plan: Plan, taken: list[Tensor], pixels: Tensor) -> Tensor:
-    """Computes the output of ``build`` from the tokens of four blocks."""
+    """Computes distance, and sky if the network estimates it, from the tokens of four blocks."""
     import torch
     import torch.nn.functional as F
 
@@ -292,9 +292,9 @@ def _enlarged(grid: Tensor, size: Any) -> Tensor:
 def _map(grid: Tensor, layers: Any) -> Tensor:
     """The first channel [n, 1, h, w] of the layers' output, before the activation function.
 
-    A second channel, which some layers have, is a confidence and not needed. The result is always
-    float32, because bfloat16 is coarser than the levels of an 8-bit map. A product and a sum stand
-    for the convolution, because OpenVINO would round a convolution's result to bfloat16.
+    Some checkpoints have a second channel, a confidence, which is not needed. The result is always
+    float32, because bfloat16 is coarser than the levels of an 8-bit map. The last convolution is
+    written as a product and a sum, because OpenVINO would round a convolution to bfloat16.
     """
     inner, last = layers._modules["0"], layers._modules["2"]
     features = _conv(grid, inner).relu().float()

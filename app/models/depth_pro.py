@@ -78,7 +78,7 @@ class DepthPro(TransformersDepth):
         return _module(self.load())
 
     def input_shape(self, network: str) -> tuple[int | None, ...]:  # noqa: ARG002
-        """See the base class; one photo at a time, because its parts already form a batch."""
+        """See the base class; one photo at a time: the network makes a batch of its patches."""
         return 1, 3, self.edge, self.edge
 
     def input_size(self, width: int, height: int) -> tuple[int, int]:
@@ -91,7 +91,7 @@ class DepthPro(TransformersDepth):
         return width, height
 
     def steps(self, size: tuple[int, int]) -> Steps:
-        """See the base class; nothing, because ``prepare`` does the resize. Raises TooLarge."""
+        """See the base class; none, because ``prepare`` resizes itself. Raises TooLarge."""
         check_aspect(*size)
         return unchanged
 

@@ -58,7 +58,7 @@ def check(found: Mapping[str, Any], allowed: Allowed, where: str) -> None:
     Args:
         found: the settings of a checkpoint.
         allowed: values that its family supports; numbers need to agree only to one part in 1e5.
-        where: names the file, and the object in the file, in the message.
+        where: how the message names the file, and the object in the file.
 
     Raises:
         Unsupported: the message names the first unsupported value and the supported ones.

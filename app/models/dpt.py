@@ -139,7 +139,7 @@ class Dpt(TransformersDepth):
         shrink = math.sqrt(most * self.patch**2 / (width * height))
         if shrink >= 1 and self._patches(width) * self._patches(height) <= most:
             return width, height
-        # Rounded down to whole patches, so that the input needs no border.
+        # Rounded down to whole patches, so that their number stays within the limit.
         columns, rows = (max(1, int(shrink * side / self.patch)) for side in (width, height))
         return columns * self.patch, rows * self.patch
 

@@ -80,7 +80,7 @@ def uses_quick_gelu(spec: ModelSpec, architecture: dict[str, Any], where: str) -
         return found == "quick_gelu"
     if spec.activation is not None:
         return spec.activation == "quick_gelu"
-    # timm's towers need no answer: OpenAI published only towers that open_clip builds itself.
+    # Only open_clip's own towers can hold OpenAI's weights: OpenAI published none for timm's.
     vision = architecture.get("vision_cfg") or {}
     if spec.hub_id is None and not vision.get("timm_model_name"):
         raise Unsupported(

@@ -59,7 +59,7 @@ def build(network: str, dims: int, settings: dict[str, Any], quick_gelu: bool, f
     try:
         with torch.device("meta"):
             module = towers[network](dims, settings | _CHANGES[network], quick_gelu=quick_gelu)
-    except Exception as error:  # unknown names and impossible values raise many types
+    except Exception as error:  # unknown names and impossible values raise many kinds of errors
         raise Unsupported(f"open_clip cannot build its {network} network: {error}") from error
     wanted = module.state_dict().keys()
     stored = _tensors(file, network)

@@ -3,9 +3,9 @@
 """CLIP's tokenizer: converts a text to the token ids that a text tower reads.
 
 The ids are the same as those of ``open_clip.tokenizer.SimpleTokenizer``. That class is not used
-because it imports torch, which some processes must avoid. This module takes over its merge table,
-its cleaning (ftfy, HTML entities, white space, lower case) and its word pattern; the ``tokenizers``
-library does the byte-pair merging.
+because it imports torch, which some processes must avoid. This module has the same merge table,
+cleaning (ftfy, HTML entities, white space, lower case) and word pattern as that class; the
+``tokenizers`` library does the byte-pair merging.
 """
 
 from __future__ import annotations

@@ -118,7 +118,11 @@ class TransformersDepth(DepthFamily):
         description.check(found, allowed, f"{part} in {file}" if part else file)
 
     def check_settings(self, allowed: Allowed) -> None:
-        """Compare settings of preprocessor_config.json likewise. Raises Unsupported."""
+        """Compare settings of preprocessor_config.json with the supported ones.
+
+        Raises:
+            Unsupported: a setting differs.
+        """
         description.check(self.settings, allowed, self.FILES[1])
 
     def read_interpolation(self, default: Interpolation) -> Interpolation:

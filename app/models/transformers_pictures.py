@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Reads from ``preprocessor_config.json`` how a checkpoint of transformers needs its pictures.
+"""Reads from ``preprocessor_config.json`` how pictures have to be prepared for a checkpoint.
 
 The file names one of transformers' image processors, and may omit settings that are equal to the
 defaults of that class.
@@ -41,7 +41,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "image_std": _IMAGENET[1],
     },
 }
-#: Processors for which a size that is one number means a square, not the shorter side.
+#: Processors that resize to a square if "size" is a single number; others resize the shorter side.
 _SQUARE = ("DINOv3ViTImageProcessor",)
 _INTERPOLATIONS: dict[object, Interpolation] = {1: "lanczos", 2: "bilinear", 3: "bicubic"}
 _SUPPORTED: Allowed = {

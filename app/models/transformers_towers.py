@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The family ``transformers`` as torch modules, which map images or token ids to vectors."""
+"""Loads networks of the family ``transformers`` as torch modules, which compute vectors."""
 
 from __future__ import annotations
 

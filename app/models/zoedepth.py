@@ -111,7 +111,7 @@ class ZoeDepth(TransformersDepth):
         return width, height
 
     def steps(self, size: tuple[int, int]) -> Steps:
-        """See the base class; nothing, because ``prepare`` does the resize. Raises TooLarge."""
+        """See the base class; none, because ``prepare`` resizes itself. Raises TooLarge."""
         check_aspect(*size)
         return unchanged
 

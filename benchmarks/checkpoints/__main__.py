@@ -17,7 +17,7 @@ from benchmarks.checkpoints.hub_cache import Repository
 
 
 def make(key: str, *, small_scale: bool) -> list[Repository]:
-    """Make the repositories of one model: one, or for CLIP one in each of two formats."""
+    """Make a model's repositories: for CLIP one in each of two formats, otherwise only one."""
     if key in depth.SHAPES:
         return [depth.make(key, small_scale)]
     if key in depth3.SHAPES:

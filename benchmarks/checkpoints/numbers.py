@@ -60,7 +60,7 @@ class Draw:
         if re.search(r"(q_proj|k_proj|query|key)\.weight", name):
             std *= 1.3
         elif re.search(r"(o_proj|out_proj|output\.dense|fc2)\.weight", name):
-            std *= 1.5  # makes up for attention and activation, which shrink the inputs here
+            std *= 1.5  # because attention or activation functions shrink these layers' inputs
         return self(*shape, std=std)
 
 

@@ -325,7 +325,7 @@ def test_tensors_that_do_not_fit_are_refused_at_loading(
 
 
 def test_weights_stay_mapped_from_the_file(folder: Path) -> None:
-    """Then all processes share the weights in memory."""
+    """All processes share the memory of mapped weights."""
     module = family_of(folder / "views").source("image").module()
     weight = module.backbone.pretrained.pos_embed
     maps = Path("/proc/self/maps").read_text().splitlines()

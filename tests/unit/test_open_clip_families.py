@@ -285,7 +285,7 @@ def test_weights_are_mapped_not_copied(made: tuple[Path, Any]) -> None:
 
 
 def test_margins_are_floored_for_openai_s_models_only(tmp_path: Path) -> None:
-    """Users have stored such vectors; here, rounding shifts the crop by one pixel."""
+    """Users have stored vectors that were made so; with this size, rounding shifts the crop."""
     write(tmp_path, *clip_quick(tmp_path))
     image = picture(35, 32)
     crops = []

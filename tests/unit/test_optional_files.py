@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Tests that files which only some checkpoints have are downloaded, recorded and verified."""
+"""Tests files that only some checkpoints have: downloading, recording, verifying, copying."""
 
 from __future__ import annotations
 

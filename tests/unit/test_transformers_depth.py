@@ -116,7 +116,7 @@ def expected(folder: Path, kind: str, size: tuple[int, int]) -> tuple[Map, Map |
     depth = found["predicted_depth"].numpy()
     if kind == "depth-pro":
         nearness = F.interpolate(outputs.predicted_depth[None], (height, width), mode="bilinear")
-        focal_length = float(found["focal_length"]) / width  # in widths of the photo
+        focal_length = float(found["focal_length"]) / width  # as a multiple of the photo's width
         return np.minimum(nearness[0, 0].numpy() / focal_length, 1 / NEAREST_METRES), depth
     return (inverse(depth, NEAREST_METRES), depth) if kind.startswith("zoe") else (depth, None)
 

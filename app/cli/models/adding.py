@@ -45,7 +45,7 @@ def add(arguments: argparse.Namespace, settings: Settings) -> None:
     elif settings.hf_hub_offline:
         finding, licence = _examine(spec, _present(spec, settings.hf_hub_cache), arguments)
     else:
-        os.environ.update(ONLINE)  # before the hub client is imported
+        os.environ.update(ONLINE)  # must be set before the hub client is imported
         finding, licence = examine_on_hub(
             spec, settings.hf_hub_cache, arguments.family, _HOW_TO_SAY_ACTIVATION
         )

@@ -86,7 +86,7 @@ class OpenClip(Reference):
 
 
 class TransformersEmbedding(Reference):
-    """transformers: ``get_image_features`` and ``get_text_features``, or the pooled output."""
+    """transformers' ``get_image_features`` and ``get_text_features``; for DINO, pooled outputs."""
 
     def __init__(self, family: Family) -> None:
         import torch
@@ -128,7 +128,7 @@ class TransformersEmbedding(Reference):
         if kind == "siglip":
             options |= {"padding": "max_length", "max_length": 64, "return_attention_mask": False}
         try:
-            if kind == "siglip" and self._has_gemma_tokens():  # SigLIP 2 reads lower case only
+            if kind == "siglip" and self._has_gemma_tokens():  # GemmaTokenizer keeps capitals
                 tokenizer = library.Siglip2Tokenizer.from_pretrained(
                     self._folder, padding_side="right"
                 )
@@ -151,7 +151,7 @@ class TransformersEmbedding(Reference):
 
 
 class TransformersDepth(Reference):
-    """transformers: ``predicted_depth`` of a depth estimator."""
+    """The ``predicted_depth`` of transformers' depth estimators."""
 
     def __init__(self, family: Family) -> None:
         import torch
@@ -174,7 +174,7 @@ class TransformersDepth(Reference):
             output = _array(found.predicted_depth[0])
         # transformers' output is in metres; our network's is a fraction of the farthest distance.
         output = output / (getattr(self._family, "max_depth", None) or 1)
-        if self._model.config.model_type == "depth_pro":  # its family's output has two channels
+        if self._model.config.model_type == "depth_pro":  # the family needs both as channels
             view = 0.0 if found.field_of_view is None else float(found.field_of_view[0])
             output = np.stack((output, np.full_like(output, view)))
         return _disparity(self._family, output, picture)

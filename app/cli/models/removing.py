@@ -78,7 +78,7 @@ def _check_defaults(spec: ModelSpec, settings: Settings) -> None:
 
 
 def _check_unused(spec: ModelSpec, cache: Path) -> None:
-    """Raise Failed if a process on this machine that can be seen uses or downloads the model."""
+    """Raise Failed if a process that is visible on this machine uses or downloads the model."""
     repository = store.repository_folder(cache, spec)
     if users := _processes_that_map([repository, *converted.candidate_folders(repository)]):
         raise Failed(
@@ -101,7 +101,7 @@ def _processes_that_map(folders: Sequence[Path]) -> list[int]:
     for maps in Path("/proc").glob("[0-9]*/maps"):
         with suppress(OSError):  # the process has ended, or belongs to another user
             lines = maps.read_text(errors="replace").splitlines()
-            names = (line.split(maxsplit=5)[5:] for line in lines)  # the sixth field, if any
+            names = (line.split(maxsplit=5)[5:] for line in lines)  # a name is the sixth field
             is_ours = int(maps.parent.name) == os.getpid()
             if not is_ours and any(name[0].startswith(beginnings) for name in names if name):
                 found.append(int(maps.parent.name))
