@@ -37,7 +37,10 @@ class LoadedNetwork:
         return self.network.infer(batch)
 
     def provenance(self) -> Provenance:
-        """Checkpoint, engine and precision of its answers; final once it is on its device."""
+        """The checkpoint, engine and precision that make this model's answers.
+
+        They can still change until the network is on its device.
+        """
         return Provenance(
             self.family.checkpoint.revision,
             self.network.engine,

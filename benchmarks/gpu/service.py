@@ -39,7 +39,7 @@ class Load:
     settings: tuple[tuple[int, int, str], ...]
     clients: tuple[int, ...]
     window: Window
-    #: how long the latency and the stages of one client's answers are measured
+    #: duration of the run with a single client, which gives the latency and the stages
     seconds: float
 
 
