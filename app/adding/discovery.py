@@ -205,11 +205,14 @@ def _describing_files() -> list[str]:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file. Raises LoadError if there is none."""
     try:
         content = json.loads(path.read_bytes())
     except (ValueError, RecursionError):
         content = None
-    return content if isinstance(content, dict) else {}
+    if not isinstance(content, dict):
+        raise LoadError(f"{path.name} is damaged: it holds no JSON object")
+    return content
 
 
 def _examine(spec: ModelSpec, source: Source) -> Finding:
@@ -252,4 +255,4 @@ def _unknown(found: Mapping[str, Mapping[str, Any]]) -> str:
     ]
     said = " and ".join(stated) or "nothing that is known"
     known = ", ".join(FAMILIES)
-    return f"its config.json says {said}; none of the families {known} recognises it"
+    return f"its {' and '.join(found)} says {said}; none of the families {known} recognises it"

@@ -246,6 +246,8 @@ def test_other_mistakes_are_one_clear_line(
     assert "allowed: up to 64" in models("add", "a/b", MINE, status=2)
     assert "OWNER/NAME" in models("add", "x", "nothing", status=2)
     assert "no folder" in models("add", "x", tmp_path / "none", status=2)
+    (tmp_path / "open_clip_config.json").write_text('{"model_cfg": ')
+    assert "open_clip_config.json is damaged" in models("add", "x", tmp_path, status=1)
     assert "unknown: 'x'" in models("remove", "x", status=2)
     assert "unknown: 'x'" in models("check", "x", status=2)
     (tmp_path / "empty").mkdir()
