@@ -85,11 +85,11 @@ class DepthOptions(BaseModel):
         description="`metres`: distances instead of disparity, larger is farther, of a model that "
         "gives metres (`metric` in GET /api/models), with `format=npy` or `tiff` only",
     )
-    focal_length: float | None = Field(
-        None,
-        gt=0,
+    focal_length: float = Field(
+        0,
+        ge=0,
         description="with `unit=metres`: the camera's focal length in pixels of the upright photo, "
-        "for models that need it; default: what the model or the photo's EXIF data say",
+        "for models that need it; 0: what the model or the photo's EXIF data say",
     )
     stereo: Literal["none", "sbs"] = Field(
         "none",
@@ -110,7 +110,7 @@ class DepthOptions(BaseModel):
             raise ValueError("unit=metres needs format=npy or tiff")
         if self.in_metres and self.invert:
             raise ValueError("unit=metres gives distances: leave invert out")
-        if self.focal_length is not None and not self.in_metres:
+        if self.focal_length and not self.in_metres:
             raise ValueError("focal_length needs unit=metres")
         if self.normalize == "none" and self.format not in FLOAT:
             raise ValueError("normalize=none needs format=npy or tiff")

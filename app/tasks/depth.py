@@ -162,7 +162,7 @@ def _known(
     """A camera with the focal length that counts: the client's, else the model's estimate, else
     that of the photo's EXIF data, because these say nothing of how the photo was cropped since.
     """
-    focal_length = options.focal_length
+    focal_length = options.focal_length or None
     if focal_length is None:
         estimate = family.focal_length(output)
         if estimate is not None:

@@ -75,6 +75,7 @@ def test_the_list(fresh: Service) -> None:
         "is_downloaded": True,
         "state": "not_loaded",
         "weights": None,
+        "metric": False,
     }
     assert [model["name"] for model in (base, large)] == ["Base", "Large"]
     assert [base["params"], base["memory"], base["license"]] == ["97M", "~400MB", "CC-BY-NC-4.0"]

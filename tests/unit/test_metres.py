@@ -166,7 +166,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"unit": "metres", "format": "tiff", "colormap": "turbo"}, "a colormap needs format=png"),
     ({"unit": "feet", "format": "npy"}, "'relative' or 'metres'"),
     ({"focal_length": "900"}, "focal_length needs unit=metres"),
-    ({"unit": "metres", "format": "npy", "focal_length": "0"}, "greater than 0"),
+    ({"unit": "metres", "format": "npy", "focal_length": "-1"}, "greater than or equal to 0"),
     ({"unit": "metres", "format": "npy", "focal_length": "inf"}, "focal_length"),
     ({"unit": "metres", "format": "npy", "focal_length": "wide"}, "focal_length"),
     ({"format": "tiff", "colormap": "turbo"}, "a colormap needs format=png"),

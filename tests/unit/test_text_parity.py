@@ -95,7 +95,7 @@ def small(tmp_path: Path) -> tuple[ModelSpec, Checkpoint]:
         tmp_path / OpenClip.FILES[1],
     )
     (tmp_path / OpenClip.FILES[0]).write_text(json.dumps({"model_cfg": architecture}))
-    spec = Settings().table().model[3]
+    (spec,) = (each for each in Settings().table().model if each.key == "ViT-L-14")
     row = {"key": "small-clip", "hub_id": "some/clip", "dims": 128, "image_size": 128}
     return spec.model_copy(update=row | {"activation": "gelu"}), Checkpoint(tmp_path, "1", tmp_path)
 

