@@ -82,7 +82,7 @@ def transfer(
         spec: the model.
         files: the names of its files; optional files that the commit lacks are left out.
         cache: the folder.
-        progress: called after each 10 MiB.
+        progress: called at the beginning of each file, and after each 10 MiB.
         known: the record of the commit to download; None: the commit that ``spec.revision`` means
             on the hub today.
         update: download today's commit even if there is a record.
@@ -268,6 +268,7 @@ def _fetch_blob(file: _File, partial: _ReportingFile, unfinished: Path) -> str:
     start = partial.seek(0, os.SEEK_END)
     if start > file.size:
         start = partial.truncate(partial.seek(0))
+    partial.report()  # a resumed download would otherwise seem to begin anew until its first write
     http_get(
         file.url,
         cast(BinaryIO, partial),
@@ -296,8 +297,12 @@ class _ReportingFile(FileIO):
         written = 0
         while written < len(view):  # a single write may be incomplete
             written += super().write(view[written:])
-        self._report(self.tell())
+        self.report()
         return written
+
+    def report(self) -> None:
+        """Report the present length."""
+        self._report(self.tell())
 
 
 def _open_exclusively(path: Path, report: Callable[[int], None]) -> _ReportingFile:
