@@ -51,7 +51,9 @@ def test_try_it_out_works_with_its_own_defaults(visit: Visit, demo: Service) -> 
             if kind:
                 block.get_by_label("Request content type").select_option(kind)
             answer = execute(page, block)
-            assert answer.status == 200, (path, kind, answer.text())
+            # Adding a model asks the hub, which this service may not do.
+            expected = 503 if (path, method) == ("/api/models", "POST") else 200
+            assert answer.status == expected, (path, kind, answer.text())
             tried[path, kind] = answer
         block.locator(".opblock-summary-control").click()
     assert tried["/api/depth", "multipart/form-data"].header_value("Content-Type") == "image/png"
