@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 
 from app.engines.base import FloatArray, LoadError, Unsupported
-from app.errors import TooLarge
 from app.hub.store import Checkpoint
-from app.models import description
-from app.models.depth_family import DepthFamily
+from app.models import description, pretrained
+from app.models.depth_family import DepthFamily, check_aspect
 from app.models.description import ABSENT, Allowed
 from app.models.distance import NEAREST_METRES, inverse
 from config.models import ModelSpec
@@ -28,7 +27,6 @@ EDGE = 518  # input size of the published checkpoints, pixels
 _EDGES = range(56, 1025)  # input sizes that a checkpoint may ask for
 PATCH = 14
 MAX_TOKENS = 4096  # largest number of patches of an input; 4:3 photos have 1813, 16:9 photos 2442
-MAX_ASPECT = 20
 MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 STD = np.array([0.229, 0.224, 0.225], np.float32)
 
@@ -108,28 +106,10 @@ class DepthAnything(DepthFamily):
 
     def module(self, network: str) -> Any:  # noqa: ARG002 - there is only one
         """See the base class; the output is [n, h, w], with the meaning that the class states."""
-        import torch
         from transformers import DepthAnythingForDepthEstimation
-        from transformers.utils import logging
 
-        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        # Hides a warning about the loss function, which only training needs.
-        logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-        # Any, because the type hints of from_pretrained lack output_loading_info.
-        from_pretrained: Any = DepthAnythingForDepthEstimation.from_pretrained
-        try:
-            module, report = from_pretrained(
-                self.checkpoint.path,
-                local_files_only=True,
-                use_safetensors=True,
-                dtype=torch.float32,
-                output_loading_info=True,
-            )
-        except Exception as error:  # a damaged file makes its parsers raise anything
-            raise LoadError("the checkpoint is damaged or not a Depth Anything model") from error
-        # transformers initialises missing tensors with random numbers and only warns.
-        if report["missing_keys"] or report["mismatched_keys"]:
-            raise LoadError("the checkpoint lacks tensors of a Depth Anything model")
+        path, name = self.checkpoint.path, "a Depth Anything model"
+        module = pretrained.load(DepthAnythingForDepthEstimation, path, name)
         return _traceable(module).eval()
 
     def blank(self, network: str) -> FloatArray:  # noqa: ARG002
@@ -232,11 +212,7 @@ def input_size(width: int, height: int, edge: int = EDGE) -> tuple[int, int]:
     Raises:
         TooLarge: the longer side is more than MAX_ASPECT times the shorter one.
     """
-    if max(width, height) > MAX_ASPECT * min(width, height):
-        raise TooLarge(
-            f"The image is {width}x{height}; "
-            f"depth needs an aspect ratio of at most {MAX_ASPECT}:1, so crop it first"
-        )
+    check_aspect(width, height)
     by_height, by_width = edge / height, edge / width
     scale = by_width if abs(1 - by_width) < abs(1 - by_height) else by_height
     columns = max(1, round(scale * width / PATCH))

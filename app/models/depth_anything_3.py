@@ -15,12 +15,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 from app.engines.base import FloatArray, LoadError, Unsupported
-from app.errors import BadRequest, TooLarge
+from app.errors import BadRequest
 from app.hub.store import Checkpoint
 from app.models import depth_anything_3_network, description, tensors
-from app.models.depth_anything import MAX_ASPECT, MEAN, STD
+from app.models.depth_anything import MEAN, STD
 from app.models.depth_anything_3_network import MAX_PATCHES, PATCH, Plan
-from app.models.depth_family import DepthFamily
+from app.models.depth_family import DepthFamily, check_aspect
 from app.models.description import ABSENT, Allowed
 from app.models.distance import inverse, nearest_of
 from config.models import ModelSpec
@@ -121,11 +121,7 @@ class DepthAnything3(DepthFamily):
         The longer side becomes EDGE, and the shorter one follows from the aspect ratio, rounded to
         a multiple of the patch size. Nothing is cropped, so the map covers the whole photo.
         """
-        if max(width, height) > MAX_ASPECT * min(width, height):
-            raise TooLarge(
-                f"The image is {width}x{height}; "
-                f"depth needs an aspect ratio of at most {MAX_ASPECT}:1, so crop it first"
-            )
+        check_aspect(width, height)
         scale = EDGE / max(width, height)
         columns, rows = (_whole_patches(round(edge * scale)) for edge in (width, height))
         return columns, rows

@@ -9,9 +9,13 @@ from abc import abstractmethod
 from typing import ClassVar
 
 from app.engines.base import FloatArray
+from app.errors import TooLarge
 from app.models.base import Family, Picture
 from app.pictures.canvas import ImageWork, Steps, unchanged
 from app.pictures.resampling import Interpolation
+
+#: the longest side of a photo as a multiple of its shortest
+MAX_ASPECT = 20
 
 
 class DepthFamily(Family):
@@ -94,3 +98,12 @@ class DepthFamily(Family):
         The estimate is used unless the client states the focal length.
         """
         return None
+
+
+def check_aspect(width: int, height: int) -> None:
+    """Raises TooLarge if one side is more than MAX_ASPECT times the other."""
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        raise TooLarge(
+            f"The image is {width}x{height}; "
+            f"depth needs an aspect ratio of at most {MAX_ASPECT}:1, so crop it first"
+        )

@@ -21,13 +21,13 @@ from app.hub.store import Checkpoint
 from app.models import description
 from app.models.base import Picture
 from app.models.borders import without_border
+from app.models.depth_family import check_aspect
 from app.models.description import ABSENT, Allowed
 from app.models.distance import NEAREST_METRES, inverse
 from app.models.transformers_depth import (
     OFF,
     ON,
     TransformersDepth,
-    check_aspect,
     depth_only,
     fitted_size,
 )

@@ -14,17 +14,15 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from app.engines.base import FloatArray, LoadError, Unsupported
-from app.errors import TooLarge
+from app.engines.base import FloatArray, Unsupported
 from app.hub.store import Checkpoint
-from app.models import description
+from app.models import description, pretrained
 from app.models.depth_family import DepthFamily
 from app.models.description import ABSENT, Allowed
 from app.models.traceable import make_traceable
 from app.pictures.resampling import Interpolation
 from config.models import ModelSpec
 
-MAX_ASPECT = 20
 #: input sizes that a checkpoint may ask for, pixels
 EDGES = range(32, 2049)
 
@@ -83,27 +81,10 @@ class TransformersDepth(DepthFamily):
 
     def load(self) -> Any:
         """transformers' network with the checkpoint's weights. Raises LoadError."""
-        import torch
         import transformers
-        from transformers.utils import logging
 
-        logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        # Hides a warning about the loss function, which only training needs.
-        logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-        from_pretrained: Any = getattr(transformers, self.CLASS).from_pretrained
-        try:
-            network, report = from_pretrained(
-                self.checkpoint.path,
-                local_files_only=True,
-                use_safetensors=True,
-                dtype=torch.float32,
-                output_loading_info=True,
-            )
-        except Exception as error:  # a damaged file makes its parsers raise anything
-            raise LoadError(f"the checkpoint is damaged or no {self.CLASS}") from error
-        # transformers initialises missing tensors with random numbers and only warns.
-        if report["missing_keys"] or report["mismatched_keys"]:
-            raise LoadError(f"the checkpoint lacks tensors of {self.CLASS}")
+        network_class = getattr(transformers, self.CLASS)
+        network = pretrained.load(network_class, self.checkpoint.path, self.CLASS)
         make_traceable(network)
         return network.eval()
 
@@ -187,15 +168,6 @@ def depth_only(network: Any) -> Any:
             return depth
 
     return Depth().eval()
-
-
-def check_aspect(width: int, height: int) -> None:
-    """Raises TooLarge if one side is more than MAX_ASPECT times the other."""
-    if max(width, height) > MAX_ASPECT * min(width, height):
-        raise TooLarge(
-            f"The image is {width}x{height}; "
-            f"depth needs an aspect ratio of at most {MAX_ASPECT}:1, so crop it first"
-        )
 
 
 def fitted_size(

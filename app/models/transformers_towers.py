@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from app.engines.base import LoadError
+from app.models import pretrained
 
 #: How the names of transformers' classes begin, by ``model_type``.
 _CLASSES = {
@@ -88,12 +88,6 @@ def _class(model_type: str, name: str) -> Any:
 
 
 def _load(folder: Path, model_type: str, network: str) -> Any:
-    import torch
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    # Hides the list of unused tensors, which belong to the other network.
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     config = configuration(folder, model_type)
     name = _PARTS.get((model_type, network))
     if name is not None:
@@ -103,19 +97,13 @@ def _load(folder: Path, model_type: str, network: str) -> Any:
         # configuration, where it may be missing or wrong.
         if hasattr(whole, "projection_dim"):
             config.projection_dim = whole.projection_dim
-    loaded, report = _class(model_type, name or "{}Model").from_pretrained(
+    return pretrained.load(
+        _class(model_type, name or "{}Model"),
         folder,
+        f"its {network} network",
         config=config,
-        local_files_only=True,
-        use_safetensors=True,
-        dtype=torch.float32,
         attn_implementation="sdpa",
-        output_loading_info=True,
     )
-    # transformers initialises missing tensors with random numbers and only warns.
-    if report["missing_keys"] or report["mismatched_keys"]:
-        raise LoadError(f"the checkpoint lacks tensors of its {network} network")
-    return loaded
 
 
 def _parts(loaded: Any, network: str) -> tuple[Any, Any]:

@@ -19,7 +19,8 @@ from pydantic import ValidationError
 from app.blueprints.depth import attachment
 from app.blueprints.schemas import EmbedBatchRequest, EmbedRequest
 from app.errors import BadRequest, TooLarge
-from app.models.depth_anything import MAX_ASPECT, MAX_TOKENS, PATCH, input_size
+from app.models.depth_anything import MAX_TOKENS, PATCH, input_size
+from app.models.depth_family import MAX_ASPECT
 from app.pictures import decode as images
 from app.remote.addresses import is_allowed
 from app.remote.fetch import Fetcher
