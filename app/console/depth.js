@@ -47,16 +47,13 @@ export class DepthSection {
     this.fine.textContent = this.#made;
     this.activity.rest();
     if (this.section.hidden || this.view.file !== file) goTo(this.section);
-    this.choice.keep();
-    const { key } = this.choice;
     try {
       await this.view.showPhoto(file);
       signal.throwIfAborted();
       const onWait = (model) => this.#wait(model, file, signal);
-      const answer = await service.whenAvailable(key, () => this.#ask(file, key, signal), {
-        signal,
-        onWait,
-      });
+      const keyNow = () => this.choice.keep();
+      const attempt = (key) => this.#ask(file, key, signal);
+      const answer = await service.whenAvailable(keyNow, attempt, { signal, onWait });
       this.#isAnswered = true;
       await this.#present(answer, signal);
       this.activity.rest(this.view.remark);

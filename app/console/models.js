@@ -66,9 +66,10 @@ export class Choice {
     return this.select.value;
   }
 
-  /** Stay at what is chosen now, whatever others load. */
+  /** The key that is chosen now; from now on it stays, whatever others load. */
   keep() {
     this.#isTouched ||= this.key !== "";
+    return this.key;
   }
 
   choose(key) {

@@ -104,20 +104,28 @@ class Service extends EventTarget {
   /**
    * Try something that needs a model; while the model is not there, watch its download, try again.
    * @template T
-   * @param {string} key
-   * @param {() => Promise<T>} attempt
+   * @param {() => string} keyNow the model to ask; empty while the models are unknown.
+   * @param {(key: string) => Promise<T>} attempt
    * @param {AbortSignal} signal ends the wait.
    * @param {(model: object) => void} onWait told how far it is, about once a second.
    * @returns {Promise<T>}
    * @throws {ServiceError}
    */
-  async whenAvailable(key, attempt, { signal, onWait }) {
+  async whenAvailable(keyNow, attempt, { signal, onWait }) {
     let wasThere = false;
     for (;;) {
+      const key = keyNow();
       try {
-        return await attempt();
+        return await attempt(key);
       } catch (error) {
-        if (error.status !== 503 || !key) throw error;
+        if (error.status !== 503) throw error;
+        if (!key) {
+          // The photo was faster than the list of models.
+          await this.#lookAtAll();
+          signal.throwIfAborted();
+          if (keyNow()) continue;
+          throw error;
+        }
         const model = await this.describe(key);
         signal.throwIfAborted();
         // Without the hub there is nothing to wait for; other failed downloads are tried again.

@@ -95,11 +95,10 @@ export class SimilaritySection {
   }
 
   async #ask(file, signal) {
-    const model = this.choice.key;
-    const attempt = async () =>
+    const attempt = async (model) =>
       callForJson("POST", "embed-image", { body: await imageForm(file, { model }), signal });
     try {
-      return await service.whenAvailable(model, attempt, {
+      return await service.whenAvailable(() => this.choice.key, attempt, {
         signal,
         onWait: (model) => this.#wait(model),
       });
