@@ -7,6 +7,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 DEMO   := .demo/hub
+# Other projects' programs that the tests run as clients of the service.
+CLIENTS := tests/clients/node_modules/.package-lock.json
 FUZZ_EXAMPLES  ?= 10000
 FUZZ_MUTATIONS ?= 3000
 SOAK_REQUESTS  ?= 6000
@@ -33,7 +35,7 @@ demo: $(VENV)/.run         ## the same service on its own small models: no downl
 HALF := tests/attacks tests/process tests/load/test_chaos.py
 
 test:            ## all checks and tests
-	$(MAKE) --no-print-directory --jobs=2 $(VENV)/.dev debian
+	$(MAKE) --no-print-directory --jobs=2 $(VENV)/.dev $(CLIENTS)
 	folder=$$(mktemp -d) && trap "rm -rf $$folder" EXIT && TEST_CHECKPOINTS=$$folder \
 		$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint pytest-half pytest-rest
 
@@ -68,10 +70,14 @@ train-clip: $(VENV)/.dev   ## builtin-clip anew, about an hour on 2 cores; then 
 	$(BIN)/python -m training.evaluate
 
 debian:                    # what the tests need beside Python packages; of prometheus its promtool
-	@for pair in nginx:nginx-light curl:curl node:nodejs promtool:prometheus chromium:chromium; do \
+	@for pair in nginx:nginx-light curl:curl node:nodejs npm:npm promtool:prometheus chromium:chromium; do \
 		command -v $${pair%:*} >/dev/null || missing="$$missing $${pair#*:}"; done; \
 	[ -z "$$missing" ] || { SUDO=$$(command -v sudo || true); $$SUDO apt-get update -q && \
 		$$SUDO apt-get install -qy --no-install-recommends $$missing; }
+
+$(CLIENTS): tests/clients/package-lock.json | debian
+	npm ci --silent --prefix tests/clients --ignore-scripts --no-audit --no-fund
+	@touch $@
 
 lint: $(VENV)/.dev         ## style, types, licence headers, Dockerfile
 	$(BIN)/ruff format --check .
@@ -95,7 +101,7 @@ image-check:               ## the container image, read-only, on built-in models
 	tests/image/check.sh $(IMAGE)
 
 clean:                     ## remove what the other targets made
-	rm -rf $(VENV) .demo .bench .training .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) tests/clients/node_modules .demo .bench .training .mypy_cache .ruff_cache .pytest_cache
 
 # pip shows what it does on a terminal; logs get errors alone.
 INSTALL = if [ -t 1 ]; then quiet=; else quiet=--quiet; fi; \
