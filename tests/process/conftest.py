@@ -157,6 +157,6 @@ def faulty(start_faulty: Callable[..., Faulty]) -> Iterator[Faulty]:
 
     Each test must heal the faults that it plans.
     """
-    running = start_faulty(INFERENCE_TIMEOUT_SECONDS=3, IMAGE_EMBEDDER_MAX_QUEUE=20)
+    running = start_faulty(INFERENCE_TIMEOUT_SECONDS=8, IMAGE_EMBEDDER_MAX_QUEUE=20)
     yield running
     running.pool.shutdown()
