@@ -79,7 +79,7 @@ def test_a_slow_body_is_408(strict: Service, kind: str, drip: float | None) -> N
     answer = talk(strict, head("100000", kind), drip)
     assert answer.startswith(b"HTTP/1.1 408")
     assert b"BODY_TIMEOUT_SECONDS" in answer
-    assert time.monotonic() - started < 9
+    assert time.monotonic() - started < 30
 
 
 def test_idle_uploads_leave_room_for_probes(strict: Service) -> None:
