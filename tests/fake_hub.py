@@ -28,7 +28,7 @@ class FakeHub(ThreadingHTTPServer):
         self.deny: tuple[int, str] | None = None  # if set, the status and error code of all answers
         self.large_files: FakeHub | None = None  # if set, another host, which serves the files
         self.stall_at: int | None = None  # if set, a file's sending stops after this many bytes
-        # If set, sending a file pauses after this many bytes, until this is None again.
+        # If set, sending a file pauses after this many bytes, until this is larger or None.
         self.hold_at: int | None = None
         self.explains = True  # whether a 404 has the header with the hub's error code
         self.knows_ranges = True  # whether a range is answered with that part only
@@ -150,15 +150,16 @@ class _Handler(BaseHTTPRequestHandler):
                 time.sleep(0.05)
             self.close_connection = True
             return
-        if hub.hold_at is not None and len(content) + start > hub.hold_at:
-            first = max(0, hub.hold_at - start)
-            self.wfile.write(content[:first])
-            while hub.hold_at is not None:
+        sent = 0
+        while sent < len(content):
+            held = hub.hold_at  # another thread may change it
+            most = 2**20 if held is None else min(2**20, held - start - sent)
+            if most <= 0:
                 time.sleep(0.05)
-            content = content[first:]
-        for first in range(0, len(content), 2**20):
+                continue
             time.sleep(hub.pause)
-            self.wfile.write(content[first : first + 2**20])
+            self.wfile.write(content[sent : sent + most])
+            sent += most
 
     def _empty(self, status: int, *headers: tuple[str, str]) -> None:
         self.send_response(status)

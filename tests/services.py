@@ -5,18 +5,18 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 
 from benchmarks.service import PROJECT, Service, free_port
 from tests.pictures import encoded, picture
+from tests.waiting import wait_for
 
 PHOTO = encoded(picture(320, 240))
 
@@ -41,14 +41,17 @@ def nginx_before(service: Service, folder: Path) -> Iterator[str]:
     command = ["nginx", "-c", str(folder / "nginx.conf"), "-g", "daemon off;"]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         url = f"http://127.0.0.1:{port}"
-        for _ in range(100):
-            try:
-                requests.get(f"{url}/health", timeout=5)
-                break
-            except requests.ConnectionError:
-                time.sleep(0.05)
-        yield url
-        process.terminate()
+        try:
+            wait_for(lambda: process.poll() is not None or _listens(port))
+            assert process.poll() is None, "nginx ended"
+            yield url
+        finally:
+            process.terminate()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.fixture(scope="session")

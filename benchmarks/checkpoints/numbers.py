@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -64,8 +65,12 @@ class Draw:
         return self(*shape, std=std)
 
 
+@cache
 def pictures(count: int, height: int, width: int, seed: int) -> Tensor:
-    """Return [count, 3, height, width] in 0..1: gradients, soft blobs, discs and a little grain."""
+    """Return [count, 3, height, width] in 0..1: gradients, soft blobs, discs and a little grain.
+
+    They are kept for the next network that is made in this process; nobody changes them.
+    """
     draw = Draw(seed)
     y = torch.linspace(0, 1, height)[:, None]
     x = torch.linspace(0, 1, width)[None, :]

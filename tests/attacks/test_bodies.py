@@ -79,7 +79,7 @@ def test_a_slow_body_is_408(strict: Service, kind: str, drip: float | None) -> N
     answer = talk(strict, head("100000", kind), drip)
     assert answer.startswith(b"HTTP/1.1 408")
     assert b"BODY_TIMEOUT_SECONDS" in answer
-    assert time.monotonic() - started < 9
+    assert time.monotonic() - started < 30
 
 
 def test_idle_uploads_leave_room_for_probes(strict: Service) -> None:
@@ -165,10 +165,10 @@ def test_a_body_that_was_complete_in_time_is_not_late(strict: Service) -> None:
     with requests.Session() as session:
         files = {"image": ("a.bmp", encoded(picture(600, 400), "BMP"))}
         for _ in range(2):
-            answer = session.post(strict.url("/embed-image"), files=files, timeout=30)
+            answer = session.post(strict.url("/embed-image"), files=files, timeout=60)
             assert answer.status_code == 200
             time.sleep(1.5)
-            assert session.get(strict.url("/health"), timeout=30).status_code == 200
+            assert session.get(strict.url("/health"), timeout=60).status_code == 200
 
 
 def test_waiting_bodies_have_a_budget_together(strict: Service) -> None:

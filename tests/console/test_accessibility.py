@@ -16,7 +16,7 @@ from benchmarks.service import Service
 from tests.console.conftest import Visit
 from tests.console.user import DESKTOP, PHONE, choose, photo, still, wait_for_depth
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(600)
 
 
 def check(page: Page, place: Path) -> None:

@@ -17,7 +17,7 @@ from tests.console.user import DESKTOP
 from tests.fake_hub import FakeHub
 from tests.process.caches import MINE, publish_depth
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(600)
 
 
 def test_a_model_is_added_by_its_name(visit: Visit, tmp_path: Path) -> None:

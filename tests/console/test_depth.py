@@ -25,7 +25,7 @@ from tests.console.user import (
 )
 from tests.pictures import encoded, picture, rotated_jpeg
 
-pytestmark = pytest.mark.timeout(400)  # the first start prepares the models
+pytestmark = pytest.mark.timeout(600)  # the first start prepares the models
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from benchmarks.service import Service
 from tests.console.conftest import Visit
 from tests.console.user import DESKTOP, photo
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(600)
 
 
 def execute(page: Page, block: Locator) -> Response:

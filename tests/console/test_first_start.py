@@ -22,7 +22,7 @@ from tests.console.test_accessibility import check
 from tests.console.user import choose, photo, wait_for_depth
 from tests.fake_hub import FakeHub
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(600)
 
 
 def test_while_the_model_is_downloaded_the_built_in_one_is_offered(

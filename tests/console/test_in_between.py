@@ -38,7 +38,7 @@ HTMLImageElement.prototype.decode = function () {
     return maps.has(this.src) ? Promise.reject(new Error("too large")) : decode.call(this);
 };
 """
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(600)
 
 
 def prepared(visit: Visit, service: Service, script: str) -> Page:

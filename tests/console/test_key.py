@@ -15,7 +15,7 @@ from tests.console.conftest import Visit
 from tests.console.test_accessibility import check
 from tests.console.user import choose, photo, wait_for_depth
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(600)
 KEY = "schlüssel und riegel"
 
 

@@ -13,7 +13,7 @@ from benchmarks.service import Service
 from tests.console.conftest import Visit
 from tests.console.user import DESKTOP, choose, photo, wait_for_depth
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(600)
 
 
 def test_two_images_give_a_matrix(visit: Visit, demo: Service) -> None:

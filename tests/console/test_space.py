@@ -34,7 +34,7 @@ WebGL2RenderingContext.prototype.uniform2f = function (place, x, y) {
 };
 """
 NEXT_FRAME = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(600)
 
 
 def watched(visit: Visit, service: Service, **options: Any) -> Page:

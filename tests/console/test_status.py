@@ -22,7 +22,7 @@ Object.defineProperty(XMLHttpRequest.prototype, "timeout", {
     set(ms) { set.call(this, ms / 20); },
 });
 """
-pytestmark = pytest.mark.timeout(400)
+pytestmark = pytest.mark.timeout(600)
 
 
 def look(page: Page) -> None:

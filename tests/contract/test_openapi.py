@@ -80,7 +80,7 @@ def test_the_page_for_people_asks_no_other_host(service: Service) -> None:
 
 
 def test_the_document_names_every_route(service: Service) -> None:
-    served = check.json(requests.get(service.url("/openapi.json"), timeout=30))
+    served = check.json(requests.get(service.url("/openapi.json"), timeout=60))
     assert served["openapi"].startswith("3.1")
     assert set(served["paths"]) >= {
         "/api/depth",

@@ -106,7 +106,7 @@ def test_every_answer_says_what_it_was_made_with(
 ) -> None:
     answer = requests.post(base + path, timeout=60, **options)
     assert answer.status_code == 200
-    health = check.json(requests.get(f"{base}/health", timeout=5))
+    health = check.json(requests.get(f"{base}/health", timeout=60))
     state = next(each for each in health["models"] if each["name"] == model)
     assert [answer.headers[name] for name in PROVENANCE] == [
         state["revision"],

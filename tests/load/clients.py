@@ -85,7 +85,7 @@ class Crowd:
     def __exit__(self, *_: object) -> None:
         self._end.set()
         for thread in self._threads:
-            thread.join(90)
+            thread.join(180)
         if any(thread.is_alive() for thread in self._threads):
             self.wrong.append("a client hangs")
 

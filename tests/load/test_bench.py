@@ -26,7 +26,7 @@ def cache(hub: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_a_short_benchmark_gives_every_figure(cache: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.bench", "--quick", "--tiny", "--cache", str(cache)]
     wanted = ["--out", str(tmp_path), "--models", ",".join(MODELS)]
@@ -45,7 +45,7 @@ def test_a_short_benchmark_gives_every_figure(cache: Path, tmp_path: Path) -> No
     }
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_a_short_gpu_benchmark_runs_without_a_gpu(cache: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.gpu", "--quick", "--tiny", "--cache", str(cache)]
     wanted = ["--device", "cpu", "--out", str(tmp_path), "--models", "ViT-B-16"]

@@ -23,9 +23,11 @@ from tests.load.trouble import Trouble
 
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "10"))
 CLIENTS = 16
+#: right answers that there must be in spite of all trouble
+ANSWERS = 5 * SECONDS
 
 
-@pytest.mark.timeout(SECONDS + 180)
+@pytest.mark.timeout(4 * SECONDS + 600)
 def test_every_request_is_answered_right_or_with_a_documented_error(
     hub: Path, tmp_path: Path
 ) -> None:
@@ -45,10 +47,14 @@ def test_every_request_is_answered_right_or_with_a_documented_error(
         with Crowd(service, asked, CLIENTS) as crowd, Trouble(service) as trouble:
             end = time.monotonic() + SECONDS
             reload_at = time.monotonic() + SECONDS / 2
-            while time.monotonic() < end:
+            # On a busy machine it goes on until there are enough answers.
+            latest = end + 3 * SECONDS + 120
+            while time.monotonic() < end or (
+                crowd.counts["200"] <= ANSWERS and time.monotonic() < latest
+            ):
                 time.sleep(dice.uniform(1.5, 4))
                 if time.monotonic() > reload_at:
-                    reload_at = end + 1
+                    reload_at = float("inf")
                     os.kill(service.pid, signal.SIGHUP)
                 elif (workers := service.workers()) and dice.random() < 0.3:
                     trouble.stop_for_a_while(dice.choice(workers))
@@ -58,7 +64,7 @@ def test_every_request_is_answered_right_or_with_a_documented_error(
                         dice.choice(workers).kill()
                         kills += 1
         # Afterwards everything is as before: two workers, no queued requests, and right answers.
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while len(service.workers()) != 2 or busy(service):
             assert time.monotonic() < deadline, service.text()
             time.sleep(0.2)
@@ -72,7 +78,7 @@ def test_every_request_is_answered_right_or_with_a_documented_error(
         f"{trouble.bombs} bombs, one reload: {counts}"
     )
     assert crowd.wrong == []
-    assert crowd.counts["200"] > 10 * SECONDS / 2
+    assert crowd.counts["200"] > ANSWERS
     # A killed worker loses at most the requests that it was serving.
     assert crowd.counts["connection ended"] <= kills * CLIENTS
 

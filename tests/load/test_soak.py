@@ -25,7 +25,7 @@ FILLING = 300
 CLIENTS = 8
 
 
-@pytest.mark.timeout(REQUESTS / 5 + 300)
+@pytest.mark.timeout(REQUESTS / 10 + 600)
 def test_memory_does_not_grow(hub: Path, tmp_path: Path) -> None:
     """Pictures have mixed sizes; the first quarter fills caches and does not count."""
     service = Service(

@@ -46,7 +46,7 @@ class Trouble:
     def __exit__(self, *_: object) -> None:
         self._end.set()
         for thread in self._threads:
-            thread.join(30)
+            thread.join(90)
             assert not thread.is_alive()
 
     def stop_for_a_while(self, worker: psutil.Process) -> None:

@@ -23,6 +23,9 @@ from tests.services import start  # noqa: F401
 from tests.waiting import wait_for
 
 SMALL = encoded(picture(60, 40))
+#: for the fault "slow": longer than a test takes to heal it, even on a machine that is busy, and
+#: shorter than the inference timeout of ``faulty``
+LONG = 13
 
 
 class Faulty:
@@ -153,10 +156,10 @@ def reload(faulty: Faulty) -> None:
 
 @pytest.fixture(scope="session")
 def faulty(start_faulty: Callable[..., Faulty]) -> Iterator[Faulty]:
-    """Start a service with one worker and a short inference timeout.
+    """Start a service with one worker and an inference timeout that one test waits for.
 
     Each test must heal the faults that it plans.
     """
-    running = start_faulty(INFERENCE_TIMEOUT_SECONDS=8, IMAGE_EMBEDDER_MAX_QUEUE=20)
+    running = start_faulty(INFERENCE_TIMEOUT_SECONDS=15, IMAGE_EMBEDDER_MAX_QUEUE=20)
     yield running
     running.pool.shutdown()

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Runs the project's gunicorn.conf.py with faults around the engine, which files in $FAULTS plan.
 
-* slow: contains the seconds by which each inference takes longer, at most until it is healed
+* slow: contains the seconds by which each inference takes longer, unless it is healed before
 * hang: the next inference hangs
 * lost: the next inference fails as if the device were lost
 * lost-prepare, lost-finish: the next image work before or after inference fails in this way
@@ -71,7 +71,7 @@ def _infer_or_fail(self: LoadedNetwork, batch: FloatArray) -> FloatArray:
         file.write(f"{os.getpid()} {self.id.spec.key} {len(batch)}\n")
     if slow := _wanted("slow"):
         end = time.monotonic() + float(slow)
-        while time.monotonic() < end and _wanted("slow"):
+        while _wanted("slow") == slow and time.monotonic() < end:
             time.sleep(0.01)
     if _once("hang"):
         time.sleep(3600)

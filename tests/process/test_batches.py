@@ -10,7 +10,7 @@ import numpy as np
 
 from tests.contract import check
 from tests.pictures import encoded, picture
-from tests.process.conftest import Faulty
+from tests.process.conftest import LONG, Faulty
 
 
 def different(number: int) -> bytes:
@@ -22,7 +22,7 @@ def test_each_caller_gets_its_own_vector(faulty: Faulty) -> None:
     pictures = [different(number) for number in range(16)]
     alone = [faulty.ask(data=each).result().json()["embedding"] for each in pictures]
     before = len(faulty.inferences())
-    faulty.plan("slow", 6)
+    faulty.plan("slow", LONG)
     asked = [faulty.ask(data=pictures[0])]
     faulty.wait_for(lambda: len(faulty.inferences()) == before + 1)
     asked += [faulty.ask(data=each) for each in pictures[1:]]
@@ -39,7 +39,7 @@ def test_each_caller_gets_its_own_vector(faulty: Faulty) -> None:
 
 
 def test_a_bad_one_among_them_fails_alone(faulty: Faulty) -> None:
-    faulty.plan("slow", 6)
+    faulty.plan("slow", LONG)
     first = faulty.ask(data=different(0))
     faulty.wait_for_queue(1, 0)
     good, bad = faulty.ask(data=different(1)), faulty.ask(data=b"\x89PNG, but broken")

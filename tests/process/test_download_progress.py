@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle
@@ -36,7 +35,6 @@ def slow_hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeHub]:
     weights = {"w": torch.zeros(12_000_000)}
     Repository(repository, small, DepthAnything.FILES[2], weights).write(cache)
     hub = FakeHub(cache)
-    hub.pause = 0.03
     with hub.running():
         yield hub
 
@@ -62,7 +60,11 @@ def in_ready(service: Service, key: str) -> dict[str, Any]:
     return next(model for model in models if model["name"] == key)
 
 
-def test_progress_grows_whichever_worker_is_asked(service: Service) -> None:
+def test_progress_grows_whichever_worker_is_asked(service: Service, slow_hub: FakeHub) -> None:
+    # The hub sends no more until the test has seen what it has sent.
+    holds = iter((25_000_000, 36_000_000))
+    slow_hub.hold_at = 12_000_000
+    seen = 0.0
     told, ready, scraped = [], [], []
     workers = cycle(service.workers())
     with ThreadPoolExecutor(1) as pool:
@@ -73,7 +75,9 @@ def test_progress_grows_whichever_worker_is_asked(service: Service) -> None:
                 ready.append(in_ready(service, "small"))
                 scrape = Scrape(service.get("/metrics").text)
                 scraped.append(scrape.total("twinlens_model_downloaded_bytes", model="small"))
-            time.sleep(0.02)
+            if told[-1].get("progress", 0) > seen:
+                seen = told[-1]["progress"]
+                slow_hub.hold_at = next(holds, None)
         assert check.json(done.result())["success"]
     for answers in (told, ready):
         under_way = [each for each in answers if "progress" in each]

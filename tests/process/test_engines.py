@@ -95,7 +95,7 @@ def test_a_conversion_ends_with_its_service(hub: Path, tmp_path: Path) -> None:
         process = converting()[0]
         service.process.kill()
         worker.kill()
-        process.wait(10)
+        process.wait(60)
     with service.started():  # the next start finds no remains of the killed one
         service.wait_until_ready()
         assert not list(cache.glob("*/twinlens/tmp*"))

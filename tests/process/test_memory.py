@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -45,11 +46,14 @@ def test_idle_models_are_unloaded_and_come_back(
 
 def test_a_model_in_use_is_not_idle(start_faulty: Callable[..., Faulty]) -> None:
     idle = start_faulty(MODEL_IDLE_SECONDS=1, ENABLED_FAMILIES="depth")
-    idle.plan("slow", 3)
+    idle.plan("slow", 60)
     slow = idle.ask("/api/depth")
     idle.wait_for_queue(1, 0)
-    while not slow.done():
-        assert loaded(idle) == ["small"] or slow.done()
+    end = time.monotonic() + 3
+    while time.monotonic() < end:
+        assert loaded(idle) == ["small"]
+        time.sleep(0.1)
+    idle.heal("slow")
     assert slow.result().status_code == 200
 
 

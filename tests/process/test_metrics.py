@@ -22,7 +22,7 @@ from prometheus_client.openmetrics import parser as openmetrics
 
 from benchmarks.service import Service
 from tests.contract import check
-from tests.process.conftest import SMALL, Faulty, Stream, only, reload
+from tests.process.conftest import LONG, SMALL, Faulty, Stream, only, reload
 from tests.scrape import Scrape
 
 REQUESTS = "twinlens_http_requests_total"
@@ -155,7 +155,7 @@ def test_no_client_can_make_series(two: Faulty) -> None:
 
 
 def test_it_answers_while_the_device_is_busy(two: Faulty) -> None:
-    two.plan("slow", 3.0)
+    two.plan("slow", LONG)
     asked = two.ask("/api/depth")
     queue = "twinlens_queue_requests"
     two.wait_for(lambda: scrape(two.service).total(queue, state="in_flight") == 1)

@@ -98,7 +98,7 @@ def test_a_cache_that_cannot_be_made_is_told(hub: Path, tmp_path: Path) -> None:
 
 
 def wait_for_reason(service: Service, words: str) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         if words in service.get("/ready").text:
             return

@@ -15,7 +15,7 @@ import pytest
 
 from tests.contract import check
 from tests.pictures import encoded, picture
-from tests.process.conftest import Faulty, only, reload
+from tests.process.conftest import LONG, Faulty, only, reload
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def test_a_load_frees_the_model_that_was_loaded_before_in_every_worker(two: Faul
 
 
 def test_queue_figures_are_sums_and_the_room_is_one(two: Faulty) -> None:
-    two.plan("slow", 1.0)
+    two.plan("slow", LONG)
     asked = [two.ask("/api/depth") for _ in range(20)]
     two.wait_for(lambda: two.queue()["waiting"] == 6)
     figures = [two.queue() for _ in range(8)]
@@ -110,13 +110,13 @@ def test_waiting_bytes_are_counted_together(two: Faulty) -> None:
     large = encoded(picture(900, 800), "BMP")
     assert 2_000_000 < len(large) < 3_000_000
     one, other = two.service.workers()
-    two.plan("slow", 1.0)
+    two.plan("slow", LONG)
     with only(one, two.service):
         first = two.ask("/api/depth", large)
         two.wait_for_queue(1, 0)
-    two.heal("slow")
     with only(other, two.service):  # the first worker is stopped while it holds the request's bytes
         refused = two.ask("/api/depth", large).result()
+    two.heal("slow")
     check.error(refused, 429)
     assert "MAX_WAITING_BYTES" in refused.json()["message"]
     assert first.result().status_code == 200
@@ -138,7 +138,7 @@ def test_clean_up_acts_on_all(two: Faulty) -> None:
 
 def test_a_killed_worker_loses_only_its_own_requests(two: Faulty) -> None:
     two.service.post("/api/models/large/load")
-    two.plan("slow", 1.0)
+    two.plan("slow", LONG)
     asked = [two.ask("/api/depth") for _ in range(8)]
     two.wait_for(lambda: two.queue()["in_flight"] == 2)
     victim = two.service.workers()[0]

@@ -14,7 +14,7 @@ import numpy as np
 from app.errors import NotAvailable
 from app.host.shared_state import SharedState
 from app.queueing.device_threads import DeviceThreads
-from app.queueing.tickets import FloatArray
+from app.queueing.tickets import FloatArray, Ticket
 from app.queueing.waiting_room import WaitingRoom
 
 
@@ -48,7 +48,7 @@ class Doubling:
 class Place:
     """A waiting room with one device, and a pool of threads that send requests."""
 
-    def __init__(self, max_queue: int = 100, wait: float = 10, inference: float = 10) -> None:
+    def __init__(self, max_queue: int = 100, wait: float = 60, inference: float = 60) -> None:
         self.shared = SharedState()
         self.room = WaitingRoom(self.shared, 1, 1, max_queue, wait, inference)
         self.model = Doubling()
@@ -69,21 +69,29 @@ class Place:
         is_gone: Callable[[], bool] = lambda: False,
         shape: tuple[int, ...] = (1,),
     ) -> Future[float]:
-        """Send a request in a new thread; return once it is in the queue or has failed."""
+        """Send a request in a new thread; return once it waits or has failed.
+
+        It then waits for its turn or, if it has had that already, for the device.
+        """
+        tickets: list[Ticket] = []
 
         def call() -> float:
             with self.room.enter(key, 1, is_gone) as ticket:
-                entered.set()
+                tickets.append(ticket)
                 self.room.wait_for_turn(ticket, max_batch)
                 self.called.append(number)
                 inputs = np.full((1, *shape), number, np.float32)
                 return float(self.room.run(ticket, self.model, inputs).flat[0])
 
-        entered = threading.Event()
+        def waits() -> bool:
+            with self.room._lock:
+                if not tickets or not tickets[0].max_batch:
+                    return False
+                return number in self.called or not tickets[0].may_prepare.is_set()
+
         future = self.pool.submit(call)
-        while not entered.is_set() and not future.done():
+        while not waits() and not future.done():
             time.sleep(0.001)
-        time.sleep(0.002)  # so that it asks for its turn before the next request does
         return future
 
     def wait_until_busy(self) -> None:
@@ -102,11 +110,11 @@ class Place:
     def wait_until_called(self, count: int) -> None:
         while len(self.called) < count:
             time.sleep(0.001)
-        time.sleep(0.05)
+        time.sleep(0.1)
 
     def close(self) -> None:
         self.model.go.set()
         self.room.close(lambda: NotAvailable("closed"))
-        assert self.device.stop(5)
+        assert self.device.stop(60)
         self.pool.shutdown()
         self.shared.close()

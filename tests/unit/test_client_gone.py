@@ -31,7 +31,7 @@ def question(accepted: socket.socket) -> Callable[[], bool]:
 
 
 def becomes_true(ask: Callable[[], bool]) -> bool:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while not ask():
         if time.monotonic() > end:
             return False

@@ -216,7 +216,7 @@ def test_a_wait_ends_when_the_model_is_deleted(
         wait_for(lambda: "model.safetensors" in fake_hub.gets)
         downloads._path(spec, "request").unlink()
         with pytest.raises(DownloadFailed, match="deleted meanwhile"):
-            waiting.result(10)
+            waiting.result(60)
 
 
 def test_offline_starts_nothing(tmp_path: Path, spec: ModelSpec) -> None:

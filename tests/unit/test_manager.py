@@ -46,8 +46,9 @@ class Nothing(Network):
 
 
 class SlowLoader(Loader):
-    """Loads slowly, counts its loads, and fails if ``failure`` is set."""
+    """Loads when it may, counts its loads, and fails if ``failure`` is set."""
 
+    go = threading.Event()
     loads = 0
     failure: str | None = None
 
@@ -55,7 +56,7 @@ class SlowLoader(Loader):
         return self.load(id, checkpoint, "cpu")
 
     def load(self, id: NetworkId, checkpoint: Checkpoint, device: str) -> LoadedNetwork:
-        time.sleep(0.1)
+        assert SlowLoader.go.wait(60)
         SlowLoader.loads += 1
         if SlowLoader.failure:
             raise LoadError(SlowLoader.failure)
@@ -85,6 +86,7 @@ def manager(
     hub: Path, tmp_path: Path, specs: tuple[ModelSpec, ...], monkeypatch: pytest.MonkeyPatch
 ) -> Manager:
     SlowLoader.loads, SlowLoader.failure = 0, None
+    SlowLoader.go.set()
     downloads = Downloads(hub, tmp_path, offline=True, life=os.pipe())
     return Manager(networks(specs), downloads, loader(SlowLoader))
 
@@ -96,12 +98,14 @@ def test_many_callers_one_load(manager: Manager, specs: tuple[ModelSpec, ...]) -
         with manager.lease(first_network(specs[0])) as model:
             seen.append(model)
 
+    SlowLoader.go.clear()
     threads = [threading.Thread(target=caller) for _ in range(8)]
     for thread in threads:
         thread.start()
     while manager.status(specs[0]).state == "not_loaded":
         time.sleep(0.001)
     assert manager.status(specs[0]).state == "loading"
+    SlowLoader.go.set()
     for thread in threads:
         thread.join()
     assert SlowLoader.loads == 1

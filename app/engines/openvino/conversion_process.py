@@ -70,16 +70,21 @@ def convert(job: Job) -> None:
     import torch
 
     ov = import_openvino()
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
     source = _source(job)
     module = source.module()
     # Tracing a small input is fast, and the result accepts any size of the open dimensions.
     sizes = [size or small for size, small in zip(source.input_shape, _EXAMPLE, strict=False)]
     example = torch.from_numpy(np.zeros(sizes, source.input_type))
     with torch.no_grad():
+        # ``convert_model`` would trace with check_trace, which traces and runs the module again to
+        # warn of differences. That takes as long as all the rest.
+        traced = TorchScriptPythonDecoder(
+            module, example_input=example, trace_kwargs={"check_trace": False}
+        )
         model = ov.convert_model(
-            module,
-            example_input=example,
-            input=[ov.PartialShape([size or -1 for size in source.input_shape])],
+            traced, input=[ov.PartialShape([size or -1 for size in source.input_shape])]
         )
     _correct_resizes(model)
     made = Path(tempfile.mkdtemp(dir=job.target.parent))
