@@ -59,7 +59,9 @@ class Splats:
         return len(self.centres)
 
 
-def lift(photo: Levels, disparity: Floats, focal_length: float, softness: int) -> Splats:
+def lift(
+    photo: Levels, disparity: Floats, focal_length: float, softness: int, max_splats: int
+) -> Splats:
     """The splats of a photo.
 
     Args:
@@ -67,7 +69,16 @@ def lift(photo: Levels, disparity: Floats, focal_length: float, softness: int) -
         disparity: [h, w] float32: 1 / depth, all above 0; the depth's unit is that of the result.
         focal_length: of the camera, in pixels of the photo.
         softness: number of pixels over which the network blurs an edge of the disparity.
+        max_splats: a larger photo is made smaller first.
     """
+    height, width = disparity.shape
+    scale = min(1.0, (max_splats / 1.25 / (height * width)) ** 0.5)
+    if scale < 1:
+        size = max(1, int(width * scale)), max(1, int(height * scale))
+        photo = cast(Levels, cv2.resize(photo, size, interpolation=cv2.INTER_AREA))
+        disparity = cast(Floats, cv2.resize(disparity, size, interpolation=cv2.INTER_NEAREST))
+        focal_length *= size[0] / width
+        softness = round(softness * size[0] / width)
     disparity = _sharpened(disparity, softness)
     front = _Layer.of(photo, disparity, focal_length, 1)
     behind = _background(photo[::2, ::2], disparity[::2, ::2], focal_length / 2)
