@@ -148,7 +148,7 @@ def _filled_layer(
     small = mask.shape[1], mask.shape[0]
     large = disparity.shape[1], disparity.shape[0]
     reach = 0.1 * mask.shape[1] + 4
-    beside = (distance <= reach) & (distance > 0) & ~mask
+    beside = (distance <= reach) & ~mask
     tolerance = np.float32(4 / parallax) + np.abs(far) * 0.15
     beside &= np.abs(near - far) <= tolerance
     known = cv2.resize(beside.astype(np.float32), large, interpolation=cv2.INTER_NEAREST)

@@ -29,6 +29,7 @@ ASIDE_DEGREES = 15.0
 _DEVIATION = 0.6
 #: The same across the surface: as good as flat.
 _THICKNESS = 0.05
+_AHEAD = np.float32(0.35)
 _OPACITY = 0.98
 #: how much the colours are sharpened against the blur of overlapping Gaussians
 _SHARPENING = 0.0
@@ -137,15 +138,19 @@ def _write(
         start += count
         if not count:
             continue
-        depth = 1 / layer.disparity[strip][mask]
-        column = np.broadcast_to(x, mask.shape)[mask]
-        row = np.broadcast_to(y[strip, None], mask.shape)[mask]
+        here = layer.disparity[strip][mask]
+        p, q = across[strip][mask], below[strip][mask]
+        aside_x, aside_y = _AHEAD * np.sign(p), _AHEAD * np.sign(q)
+        depth = 1 / (here + p * aside_x + q * aside_y)
+        column = np.broadcast_to(x, mask.shape)[mask] + aside_x
+        row = np.broadcast_to(y[strip, None], mask.shape)[mask] + aside_y
+        p *= depth
+        q *= depth
         splats.colours[out] = layer.photo[strip][mask]
         splats.colours[out] *= np.float32(1 / 255)
         unit = depth / f
         centres = splats.centres[out]
         centres[:, 0], centres[:, 1], centres[:, 2] = column * unit, row * unit, depth
-        p, q = across[strip][mask] * depth, below[strip][mask] * depth
         deviations = splats.deviations[out]
         _orient(column, row, f, p, q, deviations, splats.rotations[out])
         deviations *= (unit * np.float32(_DEVIATION))[:, None]
