@@ -112,23 +112,22 @@ def _layers(
     layers: list[Layer] = []
     for low, high in zip(_RANGES[:-1], _RANGES[1:], strict=True):
         gaps = edges * np.float32(parallax)
-        chosen = (gaps > low * width) & (gaps <= high * width)
-        if not chosen.any():
-            continue
-        strongest = np.where(chosen, edges, 0)
-        weight = np.where(chosen, edges, 0)
-        total = cv2.resize(weight, small, interpolation=cv2.INTER_AREA)
-        mean = cv2.resize(weight * disparity, small, interpolation=cv2.INTER_AREA)
+        gaps[(gaps <= low * width) | (gaps > high * width)] = 0
+        total = cv2.resize(gaps, small, interpolation=cv2.INTER_AREA).reshape(near.shape)
         is_edge = total > 0
+        if not is_edge.any():
+            continue
+        gaps_far = cv2.resize(gaps * disparity, small, interpolation=cv2.INTER_AREA)
+        widest = cv2.dilate(gaps, np.ones((size, size), np.uint8))[np.ix_(rows, columns)]
         distance, labels = cv2.distanceTransformWithLabels(
             (~is_edge).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
         )
-        of_label = np.zeros(labels.max() + 1, np.float32)
-        of_label[labels[is_edge]] = mean[is_edge] / total[is_edge]
-        far = of_label[labels]
+        of_label = np.zeros((labels.max() + 1, 2), np.float32)
+        of_label[labels[is_edge], 0] = gaps_far.reshape(near.shape)[is_edge] / total[is_edge]
+        of_label[labels[is_edge], 1] = widest[is_edge]
+        far, reach = of_label[labels, 0], of_label[labels, 1]
         gap = (near - far) * np.float32(parallax)
-        del strongest
-        mask = (gap > max(_TORN_BY_STEP, low * width / 2)) & (distance * size <= gap + _MARGIN)
+        mask = (gap > max(_TORN_BY_STEP, low * width / 2)) & (distance * size <= reach + _MARGIN)
         if not mask.any():
             continue
         layers.append(_filled_layer(photo, disparity, mask, far, near, distance, parallax, size))
