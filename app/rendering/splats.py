@@ -143,6 +143,8 @@ def _write(
     y = (np.arange(height, dtype=np.float32) + np.float32(0.5 - height / 2)) * np.float32(tall)
     across = _slopes(layer.disparity, torn.across)
     below = _slopes(layer.disparity.T, torn.below.T).T
+    ahead_x = _ahead(layer.disparity, across, torn.across)
+    ahead_y = _ahead(layer.disparity.T, below.T, torn.below.T).T
     rows = max(1, _STRIP_PIXELS // width)
     for top in range(0, height, rows):
         strip = slice(top, min(top + rows, height))
@@ -154,7 +156,7 @@ def _write(
             continue
         here = layer.disparity[strip][mask]
         p, q = across[strip][mask], below[strip][mask]
-        aside_x, aside_y = _AHEAD * np.sign(p), _AHEAD * np.sign(q)
+        aside_x, aside_y = ahead_x[strip][mask], ahead_y[strip][mask]
         depth = 1 / (here + p * aside_x + q * aside_y)
         column = np.broadcast_to(x, mask.shape)[mask] + aside_x
         row = np.broadcast_to(y[strip, None], mask.shape)[mask] + aside_y
@@ -215,6 +217,19 @@ def _slopes(disparity: Floats, torn: background.Mask) -> Floats:
     if disparity.shape[1] > 2:  # inside, most pixels have two neighbours on their surface
         slopes[:, 1:-1] *= np.where(torn[:, :-1] | torn[:, 1:], np.float32(1), np.float32(0.5))
     return slopes
+
+
+def _ahead(disparity: Floats, slopes: Floats, torn: background.Mask) -> Floats:
+    """By how much of a column each pixel's Gaussian is moved, [h, w].
+
+    It goes towards the nearer neighbour, but at an edge of a near thing away from the edge, so that
+    less of it hangs over.
+    """
+    edges = np.sign(np.diff(disparity, axis=1)) * torn
+    inwards = np.zeros_like(disparity)
+    inwards[:, :-1] = np.minimum(edges, 0)
+    inwards[:, 1:] += np.maximum(edges, 0)
+    return np.where(inwards == 0, np.sign(slopes), inwards) * _AHEAD
 
 
 def _sharpened(disparity: Floats, softness: int, parallax: float) -> Floats:
