@@ -8,6 +8,7 @@ It follows Kerbl et al., "3D Gaussian Splatting for Real-Time Radiance Field Ren
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from app.rendering.splats import Splats
 from training.scenes.compose import Scene
 from training.scenes.render import camera_axes, camera_place
 
-Floats = NDArray[np.floating]
+Floats = NDArray[Any]
 
 #: variance, in pixels squared, that renderers add to every footprint
 _LOW_PASS = 0.3
@@ -154,12 +155,13 @@ def draw_mesh(photo: NDArray[np.uint8], disparity: Floats, front: View, view: Vi
     chosen = chosen[np.argsort(-depth[chosen])]  # the nearest is written last
     picture = np.zeros((large.height, large.width, 3))
     picture[row[chosen].astype(int), column[chosen].astype(int)] = every[chosen, 3:]
-    return picture.reshape(view.height, 2, view.width, 2, 3).mean((1, 3))
+    return cast(Floats, picture.reshape(view.height, 2, view.width, 2, 3).mean((1, 3)))
 
 
 def _steps(lengths: Floats) -> NDArray[np.int64]:
     """How many samples lines of some lengths need, rounded to powers of 2."""
-    return (2 ** np.ceil(np.log2(np.clip(lengths * 1.5, 1, 512)))).astype(np.int64)
+    powers = np.ceil(np.log2(np.clip(lengths * 1.5, 1, 512))).astype(np.int64)
+    return np.left_shift(np.int64(1), powers)
 
 
 def lifted(disparity: Floats, view: View) -> Floats:

@@ -28,8 +28,8 @@ ASIDE_DEGREES = 15.0
 _DEVIATION = 0.58
 #: The same across the surface: as good as flat.
 _THICKNESS = 0.05
-#: A blurred edge opens a gap of at least this many pixels when the viewer stands aside, and where it
-#: opens so many for each pixel of the photo there is no surface in any case.
+#: When the viewer stands aside, a blurred edge opens a gap of at least so many pixels. Where it
+#: opens this much for each pixel of the photo, it is no surface in any case.
 _SMALL_STEP, _STEEP = 2.0, 1.2
 #: From this share of a blurred edge on, pixels belong to the nearer thing.
 _OUTSIDE = 0.35
@@ -66,7 +66,8 @@ class Splats:
     @classmethod
     def empty(cls, count: int) -> Splats:
         """Make room for splats."""
-        return cls(*(np.empty((count, width), np.float32) for width in (3, 3, 3, 4)))
+        centres, colours, deviations = (np.empty((count, 3), np.float32) for _ in range(3))
+        return cls(centres, colours, deviations, np.empty((count, 4), np.float32))
 
 
 def lift(
