@@ -171,6 +171,8 @@ def _filled_layer(
     """
     beside = (distance <= _BESIDE * mask.shape[1] + 4) & ~mask
     beside &= np.abs(near - far) <= 4 * width + 0.15 * far
+    if not beside.any():
+        beside = ~mask if not mask.all() else mask
     # Where several backgrounds meet, the farthest continues.
     trust = (near + np.float32(_FAR * width * mask.shape[1])) ** -2
     trust *= beside / trust.max()
