@@ -91,7 +91,7 @@ def behind(
     return []
 
 
-def _middles(count: int, length: int) -> NDArray[np.intp]:
+def middles(count: int, length: int) -> NDArray[np.intp]:
     """The places of the middles of ``count`` equal parts."""
     return ((np.arange(count) + 0.5) * (length / count)).astype(np.intp)
 
@@ -117,12 +117,12 @@ def _layers(
     """One layer for each range of gaps."""
     height, width = disparity.shape
     small = max(1, width // size), max(1, height // size)
-    middles = np.ix_(_middles(small[1], height), _middles(small[0], width))
+    places = np.ix_(middles(small[1], height), middles(small[0], width))
     square = np.ones((size, size), np.uint8)
-    near = cast(Floats, cv2.dilate(disparity, square))[middles]
+    near = cast(Floats, cv2.dilate(disparity, square))[places]
     # Nothing of the background may come before what the camera sees around it.
     around = np.ones((size + 2, size + 2), np.uint8)
-    limit = cv2.erode(disparity, around)[middles] - np.float32(0.5 / parallax)
+    limit = cv2.erode(disparity, around)[places] - np.float32(0.5 / parallax)
     limit = np.maximum(limit, disparity.min())
     shrunk = cast(Levels, cv2.resize(photo, small, interpolation=cv2.INTER_AREA))
     shrunk = shrunk.reshape(*near.shape, 3)
@@ -135,7 +135,7 @@ def _layers(
         if not is_edge.any():
             continue
         gaps_far = cv2.resize(gaps * disparity, small, interpolation=cv2.INTER_AREA)
-        widest = cv2.dilate(gaps, square)[middles]
+        widest = cv2.dilate(gaps, square)[places]
         distance, labels = cv2.distanceTransformWithLabels(
             (~is_edge).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
         )

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from app.rendering import background
-from app.rendering.background import Floats, Layer, Levels, Torn
+from app.rendering.background import Floats, Layer, Levels, Torn, middles
 
 #: A view from this far aside, in degrees around the middle of the scene, should have no holes.
 ASIDE_DEGREES = 15.0
@@ -118,8 +118,7 @@ def _shrunk(photo: Levels, disparity: Floats, pixels: int, softness: int) -> tup
         # At a sharp edge a pixel's colour now mixes both sides: such pixels go to the nearer one.
         square = np.ones((max(1, height // high), max(1, width // wide)), np.uint8)
         disparity = cast(Floats, cv2.dilate(disparity, square))
-    smaller = cv2.resize(disparity, (wide, high), interpolation=cv2.INTER_NEAREST)
-    return photo, cast(Floats, smaller.reshape(high, wide))
+    return photo, disparity[np.ix_(middles(high, height), middles(wide, width))]
 
 
 def _write(
@@ -237,6 +236,8 @@ def _ahead(disparity: Floats, slopes: Floats, torn: background.Mask) -> tuple[Fl
     change = np.zeros_like(disparity)
     change[:, :-1] = np.maximum(moved[:, :-1], 0) * steps
     change[:, 1:] += np.minimum(moved[:, 1:], 0) * steps
+    change[:, -1:] += np.maximum(moved[:, -1:], 0) * slopes[:, -1:]
+    change[:, :1] += np.minimum(moved[:, :1], 0) * slopes[:, :1]
     return moved, change
 
 
