@@ -15,7 +15,8 @@ import argparse
 import cv2
 import numpy as np
 
-from app.rendering.splats import Floats, lift
+from app.rendering.background import Floats
+from app.rendering.splats import lift
 from tests.reference_splats import View, aside, draw, draw_mesh, in_photo, psnr
 from training.scenes import imagine, render
 
