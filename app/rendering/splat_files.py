@@ -102,6 +102,13 @@ def _ply(splats: Splats) -> bytes:
 
 
 def _splat(splats: Splats) -> bytes:
+    rows, order = _splat_rows(splats)
+    rows = rows.view(f"V{_SPLAT_ROW.itemsize}")[np.argsort(order, kind="stable")]
+    return rows.tobytes()
+
+
+def _splat_rows(splats: Splats) -> tuple[NDArray[np.void], NDArray[np.uint16]]:
+    """Records in the splats' own order, and numbers to sort them by."""
     rows = np.empty(len(splats), _SPLAT_ROW)
     order = np.empty(len(splats), np.uint16)
     opacity = _opacities(splats)
@@ -117,9 +124,7 @@ def _splat(splats: Splats) -> bytes:
         # NumPy sorts 16-bit numbers many times as fast as others, and steps of 1/256 are enough.
         cover = logarithms.sum(axis=1) + np.log(np.maximum(opacity[strip], _LEAST_TRANSPARENCY))
         order[strip] = np.clip(2**15 - 2**8 * cover, 0, 2**16 - 1)
-    chosen = np.argsort(order, kind="stable")
-    rows = rows.view(f"V{_SPLAT_ROW.itemsize}")[chosen]
-    return rows.tobytes()
+    return rows, order
 
 
 def _spz(splats: Splats) -> bytes:
