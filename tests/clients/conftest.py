@@ -55,16 +55,18 @@ class Viewers:
 def viewers() -> Iterator[Viewers]:
     """Yield the page; afterwards check that nothing on it failed."""
     complaints: list[str] = []
+
+    def complain(kind: str, text: str) -> None:
+        if kind == "error":
+            complaints.append(text)
+
     with sync_playwright() as playwright:
         path = shutil.which("chromium")
         with playwright.chromium.launch(executable_path=path, args=_ARGUMENTS) as browser:
             page = browser.new_page()
             page.set_default_timeout(WAIT_MS)
             page.on("pageerror", lambda error: complaints.append(str(error)))
-            page.on(
-                "console",
-                lambda message: complaints.append(message.text) if message.type == "error" else None,
-            )
+            page.on("console", lambda message: complain(message.type, message.text))
             viewers = Viewers(page)
             page.route("**/*", viewers.answer)
             page.goto(f"{ORIGIN}/viewers.html")

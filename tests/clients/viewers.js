@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: 2026 The Twinlens authors
 // SPDX-License-Identifier: MIT
 
-// Shows files as their users' programs do, from the place of the photo's camera.
+// Shows files as the programs do that people open them with.
 
 import * as THREE from "three";
 import { GLTFLoader } from "three/addons/loaders/GLTFLoader.js";
@@ -16,7 +16,7 @@ class View {
     const angle = (2 * Math.atan(height / 2 / focalLength) * 180) / Math.PI;
     this.camera = new THREE.PerspectiveCamera(angle, width / height, 0.01, 100000);
     this.scene = new THREE.Scene();
-    // A colour that no photo here has: holes show.
+    // Where nothing is drawn, this colour shows.
     this.scene.background = new THREE.Color(1, 0, 1);
   }
 
@@ -33,21 +33,32 @@ class View {
 }
 
 /**
- * A file of splats, drawn by spark with its default options.
+ * A file of splats, drawn by Spark with its default options.
  *
  * @param {string} url
  * @param {boolean} yIsDown  the file's y axis points down, so that users turn it over
- * @param {object} options  of spark's renderer
+ * @param {object} camera  of the photo: width, height, focalLength
+ * @param {number[]} aside  a second place of the camera, which there looks at ``ahead``
+ * @param {number[]} ahead
  */
-window.showSplats = async (url, yIsDown, { width, height, focalLength }, options = {}) => {
+window.showSplats = async (url, yIsDown, { width, height, focalLength }, aside, ahead) => {
   const view = new View(width, height, focalLength);
-  const spark = new SparkRenderer({ renderer: view.renderer, ...options });
+  const spark = new SparkRenderer({ renderer: view.renderer });
   const mesh = new SplatMesh({ url });
   await mesh.initialized;
   if (yIsDown) mesh.quaternion.set(1, 0, 0, 0);
   view.scene.add(spark, mesh);
-  // Splats are sorted in a worker, and nothing is drawn before. Then the picture stays as it is.
   const count = mesh.packedSplats.numSplats;
+  const front = await settled(view, spark, count);
+  view.camera.position.set(...aside);
+  view.camera.lookAt(...ahead);
+  const beside = await settled(view, spark, count);
+  view.close();
+  return { front, beside, count };
+};
+
+/** The picture that stays, since Spark sorts in a worker and draws nothing before. */
+async function settled(view, spark, count) {
   let picture = null;
   for (let still = 0; still < 3; ) {
     const next = view.draw();
@@ -55,35 +66,22 @@ window.showSplats = async (url, yIsDown, { width, height, focalLength }, options
     picture = next;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
-  const splats = [];
-  mesh.forEachSplat((index, centre, deviations, rotation, opacity, colour) => {
-    if (index < 3) {
-      splats.push({
-        centre: centre.toArray(),
-        deviations: deviations.toArray(),
-        rotation: rotation.toArray(),
-        opacity,
-        colour: colour.toArray(),
-      });
-    }
-  });
-  view.close();
-  return { picture, count, splats };
-};
+  return picture;
+}
 
-/** A glTF file, drawn by three.js. */
+/** A glTF file, drawn by three.js from the place of the photo's camera. */
 window.showMesh = async (url, { width, height, focalLength }) => {
   const view = new View(width, height, focalLength);
   const { scene } = await new GLTFLoader().loadAsync(url);
   view.scene.add(scene);
-  const picture = view.draw();
+  const front = view.draw();
   const meshes = [];
   scene.traverse((part) => {
     if (part.isMesh) meshes.push(part);
   });
   view.close();
   return {
-    picture,
+    front,
     materials: meshes.map((mesh) => mesh.material.type),
     vertices: meshes.map((mesh) => mesh.geometry.attributes.position.count),
   };
