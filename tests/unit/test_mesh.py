@@ -34,7 +34,8 @@ class Mesh:
     def cells(self) -> NDArray[np.float32]:
         """Return the areas that the triangles cover in the photo, in shares of it, with signs."""
         a, b, c = self.texture[self.triangles].transpose(1, 2, 0)
-        return 0.5 * ((b - a)[0] * (c - a)[1] - (b - a)[1] * (c - a)[0])
+        areas: NDArray[np.float32] = 0.5 * ((b - a)[0] * (c - a)[1] - (b - a)[1] * (c - a)[0])
+        return areas
 
     def depths(self) -> NDArray[np.float32]:
         """Return the depths of the triangles' corners, [m, 3]."""

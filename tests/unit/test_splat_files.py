@@ -111,7 +111,8 @@ def axes(rotations: NDArray[Any]) -> NDArray[Any]:
             [2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y)],
         ]
     ).transpose(2, 0, 1)
-    return np.einsum("nai,naj->naij", columns, columns)
+    products: NDArray[Any] = np.einsum("nai,naj->naij", columns, columns)
+    return products
 
 
 def in_order(read: Read, splats: Splats) -> Read:
