@@ -17,9 +17,9 @@ Mask = NDArray[np.bool_]
 
 #: Two neighbouring pixels are torn if a gap of more than this many pixels opens between them when
 #: the viewer stands aside: that is no surface, not even a steep one.
-_TORN = 2.0
+_TORN = 8.0
 #: They are torn at this gap already if it is so many times as large as the gaps on both sides.
-_TORN_BY_STEP, _STEEPER = 0.75, 3.0
+_TORN_BY_STEP, _STEEPER = 0.75, 2.5
 #: The background is continued this many pixels further than a gap needs, as splats are round.
 _MARGIN = 3
 #: Behind things in front of others there are several backgrounds. Each of these ranges of gaps, as
@@ -148,14 +148,17 @@ def _filled_layer(
     small = mask.shape[1], mask.shape[0]
     large = disparity.shape[1], disparity.shape[0]
     reach = 0.1 * mask.shape[1] + 4
-    beside = (distance <= reach) & (distance > 0) & ~mask
+    beside = (distance <= reach) & ~mask
     tolerance = np.float32(4 / parallax) + np.abs(far) * 0.15
     beside &= np.abs(near - far) <= tolerance
     known = cv2.resize(beside.astype(np.float32), large, interpolation=cv2.INTER_NEAREST)
     values = cv2.resize(photo, small, interpolation=cv2.INTER_AREA).reshape(small[1], small[0], 3)
     del known
     both = np.dstack([values.astype(np.float32), near])
-    filled = _filled(both, beside)
+    # Where several backgrounds meet, the farthest continues.
+    trust = 1 / (near * np.float32(parallax / disparity.shape[1]) + np.float32(0.02)) ** 2
+    trust *= beside / trust.max()
+    filled = _filled(both, trust)
     back = filled[..., 3]
     limit = np.maximum(near - np.float32(0.5 / parallax), disparity.min())
     back = np.clip(back, disparity.min(), limit).astype(np.float32)
@@ -164,9 +167,8 @@ def _filled_layer(
     return Layer(colours, back, mask, size)
 
 
-def _filled(values: Floats, known: Mask) -> Floats:
+def _filled(values: Floats, weight: Floats) -> Floats:
     """Known values [h, w, c] continued into the rest, smoothly (pull and push over a pyramid)."""
-    weight = known.astype(np.float32)
     levels = [(values * weight[..., None], weight)]
     while max(levels[-1][1].shape) > 1:
         sums, weight = levels[-1]
@@ -181,7 +183,7 @@ def _filled(values: Floats, known: Mask) -> Floats:
         height, width = weight.shape
         coarse = cv2.resize(result, (width, height), interpolation=cv2.INTER_LINEAR)
         coarse = coarse.reshape(height, width, -1)
-        share = np.minimum(weight * 4, 1)[..., None]  # a quarter of the pixels is enough to know
+        share = np.minimum(weight * 1e6, 1)[..., None]
         own = sums / np.maximum(weight, 1e-12)[..., None]
         result = share * own + (1 - share) * coarse
     return cast(Floats, result)

@@ -29,6 +29,12 @@ ASIDE_DEGREES = 15.0
 _DEVIATION = 0.6
 #: The same across the surface: as good as flat.
 _THICKNESS = 0.05
+#: A blurred edge opens a gap of at least this many pixels when the viewer stands aside, and where it
+#: opens so many for each pixel of the photo there is no surface in any case.
+_SMALL_STEP, _STEEP = 2.0, 1.2
+#: From this share of a blurred edge on, pixels belong to the nearer thing.
+_OUTSIDE = 0.35
+_AHEAD = np.float32(0.35)
 _OPACITY = 0.98
 #: how much the colours are sharpened against the blur of overlapping Gaussians
 _SHARPENING = 0.0
@@ -82,9 +88,10 @@ def lift(
         disparity = cast(Floats, cv2.resize(disparity, size, interpolation=cv2.INTER_NEAREST))
         focal_length *= size[0] / width
         softness = round(softness * size[0] / width)
-    if softness:
-        disparity = _sharpened(disparity, softness)
+    # how many pixels a thing of disparity 1 moves when the viewer steps aside
     parallax = focal_length * float(np.sin(np.radians(ASIDE_DEGREES)) / disparity.mean())
+    if softness:
+        disparity = _sharpened(disparity, softness, parallax)
     torn = Torn.of(disparity, parallax)
     front = Layer(_crisp(photo), disparity, np.ones(disparity.shape, bool), 1)
     budget = max_splats - disparity.size
@@ -137,15 +144,19 @@ def _write(
         start += count
         if not count:
             continue
-        depth = 1 / layer.disparity[strip][mask]
-        column = np.broadcast_to(x, mask.shape)[mask]
-        row = np.broadcast_to(y[strip, None], mask.shape)[mask]
+        here = layer.disparity[strip][mask]
+        p, q = across[strip][mask], below[strip][mask]
+        aside_x, aside_y = _AHEAD * np.sign(p), _AHEAD * np.sign(q)
+        depth = 1 / (here + p * aside_x + q * aside_y)
+        column = np.broadcast_to(x, mask.shape)[mask] + aside_x
+        row = np.broadcast_to(y[strip, None], mask.shape)[mask] + aside_y
+        p *= depth
+        q *= depth
         splats.colours[out] = layer.photo[strip][mask]
         splats.colours[out] *= np.float32(1 / 255)
         unit = depth / f
         centres = splats.centres[out]
         centres[:, 0], centres[:, 1], centres[:, 2] = column * unit, row * unit, depth
-        p, q = across[strip][mask] * depth, below[strip][mask] * depth
         deviations = splats.deviations[out]
         _orient(column, row, f, p, q, deviations, splats.rotations[out])
         deviations *= (unit * np.float32(_DEVIATION))[:, None]
@@ -205,17 +216,19 @@ def _slopes(disparity: Floats, torn: background.Mask) -> Floats:
     return slopes
 
 
-def _sharpened(disparity: Floats, softness: int) -> Floats:
+def _sharpened(disparity: Floats, softness: int, parallax: float) -> Floats:
     """Turn the ramps that a network draws at edges into steps, so that no pixel floats between.
 
-    A ramp is known by its range: over three times the distance a surface has three times the range,
-    but an edge has hardly more.
+    A ramp is steep, or it is known by its range: over three times the distance a surface has three
+    times the range, but an edge has hardly more. Near things grow a little: a rim of background
+    that moves with them is hardly seen, but a line of their colour left on the background is.
     """
     low, high = _extremes(disparity, softness)
     lower, higher = _extremes(disparity, 3 * softness)
     span = high - low
-    is_edge = (span > 0.03 * disparity.max()) & (span > 0.6 * (higher - lower))
-    return np.where(is_edge, np.where(high - disparity < disparity - low, high, low), disparity)
+    is_edge = (span > _SMALL_STEP / parallax) & (span > 0.6 * (higher - lower))
+    is_edge |= span > _STEEP * (2 * softness + 1) / parallax
+    return np.where(is_edge, np.where(disparity - low > _OUTSIDE * span, high, low), disparity)
 
 
 def _extremes(values: Floats, radius: int) -> tuple[Floats, Floats]:
