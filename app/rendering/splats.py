@@ -17,7 +17,6 @@ from typing import cast
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from app.rendering import background
 from app.rendering.background import Floats, Layer, Levels, Torn
@@ -104,9 +103,7 @@ def lift(
     return splats
 
 
-def _shrunk(
-    photo: Levels, disparity: Floats, pixels: int, softness: int
-) -> tuple[Levels, Floats]:
+def _shrunk(photo: Levels, disparity: Floats, pixels: int, softness: int) -> tuple[Levels, Floats]:
     """Scale both to at most so many pixels; the disparity's edges stay sharp."""
     height, width = disparity.shape
     if height * width <= pixels:
