@@ -25,7 +25,7 @@ from app.rendering.background import Floats, Layer, Levels, Torn, middles
 ASIDE_DEGREES = 15.0
 #: The standard deviation of a Gaussian along its surface, in pixels of the photo. Smaller ones
 #: leave gaps in renderers that make small Gaussians fainter (Spark), larger ones blur the photo.
-_DEVIATION = 0.58
+_DEVIATION = 0.66
 #: The same across the surface: as good as flat.
 _THICKNESS = 0.05
 #: When the viewer stands aside, a blurred edge opens a gap of at least so many pixels. Where it
