@@ -15,7 +15,8 @@ by mirroring.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -23,6 +24,8 @@ from numpy.typing import NDArray
 
 from app.rendering import maps
 from app.rendering.maps import FloatArray, Levels
+
+Eye = Literal["left", "right"]
 
 #: widest photo, pixels: OpenCV's remap has 16-bit column numbers
 MAX_WIDTH = 32766
@@ -41,17 +44,26 @@ _STEEP = 0.15
 _OUTSIDE = 0.2
 
 
-def pair(photo: Levels, disparity: FloatArray, divergence: float) -> Levels:
-    """Render the left and the right view of a photo, side by side.
+def strips(
+    photo: Levels,
+    disparity: FloatArray,
+    divergence: float,
+    convergence: float,
+    eyes: Sequence[Eye],
+) -> Iterator[tuple[int, list[Levels]]]:
+    """Render the views of a photo in strips of rows, from the top.
 
     Args:
         photo: [height, width, 3] uint8 RGB; each view gets this size; at most MAX_WIDTH wide.
         disparity: [h, w], larger is nearer.
         divergence: difference between the parallax (distance between a point's positions in the
             two views) of the nearest and of the farthest point, in percent of the width.
+        convergence: which disparity has no parallax and so appears at the distance of the screen,
+            where 0 is that of the farthest point and 1 that of the nearest.
+        eyes: the views to render, in the order of the result.
 
-    Returns:
-        [height, 2 * width, 3] uint8.
+    Yields:
+        The first row of a strip, which is even, and the rows of each view, [rows, width, 3] uint8.
 
     Raises:
         ArithmeticError: the disparity has infinite or undefined values.
@@ -60,19 +72,33 @@ def pair(photo: Levels, disparity: FloatArray, divergence: float) -> Levels:
     size = width, height
     # Enlarging the map blurs an edge over this many columns on each side.
     soft = round(width / disparity.shape[1]) if width > disparity.shape[1] else 0
-    nearness = maps.normalised(maps.enlarged(maps.shrunk(disparity, size), size))
+    enlarged = maps.enlarged(maps.shrunk(disparity, size), size)
+    if maps.is_constant(float(enlarged.min()), float(enlarged.max())):
+        convergence = 0.5  # without depth everything is at the distance of the screen
+    nearness = maps.normalised(enlarged)
     columns = np.float32(divergence / 100 * width / 2)
-    views = np.empty((height, 2 * width, 3), np.uint8)
-    rows = max(1, _STRIP_PIXELS // width)
+    rows = max(2, _STRIP_PIXELS // width // 2 * 2)
     for top in range(0, height, rows):
         strip = slice(top, top + rows)
-        shift = (nearness[strip] - np.float32(0.5)) * columns
+        shift = (nearness[strip] - np.float32(convergence)) * columns
         if soft:
             shift = _sharpened(shift, soft)
-        _look_up(photo[strip], _sources(shift), views[strip, :width])
-        mirrored = _sources(np.ascontiguousarray(shift[:, ::-1]))[:, ::-1]
-        _look_up(photo[strip], width - 1 - mirrored, views[strip, width:])
-    return views
+        yield top, [_view(photo[strip], shift, eye) for eye in eyes]
+
+
+def view(
+    photo: Levels, disparity: FloatArray, divergence: float, convergence: float, eye: Eye
+) -> Levels:
+    """Render one eye's view; see ``strips``."""
+    parts = strips(photo, disparity, divergence, convergence, (eye,))
+    return np.concatenate([views[0] for _, views in parts])
+
+
+def _view(photo: Levels, shift: FloatArray, eye: Eye) -> Levels:
+    if eye == "left":
+        return _looked_up(photo, _sources(shift))
+    mirrored = _sources(np.ascontiguousarray(shift[:, ::-1]))[:, ::-1]
+    return _looked_up(photo, photo.shape[1] - 1 - mirrored)
 
 
 def _sharpened(shift: FloatArray, soft: int) -> FloatArray:
@@ -154,14 +180,15 @@ def _filled(seen: FloatArray, rows: int, width: int) -> FloatArray:
     return seen.reshape(rows, width)
 
 
-def _look_up(photo: Levels, sources: FloatArray, view: Levels) -> None:
-    """Fill a view from the photo, with linear interpolation between columns."""
+def _looked_up(photo: Levels, sources: FloatArray) -> Levels:
+    """The photo's colours at these columns, interpolated linearly."""
     rows = np.arange(len(photo), dtype=np.float32)[:, None]
     lines = np.broadcast_to(rows, sources.shape)
-    view[:] = cv2.remap(
+    looked_up = cv2.remap(
         photo,
         np.ascontiguousarray(sources, np.float32),
         np.ascontiguousarray(lines),
         cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REPLICATE,
     )
+    return np.asarray(looked_up, np.uint8)

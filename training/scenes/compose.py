@@ -24,6 +24,9 @@ class Camera:
     focal: float  # in units of the longer edge of the picture
     pitch: float  # radians; positive looks down
     roll: float  # radians
+    #: metres to the right of the place above the origin, along the rows of the picture; the second
+    #: view of a stereo pair is rendered with another value
+    aside: float = 0.0
 
 
 @dataclass(frozen=True)

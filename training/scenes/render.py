@@ -26,19 +26,25 @@ class Rendering:
     #: [h, w] float32: 1 / depth in 1/metres. Larger means nearer, and the sky is 0. Depth is
     #: measured along the camera's axis, as depth cameras and Depth Anything do.
     disparity: Floats
+    #: what linear RGB was multiplied by
+    exposure: float
 
 
-def render(scene: Scene, width: int, height: int) -> Rendering:
+def render(scene: Scene, width: int, height: int, exposure: float | None = None) -> Rendering:
     """Render a scene.
 
     Args:
         scene: from ``compose``.
         width, height: size of the picture in pixels.
+        exposure: of another rendering, to give both the same brightness; None: chosen like a
+            camera's.
     """
     rays = _rays(scene.camera, width, height)
     depth, owner = _cast(scene, rays)
     linear = _shade(scene, rays, depth, owner)
-    return Rendering(_developed(linear), (1 / depth).astype(np.float32))
+    if exposure is None:
+        exposure = 0.5 / (float(np.percentile(linear, 80)) + 1e-4)
+    return Rendering(_developed(linear, exposure), (1 / depth).astype(np.float32), exposure)
 
 
 def disparity(scene: Scene, width: int, height: int) -> Floats:
@@ -67,7 +73,8 @@ def _cast(scene: Scene, rays: Floats) -> tuple[Floats, NDArray[np.int16]]:
 
 
 def _eye(camera: Camera) -> Floats:
-    return np.array([0, camera.height, 0], np.float32)
+    eye = np.array([0, camera.height, 0], np.float32) + camera.aside * _frame(camera)[0]
+    return eye.astype(np.float32)
 
 
 def _frame(camera: Camera) -> Floats:
@@ -177,10 +184,9 @@ def _sky(scene: Scene, rays: Floats) -> Floats:
     return (colour * (1 - cover) + cover * 0.9).astype(np.float32)
 
 
-def _developed(linear: Floats) -> NDArray[np.uint8]:
-    """Convert linear RGB to sRGB, with an exposure like that of a camera."""
-    bright = float(np.percentile(linear, 80)) + 1e-4
-    exposed = np.clip(linear * (0.5 / bright), 0, None)
+def _developed(linear: Floats, exposure: float) -> NDArray[np.uint8]:
+    """Convert linear RGB to sRGB."""
+    exposed = np.clip(linear * exposure, 0, None)
     # Bright parts are compressed smoothly instead of being cut off.
     rolled = exposed / (1 + np.maximum(exposed - 0.6, 0) * 0.6)
     return (np.clip(rolled, 0, 1) ** (1 / 2.2) * 255 + 0.5).astype(np.uint8)
