@@ -8,7 +8,7 @@ prints a table as Markdown: for each map and divergence, the service's own metho
 remap of the service that Twinlens replaces, which takes the colour of each point from where its own
 disparity points to.
 
-The maps are the exact disparity at the photo's size ("exact"), and the same shrunk to an eighth,
+The maps are the exact disparity at the photo's size ("exact"), and the same shrunk to a quarter,
 which is what a network gives for a 12-megapixel photo ("coarse"). What the photo does not show
 because it lies outside of its frame is not compared.
 """
@@ -30,7 +30,7 @@ from training.scenes import imagine, render
 #: A pixel is bad if one of its channels is off by more than this many levels of 255.
 BAD_LEVELS = 25
 #: What lies farther away counts as sky, so that scenes outdoors have a range of disparity.
-COARSE = 8
+COARSE = 4
 
 Mask = NDArray[np.bool_]
 #: Makes the view of an eye: from the photo, its disparity, the divergence in percent of the width
@@ -101,7 +101,7 @@ METHODS: dict[str, Method] = {"remap": remap, "own": own}
 
 
 def coarse(disparity: FloatArray) -> FloatArray:
-    """The disparity as a network gives it: an eighth of the photo's width and height."""
+    """The disparity as a network gives it: a quarter of the photo's width and height."""
     height, width = disparity.shape
     return maps.shrunk(disparity, (width // COARSE, height // COARSE))
 

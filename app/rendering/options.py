@@ -37,9 +37,9 @@ _MOST_DIGITS = 6
 DEFAULT_DIVERGENCE = 2.0
 DEFAULT_CONVERGENCE = 0.5
 _NO_HEIC = (
-    "a spatial photo (heic) cannot be written here: the HEIF library (libheif) reads pairs of views "
-    "(`ster` groups) and camera data (`cmin`, `cmex`) but does not write them; take format=png, "
-    "webp or jpeg"
+    "a spatial photo (heic) cannot be written here: the HEIF library (libheif) reads the groups of "
+    "stereo pairs (`ster`) and camera data (`cmin`, `cmex`), but does not write them; take "
+    "format=png, webp or jpeg"
 )
 
 
@@ -108,9 +108,9 @@ class DepthOptions(BaseModel):
     stereo: Stereo = Field(
         "none",
         description="instead of the map a stereo pair of the photo, as `png`, `webp` or `jpeg`. "
-        "`sbs`: the left eye's view left of the right eye's; `tb`: above it; `half-sbs`, `half-tb`: "
-        "the same with views of half the width or height; `cross`: the right eye's view on the "
-        "left; `anaglyph`: for red-cyan glasses; `left`, `right`: one eye's view",
+        "`sbs`: the left eye's view left of the right eye's; `tb`: above it; `half-sbs`, "
+        "`half-tb`: the same with views of half the width or height; `cross`: the right eye's view "
+        "on the left; `anaglyph`: for red-cyan glasses; `left`, `right`: one eye's view",
     )
     divergence: float = Field(
         DEFAULT_DIVERGENCE,
@@ -161,9 +161,7 @@ class DepthOptions(BaseModel):
             if getattr(self, name) != type(self).model_fields[name].default
         ]
         if not self.is_pair and idle:
-            raise ValueError(
-                f"{', '.join(idle)}: of a stereo pair only, with stereo=sbs or another"
-            )
+            raise ValueError(f"{', '.join(idle)}: only with a stereo pair, such as stereo=sbs")
 
     @property
     def in_metres(self) -> bool:

@@ -35,10 +35,17 @@ _STRIP_PIXELS = 2**19
 _TEAR = 1.5
 # A gap is filled from this many columns beside the gap, because an object's outline is blurred.
 _MARGIN = 2
+# Points that move farther than the background by more than this many columns are another object.
+_OTHER = 1.0
 # A change of the shift by more than this, in columns per column and averaged over a neighbourhood,
 # is an edge. For comparison: with the largest divergence, a wall that leads from the nearest to the
 # farthest point over a third of the width has this slope.
 _STEEP = 0.15
+# For measuring how blurred a map's edges are: the number of rows that are looked at, the largest
+# answer, in columns, and the smallest step that counts, as a fraction of the map's range.
+_SAMPLED_ROWS = 256
+_LARGEST_SOFTNESS = 16
+_CLEAR_STEP = 0.1
 # At a blurred edge, points whose shift exceeds the background's by more than this fraction of the
 # step belong to the foreground. It is below 0.5, so that the foreground extends slightly outwards.
 _OUTSIDE = 0.2
@@ -70,9 +77,10 @@ def strips(
     """
     height, width = photo.shape[:2]
     size = width, height
-    # Enlarging the map blurs an edge over this many columns on each side.
-    soft = round(width / disparity.shape[1]) if width > disparity.shape[1] else 0
     enlarged = maps.enlarged(maps.shrunk(disparity, size), size)
+    # Enlarging the map blurs an edge over this many columns on each side.
+    is_enlarged = width > disparity.shape[1]
+    soft = round(width / disparity.shape[1]) if is_enlarged else _softness(enlarged)
     if maps.is_constant(float(enlarged.min()), float(enlarged.max())):
         convergence = 0.5  # without depth everything is at the distance of the screen
     nearness = maps.normalised(enlarged)
@@ -99,6 +107,26 @@ def _view(photo: Levels, shift: FloatArray, eye: Eye) -> Levels:
         return _looked_up(photo, _sources(shift))
     mirrored = _sources(np.ascontiguousarray(shift[:, ::-1]))[:, ::-1]
     return _looked_up(photo, photo.shape[1] - 1 - mirrored)
+
+
+def _softness(map_: FloatArray) -> int:
+    """By how much a map was enlarged before it came here, from its steepest edges; 0: not at all.
+
+    Bicubic enlargement by n turns a step into a slope whose steepest part would take 1.1 n columns
+    to climb the whole step.
+    """
+    rows = map_[:: max(1, len(map_) // _SAMPLED_ROWS)]
+    if rows.shape[1] < 2:
+        return 0
+    kernel = np.ones((1, 2 * _LARGEST_SOFTNESS + 1), np.uint8)
+    climb = np.abs(np.diff(rows, axis=1))
+    step = (cv2.dilate(rows, kernel) - cv2.erode(rows, kernel))[:, 1:]
+    is_edge = (climb >= cv2.dilate(climb, kernel)) & (step > _CLEAR_STEP * np.ptp(rows))
+    if not is_edge.any():
+        return 0
+    # No edge of an enlarged map is steeper, so that the steepest ones tell; the others are slopes.
+    steepest = float(np.percentile(step[is_edge] / climb[is_edge], 5))
+    return round(steepest / 1.1) if steepest > _TEAR else 0
 
 
 def _sharpened(shift: FloatArray, soft: int) -> FloatArray:
@@ -147,7 +175,7 @@ def _sources(shift: FloatArray) -> FloatArray:
     row, column = np.nonzero(edge)
     at = np.rint(start[row, column]).astype(np.int32)
     _nearest(seen, row, at, column, width)
-    return _filled(seen, rows, width)
+    return _filled(seen, shift)
 
 
 def _nearest(
@@ -161,22 +189,30 @@ def _nearest(
     np.minimum.at(seen, (row * width + at)[inside], source[inside].astype(np.float32))
 
 
-def _filled(seen: FloatArray, rows: int, width: int) -> FloatArray:
-    """Fill gaps with background: the photo on the farther side of the gap, mirrored into it."""
+def _filled(seen: FloatArray, shift: FloatArray) -> FloatArray:
+    """Fill gaps with background: the photo on the farther side of the gap, mirrored into it.
+
+    Where another, nearer object would be mirrored, too, the background's last column continues.
+    """
+    rows, width = shift.shape
     gaps = np.flatnonzero(np.isinf(seen))
     known = np.flatnonzero(np.isfinite(seen))
     column, row = gaps % width, gaps // width
     after = np.searchsorted(known, gaps)
     left = known[np.maximum(after - 1, 0)]
     right = known[np.minimum(after, len(known) - 1)]
-    has_left, has_right = left // width == row, right // width == row
+    has_left = (after > 0) & (left // width == row)
+    has_right = (after < len(known)) & (right // width == row)
     # The shift at each side of a gap; the side with the smaller shift is farther away.
     shift_left = left % width - seen[left]
     shift_right = right % width - seen[right]
     use_left = has_left & ((shift_left <= shift_right) | ~has_right)
-    mirrored_left = seen[left] - _MARGIN - (column - left % width)
-    mirrored_right = seen[right] + _MARGIN + (right % width - column)
-    seen[gaps] = np.clip(np.where(use_left, mirrored_left, mirrored_right), 0, width - 1)
+    last = np.where(use_left, seen[left] - _MARGIN, seen[right] + _MARGIN)
+    beyond = np.where(use_left, left % width - column, right % width - column)
+    source = np.clip(last + beyond, 0, width - 1)
+    farther = np.where(use_left, shift_left, shift_right)
+    is_nearer = shift[row, np.rint(source).astype(np.intp)] > farther + _OTHER
+    seen[gaps] = np.where(is_nearer, np.clip(last, 0, width - 1), source)
     return seen.reshape(rows, width)
 
 

@@ -18,8 +18,8 @@ from app.rendering.options import DepthOptions, Size, Stereo
 # images", ICASSP 2001, vol. 3, pp. 1661-1664.
 _RED = ((0.456, 0.500, 0.176), (-0.040, -0.038, -0.016), (-0.015, -0.021, -0.005))
 _CYAN = ((-0.043, -0.088, -0.002), (0.378, 0.734, -0.018), (-0.072, -0.113, 1.226))
-# Linear light is rounded to this many steps, so that its conversion to sRGB is a look-up in a table.
-# At black, where levels of sRGB lie closest, there are 20 steps between two levels.
+# Linear light is rounded to this many steps, so that its conversion to sRGB is a look-up in a
+# table. At black, where levels of sRGB lie closest, there are 20 steps between two levels.
 _STEPS = 2**16
 
 
@@ -105,7 +105,7 @@ def arranged(photo: Levels, disparity: FloatArray, options: DepthOptions) -> Lev
 
 
 def _halved(view: Levels, layout: Layout) -> Levels:
-    """The mean of each two columns, or rows; the last one stays by itself if their number is odd."""
+    """The mean of each two columns, or rows; if their number is odd, the last one stays alone."""
     height, width = view.shape[:2]
     odd = height % layout.down, width % layout.across
     if any(odd):
@@ -123,8 +123,10 @@ def anaglyph(red: Levels, cyan: Levels) -> Levels:
         cyan: the same for the other eye.
     """
     linear = _to_linear()
-    mixed = cv2.transform(linear[red], np.array(_RED, np.float32))
-    mixed += cv2.transform(linear[cyan], np.array(_CYAN, np.float32))
+    mixed = cv2.add(
+        cv2.transform(linear[red], np.array(_RED, np.float32)),
+        cv2.transform(linear[cyan], np.array(_CYAN, np.float32)),
+    )
     steps = np.rint(np.clip(mixed, 0, 1) * (_STEPS - 1)).astype(np.intp)
     return _to_srgb()[steps]
 
@@ -138,4 +140,5 @@ def _to_linear() -> FloatArray:
 def _to_srgb() -> Levels:
     linear = np.arange(_STEPS) / (_STEPS - 1)
     high = 1.055 * linear ** (1 / 2.4) - 0.055
-    return np.rint(255 * np.where(linear <= 0.0031308, 12.92 * linear, high)).astype(np.uint8)
+    levels = 255 * np.where(linear <= 0.0031308, 12.92 * linear, high)
+    return np.asarray(np.rint(levels), np.uint8)
