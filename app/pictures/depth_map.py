@@ -53,8 +53,10 @@ def packed(image: Image.Image, profile: bytes | None) -> Image.Image:  # noqa: A
 
 def unpacked(channels: NDArray[np.uint8]) -> NDArray[np.float32]:
     """The map [h, w], 0 to 1, from the channels that ``packed`` made."""
-    high, low = channels[..., 0], channels[..., 1]
-    return (high * np.float32(256) + low) / np.float32(_TOP)
+    levels = np.multiply(channels[..., 0], 256, dtype=np.float32)
+    levels += channels[..., 1]
+    levels /= _TOP
+    return levels
 
 
 def _alpha(image: Image.Image) -> Image.Image:

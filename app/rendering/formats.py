@@ -71,8 +71,8 @@ def check(options: DepthOptions, size: Size, max_pixels: int) -> None:
         )
     if options.is_pair and width * height > max_pixels:
         raise TooLarge(
-            f"The picture would have {width * height} pixels ({width}x{height}); at most {max_pixels} "
-            "are made (MAX_IMAGE_PIXELS): ask for a smaller size="
+            f"The picture would have {width * height} pixels ({width}x{height}); at most "
+            f"{max_pixels} are made (MAX_IMAGE_PIXELS): ask for a smaller size="
         )
     longest = KINDS[options.format].longest_edge
     if longest is not None and max(width, height) > longest:
