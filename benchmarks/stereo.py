@@ -8,9 +8,10 @@ prints a table as Markdown: for each map and divergence, the service's own metho
 remap of the service that Twinlens replaces, which takes the colour of each point from where its own
 disparity points to.
 
-The maps are the exact disparity at the photo's size ("exact"), and the same shrunk to a quarter,
-which is what a network gives for a 12-megapixel photo ("coarse"). What the photo does not show
-because it lies outside of its frame is not compared.
+The maps are the exact disparity at the photo's size ("exact"); the same shrunk to a quarter, as
+networks give them ("coarse"); and this enlarged to the photo's size again, as clients send back
+what the service gave them ("enlarged"). What the photo does not show because it lies outside of its
+frame is not compared.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from training.scenes import imagine, render
 
 #: A pixel is bad if one of its channels is off by more than this many levels of 255.
 BAD_LEVELS = 25
-#: What lies farther away counts as sky, so that scenes outdoors have a range of disparity.
+#: By how much the coarse maps are smaller than the photo.
 COARSE = 4
 
 Mask = NDArray[np.bool_]
@@ -51,7 +52,8 @@ class Case:
     truth: Levels
     #: which pixels of the eye's view lie within the photo's frame
     inside: Mask
-    #: which of these the photo does not show, because something hides them there
+    #: which of these the photo does not show, because something hides them there; without the
+    #: outermost column of each gap, where half a pixel decides what is seen
     hidden: Mask
 
 
@@ -73,7 +75,8 @@ def cases(seed: int, width: int, height: int, divergence: float) -> Iterator[Cas
         inside = (source >= 0) & (source <= width - 1)
         rows = np.broadcast_to(np.arange(height)[:, None], source.shape)
         there = photo.disparity[rows, np.clip(np.rint(source), 0, width - 1).astype(int)]
-        hidden = inside & (there - seen.disparity > 0.05 * (high - low))
+        behind = inside & (there - seen.disparity > 0.05 * (high - low))
+        hidden = cv2.erode(behind.astype(np.uint8), np.ones((1, 3), np.uint8)) > 0
         screen = -low / (high - low)
         yield Case(photo.pixels, photo.disparity, screen, eye, seen.pixels, inside, hidden)
 
@@ -100,10 +103,12 @@ def remap(
 METHODS: dict[str, Method] = {"remap": remap, "own": own}
 
 
-def coarse(disparity: FloatArray) -> FloatArray:
-    """The disparity as a network gives it: a quarter of the photo's width and height."""
+def kinds(disparity: FloatArray) -> dict[str, FloatArray]:
+    """The maps of a scene, from the exact one."""
     height, width = disparity.shape
-    return maps.shrunk(disparity, (width // COARSE, height // COARSE))
+    coarse = maps.shrunk(disparity, (width // COARSE, height // COARSE))
+    enlarged = maps.enlarged(coarse, (width, height))
+    return {"exact": disparity, "coarse": coarse, "enlarged": enlarged}
 
 
 @dataclass
@@ -149,7 +154,7 @@ def table(seeds: range, width: int, height: int, divergences: list[float]) -> It
         scores: dict[tuple[str, str], Score] = {}
         for seed in seeds:
             for case in cases(seed, width, height, divergence):
-                given = {"exact": case.disparity, "coarse": coarse(case.disparity)}
+                given = kinds(case.disparity)
                 for kind, disparity in given.items():
                     for name, method in METHODS.items():
                         view = method(case.photo, disparity, divergence, case.screen, case.eye)

@@ -37,7 +37,7 @@ class Layout:
     swapped: str = ""
 
 
-#: VR players (Skybox, Pigasus, 4XVR, DeoVR) recognise a pair by the end of its name. LR means left
+#: VR players (Skybox, Pigasus and others) recognise a pair by the end of its name. LR means left
 #: and right, TB top and bottom, F full views. iw3 uses the same endings.
 LAYOUTS: dict[Stereo, Layout] = {
     "sbs": Layout(across=2, ending="_LRF_Full_SBS", swapped="_RLF_cross"),
