@@ -124,11 +124,11 @@ def anaglyph(red: Levels, cyan: Levels) -> Levels:
     """
     linear = _to_linear()
     mixed = cv2.add(
-        cv2.transform(linear[red], np.array(_RED, np.float32)),
-        cv2.transform(linear[cyan], np.array(_CYAN, np.float32)),
+        cv2.transform(cv2.LUT(red, linear), np.array(_RED, np.float32)),
+        cv2.transform(cv2.LUT(cyan, linear), np.array(_CYAN, np.float32)),
     )
-    steps = np.rint(np.clip(mixed, 0, 1) * (_STEPS - 1)).astype(np.intp)
-    return _to_srgb()[steps]
+    steps = np.clip(mixed * np.float32(_STEPS - 1) + np.float32(0.5), 0, _STEPS - 1)
+    return np.asarray(_to_srgb()[steps.astype(np.uint16)], np.uint8)
 
 
 def _to_linear() -> FloatArray:
