@@ -5,14 +5,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import PurePath
+from typing import BinaryIO, cast
 from urllib.parse import quote
 
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
 from app.blueprints import headers
-from app.blueprints.exchange import disconnect_check, record_result, runtime, uploaded_image
+from app.blueprints.exchange import (
+    NO_MODEL,
+    disconnect_check,
+    record_result,
+    runtime,
+    uploaded_image,
+)
+from app.errors import BadRequest
+from app.rendering import stereo_layouts
 from app.rendering.formats import KINDS
 from app.rendering.options import DepthOptions
 
@@ -28,14 +38,51 @@ def depth() -> ResponseReturnValue:
     spec = registry.get(key, "depth") if key else service.operations.current_depth_model()
     photo, name = uploaded_image()
     # If an option is given both in the query and in the form, the form's value wins.
-    options = DepthOptions.parse(request.args.to_dict() | request.form.to_dict())
+    given = request.args.to_dict() | request.form.to_dict()
+    options = DepthOptions.parse(given)
+    own_map = _own_map(given, options)
+    if own_map is not None:
+        pair = service.own_pairs.run(photo, own_map, options, disconnect_check())
+        record_result(None, pair)
+        response = _file(pair.file, name, options)
+        response.headers[headers.MODEL_USED] = NO_MODEL
+        return response
     result = service.depth.run(photo, spec, options, disconnect_check())
     record_result(spec, result)
-    response = Response(result.file, mimetype=KINDS[options.format].mimetype)
-    response.headers["Content-Disposition"] = attachment(name, options)
+    response = _file(result.file, name, options)
     response.headers[headers.MODEL_USED] = spec.key
     response.headers[headers.MODEL_WEIGHTS] = result.weights
     response.headers.update(headers.depth_values(result))
+    return response
+
+
+def _own_map(given: Mapping[str, str], options: DepthOptions) -> BinaryIO | None:
+    """The multipart file ``depth``, a depth map from which to make a stereo pair, if there is one.
+
+    Raises:
+        BadRequest: it is no file, or another option has no meaning beside it.
+    """
+    upload = request.files.get("depth")
+    if upload is None or not upload.filename:  # browsers send an empty part if no file was chosen
+        if given.get("depth"):
+            raise _wrong("depth is a file: send the map as multipart file field 'depth'")
+        return None
+    if not options.is_pair:
+        raise _wrong("depth, a map of your own, is for a stereo pair: add stereo=sbs or another")
+    if given.get("model"):
+        raise _wrong("model: none is used where the map comes as depth; leave model out")
+    if options.size == "model":
+        raise _wrong("size=model: no model is used where the map comes as depth; give pixels")
+    return cast(BinaryIO, upload.stream)
+
+
+def _wrong(message: str) -> BadRequest:
+    return BadRequest(message, title="Invalid option")
+
+
+def _file(content: bytes, upload_name: str, options: DepthOptions) -> Response:
+    response = Response(content, mimetype=KINDS[options.format].mimetype)
+    response.headers["Content-Disposition"] = attachment(upload_name, options)
     return response
 
 
@@ -43,13 +90,13 @@ def attachment(upload_name: str, options: DepthOptions) -> str:
     """The Content-Disposition of an answer (RFC 6266).
 
     The file name is ``depth_<name of the upload without its last suffix>.png``, or has the suffix
-    of the chosen format. A stereo pair is named ``<name>_sbs.png``, because players recognise a
-    side-by-side pair by that ending.
+    of the chosen format. The name of a stereo pair ends as players know it, for example
+    ``<name>_LRF_Full_SBS.png``, see ``stereo_layouts.LAYOUTS``.
     """
     # Browsers send a bare file name, but some clients send a whole path, even with backslashes.
     base = re.split(r"[\\/]", upload_name)[-1]
     stem = re.sub(r"[\x00-\x1f\x7f]", "", PurePath(base).stem)[:200]
-    stem = f"{stem}_sbs" if options.is_pair else f"depth_{stem}"
+    stem = f"{stem}{stereo_layouts.ending(options)}" if options.is_pair else f"depth_{stem}"
     name = f"{stem}{KINDS[options.format].suffix}"
     plain = re.sub(r'[^\x20-\x7e]|["\\?]', "_", name)
     value = f'attachment; filename="{plain}"'

@@ -37,6 +37,9 @@ from config.models import ModelSpec
 
 log = logging.getLogger("twinlens.http")
 
+#: what stands for the key of a model, in headers, log and metrics, if none was used
+NO_MODEL = "none"
+
 _MOST_FINDINGS = 10
 # The position with which pydantic ends a message. It is removed where ``read_json`` has replaced
 # long strings by placeholders, because it is wrong there.
@@ -73,18 +76,18 @@ class TaskResult(Protocol):
     """What the results of all tasks have in common."""
 
     @property
-    def provenance(self) -> Provenance: ...
+    def provenance(self) -> Provenance | None: ...
 
     @property
     def timings(self) -> Timings: ...
 
 
-def record_result(spec: ModelSpec, result: TaskResult) -> None:
+def record_result(spec: ModelSpec | None, result: TaskResult) -> None:
     """Keep a result for ``hooks``, which writes its model and timings to headers and log.
 
-    Called once for each network that the request used.
+    Called once for each network that the request used, and with None if it used no model.
     """
-    g.model = spec.key
+    g.model = spec.key if spec else NO_MODEL
     g.results = [*g.get("results", ()), result]
 
 

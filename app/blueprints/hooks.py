@@ -131,8 +131,10 @@ def _finish(response: Response) -> Response:
     if request.method == "POST" and request.blueprint in _TASK_OF:
         response.headers.update(headers.queue_values(runtime().waiting_room.figures()))
     results = g.get("results", ())
-    provenances = [headers.provenance_values(result.provenance) for result in results]
-    for name in headers.PROVENANCE if results else ():
+    provenances = [
+        headers.provenance_values(result.provenance) for result in results if result.provenance
+    ]
+    for name in headers.PROVENANCE if provenances else ():
         # A request with images and texts may have used two engines; equal values are listed once.
         response.headers[name] = ", ".join(dict.fromkeys(each[name] for each in provenances))
     timings: dict[str, float] = {}

@@ -158,6 +158,14 @@ def _index() -> Json:
 
 def _depth() -> Json:
     image = {"image": {"type": "string", "format": "binary", "description": "a photo"}}
+    own_map = {
+        "depth": {
+            "type": "string",
+            "format": "binary",
+            "description": "for a stereo pair: a depth map of your own in place of a model's, "
+            "grey, 8 or 16 bits, near is bright, any size with the photo's aspect",
+        }
+    }
     options = DepthOptions.model_json_schema()["properties"]
     text, number = {"schema": {"type": "string"}}, {"schema": {"type": "number"}}
     map_headers = {
@@ -187,7 +195,7 @@ def _depth() -> Json:
                 "schema": {"type": "string"},
             }
         ],
-        "requestBody": {"required": True, "content": _form(image | options, ["image"])},
+        "requestBody": {"required": True, "content": _form(image | own_map | options, ["image"])},
         "responses": {
             "200": {"description": "The map, or pair", "content": content, "headers": map_headers},
             **_errors(*_INFERENCE),

@@ -17,6 +17,7 @@ from app.cli.outputs import Journal
 from app.cli.problems import Failed, UsageError
 from app.errors import BadRequest, TwinlensError
 from app.hub.weights import PUBLISHED
+from app.rendering import stereo_layouts
 from app.rendering.formats import KINDS
 from app.rendering.options import DepthOptions
 from app.runtime import Runtime
@@ -132,7 +133,7 @@ class DepthJob(Job):
 
     def _target(self, photo: Photo) -> Path:
         # The name keeps the photo's suffix, because a.jpg and a.png may lie in the same folder.
-        mark = "_sbs" if self._options.is_pair else ""
+        mark = stereo_layouts.ending(self._options) if self._options.is_pair else ""
         name = f"{photo.place.name}{mark}{KINDS[self._options.format].suffix}"
         return self._out / photo.place.with_name(name)
 

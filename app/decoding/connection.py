@@ -88,7 +88,14 @@ class Connection:
         self.is_usable = False
         began = time.monotonic()
         try:
-            self._wire.send({"max_pixels": self._max_pixels, "seconds": self._seconds}, source)
+            self._wire.send(
+                {
+                    "max_pixels": self._max_pixels,
+                    "seconds": self._seconds,
+                    "is_depth": job.is_depth,
+                },
+                source,
+            )
         except OSError:
             raise Broken from None
         wait = self._answers(job)

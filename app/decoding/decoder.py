@@ -18,6 +18,8 @@ from PIL import Image
 from app.decoding import limits
 from app.decoding.wire import Message, Wire
 from app.errors import TwinlensError
+from app.pictures import depth_map
+from app.pictures.colour import to_rgb
 from app.pictures.decode import decode
 from app.pictures.steps import resized
 
@@ -142,7 +144,8 @@ def _picture(
         return None if wanted is None else (wanted[0], wanted[1])
 
     file.seek(0)  # the worker's descriptor shares the file offset
-    picture = decode(file, job["max_pixels"], decode_size)
+    convert = depth_map.packed if job["is_depth"] else to_rgb
+    picture = decode(file, job["max_pixels"], decode_size, convert)
     image, size, focal_length = picture.image, picture.size, picture.focal_length
     steps = _ask(wire, {"question": "steps", "decoded": list(image.size), "size": list(size)})
     del picture

@@ -34,6 +34,8 @@ class Job:
     check_cancelled: Callable[[], None]
     #: called once if decoding takes longer than usual
     on_slow: Callable[[], None] = _nothing
+    #: whether the file is a depth map, whose levels come as ``depth_map.packed`` packs them
+    is_depth: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import logging
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import BinaryIO
 
 import pillow_heif
@@ -80,7 +81,16 @@ def in_full(_: int, __: int) -> None:
     """The ``decode_size`` for decoding at full size."""
 
 
-def decode(file: BinaryIO, max_pixels: int, decode_size: DecodeSize = in_full) -> Picture:
+#: Makes the picture's RGB channels from an upright image and its ICC profile.
+Convert = Callable[[Image.Image, bytes | None], Image.Image]
+
+
+def decode(
+    file: BinaryIO,
+    max_pixels: int,
+    decode_size: DecodeSize = in_full,
+    convert: Convert = to_rgb,
+) -> Picture:
     """Decode a client's image.
 
     The picture is turned upright by its EXIF orientation. Colours are converted to sRGB if the file
@@ -92,6 +102,7 @@ def decode(file: BinaryIO, max_pixels: int, decode_size: DecodeSize = in_full) -
         max_pixels: budget for width x height, checked in the header before decoding.
         decode_size: gives the smallest size that suffices. A JPEG is decoded at 1/2, 1/4 or 1/8
             of its size (libjpeg's DCT scaling) as long as it stays at least that large.
+        convert: see ``depth_map.packed`` for another one.
 
     Raises:
         BadRequest: the file is not an image, or is damaged.
@@ -101,7 +112,7 @@ def decode(file: BinaryIO, max_pixels: int, decode_size: DecodeSize = in_full) -
         warnings.simplefilter("ignore")  # for broken metadata; serious problems raise errors
         read = _READERS.get(_format(file))
         if read is not None:
-            return _upright_by(read, file, max_pixels)
+            return _upright_by(partial(read, file, max_pixels), convert)
         source = _check(file, max_pixels)
         image = _open(source.file, file)
         check_pixels(image.width, image.height, max_pixels)
@@ -113,7 +124,7 @@ def decode(file: BinaryIO, max_pixels: int, decode_size: DecodeSize = in_full) -
             if source.verify is not None:
                 source.verify(image)
             metadata = source.metadata or _metadata(image)
-            upright = to_rgb(orientation.upright(image, metadata.orientation), metadata.profile)
+            upright = convert(orientation.upright(image, metadata.orientation), metadata.profile)
             size = size or upright.size
             return Picture(upright, size, focal_length=focal_length(exif, *size))
         except (MemoryError, TwinlensError):  # decode_size and verify may raise a TwinlensError
@@ -147,13 +158,11 @@ def _format(file: BinaryIO) -> str:
     return known(head) or ""
 
 
-def _upright_by(
-    read: Callable[[BinaryIO, int], Image.Image], file: BinaryIO, max_pixels: int
-) -> Picture:
-    """Read a picture with a function of _READERS, and convert it to RGB."""
+def _upright_by(read: Callable[[], Image.Image], convert: Convert) -> Picture:
+    """Read a picture with a function of _READERS, and convert it."""
     try:
-        image = read(file, max_pixels)
-        upright = to_rgb(image, image.info.get("icc_profile"))
+        image = read()
+        upright = convert(image, image.info.get("icc_profile"))
         return Picture(upright, upright.size)
     except (MemoryError, TwinlensError):
         raise

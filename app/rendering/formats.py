@@ -16,6 +16,7 @@ from app.errors import TooLarge
 from app.rendering import png
 from app.rendering.options import DepthOptions, Format, Size
 from app.rendering.stereo import MAX_WIDTH
+from app.rendering.stereo_layouts import picture_size
 
 #: [height, width] or [height, width, 3]: uint8, for png16 uint16, for npy and tiff float32
 Pixels = NDArray[np.uint8] | NDArray[np.uint16] | NDArray[np.float32]
@@ -57,21 +58,21 @@ def check(options: DepthOptions, size: Size, max_pixels: int) -> None:
     Args:
         options: the requested format and kind of answer.
         size: width and height of the map, or of one view of a stereo pair.
-        max_pixels: MAX_IMAGE_PIXELS; a stereo pair must not exceed it either.
+        max_pixels: MAX_IMAGE_PIXELS; the picture of a stereo pair must not exceed it either.
 
     Raises:
         TooLarge: the message says what to request instead.
     """
-    width, height = (2 * size[0], size[1]) if options.is_pair else size
+    width, height = picture_size(options.stereo, size) if options.is_pair else size
     if options.is_pair and size[0] > MAX_WIDTH:
         raise TooLarge(
-            f"A view would be {size[0]} pixels wide; stereo=sbs makes at most {MAX_WIDTH}: "
-            "ask for a smaller size="
+            f"A view would be {size[0]} pixels wide; stereo={options.stereo} makes at most "
+            f"{MAX_WIDTH}: ask for a smaller size="
         )
     if options.is_pair and width * height > max_pixels:
         raise TooLarge(
-            f"The pair would have {width * height} pixels ({width}x{height}); at most {max_pixels} "
-            "are made (MAX_IMAGE_PIXELS): ask for a smaller size="
+            f"The picture would have {width * height} pixels ({width}x{height}); at most "
+            f"{max_pixels} are made (MAX_IMAGE_PIXELS): ask for a smaller size="
         )
     longest = KINDS[options.format].longest_edge
     if longest is not None and max(width, height) > longest:

@@ -20,6 +20,7 @@ from pydantic import (
 from app.errors import BadRequest
 
 Format = Literal["png", "png16", "npy", "tiff", "webp", "jpeg"]
+Stereo = Literal["none", "sbs", "half-sbs", "tb", "half-tb", "cross", "anaglyph", "left", "right"]
 Colormap = Literal["gray", "inferno", "magma", "plasma", "viridis", "cividis", "turbo"]
 #: Of a map's numbers: "relative" is disparity, "metres" distance.
 Unit = Literal["relative", "metres"]
@@ -34,6 +35,12 @@ FLOAT = ("npy", "tiff")
 _NAMED_SIZES = ("original", "model")
 _MOST_DIGITS = 6
 DEFAULT_DIVERGENCE = 2.0
+DEFAULT_CONVERGENCE = 0.5
+_NO_HEIC = (
+    "a spatial photo (heic) cannot be written here: the HEIF library (libheif) reads the groups of "
+    "stereo pairs (`ster`) and camera data (`cmin`, `cmex`), but does not write them; take "
+    "format=png, webp or jpeg"
+)
 
 
 def _size(value: object) -> object:
@@ -45,6 +52,13 @@ def _size(value: object) -> object:
     if not is_number or int(text) < 1:
         raise ValueError("allowed: original, model, or the longest edge in pixels, 1 to 999999")
     return int(text)
+
+
+def _format(value: object) -> object:
+    """Validates ``format``: says why there is no HEIC, which people of headsets ask for."""
+    if value in ("heic", "heif"):
+        raise ValueError(_NO_HEIC)
+    return value
 
 
 # The schema is a string, because queries and forms carry text only.
@@ -60,7 +74,7 @@ class DepthOptions(BaseModel):
     # Unknown options are ignored, for compatibility with existing clients.
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
 
-    format: Format = Field(
+    format: Annotated[Format, BeforeValidator(_format)] = Field(
         "png",
         description="`png`: 8 bits; `png16`: 16-bit grey; `npy`: NumPy array [height, width] "
         "float32, 0 to 1; `tiff`: the same numbers as a TIFF of one float32 channel; `webp`: "
@@ -91,10 +105,12 @@ class DepthOptions(BaseModel):
         description="with `unit=metres`: the camera's focal length in pixels of the upright photo, "
         "for models that need it; 0: what the model or the photo's EXIF data say",
     )
-    stereo: Literal["none", "sbs"] = Field(
+    stereo: Stereo = Field(
         "none",
-        description="`sbs`: instead of the map a stereo pair of the photo, the left eye's view "
-        "left of the right eye's, as `png`, `webp` or `jpeg`",
+        description="instead of the map a stereo pair of the photo, as `png`, `webp` or `jpeg`. "
+        "`sbs`: the left eye's view left of the right eye's; `tb`: above it; `half-sbs`, "
+        "`half-tb`: the same with views of half the width or height; `cross`: the right eye's view "
+        "on the left; `anaglyph`: for red-cyan glasses; `left`, `right`: one eye's view",
     )
     divergence: float = Field(
         DEFAULT_DIVERGENCE,
@@ -103,6 +119,15 @@ class DepthOptions(BaseModel):
         description="of a stereo pair: how much farther the views of the nearest and the farthest "
         "point lie apart from each other, percent of the photo's width",
     )
+    convergence: float = Field(
+        DEFAULT_CONVERGENCE,
+        ge=0,
+        le=1,
+        description="of a stereo pair: what appears at the distance of the screen. 0: the farthest "
+        "point, and all else in front of it; 1: the nearest point, and all else behind it; between "
+        "them by disparity",
+    )
+    swap: bool = Field(False, description="exchanges the eyes of a stereo pair")
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
@@ -118,14 +143,25 @@ class DepthOptions(BaseModel):
             raise ValueError("normalize=none gives the network's own numbers: leave invert out")
         if self.colormap != "gray" and self.format in EXACT:
             raise ValueError("a colormap needs format=png, webp or jpeg")
-        if self.is_pair and self.format in EXACT:
-            raise ValueError("stereo=sbs needs format=png, webp or jpeg")
-        if self.is_pair and (self.invert or self.colormap != "gray"):
-            raise ValueError("stereo=sbs shows the photo: leave invert and colormap out")
-        # The default value is accepted without stereo=sbs, because forms may send every field.
-        if not self.is_pair and self.divergence != DEFAULT_DIVERGENCE:
-            raise ValueError("divergence needs stereo=sbs")
+        self._check_stereo()
         return self
+
+    def _check_stereo(self) -> None:
+        if self.is_pair and self.format in EXACT:
+            raise ValueError(f"stereo={self.stereo} needs format=png, webp or jpeg")
+        if self.is_pair and (self.invert or self.colormap != "gray"):
+            raise ValueError(f"stereo={self.stereo} shows the photo: leave invert and colormap out")
+        if self.stereo in ("left", "right") and self.swap:
+            other = "right" if self.stereo == "left" else "left"
+            raise ValueError(f"swap exchanges the views of a pair: ask for stereo={other} instead")
+        # The default value is accepted without a pair, because forms may send every field.
+        idle = [
+            name
+            for name in ("divergence", "convergence", "swap")
+            if getattr(self, name) != type(self).model_fields[name].default
+        ]
+        if not self.is_pair and idle:
+            raise ValueError(f"{', '.join(idle)}: only with a stereo pair, such as stereo=sbs")
 
     @property
     def in_metres(self) -> bool:
@@ -134,7 +170,7 @@ class DepthOptions(BaseModel):
 
     @property
     def is_pair(self) -> bool:
-        """Whether a stereo pair is wanted instead of the map."""
+        """Whether a stereo pair, or a view of one, is wanted instead of the map."""
         return self.stereo != "none"
 
     @classmethod

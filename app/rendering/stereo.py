@@ -15,7 +15,8 @@ by mirroring.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -23,6 +24,8 @@ from numpy.typing import NDArray
 
 from app.rendering import maps
 from app.rendering.maps import FloatArray, Levels
+
+Eye = Literal["left", "right"]
 
 #: widest photo, pixels: OpenCV's remap has 16-bit column numbers
 MAX_WIDTH = 32766
@@ -32,47 +35,98 @@ _STRIP_PIXELS = 2**19
 _TEAR = 1.5
 # A gap is filled from this many columns beside the gap, because an object's outline is blurred.
 _MARGIN = 2
+# Points that move farther than the background by more than this many columns are another object.
+_OTHER = 1.0
 # A change of the shift by more than this, in columns per column and averaged over a neighbourhood,
 # is an edge. For comparison: with the largest divergence, a wall that leads from the nearest to the
 # farthest point over a third of the width has this slope.
 _STEEP = 0.15
+# For measuring how blurred a map's edges are: the number of rows that are looked at, the largest
+# answer, in columns, and the smallest step that counts, as a fraction of the map's range.
+_SAMPLED_ROWS = 256
+_LARGEST_SOFTNESS = 16
+_CLEAR_STEP = 0.1
 # At a blurred edge, points whose shift exceeds the background's by more than this fraction of the
 # step belong to the foreground. It is below 0.5, so that the foreground extends slightly outwards.
 _OUTSIDE = 0.2
 
 
-def pair(photo: Levels, disparity: FloatArray, divergence: float) -> Levels:
-    """Render the left and the right view of a photo, side by side.
+def strips(
+    photo: Levels,
+    disparity: FloatArray,
+    divergence: float,
+    convergence: float,
+    eyes: Sequence[Eye],
+) -> Iterator[tuple[int, list[Levels]]]:
+    """Render the views of a photo in strips of rows, from the top.
 
     Args:
         photo: [height, width, 3] uint8 RGB; each view gets this size; at most MAX_WIDTH wide.
         disparity: [h, w], larger is nearer.
         divergence: difference between the parallax (distance between a point's positions in the
             two views) of the nearest and of the farthest point, in percent of the width.
+        convergence: which disparity has no parallax and so appears at the distance of the screen,
+            where 0 is that of the farthest point and 1 that of the nearest.
+        eyes: the views to render, in the order of the result.
 
-    Returns:
-        [height, 2 * width, 3] uint8.
+    Yields:
+        The first row of a strip, which is even, and the rows of each view, [rows, width, 3] uint8.
 
     Raises:
         ArithmeticError: the disparity has infinite or undefined values.
     """
     height, width = photo.shape[:2]
     size = width, height
+    enlarged = maps.enlarged(maps.shrunk(disparity, size), size)
     # Enlarging the map blurs an edge over this many columns on each side.
-    soft = round(width / disparity.shape[1]) if width > disparity.shape[1] else 0
-    nearness = maps.normalised(maps.enlarged(maps.shrunk(disparity, size), size))
+    is_enlarged = width > disparity.shape[1]
+    soft = round(width / disparity.shape[1]) if is_enlarged else _softness(enlarged)
+    if maps.is_constant(float(enlarged.min()), float(enlarged.max())):
+        convergence = 0.5  # without depth everything is at the distance of the screen
+    nearness = maps.normalised(enlarged)
     columns = np.float32(divergence / 100 * width / 2)
-    views = np.empty((height, 2 * width, 3), np.uint8)
-    rows = max(1, _STRIP_PIXELS // width)
+    rows = max(2, _STRIP_PIXELS // width // 2 * 2)
     for top in range(0, height, rows):
         strip = slice(top, top + rows)
-        shift = (nearness[strip] - np.float32(0.5)) * columns
+        shift = (nearness[strip] - np.float32(convergence)) * columns
         if soft:
             shift = _sharpened(shift, soft)
-        _look_up(photo[strip], _sources(shift), views[strip, :width])
-        mirrored = _sources(np.ascontiguousarray(shift[:, ::-1]))[:, ::-1]
-        _look_up(photo[strip], width - 1 - mirrored, views[strip, width:])
-    return views
+        yield top, [_view(photo[strip], shift, eye) for eye in eyes]
+
+
+def view(
+    photo: Levels, disparity: FloatArray, divergence: float, convergence: float, eye: Eye
+) -> Levels:
+    """Render one eye's view; see ``strips``."""
+    parts = strips(photo, disparity, divergence, convergence, (eye,))
+    return np.concatenate([views[0] for _, views in parts])
+
+
+def _view(photo: Levels, shift: FloatArray, eye: Eye) -> Levels:
+    if eye == "left":
+        return _looked_up(photo, _sources(shift))
+    mirrored = _sources(np.ascontiguousarray(shift[:, ::-1]))[:, ::-1]
+    return _looked_up(photo, photo.shape[1] - 1 - mirrored)
+
+
+def _softness(map_: FloatArray) -> int:
+    """By how much a map was enlarged before it came here, from its steepest edges; 0: not at all.
+
+    Bicubic enlargement by n turns a step into a slope whose steepest part would take 1.1 n columns
+    to climb the whole step.
+    """
+    rows = map_[:: max(1, len(map_) // _SAMPLED_ROWS)]
+    if rows.shape[1] < 2:
+        return 0
+    kernel = np.ones((1, 2 * _LARGEST_SOFTNESS + 1), np.uint8)
+    climb = np.abs(np.diff(rows, axis=1))
+    step = (cv2.dilate(rows, kernel) - cv2.erode(rows, kernel))[:, 1:]
+    is_edge = (climb >= cv2.dilate(climb, kernel)) & (step > _CLEAR_STEP * np.ptp(rows))
+    if not is_edge.any():
+        return 0
+    # No edge of an enlarged map is steeper, so that the steepest ones tell; the others are slopes.
+    steepest = float(np.percentile(step[is_edge] / climb[is_edge], 5))
+    return round(steepest / 1.1) if steepest > _TEAR else 0
 
 
 def _sharpened(shift: FloatArray, soft: int) -> FloatArray:
@@ -121,7 +175,7 @@ def _sources(shift: FloatArray) -> FloatArray:
     row, column = np.nonzero(edge)
     at = np.rint(start[row, column]).astype(np.int32)
     _nearest(seen, row, at, column, width)
-    return _filled(seen, rows, width)
+    return _filled(seen, shift)
 
 
 def _nearest(
@@ -135,33 +189,42 @@ def _nearest(
     np.minimum.at(seen, (row * width + at)[inside], source[inside].astype(np.float32))
 
 
-def _filled(seen: FloatArray, rows: int, width: int) -> FloatArray:
-    """Fill gaps with background: the photo on the farther side of the gap, mirrored into it."""
+def _filled(seen: FloatArray, shift: FloatArray) -> FloatArray:
+    """Fill gaps with background: the photo on the farther side of the gap, mirrored into it.
+
+    Where another, nearer object would be mirrored, too, the background's last column continues.
+    """
+    rows, width = shift.shape
     gaps = np.flatnonzero(np.isinf(seen))
     known = np.flatnonzero(np.isfinite(seen))
     column, row = gaps % width, gaps // width
     after = np.searchsorted(known, gaps)
     left = known[np.maximum(after - 1, 0)]
     right = known[np.minimum(after, len(known) - 1)]
-    has_left, has_right = left // width == row, right // width == row
+    has_left = (after > 0) & (left // width == row)
+    has_right = (after < len(known)) & (right // width == row)
     # The shift at each side of a gap; the side with the smaller shift is farther away.
     shift_left = left % width - seen[left]
     shift_right = right % width - seen[right]
     use_left = has_left & ((shift_left <= shift_right) | ~has_right)
-    mirrored_left = seen[left] - _MARGIN - (column - left % width)
-    mirrored_right = seen[right] + _MARGIN + (right % width - column)
-    seen[gaps] = np.clip(np.where(use_left, mirrored_left, mirrored_right), 0, width - 1)
+    last = np.where(use_left, seen[left] - _MARGIN, seen[right] + _MARGIN)
+    beyond = np.where(use_left, left % width - column, right % width - column)
+    source = np.clip(last + beyond, 0, width - 1)
+    farther = np.where(use_left, shift_left, shift_right)
+    is_nearer = shift[row, np.rint(source).astype(np.intp)] > farther + _OTHER
+    seen[gaps] = np.where(is_nearer, np.clip(last, 0, width - 1), source)
     return seen.reshape(rows, width)
 
 
-def _look_up(photo: Levels, sources: FloatArray, view: Levels) -> None:
-    """Fill a view from the photo, with linear interpolation between columns."""
+def _looked_up(photo: Levels, sources: FloatArray) -> Levels:
+    """The photo's colours at these columns, interpolated linearly."""
     rows = np.arange(len(photo), dtype=np.float32)[:, None]
     lines = np.broadcast_to(rows, sources.shape)
-    view[:] = cv2.remap(
+    looked_up = cv2.remap(
         photo,
         np.ascontiguousarray(sources, np.float32),
         np.ascontiguousarray(lines),
         cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_REPLICATE,
     )
+    return np.asarray(looked_up, np.uint8)

@@ -19,7 +19,7 @@ from app.lending.manager import Manager
 from app.lending.registry import Registry, networks_of
 from app.models.depth_family import DepthFamily
 from app.pictures.canvas import Levels
-from app.rendering import formats, maps, stereo
+from app.rendering import formats, maps, stereo_layouts
 from app.rendering.options import EXACT, DepthOptions, Size
 from app.tasks.results import DepthMap, Timings
 from app.tasks.turns import IsGone, Turn, Turns
@@ -191,7 +191,7 @@ def _render(
 ) -> formats.Pixels:
     """Pixels of the answer for ``formats.encode``: a map, or a stereo pair of the view."""
     if view is not None:
-        return stereo.pair(view.image, numbers, options.divergence)
+        return stereo_layouts.arranged(view.image, numbers, options)
     if isinstance(options.size, int):
         numbers = maps.shrunk(numbers, size)
     if options.in_metres:

@@ -69,6 +69,18 @@ class DepthMap(Result):
 
 
 @dataclass(frozen=True)
+class OwnPair:
+    """A stereo pair made with a depth map of the client's own, as a file; no model was used."""
+
+    timings: Timings
+    file: bytes
+
+    @property
+    def provenance(self) -> None:
+        """There is none."""
+
+
+@dataclass(frozen=True)
 class Embeddings(Result):
     """For each image, in order, its vector (float32 [dims]) or its error."""
 

@@ -162,6 +162,29 @@ class Turns:
             self.worked.set()
             yield Turn(self, ticket, loaded, timings)
 
+    @contextmanager
+    def wait_for_core(self, is_gone: IsGone) -> Iterator[Callable[[], None]]:
+        """Wait for one of the worker's cores with a request that needs no network.
+
+        It holds a place in the waiting room, so that the limit on waiting requests counts for it.
+
+        Yields:
+            A function that raises if the client has hung up or the service closes.
+
+        Raises:
+            TwinlensError: the waiting room is full, or no core became free in time.
+        """
+        with self.room.enter("", 1, is_gone) as ticket:
+            deadline = self.deadline_check(is_gone)
+
+            def check_cancelled() -> None:
+                self.room.check_cancelled(ticket)
+                deadline()
+
+            with self.core(check_cancelled):
+                self.worked.set()
+                yield check_cancelled
+
     def decode(self, file: BinaryIO, job: Job, timings: Timings) -> Pixels:
         """Decode a file, see ``Decoders.decode``; timings exclude the wait for a decoder."""
         pixels = self._decoders.decode(file, job)

@@ -70,9 +70,9 @@ def test_an_option_of_depth_stands_there_once(visit: Visit, demo: Service) -> No
     block.get_by_role("button", name="Try it out").click()
     names = block.locator("td .parameter__name").all_inner_texts()
     shown = [name.split()[0] for name in names]
-    assert sorted(shown) == sorted(["model", "image", *DepthOptions.model_fields])
+    assert sorted(shown) == sorted(["model", "image", "depth", *DepthOptions.model_fields])
     # The same form can request a stereo pair.
     block.locator("tr[data-property-name=stereo] select").select_option("sbs")
     answer = execute(page, block)
     assert answer.status == 200, answer.text()
-    assert "lake_sbs.png" in (answer.header_value("Content-Disposition") or "")
+    assert "lake_LRF_Full_SBS.png" in (answer.header_value("Content-Disposition") or "")

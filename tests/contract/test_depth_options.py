@@ -158,7 +158,9 @@ def test_a_stereo_pair_of_the_upright_photo(service: Service, format_: str) -> N
     response = ask(service, stereo="sbs", format=format_, divergence=4)
     mimetype, kind, suffix = TYPES[format_]
     assert response.headers["Content-Type"] == mimetype
-    assert response.headers["Content-Disposition"] == (f'attachment; filename="IMG 1_sbs.{suffix}"')
+    assert response.headers["Content-Disposition"] == (
+        f'attachment; filename="IMG 1_LRF_Full_SBS.{suffix}"'
+    )
     shown = image(response)
     assert (shown.format, shown.mode, shown.size) == (kind, "RGB", (600, 400))
     left, right = (np.asarray(shown)[:, part].astype(int) for part in (slice(300), slice(300, 600)))
@@ -198,12 +200,16 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"unit": "metres", "format": "npy"}, "model=metric-indoor-small"),
     ({"normalize": "none", "format": "npy", "invert": "1"}, "leave invert out"),
     ({"colormap": "turbo", "format": "png16"}, "format=png, webp or jpeg"),
-    ({"stereo": "tab"}, "'sbs'"),
+    ({"stereo": "tab"}, "'half-sbs'"),
+    ({"stereo": "sbs", "format": "heic"}, "does not write them"),
+    ({"stereo": "left", "swap": "1"}, "stereo=right"),
+    ({"swap": "1"}, "swap: only with a stereo pair"),
+    ({"convergence": "0.2"}, "convergence: only with a stereo pair"),
     ({"stereo": "sbs", "format": "npy"}, "format=png, webp or jpeg"),
     ({"stereo": "sbs", "invert": "1"}, "leave invert and colormap out"),
     ({"stereo": "sbs", "divergence": "11"}, "less than or equal to 10"),
     ({"stereo": "sbs", "divergence": "nan"}, "divergence"),
-    ({"divergence": "1"}, "stereo=sbs"),
+    ({"divergence": "1"}, "divergence: only with a stereo pair, such as stereo=sbs"),
 ]
 
 

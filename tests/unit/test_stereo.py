@@ -9,13 +9,15 @@ import pytest
 from numpy.typing import NDArray
 
 from app.rendering import stereo
-from app.rendering.stereo import pair
+from app.rendering.maps import enlarged
+from app.rendering.stereo import Eye
 
 WIDTH, HEIGHT = 200, 12
 #: in percent of the width; in each view, near points move by 5 columns in one direction, and far
 #: points by 5 in the other
 DIVERGENCE = 10.0
 RED = (255, 0, 0)
+EYES: tuple[Eye, Eye] = ("left", "right")
 
 
 def background() -> NDArray[np.uint8]:
@@ -41,9 +43,19 @@ def scene(first: int, last: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]
 def views(
     photo: NDArray[np.uint8], disparity: NDArray[np.float32]
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    both = pair(photo, disparity, DIVERGENCE)
-    assert both.shape == (HEIGHT, 2 * WIDTH, 3)
-    return both[:, :WIDTH], both[:, WIDTH:]
+    left, right = (seen_by(eye, photo, disparity) for eye in EYES)
+    assert left.shape == right.shape == (HEIGHT, WIDTH, 3)
+    return left, right
+
+
+def seen_by(
+    eye: Eye,
+    photo: NDArray[np.uint8],
+    disparity: NDArray[np.float32],
+    convergence: float = 0.5,
+    divergence: float = DIVERGENCE,
+) -> NDArray[np.uint8]:
+    return stereo.view(photo, disparity, divergence, convergence, eye)
 
 
 def red_columns(view: NDArray[np.uint8]) -> list[int]:
@@ -108,9 +120,9 @@ def test_strips_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     random = np.random.default_rng(0)
     photo = random.integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
     disparity = random.random((HEIGHT, WIDTH), np.float32)
-    whole = pair(photo, disparity, 3)
+    whole = [seen_by(eye, photo, disparity, divergence=3) for eye in EYES]
     monkeypatch.setattr(stereo, "_STRIP_PIXELS", 5 * WIDTH)
-    assert (pair(photo, disparity, 3) == whole).all()
+    assert np.array_equal([seen_by(eye, photo, disparity, divergence=3) for eye in EYES], whole)
 
 
 def test_a_soft_edge_of_an_enlarged_map_is_one_edge() -> None:
@@ -127,6 +139,72 @@ def test_a_soft_edge_of_an_enlarged_map_is_one_edge() -> None:
         columns = np.flatnonzero(is_red)
         assert abs(len(columns) - 40) <= 4
         assert abs(columns.mean() - (99.5 + moved)) <= 2
+
+
+def test_the_maps_own_blur_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A map of the photo's size that was enlarged before gives the same pair as the small one.
+
+    People send the maps that this service gave them, which have the photo's size.
+    """
+    photo, _ = scene(80, 119)
+    small = np.zeros((3, 50), np.float32)
+    small[:, 20:30] = 1
+    large = enlarged(small, (WIDTH, HEIGHT))
+    assert np.array_equal(views(photo, large), views(photo, small))
+    monkeypatch.setattr(stereo, "_softness", lambda _: 0)
+    assert not np.array_equal(views(photo, large), views(photo, small))
+
+
+@pytest.mark.parametrize("width", [1, 2, 3, 6])
+def test_a_hair_keeps_one_depth(width: int) -> None:
+    """A thin thing moves as a whole, also where its depth in the map is blurred."""
+    photo, _ = scene(100, 100 + width - 1)
+    sharp = np.zeros((HEIGHT, WIDTH), np.float32)
+    sharp[:, 100 : 100 + width] = 1
+    small = sharp.reshape(HEIGHT // 4, 4, WIDTH // 4, 4).mean((1, 3))
+    for eye in EYES:
+        for disparity in (sharp, small):
+            reds = (seen_by(eye, photo, disparity)[..., 0] > 127).all(axis=0)
+            columns = np.flatnonzero(reds)
+            assert len(columns) == width
+            assert (np.diff(columns) == 1).all(), "it is in one piece"
+            move = columns[0] - 100
+            assert 4 <= (move if eye == "left" else -move) <= 6
+
+
+def test_a_gap_beside_a_fence_shows_no_fence() -> None:
+    """Where the background beside a gap is narrower than the gap, no other post is mirrored in."""
+    photo, disparity = background(), np.zeros((HEIGHT, WIDTH), np.float32)
+    for first in range(60, 140, 8):
+        photo[:, first : first + 3] = RED
+        disparity[:, first : first + 3] = 1
+    for eye in EYES:
+        is_red = (seen_by(eye, photo, disparity)[..., 0] > 0).all(axis=0)
+        assert is_red.sum() == 30
+
+
+@pytest.mark.parametrize(
+    ("convergence", "near", "far"), [(0, 10, 0), (1, 0, -10), (0.25, 7.5, -2.5)]
+)
+def test_convergence_chooses_what_is_on_the_screen(
+    convergence: float, near: float, far: float
+) -> None:
+    """Points on the screen have the same place in both views, nearer ones cross over."""
+    photo, disparity = scene(80, 119)
+    left = seen_by("left", photo, disparity, convergence)
+    right = seen_by("right", photo, disparity, convergence)
+    for seen, sign in ((left, 1), (right, -1)):
+        columns = np.flatnonzero((seen[..., 0] > 127).all(axis=0))
+        assert abs(columns.mean() - (99.5 + sign * near)) <= 0.5
+        shown = seen[0, 20:60, 1].astype(float)
+        assert np.abs(shown - (np.arange(20, 60) - sign * far)).max() <= 0.5
+
+
+@pytest.mark.parametrize("convergence", [0, 1])
+def test_without_depth_convergence_moves_nothing(convergence: float) -> None:
+    flat = np.full((HEIGHT, WIDTH), 7, np.float32)
+    for eye in EYES:
+        assert np.array_equal(seen_by(eye, background(), flat, convergence), background())
 
 
 def test_undefined_numbers_are_refused() -> None:
