@@ -221,7 +221,7 @@ def _find_complete(
     spec: ModelSpec, files: CheckpointFiles, cache: Path, known: Record | None
 ) -> Checkpoint | None:
     """The checkpoint, if it is on disk with all files that are recorded for it."""
-    present = store.find_checkpoint(spec, files.required, cache)
+    present = store.find_checkpoint(spec, files, cache)
     recorded = known.files if known is not None else ()
     return present if present and files.are_complete(present.path, recorded) else None
 
@@ -286,7 +286,7 @@ def _download_from_hub(spec: ModelSpec, plan: Plan, progress: Progress) -> Ensur
         known = lockfile.pinned(spec, plan.source)
     if plan.offline:
         raise Failed(_missing_message(spec, files, plan, known))
-    before = store.find_checkpoint(spec, files.required, plan.cache)
+    before = store.find_checkpoint(spec, files, plan.cache)
     # Imported only here, because the hub client reads at import the HF_HUB_OFFLINE that
     # ``download`` sets.
     from app.hub.transfer import transfer

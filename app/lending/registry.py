@@ -14,8 +14,8 @@ from config.settings import Settings
 
 def files_of(spec: ModelSpec) -> CheckpointFiles:
     """The files of a model's checkpoint."""
-    family = family_class(spec.family)
-    return CheckpointFiles(family.FILES, family.OPTIONAL_FILES)
+    files: CheckpointFiles = family_class(spec.family).checkpoint_files()
+    return files
 
 
 def networks_of(spec: ModelSpec) -> tuple[NetworkId, ...]:
