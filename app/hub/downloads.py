@@ -172,7 +172,10 @@ class Downloads:
         state = self.state(spec)
         if state is not None and state.state == "failed":
             return LoadError(f"its weights are not on disk and cannot be downloaded: {state.error}")
-        return LoadError("its weights are not on disk yet; downloading them")
+        so_far = ""
+        if state is not None and state.total_bytes:
+            so_far = f", {100 * state.downloaded_bytes // state.total_bytes} % so far"
+        return LoadError(f"its weights are not on disk yet; downloading them{so_far}")
 
     def request(self, spec: ModelSpec, files: CheckpointFiles, at_once: bool = False) -> None:
         """Request a download; this is cheap if it was requested before.

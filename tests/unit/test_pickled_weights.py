@@ -135,14 +135,16 @@ def test_a_process_forked_after_the_load_can_compute(
     checkpoint: Checkpoint, tmp_path: Path
 ) -> None:
     # Tensors that are large enough for torch to convert each with several threads.
-    vision = {"hidden_size": 256, "intermediate_size": 1024, "num_hidden_layers": 1}
+    one = {"num_hidden_layers": 1, "num_attention_heads": 2}
+    vision = {**one, "hidden_size": 256, "intermediate_size": 1024}
     config = CLIPConfig(
-        text_config={"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1},
+        text_config={**one, "hidden_size": 16, "intermediate_size": 16},
         vision_config={**vision, "image_size": 32, "patch_size": 8},
     )
     halves = tmp_path / "halves"
     config.save_pretrained(halves)
-    torch.save(CLIPModel(config).half().state_dict(), halves / BIN)
+    network: Any = CLIPModel(config)
+    torch.save(network.half().state_dict(), halves / BIN)
     command = [sys.executable, "-c", _FORKED, str(checkpoint.path), str(halves)]
     assert subprocess.run(command, check=False).returncode == 0
 
