@@ -37,6 +37,7 @@ from app.hub.verification import Damaged, Progress, verify
 from app.lending.registry import Registry, files_of
 from config.logging import configure_logging
 from config.models import ModelSpec
+from config.names import key_hint
 from config.settings import ROWS_IN_CACHE, Settings, load_settings
 
 log = logging.getLogger("twinlens.cli")
@@ -117,7 +118,7 @@ def _chosen(names: Sequence[str], settings: Settings) -> list[ModelSpec]:
     if not names:
         return list(Registry(settings).defaults.values())
     known = {spec.key: spec for spec in settings.table().model}
-    unknown = [repr(name) for name in names if name not in known]
+    unknown = [f"{name!r}{key_hint(name, known)}" for name in names if name not in known]
     if unknown:
         raise UsageError(f"unknown: {', '.join(unknown)}; known: {', '.join(known)}")
     return [known[name] for name in dict.fromkeys(names)]
