@@ -138,10 +138,31 @@ class OperationFailed(TwinlensError):
 
 
 class NotAvailable(TwinlensError):
-    """503: the model cannot serve requests now, or the service is shutting down."""
+    """503: the model cannot serve requests now, or the service is shutting down.
+
+    Args:
+        message, title, retry_after: see the base class.
+        reason: why the model cannot serve. It is a field of its own, because clients of the
+            replaced depth service know its message word for word.
+    """
 
     status = 503
     title = "Model not initialized"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        title: str | None = None,
+        retry_after: int | None = None,
+        reason: str | None = None,
+    ) -> None:
+        super().__init__(message, title=title, retry_after=retry_after)
+        self.reason = reason
+
+    def body(self) -> dict[str, str | bool]:
+        """The JSON body, with the reason if there is one."""
+        return super().body() | ({"reason": self.reason} if self.reason is not None else {})
 
 
 class NoResources(TwinlensError):

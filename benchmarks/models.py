@@ -131,7 +131,7 @@ def first_network(spec: ModelSpec) -> NetworkId:
 
 def checkpoint_of(spec: ModelSpec, cache: Path) -> Checkpoint:
     """Find a model's checkpoint, which must be in this cache."""
-    checkpoint = find_checkpoint(spec, files_of(spec).required, cache)
+    checkpoint = find_checkpoint(spec, files_of(spec), cache)
     assert checkpoint is not None, f"{spec.key} is not in {cache}"
     return checkpoint
 

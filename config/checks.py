@@ -13,6 +13,7 @@ from pathlib import Path
 
 from config.families import Task
 from config.models import TableError, read_table
+from config.names import key_hint
 from config.values import EngineSetting
 
 
@@ -41,7 +42,8 @@ def models(file: Path | None, depth: str, embedding: str, enabled: Sequence[Task
         ("DEFAULT_MODEL", embedding, "embedding"),
     ]
     return [
-        f"{name}={value!r}: allowed: {', '.join(table.keys(task))}"
+        f"{name}={value!r}{key_hint(value, table.keys(task))}: allowed: "
+        + ", ".join(table.keys(task))
         for name, value, task in wanted
         if task in enabled and value not in table.keys(task)
     ]

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from config.families import FAMILIES, Task
+from config.names import key_hint
 
 BUILT_IN_TABLE = Path(__file__).with_name("models.toml")
 
@@ -141,16 +142,50 @@ def parse(text: str) -> ModelTable:
 
 
 def _mistake(content: dict[str, Any], detail: Any) -> str:
-    """The message for one validation error of pydantic: model, field, value, what is allowed."""
-    where = list(detail["loc"])
-    message = detail["msg"].removeprefix("Value error, ")
-    if len(where) < 2 or where[0] != "model" or not isinstance(where[1], int):
-        return f"{'.'.join(map(str, where)) or 'the table'}: {message}"
-    row = content["model"][where[1]]
-    key = row.get("key") if isinstance(row, dict) else None
-    name = repr(key) if key is not None else f"number {where[1] + 1}"
-    field = ".".join(map(str, where[2:]))
-    if not field:
-        return f"model {name}: {message}"
-    value = f"={row[field]!r}" if isinstance(row, dict) and field in row else ""
-    return f"model {name}: {field}{value}: {message}"
+    """The message for one validation error of pydantic: row, key, value, what is allowed."""
+    own = detail["msg"].removeprefix("Value error, ")
+    first, *where = detail["loc"] or ("",)
+    if not first:
+        return f"the table: {own}"
+    if first != "model":
+        return f"{first}: a table of models has only rows; {_ROWS}"
+    if not where:
+        return f"model: {_ROWS}"
+    row = content["model"][where[0]]
+    if not isinstance(row, dict):
+        return f"row {where[0] + 1}: it is no table; {_ROWS}"
+    name = f"model {row['key']!r}" if "key" in row else f"row {where[0] + 1}"
+    if len(where) == 1:  # a mistake of several keys together
+        return f"{name}: {own}"
+    field = str(where[1])
+    if detail["type"] == "missing":
+        return f"{name}: {field} is missing; allowed: {_ALLOWED[field]}"
+    stated = f"{name}: {field}={row[field]!r:.80}"
+    if detail["type"] == "extra_forbidden":
+        hint = key_hint(field, _ALLOWED)
+        return f"{stated}: a row has no such key{hint}; allowed: {', '.join(_ALLOWED)}"
+    return f"{stated}: allowed: {_ALLOWED[field]}"
+
+
+_ROWS = "each row begins with a line [[model]], with two brackets"
+_TEXT = "text in quotation marks"
+_NUMBER = "a whole number above 0, without quotation marks"
+#: What the keys of a row may be, for messages.
+_ALLOWED = {
+    "key": "up to 64 letters, digits, '.', '_' and '-', of which the first is a letter or digit",
+    "family": ", ".join(FAMILIES),
+    "hub_id": 'a repository of the hub as "OWNER/NAME"',
+    "path": "the absolute path of a folder with the checkpoint's files, in quotation marks",
+    "revision": "a branch, tag or commit of the repository, in quotation marks",
+    "sha256": "64 digits and letters a to f, the checksum of the weights file, in quotation marks",
+    "name": _TEXT,
+    "parameters": _TEXT,
+    "memory": _TEXT,
+    "download": _TEXT,
+    "license": _TEXT,
+    "description": _TEXT,
+    "dims": _NUMBER,
+    "image_size": _NUMBER,
+    "activation": "gelu, quick_gelu",
+    "metric": "true, false",
+}

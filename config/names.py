@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Finds misspelt names of settings, and knows the names of the replaced image embedder."""
+"""Finds misspelt names of settings and models, and knows those of the replaced image embedder."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from difflib import SequenceMatcher
+from difflib import SequenceMatcher, get_close_matches
 
 #: The service that Twinlens replaces had a ``config.toml``, which still works here. For each of its
 #: sections: the keys, and the setting (environment variable) that each key stands for.
@@ -72,6 +72,7 @@ _ALIKE = 0.87
 # The same limit for a name that has exactly the letters of a setting in another order. If two
 # letters are exchanged, the similarity is at least 0.83.
 _SAME_LETTERS_ALIKE = 0.8
+_LONGEST_KEY = 64
 
 
 def near(name: str, known: Collection[str]) -> str | None:
@@ -89,6 +90,17 @@ def hint(name: str, known: Collection[str]) -> str:
     """A suffix " (did you mean ...?)" for the message about an unknown setting; "" if none."""
     found = near(name, known)
     return f" (did you mean {found}?)" if found else ""
+
+
+def key_hint(key: str, known: Collection[str]) -> str:
+    """A suffix " (did you mean ...?)" for the message about an unknown model; "" if none is near.
+
+    People write keys from memory and without regard to case, so that less similarity is enough than
+    for settings.
+    """
+    by_lower_case = {each.lower(): each for each in known}
+    found = get_close_matches(key[:_LONGEST_KEY].lower(), by_lower_case, n=1)
+    return f" (did you mean {by_lower_case[found[0]]}?)" if found else ""
 
 
 def warnings(environ: Mapping[str, str], known: Collection[str]) -> list[str]:

@@ -60,7 +60,7 @@ def _make_hub(cache: Path) -> None:
 def models_in(cache: Path) -> list[ModelSpec]:
     """The models of the table whose checkpoints are in a cache, and the built-in ones."""
     table = Settings().table().model
-    return [spec for spec in table if find_checkpoint(spec, files_of(spec).required, cache)]
+    return [spec for spec in table if find_checkpoint(spec, files_of(spec), cache)]
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from app.lending.registry import files_of
 from app.models.base import describe_checkpoint
 from config.families import FAMILIES, family_class
 from config.models import ModelSpec
+
+log = logging.getLogger("twinlens.adding")
 
 _CARD = "README.md"
 # Limit for the sum of all files except the weights, which usually have far less: the largest
@@ -90,8 +93,8 @@ class Folder:
 
     def sizes(self, spec: ModelSpec, files: CheckpointFiles) -> dict[str, int]:  # noqa: ARG002
         """See ``Source``."""
-        names = (*files.required, *files.optional)
-        paths = {name: self._path / name for name in names}
+        chosen = files.in_folder(self._path)
+        paths = {name: self._path / name for name in (*chosen.required, *chosen.optional)}
         return {name: path.stat().st_size for name, path in paths.items() if path.is_file()}
 
     def checkpoint(self) -> Checkpoint:
@@ -117,8 +120,7 @@ class Repository:
         from app.hub.transfer import outline
 
         assert self._record is not None
-        small = (*files.required[:-1], *files.optional)
-        self._download(CheckpointFiles((), small))
+        self._download(CheckpointFiles((), _small(files)))
         return outline(spec, files, self._cache, self._record)
 
     def checkpoint(self) -> Checkpoint:
@@ -131,7 +133,7 @@ class Repository:
     def downloaded(self, files: CheckpointFiles) -> Record:
         """The record of the files of a family that have been downloaded."""
         assert self._record is not None
-        wanted = {*files.required[:-1], *files.optional}
+        wanted = _small(files)
         found = {name: file for name, file in self._record.files.items() if name in wanted}
         return Record(commit=self._record.commit, files=found)
 
@@ -141,6 +143,11 @@ class Repository:
         made = transfer(self._spec, files, self._cache, _check_total, self._record)
         before = self._record.files if self._record is not None else {}
         self._record = Record(commit=made.commit, files=before | made.files)
+
+
+def _small(files: CheckpointFiles) -> tuple[str, ...]:
+    """The names of all files that do not hold the weights."""
+    return tuple(name for name in files.all_names() if not files.are_weights(name))
 
 
 def _check_total(_name: str, _done: int, total: int) -> None:
@@ -217,15 +224,16 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _examine(spec: ModelSpec, source: Source) -> Finding:
     """Check that a family can use a checkpoint. Raises LoadError."""
-    files = files_of(spec)
-    sizes = source.sizes(spec, files)
+    usual = files_of(spec)
+    sizes = source.sizes(spec, usual)
+    files = usual.chosen(sizes)
     missing = [name for name in files.required if name not in sizes]
     if missing:
         hint = ""
         if files.weights in missing:
-            hint = (
-                f" (weights in several files, or as pickles, have to be saved as {files.weights})"
-            )
+            other = usual.substitute(str(files.weights))
+            kinds = "in several files" if other else "in several files, or as pickles,"
+            hint = f" (weights {kinds} have to be saved as {files.weights})"
         raise LoadError(f"it lacks {', '.join(missing)}{hint}")
     family = describe_checkpoint(spec, source.checkpoint())
     first, *others = family.networks()
@@ -238,8 +246,12 @@ def _examine(spec: ModelSpec, source: Source) -> Finding:
             limits.append(f"{name}: {error}")
     assert files.weights is not None
     count = None
-    with suppress(OSError, ValueError, KeyError):
+    try:
         count = weights.parameters(family.checkpoint.path / files.weights)
+    except LoadError:
+        raise
+    except Exception as error:  # its parsers raise anything; the outline may lack the description
+        log.debug("%s: its parameters are not known", spec.source, exc_info=error)
     return Finding(spec, sum(sizes.values()), count, tuple(limits))
 
 

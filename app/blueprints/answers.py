@@ -20,6 +20,14 @@ class Error(BaseModel):
     detail: str
 
 
+class NotAvailable(Error):
+    """The answer if a model cannot serve requests now."""
+
+    reason: str | None = Field(
+        default=None, description="why the model cannot be used, such as how far its download is"
+    )
+
+
 class OperationError(Error):
     """The answer if an operation on a model failed."""
 

@@ -304,7 +304,11 @@ def _operation(summary: str, answer: type[BaseModel], *statuses: int, key: Json 
 
 def _errors(*statuses: int) -> Json:
     described = sorted({*statuses, *_BEFORE_ROUTING})
-    return {str(status): _json(answers.Error, _MEANING[status]) for status in described}
+    bodies: dict[int, type[BaseModel]] = {503: answers.NotAvailable}
+    return {
+        str(status): _json(bodies.get(status, answers.Error), _MEANING[status])
+        for status in described
+    }
 
 
 def _openai_errors(*statuses: int) -> Json:

@@ -37,6 +37,7 @@ from app.hub.verification import Damaged, Progress, verify
 from app.lending.registry import Registry, files_of
 from config.logging import configure_logging
 from config.models import ModelSpec
+from config.names import key_hint
 from config.settings import ROWS_IN_CACHE, Settings, load_settings
 
 log = logging.getLogger("twinlens.cli")
@@ -117,7 +118,7 @@ def _chosen(names: Sequence[str], settings: Settings) -> list[ModelSpec]:
     if not names:
         return list(Registry(settings).defaults.values())
     known = {spec.key: spec for spec in settings.table().model}
-    unknown = [repr(name) for name in names if name not in known]
+    unknown = [f"{name!r}{key_hint(name, known)}" for name in names if name not in known]
     if unknown:
         raise UsageError(f"unknown: {', '.join(unknown)}; known: {', '.join(known)}")
     return [known[name] for name in dict.fromkeys(names)]
@@ -221,7 +222,7 @@ def _find_complete(
     spec: ModelSpec, files: CheckpointFiles, cache: Path, known: Record | None
 ) -> Checkpoint | None:
     """The checkpoint, if it is on disk with all files that are recorded for it."""
-    present = store.find_checkpoint(spec, files.required, cache)
+    present = store.find_checkpoint(spec, files, cache)
     recorded = known.files if known is not None else ()
     return present if present and files.are_complete(present.path, recorded) else None
 
@@ -286,7 +287,7 @@ def _download_from_hub(spec: ModelSpec, plan: Plan, progress: Progress) -> Ensur
         known = lockfile.pinned(spec, plan.source)
     if plan.offline:
         raise Failed(_missing_message(spec, files, plan, known))
-    before = store.find_checkpoint(spec, files.required, plan.cache)
+    before = store.find_checkpoint(spec, files, plan.cache)
     # Imported only here, because the hub client reads at import the HF_HUB_OFFLINE that
     # ``download`` sets.
     from app.hub.transfer import transfer

@@ -46,6 +46,7 @@ export function waitInWords(model) {
 /** The box stays as the user left it; what it says about the models follows the service. */
 export class Choice {
   #isTouched = false;
+  #arrangement = "";
 
   /**
    * @param {HTMLSelectElement} select
@@ -78,19 +79,40 @@ export class Choice {
   }
 
   #show() {
-    const models = service.family(this.type);
-    const options = this.select.options;
-    if (options.length !== models.length) {
-      this.select.replaceChildren(...models.map(({ key }) => make("option", { value: key })));
-    }
-    models.forEach((model, index) => {
-      const text = `${model.name} (${stateInWords(model)})`;
-      if (options[index].textContent !== text) options[index].textContent = text;
-    });
+    this.#arrange(service.family(this.type));
     const preferred = this.preferred(); // nothing while the service is not reachable
     if (!this.#isTouched && preferred) this.select.value = preferred;
     const chosen = service.model(this.key);
     this.note.textContent = chosen ? aboutInWords(chosen) : "";
     if (chosen?.willNeverCome) this.note.textContent += ` · not on disk. ${OFFLINE}`;
+  }
+
+  /** Sorts the models into groups. Entries stay the same elements, so that the choice stays, too. */
+  #arrange(models) {
+    const groups = [
+      ["On disk", models.filter((model) => model.is_downloaded)],
+      ["Not downloaded", models.filter((model) => !model.is_downloaded)],
+    ].filter(([, members]) => members.length);
+    const entries = new Map([...this.select.options].map((option) => [option.value, option]));
+    for (const model of models) {
+      if (!entries.has(model.key)) entries.set(model.key, make("option", { value: model.key }));
+      const entry = entries.get(model.key);
+      const text = `${model.name} (${stateInWords(model)})`;
+      if (entry.textContent !== text) entry.textContent = text;
+    }
+    // Compared first, because moving entries would disturb a list that is open.
+    const wanted = JSON.stringify(
+      groups.map(([label, members]) => [label, members.map(({ key }) => key)]),
+    );
+    if (wanted === this.#arrangement) return;
+    this.#arrangement = wanted;
+    const { value } = this.select;
+    this.select.replaceChildren(
+      ...groups.map(([label, members]) =>
+        make("optgroup", { label }, ...members.map(({ key }) => entries.get(key))),
+      ),
+    );
+    // Moving an entry takes its mark as the chosen one.
+    if (entries.has(value)) this.select.value = value;
   }
 }

@@ -132,7 +132,7 @@ class Downloads:
 
     def find_checkpoint(self, spec: ModelSpec, files: CheckpointFiles) -> Checkpoint | None:
         """The checkpoint, if its required files are on disk."""
-        return find_checkpoint(spec, files.required, self._cache)
+        return find_checkpoint(spec, files, self._cache)
 
     def state(self, spec: ModelSpec) -> DownloadState | None:
         """The state of a model's download; None if it is complete or was never requested."""
@@ -153,8 +153,8 @@ class Downloads:
         with suppress(LockFileError):
             known = pinned(spec, self._cache) if spec.is_downloadable else None
             # Adding a model records its small files only.
-            if known is not None and files.weights in known.files:
-                names = (*files.required, *files.optional)
+            if known is not None and any(map(files.are_weights, known.files)):
+                names = (*files.chosen(known.files).required, *files.optional)
                 sizes = (known.files[name].size for name in names if name in known.files)
                 return size_text(sum(sizes))
         return spec.download or None
@@ -172,7 +172,10 @@ class Downloads:
         state = self.state(spec)
         if state is not None and state.state == "failed":
             return LoadError(f"its weights are not on disk and cannot be downloaded: {state.error}")
-        return LoadError("its weights are not on disk yet; downloading them")
+        so_far = ""
+        if state is not None and state.total_bytes:
+            so_far = f", {100 * state.downloaded_bytes // state.total_bytes} % so far"
+        return LoadError(f"its weights are not on disk yet; downloading them{so_far}")
 
     def request(self, spec: ModelSpec, files: CheckpointFiles, at_once: bool = False) -> None:
         """Request a download; this is cheap if it was requested before.
@@ -187,7 +190,7 @@ class Downloads:
             if spec.is_built_in:
                 reason = "its files are missing from this installation"
             elif not spec.is_downloadable:
-                reason = "its path in the table of models lacks: " + ", ".join(files.required)
+                reason = f"its path in the table of models lacks: {files.in_words()}"
             if self.state(spec) is None:
                 log.warning("%s", missing_message(spec, reason, self._cache))
             if spec.is_downloadable:

@@ -13,6 +13,7 @@ from pathlib import Path
 from app.engines.openvino import cache as converted
 from app.host import atomic
 from app.hub import lockfile
+from app.hub.checkpoint_files import CheckpointFiles
 from app.hub.lockfile import LockFileError, Record
 from config.models import ModelSpec
 
@@ -38,19 +39,19 @@ def repository_folder(cache: Path, spec: ModelSpec) -> Path:
     return cache / f"models--{spec.hub_id.replace('/', '--')}"
 
 
-def find_checkpoint(spec: ModelSpec, required: tuple[str, ...], cache: Path) -> Checkpoint | None:
-    """The snapshot of ``spec.revision``, or None if one of the required files is missing in it.
+def find_checkpoint(spec: ModelSpec, files: CheckpointFiles, cache: Path) -> Checkpoint | None:
+    """The snapshot of ``spec.revision``, or None if it lacks a required file and its substitute.
 
     If the lock file records a commit for the revision, that commit is taken, even if the branch
     has moved on the hub since.
     """
     folder = repository_folder(cache, spec)
     if spec.is_built_in:
-        return _complete(BUILTIN / spec.key, required, spec.revision, folder)
+        return _complete(BUILTIN / spec.key, files, spec.revision, folder)
     if spec.path is not None:
-        return _complete(spec.path, required, "local", folder)
+        return _complete(spec.path, files, "local", folder)
     revision = known_commit(spec, cache) or spec.revision  # a row may name a commit
-    return _complete(folder / "snapshots" / revision, required, revision, folder)
+    return _complete(folder / "snapshots" / revision, files, revision, folder)
 
 
 def known_commit(spec: ModelSpec, cache: Path) -> str | None:
@@ -68,10 +69,10 @@ def known_commit(spec: ModelSpec, cache: Path) -> str | None:
 
 
 def _complete(
-    path: Path, required: tuple[str, ...], revision: str, repository: Path
+    path: Path, files: CheckpointFiles, revision: str, repository: Path
 ) -> Checkpoint | None:
     # is_file() follows the links into blobs/, so a broken link counts as an absent file.
-    if all((path / name).is_file() for name in required):
+    if all((path / name).is_file() for name in files.in_folder(path).required):
         return Checkpoint(path, revision, repository)
     return None
 

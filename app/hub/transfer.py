@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import re
 import time
@@ -27,11 +28,13 @@ from huggingface_hub.utils._http import hf_raise_for_status
 from huggingface_hub.utils.logging import set_verbosity_error
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
-from app.hub import lockfile, store
+from app.hub import lockfile, store, weights
 from app.hub.checkpoint_files import CheckpointFiles
 from app.hub.lockfile import FileRecord, Record
 from app.hub.verification import SHA256_LENGTH, Progress, digest
 from config.models import ModelSpec
+
+log = logging.getLogger("twinlens.download")
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -42,8 +45,11 @@ _POLL_SECONDS = 0.5
 # A safetensors file begins with the length of its header.
 _LENGTH_BYTES = 8
 _LARGEST_HEADER = 100_000_000
-# Most headers fit into this many bytes.
+# Most headers fit into this many bytes, and so do the pickle at the beginning of a zip archive and
+# the directory at its end.
 _FIRST_BYTES = 2**20
+_LAST_BYTES = 2**20
+_PARTIAL_CONTENT = 206
 
 
 class ChecksumError(Exception):
@@ -115,8 +121,9 @@ def transfer(
 def outline(spec: ModelSpec, files: CheckpointFiles, cache: Path, known: Record) -> dict[str, int]:
     """Ask how large the files of a commit are, and make an outline of its weights file.
 
-    The outline is a sparse file with the header and the size of the weights file, and zeros in
-    place of the weights. Whoever reads the names and shapes of tensors sees no difference.
+    The outline is a sparse file with the description of the tensors and the size of the weights
+    file, and zeros in place of the weights. Whoever reads the names and shapes of tensors sees no
+    difference.
 
     Args:
         spec: the model.
@@ -125,21 +132,43 @@ def outline(spec: ModelSpec, files: CheckpointFiles, cache: Path, known: Record)
         known: the record of the commit.
 
     Returns:
-        The sizes by name; a required file that the repository lacks is left out, too.
+        The sizes by name; a required file that the repository lacks is left out, too, and a
+        substitute that is not needed.
 
     Raises:
         OSError, huggingface_hub.errors.HfHubHTTPError, httpx errors: the hub or the disk failed.
     """
-    names = CheckpointFiles((), (*files.required, *files.optional))
+    names = CheckpointFiles((), files.all_names())
     wanted, _ = _ask_hub(spec, names, cache, known, update=False)
+    chosen = files.chosen([file.name for file in wanted])
+    wanted = [file for file in wanted if file.name in (*chosen.required, *chosen.optional)]
     for file in wanted:
-        if file.name == files.weights and file.size >= _LENGTH_BYTES:
-            header = _fetch_header(file)
+        if file.name == chosen.weights and file.size >= _LENGTH_BYTES:
+            is_pickled = weights.are_pickled(file.target)
+            begin = _fetch(file, 0, _FIRST_BYTES) if is_pickled else _fetch_header(file)
+            end = _fetch(file, max(0, file.size - _LAST_BYTES), file.size) if is_pickled else b""
             file.target.parent.mkdir(parents=True, exist_ok=True)
             with file.target.open("wb") as sparse:
-                sparse.write(header)
+                sparse.write(begin)
                 sparse.truncate(file.size)
+                sparse.seek(file.size - len(end))
+                sparse.write(end)
     return {file.name: file.size for file in wanted}
+
+
+def _fetch(file: _File, first: int, stop: int) -> bytes:
+    """Some bytes of a file; none if the server ignores that only a range is asked for."""
+    asked = {**file.headers, "Range": f"bytes={first}-{min(stop, file.size) - 1}"}
+    found = b""
+    with get_session().stream("GET", file.url, headers=asked) as response:
+        hf_raise_for_status(response)
+        if first and response.status_code != _PARTIAL_CONTENT:
+            return b""
+        for piece in response.iter_bytes():
+            found += piece
+            if len(found) >= stop - first:
+                break
+    return found[: stop - first]
 
 
 def _fetch_header(file: _File) -> bytes:
@@ -175,15 +204,24 @@ def _ask_hub(
     folder = store.repository_folder(cache, spec)
     revision = known.commit if known is not None and not update else spec.revision
     found = []
-    for name in (*files.required, *files.optional):
+    remaining = [*files.required, *files.optional]
+    while remaining:
+        name = remaining.pop(0)
         url = hf_hub_url(spec.hub_id, name, revision=revision)
         try:
             about = get_hf_file_metadata(url)
         except HfHubHTTPError as error:
-            if name in files.optional and _lacks_file(error):
+            if not _lacks_file(error):
+                raise
+            if name in files.optional:
                 store.mark_absent(spec, revision, name, cache)
                 continue
-            raise
+            other = files.substitute(name)
+            if other is None:
+                raise
+            log.warning("%s has no %s; downloading its %s instead", spec.hub_id, name, other)
+            remaining.append(other)
+            continue
         etag, commit, size = about.etag, about.commit_hash, about.size
         if etag is None or commit is None or size is None:
             raise OSError(f"the hub says too little about {name}")
@@ -192,7 +230,7 @@ def _ask_hub(
         # All files come from the first one's commit, even if the branch moves meanwhile.
         revision = commit
         recorded = known.files.get(name) if known is not None and known.commit == commit else None
-        pinned = spec.sha256 if name == files.weights else None
+        pinned = spec.sha256 if files.are_weights(name) else None
         sha256 = _expected_sha256(name, about, pinned, recorded)
         target = folder / "snapshots" / commit / name
         headers = build_hf_headers()
@@ -201,7 +239,7 @@ def _ask_hub(
             headers.pop("authorization", None)
         blob = folder / "blobs" / etag
         found.append(_File(name, about.location, size, sha256, headers, blob, target))
-    found.sort(key=lambda file: file.name == files.weights)
+    found.sort(key=lambda file: files.are_weights(file.name))
     return found, revision
 
 

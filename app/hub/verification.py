@@ -67,7 +67,7 @@ def verify(
         expected = [recorded.sha256 if recorded is not None else None]
         if path.parent.name == "blobs" and len(path.name) == SHA256_LENGTH:
             expected.append(path.name)
-        if name == files.weights:
+        if files.are_weights(name):
             expected.append(spec.sha256)
         for checksum in expected:
             if checksum not in (None, sha256):
@@ -108,8 +108,10 @@ def check_sizes(
         try:
             size = (checkpoint.path / name).stat().st_size
         except OSError as error:
+            # An older version of Twinlens recorded it and needed it, or it is a substitute that is
+            # not used.
             if name not in (*files.required, *files.optional):
-                continue  # an older version of Twinlens recorded it and needed it
+                continue
             raise LoadError(
                 f"{name} is recorded, but missing; delete the model and download it again"
             ) from error

@@ -1,45 +1,61 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Reads the size and the origin of weights from the header of their safetensors file."""
+"""Reads the size and the origin of weights from the description in their file.
+
+That is the header of a safetensors file, or the pickle of a ``pytorch_model.bin``.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 from safetensors import safe_open
+
+from app.hub import pickled_weights
+from app.hub.pickled_weights import Tensor
 
 PUBLISHED = "published"
 BUILT_IN = "built-in"
 _LARGEST_HEADER = 100_000_000  # bytes; the format's own limit
 
 
+def are_pickled(path: Path) -> bool:
+    """Whether the weights are in torch's format instead of safetensors."""
+    return path.suffix == pickled_weights.SUFFIX
+
+
 def size(path: Path, prefix: str | tuple[str, ...]) -> int:
-    """Bytes of all tensors whose names begin with a prefix, read from the file's header.
+    """Bytes of all tensors whose names begin with a prefix; the tensors are not read.
 
     Raises:
-        OSError, ValueError, KeyError: it is not a safetensors file.
+        Unsupported: a pickled file holds anything but tensors.
+        Exception: the file is damaged.
     """
-    tensors = _tensors(path)
-    spans = [entry["data_offsets"] for name, entry in tensors.items() if name.startswith(prefix)]
-    return sum(end - begin for begin, end in spans)
+    return sum(each.size for name, each in _tensors(path).items() if name.startswith(prefix))
 
 
 def parameters(path: Path) -> int:
-    """Number of values of all tensors, read from the file's header. Raises as ``size`` does."""
-    return sum(math.prod(entry["shape"]) for entry in _tensors(path).values())
+    """Number of values of all tensors. Raises as ``size`` does."""
+    return sum(math.prod(each.shape) for each in _tensors(path).values())
 
 
-def _tensors(path: Path) -> dict[str, Any]:
-    """The entries of the tensors in the file's header, by name."""
+def _tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors, by name. Raises as ``size`` does."""
+    if are_pickled(path):
+        return pickled_weights.tensors(path)
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if length > _LARGEST_HEADER:
             raise ValueError("not a safetensors file")
         header = json.loads(file.read(length))
-    return {name: entry for name, entry in header.items() if name != "__metadata__"}
+    tensors = {}
+    for name, entry in header.items():
+        if name != "__metadata__":
+            begin, end = entry["data_offsets"]
+            tensors[name] = Tensor(tuple(entry["shape"]), end - begin)
+    return tensors
 
 
 def origin(path: Path) -> str:
@@ -47,9 +63,14 @@ def origin(path: Path) -> str:
 
     Checkpoints that benchmarks and tests generate are marked "random", the small models shipped
     with Twinlens "built-in", so that their answers are not mistaken for those of published models.
+    Pickled files have no metadata.
 
     Raises:
-        SafetensorError, OSError: it is not a safetensors file.
+        Unsupported: a pickled file holds anything but tensors.
+        Exception: the file is damaged.
     """
+    if are_pickled(path):
+        pickled_weights.tensors(path)  # raises if it cannot be used
+        return PUBLISHED
     with safe_open(path, framework="numpy") as file:
         return str((file.metadata() or {}).get("weights", PUBLISHED))

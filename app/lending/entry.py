@@ -145,9 +145,10 @@ def not_available(spec: ModelSpec, reason: LoadError) -> NotAvailable:
         message = "Depth estimation model is not available"
         if isinstance(reason, DoesNotFit | Unsupported):
             message += f": {reason}"
-        return NotAvailable(message, retry_after=_RETRY_AFTER_SECONDS)
-    message = f"{spec.key}: {reason}"
-    return NotAvailable(message, title="Model not available", retry_after=_RETRY_AFTER_SECONDS)
+        title = None
+    else:
+        message, title = f"{spec.key}: {reason}", "Model not available"
+    return NotAvailable(message, title=title, retry_after=_RETRY_AFTER_SECONDS, reason=str(reason))
 
 
 def embeds_images_only(spec: ModelSpec) -> BadRequest:

@@ -9,13 +9,14 @@ from app.hub.checkpoint_files import CheckpointFiles
 from app.models.base import NetworkId
 from config.families import Task, family_class
 from config.models import ModelSpec
+from config.names import key_hint
 from config.settings import Settings
 
 
 def files_of(spec: ModelSpec) -> CheckpointFiles:
     """The files of a model's checkpoint."""
-    family = family_class(spec.family)
-    return CheckpointFiles(family.FILES, family.OPTIONAL_FILES)
+    files: CheckpointFiles = family_class(spec.family).checkpoint_files()
+    return files
 
 
 def networks_of(spec: ModelSpec) -> tuple[NetworkId, ...]:
@@ -58,8 +59,9 @@ class Registry:
         """
         spec = self._specs.get(key)
         if spec is None or task not in (None, spec.task):
-            known = ", ".join(spec.key for spec in self.specs(task))
-            raise BadRequest(f"Unknown model {key[:64]!r}; known: {known}", title="Unknown model")
+            known = [spec.key for spec in self.specs(task)]
+            told = f"Unknown model {key[:64]!r}{key_hint(key, known)}; known: {', '.join(known)}"
+            raise BadRequest(told, title="Unknown model")
         return spec
 
     def default(self, task: Task) -> ModelSpec:

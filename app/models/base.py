@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -22,6 +23,7 @@ from pydantic import TypeAdapter
 
 from app.engines.base import FloatArray, InputArray, LoadError, NetworkSource, Unsupported
 from app.hub import weights
+from app.hub.checkpoint_files import CheckpointFiles
 from app.hub.store import Checkpoint
 from app.models import description
 from app.pictures.canvas import Pixels
@@ -77,10 +79,12 @@ class Provenance:
 class Family(ABC):
     """One checkpoint as its family reads it; holds its description, not its loaded networks."""
 
-    #: Files of the checkpoint that loading needs; the last one holds the weights (safetensors).
+    #: Files of the checkpoint that loading needs; the last one holds the weights.
     FILES: ClassVar[tuple[str, ...]]
     #: Files that only some checkpoints of the family have; they are used if they exist.
     OPTIONAL_FILES: ClassVar[tuple[str, ...]] = ()
+    #: Pairs of one of ``FILES`` and the file that is used instead if a checkpoint lacks it.
+    SUBSTITUTES: ClassVar[tuple[tuple[str, str], ...]] = ()
     #: Values of "model_type" in config.json by which ``recognises`` identifies the family's
     #: checkpoints.
     MODEL_TYPES: ClassVar[frozenset[str]] = frozenset()
@@ -112,6 +116,11 @@ class Family(ABC):
             files: its small JSON files, by name.
         """
         return files.get("config.json", {}).get("model_type") in cls.MODEL_TYPES
+
+    @classmethod
+    def checkpoint_files(cls) -> CheckpointFiles:
+        """The names of the files of this family's checkpoints."""
+        return CheckpointFiles(cls.FILES, cls.OPTIONAL_FILES, cls.SUBSTITUTES)
 
     @classmethod  # noqa: B027 - a family may have none
     def import_libraries(cls) -> None:
@@ -148,8 +157,7 @@ class Family(ABC):
 
     def files(self) -> tuple[str, ...]:
         """The files of this checkpoint that exist; the last one holds the weights."""
-        there = [each for each in self.OPTIONAL_FILES if (self.checkpoint.path / each).is_file()]
-        return *there, *self.FILES
+        return self.checkpoint_files().expected(self.checkpoint.path)
 
     def networks(self) -> Mapping[str, tuple[str, ...]]:
         """The networks of this checkpoint, each with the name prefixes of its tensors.
@@ -167,7 +175,7 @@ class Family(ABC):
         if prefixes is None:
             raise Unsupported(f"the checkpoint has no {network} network")
         self.check_network(network)
-        file = self.checkpoint.path / self.FILES[-1]
+        file = self._weights_file()
         recipe = json.dumps(
             {
                 "spec": self.spec.model_dump(mode="json"),
@@ -184,6 +192,8 @@ class Family(ABC):
             files = self.files()
             for each in files[:-1]:
                 parts.append(hashlib.sha256((self.checkpoint.path / each).read_bytes()).hexdigest())
+        except LoadError:
+            raise
         except Exception as error:  # a damaged file makes its parser raise anything
             raise _damaged_weights() from error
         row = f"{self.spec.family} {self.spec.activation}"
@@ -213,9 +223,14 @@ class Family(ABC):
     def weights(self) -> str:
         """Origin of the weights: "published", or the file's note ("random"). Raises LoadError."""
         try:
-            return weights.origin(self.checkpoint.path / self.FILES[-1])
+            return weights.origin(self._weights_file())
+        except LoadError:
+            raise
         except Exception as error:  # a damaged file makes its parser raise anything
             raise _damaged_weights() from error
+
+    def _weights_file(self) -> Path:
+        return self.checkpoint.path / self.files()[-1]
 
     def read_json(self, name: str) -> dict[str, Any]:
         """Reads a JSON file of the checkpoint. Raises LoadError if it holds no JSON object."""

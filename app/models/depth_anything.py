@@ -77,6 +77,7 @@ class DepthAnything(DepthFamily):
     """
 
     FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
+    SUBSTITUTES = pretrained.SUBSTITUTES
     MODEL_TYPES = frozenset({"depth_anything"})
 
     def __init__(self, spec: ModelSpec, checkpoint: Checkpoint) -> None:

@@ -8,6 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from app.engines.base import LoadError
+from app.hub import weights
+
+SAFE_WEIGHTS = "model.safetensors"
+PICKLED_WEIGHTS = "pytorch_model.bin"
+#: Older checkpoints have their weights only as a pickle, among them OpenAI's CLIP models.
+SUBSTITUTES = ((SAFE_WEIGHTS, PICKLED_WEIGHTS),)
 
 
 def load(network_class: Any, folder: Path, name: str, **options: Any) -> Any:
@@ -20,7 +26,8 @@ def load(network_class: Any, folder: Path, name: str, **options: Any) -> Any:
         options: further arguments of ``from_pretrained``.
 
     Raises:
-        LoadError: tensors of the network are missing or have other shapes.
+        LoadError: tensors of the network are missing or have other shapes; pickled weights hold
+            anything but tensors.
         Exception: the checkpoint is damaged; ``Family.source`` turns it into a LoadError.
     """
     import torch
@@ -33,12 +40,25 @@ def load(network_class: Any, folder: Path, name: str, **options: Any) -> Any:
     network, report = network_class.from_pretrained(
         folder,
         local_files_only=True,
-        use_safetensors=True,
         dtype=torch.float32,
         output_loading_info=True,
+        **safety(folder),
         **options,
     )
     # transformers initialises missing tensors with random numbers and only warns.
     if report["missing_keys"] or report["mismatched_keys"]:
         raise LoadError(f"the checkpoint lacks tensors of {name}")
     return network
+
+
+def safety(folder: Path) -> dict[str, Any]:
+    """Arguments of ``from_pretrained`` with which nothing in a checkpoint's folder can be run.
+
+    Raises:
+        Unsupported: pickled weights hold anything but tensors.
+        Exception: pickled weights are damaged.
+    """
+    if (folder / SAFE_WEIGHTS).is_file():
+        return {"use_safetensors": True}
+    weights.origin(folder / PICKLED_WEIGHTS)  # raises
+    return {"use_safetensors": False, "weights_only": True}

@@ -49,6 +49,7 @@ class TransformersDepth(DepthFamily):
     """One checkpoint; creating an object gives one of the subclass for its ``model_type``."""
 
     FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
+    SUBSTITUTES = pretrained.SUBSTITUTES
     MODEL_TYPES = frozenset(_ARCHITECTURES)
     #: name of the network's class in transformers
     CLASS: ClassVar[str]

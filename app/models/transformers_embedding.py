@@ -20,7 +20,7 @@ import numpy as np
 
 from app.engines.base import InputArray, LoadError, Unsupported
 from app.hub.store import Checkpoint
-from app.models import description, transformers_pictures, transformers_tokenizers
+from app.models import description, pretrained, transformers_pictures, transformers_tokenizers
 from app.models.description import ABSENT, Allowed
 from app.models.embedding_family import EmbeddingFamily
 from app.models.tokenizer_file import TokenizerFile
@@ -118,6 +118,7 @@ class Transformers(EmbeddingFamily):
 
     FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
     OPTIONAL_FILES = transformers_tokenizers.FILES
+    SUBSTITUTES = pretrained.SUBSTITUTES
     #: includes that of NaFlex models, so that they are refused with a message that says why
     MODEL_TYPES: ClassVar[frozenset[str]] = frozenset({*_ARCHITECTURES, "siglip2"})
     NETWORKS: ClassVar[dict[str, tuple[str, ...]]] = _TWO

@@ -256,6 +256,9 @@ def test_delete_removes_the_files_and_nothing_else(fresh: Service) -> None:
     refused = depth(fresh, "?model=large")
     message = check.error(refused, 503, "Model not initialized")
     assert message == "Depth estimation model is not available"
+    reason = refused.json()["reason"]
+    assert reason.startswith("its weights are not on disk and cannot be downloaded: ")
+    assert "HF_HUB_OFFLINE is set; `python -m app download large --output DIR` on another" in reason
     assert int(refused.headers["Retry-After"]) > 0
     for path in ("large/load", "large/download"):
         failed = fresh.post(f"/api/models/{path}")

@@ -225,7 +225,7 @@ def test_a_lock_file_that_is_not_ours_stays(
 def test_wrong_usage(cache: Path) -> None:
     offline = environ(cache)
     unknown = download("small", "smal", env=offline, status=2)
-    assert "unknown: 'smal'; known: small, base, large, " in unknown.stderr
+    assert "unknown: 'smal' (did you mean small?); known: small, base, large, " in unknown.stderr
     assert "HF_HUB_OFFLINE is set" in download("small", "--update", env=offline, status=2).stderr
     (cache.parent / "file").touch()
     bad = download("small", "--output", cache.parent / "file" / "x", env=offline, status=2)

@@ -19,6 +19,7 @@ from benchmarks.service import Service
 from config.settings import Settings
 from tests.contract import check
 from tests.fake_hub import FakeHub
+from tests.pictures import encoded, picture
 from tests.process.conftest import only
 from tests.scrape import Scrape
 
@@ -65,7 +66,8 @@ def test_progress_grows_whichever_worker_is_asked(service: Service, slow_hub: Fa
     holds = iter((25_000_000, 36_000_000))
     slow_hub.hold_at = 12_000_000
     seen = 0.0
-    told, ready, scraped = [], [], []
+    told, ready, scraped, reasons = [], [], [], []
+    photo = encoded(picture(60, 40))
     workers = cycle(service.workers())
     with ThreadPoolExecutor(1) as pool:
         done = pool.submit(service.post, "/api/models/small/download")
@@ -73,12 +75,22 @@ def test_progress_grows_whichever_worker_is_asked(service: Service, slow_hub: Fa
             with only(next(workers), service):
                 told.append(check.json(service.get("/api/models/small")))
                 ready.append(in_ready(service, "small"))
+                refused = service.post("/api/depth?model=small", files={"image": ("a.png", photo)})
+                if refused.status_code == 503:
+                    reasons.append(refused.json())
                 scrape = Scrape(service.get("/metrics").text)
                 scraped.append(scrape.total("twinlens_model_downloaded_bytes", model="small"))
             if told[-1].get("progress", 0) > seen:
                 seen = told[-1]["progress"]
                 slow_hub.hold_at = next(holds, None)
         assert check.json(done.result())["success"]
+    for refusal in reasons:
+        assert refusal["error"] == "Model not initialized"
+        assert refusal["message"] == "Depth estimation model is not available"
+        assert refusal["reason"]
+    words = r"its weights are not on disk yet; downloading them, (\d+) % so far"
+    so_far = [re.fullmatch(words, each["reason"]) for each in reasons]
+    assert len({found[1] for found in so_far if found}) >= 2
     for answers in (told, ready):
         under_way = [each for each in answers if "progress" in each]
         assert {each["state"] for each in under_way} == {"downloading"}
@@ -103,6 +115,10 @@ def test_progress_grows_whichever_worker_is_asked(service: Service, slow_hub: Fa
 
 def test_a_download_that_failed_says_why(service: Service) -> None:
     check.error(service.post("/api/models/large/download"), 500)
+    photo = encoded(picture(60, 40))
+    refused = service.post("/api/depth?model=large", files={"image": ("a.png", photo)})
+    assert check.error(refused, 503) == "Depth estimation model is not available"
+    assert "the hub does not know this repository" in refused.json()["reason"]
     for worker in service.workers():
         with only(worker, service):
             large = check.json(service.get("/api/models/large"))

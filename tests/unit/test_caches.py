@@ -40,14 +40,14 @@ def test_a_disk_without_links(
     An attempt to make a link fails there with the error that ``no_links`` raises.
     """
     publish(tmp_path / "cache", b"weights")
-    checkpoint = store.find_checkpoint(spec, FILES, tmp_path / "cache")
+    checkpoint = store.find_checkpoint(spec, CheckpointFiles(FILES), tmp_path / "cache")
     assert checkpoint is not None
     verified = verify(spec, CheckpointFiles(FILES), checkpoint, None, lambda *_: None)
     monkeypatch.setattr(Path, "symlink_to", no_links)
     monkeypatch.setattr(os, "link", no_links)
     for _ in range(2):
         copy_checkpoint(spec, checkpoint, verified, tmp_path / "disk")
-    copied = store.find_checkpoint(spec, FILES, tmp_path / "disk")
+    copied = store.find_checkpoint(spec, CheckpointFiles(FILES), tmp_path / "disk")
     assert copied is not None
     assert verify(spec, CheckpointFiles(FILES), copied, verified, lambda *_: None) == verified
     files = [path for path in (tmp_path / "disk").rglob("*") if path.is_file()]

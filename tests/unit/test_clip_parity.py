@@ -22,6 +22,7 @@ from transformers import CLIPVisionModelWithProjection
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from app.engines.base import LoadError
+from app.hub.checkpoint_files import CheckpointFiles
 from app.hub.store import Checkpoint, find_checkpoint
 from app.models.base import describe_checkpoint
 from app.models.open_clip import OpenClip
@@ -109,7 +110,7 @@ def test_a_vector_that_is_none_is_refused() -> None:
 
 def altered(hub: Path, spec: ModelSpec, target: Path, **changes: object) -> Checkpoint:
     """Copy a checkpoint and change some values of its configuration."""
-    checkpoint = find_checkpoint(spec, OpenClip.FILES, hub)
+    checkpoint = find_checkpoint(spec, CheckpointFiles(OpenClip.FILES), hub)
     assert checkpoint is not None
     shutil.copytree(checkpoint.path, target)
     path = target / OpenClip.FILES[0]

@@ -14,6 +14,7 @@ import pytest
 from app.engines.base import EngineUnavailable, LoadError
 from app.engines.openvino.conversions import Conversions
 from app.host import memory
+from app.hub.checkpoint_files import CheckpointFiles
 from app.hub.store import Checkpoint, find_checkpoint, repository_folder
 from app.lending.loader import Loader
 from app.lending.registry import networks_of
@@ -38,7 +39,7 @@ def copy(hub: Path, tmp_path: Path) -> tuple[Checkpoint, Conversions]:
     """Copy a checkpoint and its converted network, which a test may damage."""
     folder = repository_folder(hub, SPEC).name
     shutil.copytree(hub / folder, tmp_path / folder, symlinks=True)
-    checkpoint = find_checkpoint(SPEC, DepthAnything.FILES, tmp_path)
+    checkpoint = find_checkpoint(SPEC, CheckpointFiles(DepthAnything.FILES), tmp_path)
     assert checkpoint is not None
     return checkpoint, Conversions(half=True, life=LIFE)
 
@@ -136,7 +137,7 @@ def test_a_copy_takes_its_conversion_along(
     repository = checkpoint.path.parents[1]
     other = tmp_path / "elsewhere" / repository.name
     shutil.copytree(repository, other, symlinks=True, copy_function=shutil.copyfile)
-    moved = find_checkpoint(SPEC, DepthAnything.FILES, other.parent)
+    moved = find_checkpoint(SPEC, CheckpointFiles(DepthAnything.FILES), other.parent)
     assert moved is not None
     folder = conversions.find_converted(source(SPEC, moved))
     assert folder is not None

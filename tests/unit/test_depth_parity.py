@@ -16,6 +16,7 @@ from transformers import pipeline
 
 from app.engines.base import LoadError
 from app.errors import TooLarge
+from app.hub.checkpoint_files import CheckpointFiles
 from app.hub.store import find_checkpoint
 from app.models.depth_anything import MAX_TOKENS, PATCH, DepthAnything, input_size
 from benchmarks.models import DepthModel, load
@@ -40,7 +41,7 @@ def model(hub: Path, spec: ModelSpec) -> DepthModel:
 
 @pytest.fixture(scope="module")
 def reference(hub: Path, spec: ModelSpec) -> Any:
-    checkpoint = find_checkpoint(spec, DepthAnything.FILES, hub)
+    checkpoint = find_checkpoint(spec, CheckpointFiles(DepthAnything.FILES), hub)
     assert checkpoint is not None
     return reference_of(checkpoint.path)
 
@@ -94,7 +95,9 @@ def test_a_checkpoint_says_at_what_size_it_works(tmp_path: Path) -> None:
 )
 def test_a_size_that_makes_no_sense_is_refused(hub: Path, tmp_path: Path, size: str) -> None:
     shutil.copytree(hub, tmp_path / "hub", symlinks=True)
-    checkpoint = find_checkpoint(Settings().table().model[0], DepthAnything.FILES, tmp_path / "hub")
+    checkpoint = find_checkpoint(
+        Settings().table().model[0], CheckpointFiles(DepthAnything.FILES), tmp_path / "hub"
+    )
     assert checkpoint is not None
     file = checkpoint.path / "preprocessor_config.json"
     file.unlink()

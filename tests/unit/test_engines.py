@@ -19,6 +19,7 @@ from app.engines.base import LoadError
 from app.engines.devices import resolve
 from app.engines.openvino import runner as openvino_engine
 from app.engines.torch.runner import TorchNetwork
+from app.hub.checkpoint_files import CheckpointFiles
 from app.hub.store import find_checkpoint
 from app.lending import loader as loader_module
 from app.lending.loader import Loader
@@ -158,7 +159,7 @@ def test_a_driver_without_a_gpu_leaves_the_cpu_to_openvino(
     hub: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(devices, "_may_have_gpu", lambda: True)
-    checkpoint = find_checkpoint(SPEC, DepthAnything.FILES, hub)
+    checkpoint = find_checkpoint(SPEC, CheckpointFiles(DepthAnything.FILES), hub)
     assert checkpoint is not None
     preloaded = loader().preload(first_network(SPEC), checkpoint)
     assert preloaded is not None

@@ -104,7 +104,7 @@ def test_a_download_goes_on_after_a_failure(
     fake_hub.garble = True
     with pytest.raises(Failed, match=r"json arrived damaged"):
         ensure(spec, cache)
-    assert find_checkpoint(spec, DepthAnything.FILES, cache) is None
+    assert find_checkpoint(spec, CheckpointFiles(DepthAnything.FILES), cache) is None
     fake_hub.garble = False
     assert "tokenizer.json" in ensure(spec, cache).record.files
 
@@ -115,7 +115,7 @@ def test_an_older_download_keeps_working_and_is_completed(
     old = ensure(spec, cache).record
     assert set(old.files) == set(DepthAnything.FILES)
     monkeypatch.setattr(DepthAnything, "OPTIONAL_FILES", OPTIONAL)
-    checkpoint = find_checkpoint(spec, files_of(spec).required, cache)
+    checkpoint = find_checkpoint(spec, files_of(spec), cache)
     assert checkpoint is not None
     check_sizes(spec, FILES, checkpoint, cache)
     assert ensure(spec, cache, offline=True).how == "verified"
@@ -135,7 +135,7 @@ def test_an_older_download_keeps_working_and_is_completed(
 def test_a_recorded_file_must_be_there_and_unchanged(spec: ModelSpec, cache: Path) -> None:
     record = ensure(spec, cache).record
     file = snapshot(cache) / "tokenizer.json"
-    checkpoint = find_checkpoint(spec, DepthAnything.FILES, cache)
+    checkpoint = find_checkpoint(spec, CheckpointFiles(DepthAnything.FILES), cache)
     assert checkpoint is not None
     blob = file.resolve()
     blob.write_bytes(b"x" * len(TOKENIZER))

@@ -212,6 +212,21 @@ def test_index_and_models(client: FlaskClient) -> None:
     assert found[-1] == ("builtin-clip", 128)
 
 
+@pytest.mark.parametrize(
+    ("wanted", "meant"),
+    [("smal", "small"), ("SMALL", "small"), ("da3base", "da3-base"), ("xyz", None)],
+)
+def test_an_unknown_model_is_answered_with_the_near_one_and_all(
+    client: FlaskClient, wanted: str, meant: str | None
+) -> None:
+    answer = upload(client, f"/api/depth?model={wanted}", encoded(picture(50, 50)))
+    assert answer.status_code == 400
+    message = answer.get_json()["message"]
+    hint = f" (did you mean {meant}?)" if meant else ""
+    assert message.startswith(f"Unknown model '{wanted}'{hint}; known: small, base, large, ")
+    assert "builtin-depth" in message
+
+
 def test_ready_follows_the_default_model(fresh: Flask) -> None:
     client = fresh.test_client()
     before = client.get("/ready")

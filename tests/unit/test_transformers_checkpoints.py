@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from app.blueprints.application import create_app
 from app.engines.base import LoadError, Unsupported
+from app.hub.checkpoint_files import CheckpointFiles
 from app.hub.store import Checkpoint, find_checkpoint
 from app.models import transformers_embedding, transformers_pictures
 from app.models.base import describe_checkpoint
@@ -279,7 +280,7 @@ def test_a_hub_cache_that_people_have_already(
     texts = {"vocab.json", "merges.txt", TOKENIZER} if with_texts else set()
     name = "openai/clip-vit-base-patch32"
     spec = in_hub_layout(tmp_path, source, name, {*Transformers.FILES, *texts})
-    checkpoint = find_checkpoint(spec, Transformers.FILES, tmp_path)
+    checkpoint = find_checkpoint(spec, CheckpointFiles(Transformers.FILES), tmp_path)
     assert checkpoint is not None
     family = described(checkpoint, spec)
     pixels = family.prepare_image(upright(picture(50, 40)), None, HostImages())

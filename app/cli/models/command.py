@@ -13,6 +13,7 @@ from app.cli.problems import UsageError
 from app.cli.session import Stop, quiet
 from config.logging import configure_logging
 from config.models import ModelSpec
+from config.names import key_hint
 from config.settings import Settings, load_settings
 
 
@@ -42,5 +43,5 @@ def _spec(key: str, settings: Settings) -> ModelSpec:
     """The row of the model with this key. Raises UsageError."""
     known = {spec.key: spec for spec in settings.table().model}
     if key not in known:
-        raise UsageError(f"unknown: {key!r}; known: {', '.join(known)}")
+        raise UsageError(f"unknown: {key!r}{key_hint(key, known)}; known: {', '.join(known)}")
     return known[key]

@@ -48,7 +48,7 @@ class Listed:
 def look(spec: ModelSpec, cache: Path) -> Listed:
     """Find out which files of a model are on disk, and in which state."""
     files = files_of(spec)
-    checkpoint = store.find_checkpoint(spec, files.required, cache)
+    checkpoint = store.find_checkpoint(spec, files, cache)
     size = 0
     if checkpoint is not None:
         names = files.expected(checkpoint.path)
@@ -87,7 +87,7 @@ def _state(spec: ModelSpec, checkpoint: Checkpoint | None, cache: Path) -> tuple
     if checkpoint is None:
         if spec.is_downloadable:
             return "not downloaded", None
-        names = ", ".join(files_of(spec).required)
+        names = files_of(spec).in_words()
         return "damaged", f"{spec.path or 'this installation'} lacks one of {names}"
     try:
         check_sizes(spec, files_of(spec), checkpoint, cache)

@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from PIL import Image
 from app.engines.base import FloatArray
 from app.host.memory import usable_cores
 from app.lending.loader import Loader
+from app.models import pretrained
 from app.models.base import Family, NetworkId
 from app.pictures.canvas import HostImages
 from app.pictures.decode import Picture
@@ -96,7 +98,8 @@ class TransformersEmbedding(Reference):
         self._folder = family.checkpoint.path
         self._settings = family.read_json("config.json")
         load: Any = AutoModel.from_pretrained
-        self._model: Any = load(self._folder, dtype=torch.float32, **_SAFE).eval()
+        safety = _safety(self._folder)
+        self._model: Any = load(self._folder, dtype=torch.float32, **safety).eval()
         self._processor = _processor(self._folder)
 
     def image(self, picture: Image.Image) -> FloatArray:
@@ -161,7 +164,7 @@ class TransformersDepth(Reference):
         folder = family.checkpoint.path
         self._family: Any = family
         load: Any = AutoModelForDepthEstimation.from_pretrained
-        self._model: Any = load(folder, dtype=torch.float32, **_SAFE).eval()
+        self._model: Any = load(folder, dtype=torch.float32, **_safety(folder)).eval()
         self._processor = _processor(folder)
 
     def image(self, picture: Image.Image) -> FloatArray:
@@ -223,9 +226,6 @@ REFERENCES: dict[str, Callable[[Family], Reference]] = {
     "transformers_depth": TransformersDepth,
 }
 
-# Code in a checkpoint's folder never runs, and pickles are never read.
-_SAFE: dict[str, Any] = {"trust_remote_code": False, "use_safetensors": True}
-
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
@@ -240,6 +240,11 @@ def _disparity(family: Any, output: FloatArray, picture: Image.Image) -> FloatAr
         output = family.crop(output, picture.size)
     disparity: FloatArray = family.disparity(output)
     return disparity
+
+
+def _safety(folder: Path) -> dict[str, Any]:
+    """Arguments with which no code in a checkpoint's folder is run, and no pickled function."""
+    return {"trust_remote_code": False, **pretrained.safety(folder)}
 
 
 def _processor(folder: Any) -> Any:
