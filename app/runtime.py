@@ -35,6 +35,7 @@ from app.queueing.waiting_room import WaitingRoom
 from app.remote.fetch import Fetcher
 from app.tasks.depth import DepthTask
 from app.tasks.embedding import EmbeddingTask
+from app.tasks.splat import SplatTask
 from app.tasks.turns import Turns
 from app.workers.crashes import Crashes
 from app.workers.housekeeping import Housekeeping
@@ -117,6 +118,7 @@ class Runtime:
             settings.exact_decode,
         )
         self.depth = DepthTask(self._turns, self.manager, self.registry, settings.max_image_pixels)
+        self.splat = SplatTask(self._turns)
         self.embedding = EmbeddingTask(self._turns)
         self.manager.on_lost = self._turns.on_lost = self._lost
         self._background: list[threading.Thread] = []
