@@ -20,7 +20,7 @@ from app.lending.entry import ModelStatus
 
 blueprint = Blueprint("admin", __name__)
 
-# The depth models that ImmichVR knows, in its order and with its names. Only these and ``sharp`` are
+# The depth models that ImmichVR knows, in its order and with its names. Only these and "sharp" are
 # listed for it, because its panel would show a row for every model, but its backend accepts only
 # these keys.
 _IMMICHVR_NAMES = {"small": "Small", "base": "Base", "large": "Large"}

@@ -42,7 +42,9 @@ def _range(value: object) -> object:
     return near, far
 
 
+# The schema is a string, because queries and forms carry text only.
 _RANGE_SCHEMA = {"type": "string", "pattern": "^[0-9.]+,[0-9.]+$"}
+_Range = Annotated[Range | None, BeforeValidator(_range), WithJsonSchema(_RANGE_SCHEMA)]
 
 
 class SceneOptions(RequestOptions):
@@ -76,14 +78,12 @@ class SceneOptions(RequestOptions):
         "what the model estimates, else what the photo's EXIF data say, else "
         f"{DEFAULT_VIEW:g} across the longer side",
     )
-    depth_range: Annotated[Range | None, BeforeValidator(_range), WithJsonSchema(_RANGE_SCHEMA)] = (
-        Field(
-            None,
-            description="`near,far` in scene units. A model that gives metres keeps its distances, and "
-            f"what is nearer or farther is put there (default {METRES[0]:g},{METRES[1]:g}). Of another "
-            "model the nearest point is put at near and the farthest at far (default "
-            f"{RELATIVE[0]:g},{RELATIVE[1]:g})",
-        )
+    depth_range: _Range = Field(
+        None,
+        description="`near,far` in scene units. A model that gives metres keeps its distances, and "
+        f"what is nearer or farther is put there (default {METRES[0]:g},{METRES[1]:g}). Of another "
+        "model the nearest point is put at near and the farthest at far (default "
+        f"{RELATIVE[0]:g},{RELATIVE[1]:g})",
     )
 
     @model_validator(mode="after")
