@@ -134,7 +134,7 @@ def unload_model(key: str) -> ResponseReturnValue:
     runtime().operations.unload(spec, cancellation_check())
     message = f"{spec.title} is unloaded"
     if sharp.is_alias(key):
-        message += f"; {sharp.MEANS_IT}, which is loaded again when it is needed"
+        message += f" until it is needed again; {sharp.MEANS_IT}"
     return jsonify(success=True, message=message)
 
 
