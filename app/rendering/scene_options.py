@@ -19,7 +19,7 @@ Range = tuple[float, float]
 METRES: Range = (0.1, 200.0)
 #: ``depth_range`` of the other models, whose nearest point and farthest point get these distances.
 RELATIVE: Range = (1.0, 20.0)
-DEFAULT_SPLATS, MOST_SPLATS = 1_200_000, 4_000_000
+DEFAULT_SPLATS, MOST_SPLATS = 1_200_000, 2_000_000
 DEFAULT_VERTICES, MOST_VERTICES = 400_000, 2_000_000
 _LEAST = 1000
 #: degrees across the longer side of a photo whose camera is not known
