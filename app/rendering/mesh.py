@@ -64,14 +64,14 @@ def glb(photo: Levels, disparity: Floats, focal_length: float, max_vertices: int
         raise ArithmeticError("the map has infinite, undefined or non-positive values")
     surface = _surface(disparity, max_vertices)
     height, width = disparity.shape
-    depth = 1 / surface.disparity
+    depth: Floats = np.reciprocal(surface.disparity)
     positions = np.empty((len(depth), 3), np.float32)
     positions[:, 0] = (surface.places[:, 0] - width / 2) / focal_length * depth
     positions[:, 1] = (height / 2 - surface.places[:, 1]) / focal_length * depth
     positions[:, 2] = -depth
     if not np.isfinite(positions).all():
         raise ArithmeticError("the map has depths that are too large")
-    texture: Floats = surface.places / np.array([width, height], np.float32)
+    texture = cast(Floats, surface.places / np.array([width, height], np.float32))
     return _file(positions, texture, surface.triangles, _jpeg(photo))
 
 

@@ -28,8 +28,9 @@ import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
 
-from app.rendering.splats import Floats, Splats
+from app.rendering.splats import Splats
 
+Floats = NDArray[np.float32]
 SplatFormat = Literal["ply", "splat", "spz"]
 
 #: the constant spherical harmonic: a colour is 0.5 + this times its coefficient

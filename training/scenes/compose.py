@@ -18,12 +18,18 @@ _STILL_LIFES = 0.2
 
 @dataclass(frozen=True)
 class Camera:
-    """A pinhole camera above the origin, which looks along z."""
+    """A pinhole camera, which looks along z unless it is turned.
+
+    ``compose`` places it above the origin.
+    """
 
     height: float  # metres
     focal: float  # in units of the longer edge of the picture
     pitch: float  # radians; positive looks down
     roll: float  # radians
+    yaw: float = 0.0  # radians; positive looks to the left
+    x: float = 0.0  # metres
+    z: float = 0.0  # metres
 
 
 @dataclass(frozen=True)

@@ -26,19 +26,25 @@ class Rendering:
     #: [h, w] float32: 1 / depth in 1/metres. Larger means nearer, and the sky is 0. Depth is
     #: measured along the camera's axis, as depth cameras and Depth Anything do.
     disparity: Floats
+    #: by which the linear colours were multiplied
+    exposure: float
 
 
-def render(scene: Scene, width: int, height: int) -> Rendering:
+def render(scene: Scene, width: int, height: int, exposure: float | None = None) -> Rendering:
     """Render a scene.
 
     Args:
         scene: from ``compose``.
         width, height: size of the picture in pixels.
+        exposure: that of another view whose colours this one must match; by default it is chosen
+            from the picture, as a camera does.
     """
     rays = _rays(scene.camera, width, height)
     depth, owner = _cast(scene, rays)
     linear = _shade(scene, rays, depth, owner)
-    return Rendering(_developed(linear), (1 / depth).astype(np.float32))
+    if exposure is None:
+        exposure = 0.5 / (float(np.percentile(linear, 80)) + 1e-4)
+    return Rendering(_developed(linear, exposure), (1 / depth).astype(np.float32), exposure)
 
 
 def disparity(scene: Scene, width: int, height: int) -> Floats:
@@ -50,7 +56,7 @@ def disparity(scene: Scene, width: int, height: int) -> Floats:
 def _cast(scene: Scene, rays: Floats) -> tuple[Floats, NDArray[np.int16]]:
     """Return the depth at which each ray ends, [h, w], and the index of the solid there, or -1."""
     rows, columns = rays.shape[1:]
-    eye = _eye(scene.camera)
+    eye = camera_place(scene.camera)
     # Rays advance one metre along the camera's axis with each unit of t, so t is the depth.
     depth = np.full((rows, columns), MISS)
     owner = np.full((rows, columns), -1, np.int16)
@@ -66,13 +72,13 @@ def _cast(scene: Scene, rays: Floats) -> tuple[Floats, NDArray[np.int16]]:
     return depth, owner
 
 
-def _eye(camera: Camera) -> Floats:
-    return np.array([0, camera.height, 0], np.float32)
+def camera_place(camera: Camera) -> Floats:
+    return np.array([camera.x, camera.height, camera.z], np.float32)
 
 
-def _frame(camera: Camera) -> Floats:
+def camera_axes(camera: Camera) -> Floats:
     """Return the camera's directions right, up and forward as rows, in world coordinates."""
-    return turned(0, -camera.pitch, camera.roll)
+    return turned(camera.yaw, -camera.pitch, camera.roll)
 
 
 def _rays(camera: Camera, columns: int, rows: int) -> Floats:
@@ -82,7 +88,7 @@ def _rays(camera: Camera, columns: int, rows: int) -> Floats:
     y = (rows / 2 - 0.5 - np.arange(rows, dtype=np.float32)) / focal
     across, up = np.meshgrid(x, y)
     local = np.stack([across, up, np.ones_like(across)])
-    return np.tensordot(_frame(camera).T, local, 1).astype(np.float32)
+    return np.tensordot(camera_axes(camera).T, local, 1).astype(np.float32)
 
 
 def _window(solid: Solid, camera: Camera, columns: int, rows: int) -> tuple[slice, slice]:
@@ -90,7 +96,7 @@ def _window(solid: Solid, camera: Camera, columns: int, rows: int) -> tuple[slic
     everywhere = slice(0, rows), slice(0, columns)
     if not np.isfinite(solid.radius):
         return everywhere
-    x, y, z = _frame(camera) @ (solid.centre - _eye(camera))
+    x, y, z = camera_axes(camera) @ (solid.centre - camera_place(camera))
     if z < -solid.radius:
         return slice(0, 0), slice(0, 0)
     if z < 2 * solid.radius:
@@ -115,7 +121,7 @@ def _shade(scene: Scene, rays: Floats, depth: Floats, owner: NDArray[np.int16]) 
     picture = sky.copy()
     hit = owner >= 0
     ray, distance, owners = rays[:, hit], depth[hit], owner[hit]
-    points = _eye(scene.camera)[:, None] + ray * distance
+    points = camera_place(scene.camera)[:, None] + ray * distance
     albedo, normal = np.empty_like(points), np.empty_like(points)
     gloss = np.zeros_like(distance)
     pixel = distance / (scene.camera.focal * max(depth.shape))
@@ -177,10 +183,9 @@ def _sky(scene: Scene, rays: Floats) -> Floats:
     return (colour * (1 - cover) + cover * 0.9).astype(np.float32)
 
 
-def _developed(linear: Floats) -> NDArray[np.uint8]:
-    """Convert linear RGB to sRGB, with an exposure like that of a camera."""
-    bright = float(np.percentile(linear, 80)) + 1e-4
-    exposed = np.clip(linear * (0.5 / bright), 0, None)
+def _developed(linear: Floats, exposure: float) -> NDArray[np.uint8]:
+    """Convert linear RGB to sRGB."""
+    exposed = np.clip(linear * exposure, 0, None)
     # Bright parts are compressed smoothly instead of being cut off.
     rolled = exposed / (1 + np.maximum(exposed - 0.6, 0) * 0.6)
     return (np.clip(rolled, 0, 1) ** (1 / 2.2) * 255 + 0.5).astype(np.uint8)
