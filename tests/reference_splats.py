@@ -135,22 +135,17 @@ def draw_mesh(photo: NDArray[np.uint8], disparity: Floats, front: View, view: Vi
     corners = np.stack([column, row], -1).reshape(height, width, 2)
     across = np.abs(np.diff(corners, axis=1)).max(-1)
     below = np.abs(np.diff(corners, axis=0)).max(-1)
-    longest = np.maximum(
-        np.maximum(across[:-1], across[1:]), np.maximum(below[:, :-1], below[:, 1:])
-    )
-    steps = 2 ** np.ceil(np.log2(np.clip(longest * 1.5, 1, 512))).astype(int)
+    columns = _steps(np.maximum(across[:-1], across[1:]))
+    rows = _steps(np.maximum(below[:, :-1], below[:, 1:]))
     values = np.concatenate([points, photo / 255], -1)
     samples = []
-    for count in np.unique(steps):
-        y, x = np.nonzero(steps == count)
-        part = ((np.arange(count) + 0.5) / count)[:, None]
-        u, v = (p.reshape(1, -1, 1) for p in np.meshgrid(part, part))
-        for few in np.array_split(np.arange(len(y)), max(1, len(y) * count**2 // 2_000_000)):
-            top, left = y[few], x[few]
-            upper = values[top, left][:, None] * (1 - u) + values[top, left + 1][:, None] * u
-            lower = values[top + 1, left][:, None] * (1 - u)
-            lower = lower + values[top + 1, left + 1][:, None] * u
-            samples.append((upper * (1 - v) + lower * v).reshape(-1, 6))
+    for wide, high in np.unique(np.stack([columns, rows], -1).reshape(-1, 2), axis=0):
+        y, x = np.nonzero((columns == wide) & (rows == high))
+        u, v = np.meshgrid((np.arange(wide) + 0.5) / wide, (np.arange(high) + 0.5) / high)
+        u, v = u.reshape(1, -1, 1), v.reshape(1, -1, 1)
+        upper = values[y, x][:, None] * (1 - u) + values[y, x + 1][:, None] * u
+        lower = values[y + 1, x][:, None] * (1 - u) + values[y + 1, x + 1][:, None] * u
+        samples.append((upper * (1 - v) + lower * v).reshape(-1, 6))
     every = np.concatenate(samples)
     column, row, depth = large.project(every[:, :3])
     column, row = np.rint(column), np.rint(row)
@@ -160,6 +155,11 @@ def draw_mesh(photo: NDArray[np.uint8], disparity: Floats, front: View, view: Vi
     picture = np.zeros((large.height, large.width, 3))
     picture[row[chosen].astype(int), column[chosen].astype(int)] = every[chosen, 3:]
     return picture.reshape(view.height, 2, view.width, 2, 3).mean((1, 3))
+
+
+def _steps(lengths: Floats) -> NDArray[np.int64]:
+    """How many samples lines of some lengths need, rounded to powers of 2."""
+    return (2 ** np.ceil(np.log2(np.clip(lengths * 1.5, 1, 512)))).astype(np.int64)
 
 
 def lifted(disparity: Floats, view: View) -> Floats:
