@@ -33,17 +33,18 @@ class View {
 }
 
 /**
- * A file of splats, drawn by Spark with its default options.
+ * A file of splats, drawn by Spark.
  *
  * @param {string} url
  * @param {boolean} yIsDown  the file's y axis points down, so that users turn it over
  * @param {object} camera  of the photo: width, height, focalLength
  * @param {number[]} aside  a second place of the camera, which there looks at ``ahead``
  * @param {number[]} ahead
+ * @param {object} options  of Spark's renderer
  */
-window.showSplats = async (url, yIsDown, { width, height, focalLength }, aside, ahead) => {
+window.showSplats = async (url, yIsDown, { width, height, focalLength }, aside, ahead, options) => {
   const view = new View(width, height, focalLength);
-  const spark = new SparkRenderer({ renderer: view.renderer });
+  const spark = new SparkRenderer({ renderer: view.renderer, ...options });
   const mesh = new SplatMesh({ url });
   await mesh.initialized;
   if (yIsDown) mesh.quaternion.set(1, 0, 0, 0);
