@@ -119,6 +119,10 @@ def _layers(
     middles = np.ix_(_middles(small[1], height), _middles(small[0], width))
     square = np.ones((size, size), np.uint8)
     near = cv2.dilate(disparity, square)[middles]
+    # Nothing of the background may come before what the camera sees around it.
+    around = np.ones((size + 2, size + 2), np.uint8)
+    limit = cv2.erode(disparity, around)[middles] - np.float32(0.5 / parallax)
+    limit = np.maximum(limit, disparity.min())
     shrunk = cv2.resize(photo, small, interpolation=cv2.INTER_AREA).reshape(*near.shape, 3)
     layers: list[Layer] = []
     for low, high in zip(_RANGES[:-1], _RANGES[1:], strict=True):
@@ -144,6 +148,7 @@ def _layers(
         if not mask.any():
             continue
         colours, back = _filled_layer(shrunk, near, far, distance, mask, 1 / parallax)
+        back = np.where(mask, np.clip(back, limit.min(), limit), near)
         layers.append(Layer(colours, back, mask, size))
     return layers
 
@@ -167,10 +172,7 @@ def _filled_layer(
     trust = (near + np.float32(_FAR * width * mask.shape[1])) ** -2
     trust *= beside / trust.max()
     filled = _filled(np.dstack([photo, near]).astype(np.float32, copy=False), trust)
-    lowest = near.min()
-    back = np.clip(filled[..., 3], lowest, np.maximum(near - np.float32(0.5 * width), lowest))
-    colours = np.clip(filled[..., :3] + 0.5, 0, 255).astype(np.uint8)
-    return colours, np.where(mask, back, near)
+    return np.clip(filled[..., :3] + 0.5, 0, 255).astype(np.uint8), filled[..., 3]
 
 
 def _filled(values: Floats, weight: Floats) -> Floats:

@@ -17,7 +17,6 @@ from typing import cast
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from app.rendering import background
 from app.rendering.background import Floats, Layer, Levels, Torn
@@ -26,7 +25,7 @@ from app.rendering.background import Floats, Layer, Levels, Torn
 ASIDE_DEGREES = 15.0
 #: The standard deviation of a Gaussian along its surface, in pixels of the photo. Smaller ones
 #: leave gaps in renderers that make small Gaussians fainter (Spark), larger ones blur the photo.
-_DEVIATION = 0.6
+_DEVIATION = 0.66
 #: The same across the surface: as good as flat.
 _THICKNESS = 0.05
 #: A blurred edge opens a gap of at least this many pixels when the viewer stands aside, and where it
@@ -36,7 +35,7 @@ _SMALL_STEP, _STEEP = 2.0, 1.2
 _OUTSIDE = 0.35
 #: A Gaussian lies this many pixels nearer along its surface than its pixel: renderers draw the
 #: nearest first, so that a pixel shows its nearer neighbours more than itself.
-_AHEAD = np.float32(0.35)
+_AHEAD = np.float32(0.4)
 #: The depth changes at most by this share from one pixel to the next.
 _STEEPEST = np.float32(0.5)
 _OPACITY = 0.98
@@ -83,7 +82,7 @@ def lift(
         max_splats: a larger photo is made smaller first.
     """
     shape = disparity.shape
-    photo, disparity = _shrunk(photo, disparity, int(_SHARE * max_splats))
+    photo, disparity = _shrunk(photo, disparity, int(_SHARE * max_splats), softness)
     focal = focal_length * disparity.shape[1] / shape[1]
     softness = round(softness * disparity.shape[1] / shape[1])
     # how many pixels a thing of disparity 1 moves when the viewer steps aside
@@ -104,7 +103,7 @@ def lift(
     return splats
 
 
-def _shrunk(photo: Levels, disparity: Floats, pixels: int) -> tuple[Levels, Floats]:
+def _shrunk(photo: Levels, disparity: Floats, pixels: int, softness: int) -> tuple[Levels, Floats]:
     """Scale both to at most so many pixels; the disparity's edges stay sharp."""
     height, width = disparity.shape
     if height * width <= pixels:
@@ -114,11 +113,12 @@ def _shrunk(photo: Levels, disparity: Floats, pixels: int) -> tuple[Levels, Floa
     wide = max(1, min(int(width * scale), pixels)) if high > 1 else max(1, min(width, pixels))
     high = max(1, min(high if wide > 1 else height, pixels // wide))
     photo = cast(Levels, cv2.resize(photo, (wide, high), interpolation=cv2.INTER_AREA))
-    # At an edge a pixel's colour mixes both sides: such pixels belong to the nearer one.
-    square = np.ones((max(1, height // high), max(1, width // wide)), np.uint8)
-    nearest = cv2.dilate(disparity, square)
-    size = (wide, high)
-    return photo, cast(Floats, cv2.resize(nearest, size, interpolation=cv2.INTER_NEAREST))
+    if not softness:
+        # At a sharp edge a pixel's colour now mixes both sides: such pixels go to the nearer one.
+        square = np.ones((max(1, height // high), max(1, width // wide)), np.uint8)
+        disparity = cast(Floats, cv2.dilate(disparity, square))
+    smaller = cv2.resize(disparity, (wide, high), interpolation=cv2.INTER_NEAREST)
+    return photo, cast(Floats, smaller.reshape(high, wide))
 
 
 def _write(
@@ -143,6 +143,10 @@ def _write(
     y = (np.arange(height, dtype=np.float32) + np.float32(0.5 - height / 2)) * np.float32(tall)
     across = _slopes(layer.disparity, torn.across)
     below = _slopes(layer.disparity.T, torn.below.T).T
+    right, nearer = _ahead(layer.disparity, across, torn.across)
+    down, nearer_too = (part.T for part in _ahead(layer.disparity.T, below.T, torn.below.T))
+    nearer += nearer_too
+    nearer += layer.disparity
     rows = max(1, _STRIP_PIXELS // width)
     for top in range(0, height, rows):
         strip = slice(top, min(top + rows, height))
@@ -152,12 +156,10 @@ def _write(
         start += count
         if not count:
             continue
-        here = layer.disparity[strip][mask]
+        depth = 1 / nearer[strip][mask]
+        column = (x + right[strip])[mask]
+        row = (y[strip, None] + down[strip])[mask]
         p, q = across[strip][mask], below[strip][mask]
-        aside_x, aside_y = _AHEAD * np.sign(p), _AHEAD * np.sign(q)
-        depth = 1 / (here + p * aside_x + q * aside_y)
-        column = np.broadcast_to(x, mask.shape)[mask] + aside_x
-        row = np.broadcast_to(y[strip, None], mask.shape)[mask] + aside_y
         p, q = np.clip(p * depth, -_STEEPEST, _STEEPEST), np.clip(q * depth, -_STEEPEST, _STEEPEST)
         splats.colours[out] = layer.photo[strip][mask]
         splats.colours[out] *= np.float32(1 / 255)
@@ -215,6 +217,26 @@ def _slopes(disparity: Floats, torn: background.Mask) -> Floats:
     if disparity.shape[1] > 2:  # inside, most pixels have two neighbours on their surface
         slopes[:, 1:-1] *= np.where(torn[:, :-1] | torn[:, 1:], np.float32(1), np.float32(0.5))
     return slopes
+
+
+def _ahead(disparity: Floats, slopes: Floats, torn: background.Mask) -> tuple[Floats, Floats]:
+    """By how much of a column each pixel's Gaussian is moved, and how that changes its disparity.
+
+    It goes towards the nearer neighbour, but at an edge of a near thing away from the edge, so that
+    less of it hangs over. Both are [h, w].
+    """
+    steps = np.diff(disparity, axis=1)
+    edges = np.sign(steps) * torn
+    moved = np.zeros_like(disparity)
+    moved[:, :-1] = np.minimum(edges, 0)
+    moved[:, 1:] += np.maximum(edges, 0)
+    np.copyto(moved, np.sign(slopes), where=moved == 0)
+    moved *= _AHEAD
+    steps[torn] = 0
+    change = np.zeros_like(disparity)
+    change[:, :-1] = np.maximum(moved[:, :-1], 0) * steps
+    change[:, 1:] += np.minimum(moved[:, 1:], 0) * steps
+    return moved, change
 
 
 def _sharpened(disparity: Floats, softness: int, parallax: float) -> Floats:

@@ -58,16 +58,17 @@ window.showSplats = async (url, yIsDown, { width, height, focalLength }, aside, 
   return { front, beside, count };
 };
 
-/** The picture that stays, since Spark sorts in a worker and draws nothing before. */
+/** The final picture: Spark draws nothing, or in an old order, until its worker has sorted. */
 async function settled(view, spark, count) {
   let picture = null;
-  for (let still = 0; still < 3; ) {
+  for (;;) {
     const next = view.draw();
-    still = spark.activeSplats === count && next === picture ? still + 1 : 0;
+    const isSorted = spark.activeSplats === count && !spark.sorting && !spark.sortDirty;
+    if (isSorted && next === picture) return picture;
     picture = next;
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    do await new Promise((resolve) => setTimeout(resolve, 20));
+    while (spark.sorting);
   }
-  return picture;
 }
 
 /** A glTF file, drawn by three.js from the place of the photo's camera. */
