@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import cast
 
 import cv2
@@ -55,7 +56,7 @@ def _torn(disparity: Floats, parallax: float) -> Mask:
     np.maximum(sides[:, :-1], gaps[:, 1:], out=sides[:, :-1])
     sides *= np.float32(_STEEPER)
     np.clip(sides, _TORN_BY_STEP, _TORN, out=sides)
-    return cast(Mask, gaps > sides)
+    return gaps > sides
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def behind(
     return []
 
 
-def _middles(count: int, length: int) -> NDArray[np.intp]:
+def middles(count: int, length: int) -> NDArray[np.intp]:
     """The places of the middles of ``count`` equal parts."""
     return ((np.arange(count) + 0.5) * (length / count)).astype(np.intp)
 
@@ -116,16 +117,17 @@ def _layers(
     """One layer for each range of gaps."""
     height, width = disparity.shape
     small = max(1, width // size), max(1, height // size)
-    middles = np.ix_(_middles(small[1], height), _middles(small[0], width))
+    places = np.ix_(middles(small[1], height), middles(small[0], width))
     square = np.ones((size, size), np.uint8)
-    near = cv2.dilate(disparity, square)[middles]
+    near = cast(Floats, cv2.dilate(disparity, square))[places]
     # Nothing of the background may come before what the camera sees around it.
     around = np.ones((size + 2, size + 2), np.uint8)
-    limit = cv2.erode(disparity, around)[middles] - np.float32(0.5 / parallax)
+    limit = cv2.erode(disparity, around)[places] - np.float32(0.5 / parallax)
     limit = np.maximum(limit, disparity.min())
-    shrunk = cv2.resize(photo, small, interpolation=cv2.INTER_AREA).reshape(*near.shape, 3)
+    shrunk = cast(Levels, cv2.resize(photo, small, interpolation=cv2.INTER_AREA))
+    shrunk = shrunk.reshape(*near.shape, 3)
     layers: list[Layer] = []
-    for low, high in zip(_RANGES[:-1], _RANGES[1:], strict=True):
+    for low, high in pairwise(_RANGES):
         gaps = edges * np.float32(parallax)
         gaps[(gaps <= low * width) | (gaps > high * width)] = 0
         total = cv2.resize(gaps, small, interpolation=cv2.INTER_AREA).reshape(near.shape)
@@ -133,7 +135,7 @@ def _layers(
         if not is_edge.any():
             continue
         gaps_far = cv2.resize(gaps * disparity, small, interpolation=cv2.INTER_AREA)
-        widest = cv2.dilate(gaps, square)[middles]
+        widest = cv2.dilate(gaps, square)[places]
         distance, labels = cv2.distanceTransformWithLabels(
             (~is_edge).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
         )
@@ -141,6 +143,7 @@ def _layers(
         of_label[labels[is_edge], 0] = gaps_far.reshape(near.shape)[is_edge] / total[is_edge]
         of_label[labels[is_edge], 1] = widest[is_edge]
         far, reach = of_label[labels, 0], of_label[labels, 1]
+        distance = cast(Floats, distance)
         gap = (near - far) * np.float32(parallax)
         mask = (gap > max(_TORN_BY_STEP, low * width / 2)) & (
             distance * size <= _FURTHER * reach + _MARGIN
@@ -168,6 +171,8 @@ def _filled_layer(
     """
     beside = (distance <= _BESIDE * mask.shape[1] + 4) & ~mask
     beside &= np.abs(near - far) <= 4 * width + 0.15 * far
+    if not beside.any():
+        beside = ~mask if not mask.all() else mask
     # Where several backgrounds meet, the farthest continues.
     trust = (near + np.float32(_FAR * width * mask.shape[1])) ** -2
     trust *= beside / trust.max()

