@@ -36,6 +36,7 @@ from app.remote.fetch import Fetcher
 from app.tasks.depth import DepthTask
 from app.tasks.embedding import EmbeddingTask
 from app.tasks.own_pair import OwnPairTask
+from app.tasks.splat import SplatTask
 from app.tasks.turns import Turns
 from app.workers.crashes import Crashes
 from app.workers.housekeeping import Housekeeping
@@ -119,6 +120,7 @@ class Runtime:
         )
         self.own_pairs = OwnPairTask(self._turns, settings.max_image_pixels)
         self.depth = DepthTask(self._turns, self.manager, self.registry, settings.max_image_pixels)
+        self.splat = SplatTask(self._turns)
         self.embedding = EmbeddingTask(self._turns)
         self.manager.on_lost = self._turns.on_lost = self._lost
         self._background: list[threading.Thread] = []

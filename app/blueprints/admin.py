@@ -10,6 +10,7 @@ from typing import Any
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
+from app.blueprints import sharp
 from app.blueprints.exchange import cancellation_check, parse_json, runtime
 from app.blueprints.health import download_figures
 from app.blueprints.schemas import AddRequest, LoadRequest
@@ -19,8 +20,9 @@ from app.lending.entry import ModelStatus
 
 blueprint = Blueprint("admin", __name__)
 
-# The depth models that ImmichVR knows, in its order and with its names. Only these are listed for
-# it, because its panel would show a row for every model, but its backend accepts only these keys.
+# The depth models that ImmichVR knows, in its order and with its names. Only these and "sharp" are
+# listed for it, because its panel would show a row for every model, but its backend accepts only
+# these keys.
 _IMMICHVR_NAMES = {"small": "Small", "base": "Base", "large": "Large"}
 # Largest body of a request to add a model.
 _MOST_BYTES = 2**14
@@ -38,9 +40,13 @@ def list_models() -> ResponseReturnValue:
     current = _current()
     if lists_all():
         models = [_describe(status, current) for status in service.reports.statuses()]
+        if sharp.is_alias(sharp.KEY):
+            models.append(_describe_sharp(service.reports.status(sharp.model(sharp.KEY))))
     else:
         models = [
-            _describe(status, current) | {"name": _IMMICHVR_NAMES.get(key, status.spec.title)}
+            _describe_sharp(status)
+            if sharp.is_alias(key)
+            else _describe(status, current) | {"name": _IMMICHVR_NAMES.get(key, status.spec.title)}
             for key, status in _listed().items()
         ]
     return jsonify(
@@ -95,8 +101,10 @@ def current_model() -> ResponseReturnValue:
 def show_model(key: str) -> ResponseReturnValue:
     """Show one model as the list does, and its download's progress or why it is unavailable."""
     service = runtime()
-    status = service.reports.status(service.registry.get(key))
-    return jsonify(_describe(status, _current()) | download_figures(status))
+    status = service.reports.status(sharp.model(key))
+    is_sharp = sharp.is_alias(key)
+    described = _describe_sharp(status) if is_sharp else _describe(status, _current())
+    return jsonify(described | download_figures(status))
 
 
 @blueprint.post("/api/models/<key>/load")
@@ -106,12 +114,14 @@ def load_model(key: str) -> ResponseReturnValue:
     A depth model becomes the current depth model and replaces the previous one.
     """
     service = runtime()
-    spec = service.registry.get(key)
+    spec = sharp.model(key)
     wanted = _load_request()
     device = service.operations.load(spec, wanted.device, cancellation_check())
     message = f"{spec.title} is loaded on the {'GPU' if device.is_gpu else 'CPU'}"
     if wanted.device == "gpu" and not device.is_gpu:
         message += ": there is no GPU here"
+    if sharp.is_alias(key):
+        message += f"; {sharp.MEANS_IT}"
     current = _current()
     current_key = current.spec.key if current else None
     return jsonify(success=True, message=message, current_model=current_key)
@@ -120,27 +130,31 @@ def load_model(key: str) -> ResponseReturnValue:
 @blueprint.post("/api/models/<key>/unload")
 def unload_model(key: str) -> ResponseReturnValue:
     """Unload a model to free its memory."""
-    service = runtime()
-    spec = service.registry.get(key)
-    service.operations.unload(spec, cancellation_check())
-    return jsonify(success=True, message=f"{spec.title} is unloaded")
+    spec = sharp.model(key)
+    runtime().operations.unload(spec, cancellation_check())
+    message = f"{spec.title} is unloaded"
+    if sharp.is_alias(key):
+        message += f" until it is needed again; {sharp.MEANS_IT}"
+    return jsonify(success=True, message=message)
 
 
 @blueprint.post("/api/models/<key>/download")
 def download_model(key: str) -> ResponseReturnValue:
     """Download a model without loading it; answers when the download is complete."""
-    service = runtime()
-    spec = service.registry.get(key)
-    service.operations.download(spec, cancellation_check())
+    spec = sharp.model(key)
+    runtime().operations.download(spec, cancellation_check())
     return jsonify(success=True, message=f"{spec.title} is on disk")
 
 
 @blueprint.delete("/api/models/<key>")
 def delete_model(key: str) -> ResponseReturnValue:
     """Unload a model and delete its files."""
-    service = runtime()
-    spec = service.registry.get(key)
-    service.operations.delete(spec, cancellation_check())
+    spec = sharp.model(key)
+    if sharp.is_alias(key):
+        # ImmichVR's panel offers to delete it, but depth maps are made with the same files.
+        kept = f"{sharp.NAME} need no files of their own: {spec.title} stays on disk"
+        return jsonify(success=True, message=f"{kept}; to delete it, delete {spec.key}")
+    runtime().operations.delete(spec, cancellation_check())
     return jsonify(success=True, message=f"{spec.title} is deleted from disk")
 
 
@@ -175,15 +189,28 @@ def _device_word(status: ModelStatus | None) -> str | None:
 
 
 def _listed() -> dict[str, ModelStatus]:
-    """The depth models that ImmichVR is shown: those it knows, and DEPTH_MODEL."""
+    """The models that ImmichVR is shown: those it knows, and DEPTH_MODEL."""
     service = runtime()
     depth = {
         status.spec.key: status
         for status in service.reports.statuses()
         if status.spec.task == "depth"
     }
-    keys = dict.fromkeys([*_IMMICHVR_NAMES, service.settings.depth_model])
+    if sharp.is_alias(sharp.KEY):
+        depth[sharp.KEY] = depth[sharp.model(sharp.KEY).key]
+    keys = dict.fromkeys([*_IMMICHVR_NAMES, sharp.KEY, service.settings.depth_model])
     return {key: depth[key] for key in keys if key in depth}
+
+
+def _describe_sharp(status: ModelStatus) -> dict[str, Any]:
+    """Describe the model that makes splats as ImmichVR's ``sharp``."""
+    return _describe(status, None) | {
+        "key": sharp.KEY,
+        "name": sharp.NAME,
+        "type": "splat",
+        "description": sharp.title(status.spec),
+        "is_loaded": status.state == "loaded",
+    }
 
 
 def _describe(status: ModelStatus, current: ModelStatus | None) -> dict[str, Any]:

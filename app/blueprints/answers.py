@@ -339,6 +339,31 @@ class Loaded(Done):
     current_model: str | None
 
 
+class SplatStatus(BaseModel):
+    """The answer of GET /api/splat/status."""
+
+    model_key: Literal["sharp"]
+    model_name: str
+    is_downloaded: bool
+    is_loaded: bool
+    state: State
+    #: key of the model whose depth maps the splats are made from
+    depth_model: str
+
+
+class SplatDownload(BaseModel):
+    """The answer of POST /api/splat/download."""
+
+    status: Literal["already_downloaded", "success"]
+    message: str
+
+
+class SplatDownloadFailed(OperationError):
+    """The answer of POST /api/splat/download if it failed."""
+
+    status: Literal["failed"]
+
+
 class CleanUp(BaseModel):
     """The answer of POST /admin/cleanup."""
 

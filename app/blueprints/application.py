@@ -20,6 +20,7 @@ from app.blueprints import (
     hooks,
     openai,
     prometheus,
+    splat,
     text,
 )
 from app.host import memory
@@ -53,7 +54,7 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
     app.extensions["twinlens"] = runtime
     exchange.install(app)
     hooks.install(app, settings)
-    for part in (health, console, docs, depth, embedding, text, openai, admin, prometheus):
+    for part in (health, console, docs, depth, splat, embedding, text, openai, admin, prometheus):
         app.register_blueprint(part.blueprint)
     bodies = max_bodies(settings.image_embedder_concurrency, settings.image_embedder_max_queue)
     budget = Budget(runtime.shared, settings.max_waiting_bytes, bodies)

@@ -4,16 +4,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from pathlib import PurePath
 from typing import BinaryIO, cast
-from urllib.parse import quote
 
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
-from app.blueprints import headers
+from app.blueprints import file_names, headers
 from app.blueprints.exchange import (
     NO_MODEL,
     disconnect_check,
@@ -87,17 +84,12 @@ def _file(content: bytes, upload_name: str, options: DepthOptions) -> Response:
 
 
 def attachment(upload_name: str, options: DepthOptions) -> str:
-    """The Content-Disposition of an answer (RFC 6266).
+    """The Content-Disposition of an answer.
 
     The file name is ``depth_<name of the upload without its last suffix>.png``, or has the suffix
     of the chosen format. The name of a stereo pair ends as players know it, for example
     ``<name>_LRF_Full_SBS.png``, see ``stereo_layouts.LAYOUTS``.
     """
-    # Browsers send a bare file name, but some clients send a whole path, even with backslashes.
-    base = re.split(r"[\\/]", upload_name)[-1]
-    stem = re.sub(r"[\x00-\x1f\x7f]", "", PurePath(base).stem)[:200]
+    stem = file_names.stem(upload_name)
     stem = f"{stem}{stereo_layouts.ending(options)}" if options.is_pair else f"depth_{stem}"
-    name = f"{stem}{KINDS[options.format].suffix}"
-    plain = re.sub(r'[^\x20-\x7e]|["\\?]', "_", name)
-    value = f'attachment; filename="{plain}"'
-    return value if plain == name else f"{value}; filename*=UTF-8''{quote(name, safe='')}"
+    return file_names.attachment(f"{stem}{KINDS[options.format].suffix}")

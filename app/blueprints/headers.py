@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from app.models.base import Provenance
 from app.queueing.tickets import QueueFigures
-from app.tasks.results import DepthMap, Timings
+from app.tasks.results import DepthMap, Scene, Timings
 
 REQUEST_ID = "X-Request-ID"
 MODEL_USED = "X-Model-Used"
@@ -23,6 +23,7 @@ DEPTH_MAX = "X-Depth-Max"
 DEPTH_UNIT = "X-Depth-Unit"
 FOCAL_LENGTH = "X-Focal-Length-Px"
 FIELD_OF_VIEW = "X-Field-Of-View"
+FILE_SIZE = "X-File-Size"
 QUEUE_CONCURRENCY = "X-Queue-Concurrency"
 QUEUE_IN_FLIGHT = "X-Queue-In-Flight"
 QUEUE_WAITING = "X-Queue-Waiting"
@@ -49,6 +50,7 @@ EXPOSED = (
     DEPTH_UNIT,
     FOCAL_LENGTH,
     FIELD_OF_VIEW,
+    FILE_SIZE,
     REQUEST_ID,
     "Content-Disposition",
 )
@@ -72,6 +74,16 @@ def depth_values(result: DepthMap) -> dict[str, str]:
         DEPTH_MIN: f"{result.low:.9g}",
         DEPTH_MAX: f"{result.high:.9g}",
     }
+    return values | _camera_values(result)
+
+
+def scene_values(result: Scene) -> dict[str, str]:
+    """The headers that describe the distances in a scene, and its camera."""
+    return {DEPTH_UNIT: result.unit} | _camera_values(result)
+
+
+def _camera_values(result: DepthMap | Scene) -> dict[str, str]:
+    values = {}
     if result.focal_length is not None:
         values[FOCAL_LENGTH] = f"{result.focal_length:.6g}"
     if result.field_of_view is not None:

@@ -40,6 +40,7 @@ def _index() -> Response:
             "ready": "/ready",
             "models": "/models",
             "process_depth": "/api/depth (POST)",
+            "generate_splat": "/api/splat (POST)",
             "embed_image": "/embed-image (POST)",
             "embed_text": "/embed-text (POST)",
             "openai": "/v1/embeddings (POST)",

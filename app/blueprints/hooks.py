@@ -13,7 +13,7 @@ import uuid
 from flask import Flask, Response, g, request
 from flask_cors import CORS
 
-from app.blueprints import admin, headers
+from app.blueprints import admin, headers, sharp
 from app.blueprints.exchange import runtime
 from app.errors import NotFound, Unauthorized
 from config.families import Task
@@ -26,6 +26,7 @@ _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 # The task that each blueprint serves.
 _TASK_OF: dict[str | None, Task] = {
     "depth": "depth",
+    "splat": "depth",
     "embedding": "embedding",
     "text": "embedding",
     "openai": "embedding",
@@ -111,9 +112,12 @@ def _task() -> Task | None:
         return task
     if request.endpoint in ("admin.list_models", "admin.current_model"):
         return None if admin.lists_all() else "depth"
+    key = (request.view_args or {}).get("key", "")
+    if sharp.is_alias(key):
+        return "depth"
     # Uses the decoded key that the route itself receives, so that an unusual spelling of the URL
     # cannot bypass the check.
-    spec = runtime().registry.find((request.view_args or {}).get("key", ""))
+    spec = runtime().registry.find(key)
     return spec.task if spec else None
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -11,8 +12,9 @@ from pydantic.json_schema import models_json_schema
 
 from app.blueprints import answers, examples, headers, schemas
 from app.blueprints.examples import Models
-from app.rendering.formats import KINDS
+from app.rendering import formats, scenes
 from app.rendering.options import DepthOptions, Unit
+from app.rendering.scene_options import SceneOptions
 from config.version import VERSION
 
 Json = dict[str, Any]
@@ -97,6 +99,11 @@ def _paths(models: Models) -> Json:
         "/metrics": {"get": _metrics()},
         "/models": {"get": _get("The embedding models", answers.EmbeddingModels, 401, 404)},
         "/api/depth": {"post": _depth()},
+        "/api/splat": {"post": _splat()},
+        "/api/splat/status": {
+            "get": _get("The model that makes splats", answers.SplatStatus, 401, 404)
+        },
+        "/api/splat/download": {"post": _splat_download()},
         "/embed-image": {"post": _embed_image(models)},
         "/embed-batch": {"post": _embed_batch()},
         "/embed-text": {"post": _embed_text()},
@@ -157,7 +164,6 @@ def _index() -> Json:
 
 
 def _depth() -> Json:
-    image = {"image": {"type": "string", "format": "binary", "description": "a photo"}}
     own_map = {
         "depth": {
             "type": "string",
@@ -166,7 +172,6 @@ def _depth() -> Json:
             "grey, 8 or 16 bits, near is bright, any size with the photo's aspect",
         }
     }
-    options = DepthOptions.model_json_schema()["properties"]
     text, number = {"schema": {"type": "string"}}, {"schema": {"type": "number"}}
     map_headers = {
         "Content-Disposition": text,
@@ -181,10 +186,49 @@ def _depth() -> Json:
         headers.FIELD_OF_VIEW: number
         | {"description": f"of the camera, degrees from left to right; {_CAMERA}"},
     } | _PROVENANCE
+    return _of_photo(
+        "A photo to a depth map: 8-bit grey PNG of its upright size, near is bright",
+        DepthOptions,
+        formats.KINDS.values(),
+        {"description": "The map, or pair", "headers": map_headers},
+        own_map,
+    )
+
+
+def _splat() -> Json:
+    text, number = {"schema": {"type": "string"}}, {"schema": {"type": "number"}}
+    unit = {"schema": {"enum": list(get_args(Unit))}}
+    scene_headers = {
+        "Content-Disposition": text,
+        headers.MODEL_USED: text,
+        headers.FILE_SIZE: {"schema": {"type": "integer"}, "description": "of the file, bytes"},
+        headers.DEPTH_UNIT: unit | {"description": "of the distances in the scene"},
+        headers.FOCAL_LENGTH: number
+        | {"description": "of the camera, pixels of the upright photo"},
+        headers.FIELD_OF_VIEW: number
+        | {"description": "of the camera, degrees from left to right"},
+    } | _PROVENANCE
+    return _of_photo(
+        "A photo to a 3D scene: a PLY of Gaussian splats, or another file of splats or a mesh",
+        SceneOptions,
+        scenes.KINDS.values(),
+        {"description": "The scene", "headers": scene_headers},
+    )
+
+
+def _of_photo(
+    summary: str,
+    options: type[BaseModel],
+    kinds: Iterable[formats.Kind],
+    success: Json,
+    other_files: Json = {},  # noqa: B006 - it is only read
+) -> Json:
+    """An operation that takes a photo and a depth model, and answers with a file."""
+    image = {"image": {"type": "string", "format": "binary", "description": "a photo"}}
+    fields = image | other_files | options.model_json_schema()["properties"]
     file = {"schema": {"type": "string", "format": "binary"}}
-    content = {kind.mimetype: file for kind in KINDS.values()}
     return {
-        "summary": "A photo to a depth map: 8-bit grey PNG of its upright size, near is bright",
+        "summary": summary,
         "description": "The options of the form are accepted in the query, too; where both have "
         "one, the form's value counts.",
         "parameters": [
@@ -195,12 +239,20 @@ def _depth() -> Json:
                 "schema": {"type": "string"},
             }
         ],
-        "requestBody": {"required": True, "content": _form(image | own_map | options, ["image"])},
+        "requestBody": {"required": True, "content": _form(fields, ["image"])},
         "responses": {
-            "200": {"description": "The map, or pair", "content": content, "headers": map_headers},
+            "200": success | {"content": {kind.mimetype: file for kind in kinds}},
             **_errors(*_INFERENCE),
         },
     }
+
+
+def _splat_download() -> Json:
+    described = _get(
+        "Bring the model that makes splats to disk", answers.SplatDownload, 401, 404, 429, 500
+    )
+    described["responses"]["500"] = _json(answers.SplatDownloadFailed, "The message says why")
+    return described
 
 
 def _embed_image(models: Models) -> Json:

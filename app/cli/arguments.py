@@ -7,8 +7,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
-from app.rendering.options import DepthOptions
+from pydantic.fields import FieldInfo
+
+from app.errors import BadRequest
+from app.rendering.options import DepthOptions, Format
+from app.rendering.scene_options import SceneFormat, SceneOptions
 from config.families import FAMILIES
 
 JOBS = 64
@@ -35,20 +40,24 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
     depth = commands.add_parser(
         "depth",
-        help="a depth map of each photo",
+        help="a depth map or a 3D scene of each photo",
         description="A depth map of each photo: OUT/<path below its folder>/<name>.png, where the "
-        "name keeps its own suffix. Files that failed are listed in OUT/errors.txt, too.",
+        "name keeps its own suffix; or with --format ply, splat, spz or glb a 3D scene. Files that "
+        "failed are listed in OUT/errors.txt, too.",
     )
-    _add_common(depth, "folder for the maps; it is made")
+    _add_common(depth, "folder for the maps or scenes; it is made")
+    maps = depth.add_argument_group("depth maps and stereo pairs")
+    scenes = depth.add_argument_group("3D scenes")
     for name, field in DepthOptions.model_fields.items():
-        assert field.description is not None
-        option = f"--{name.replace('_', '-')}"
-        if field.annotation is bool:
-            depth.add_argument(option, action="store_true", help=field.description)
-        elif field.default is None:
-            depth.add_argument(option, help=field.description)
-        else:
-            depth.add_argument(option, help=f"{field.description} (default: {field.default})")
+        description = field.description
+        if name == "format":
+            description = (
+                f"{description}; a 3D scene: {SceneOptions.model_fields[name].description}"
+            )
+        _add_option(maps, name, field, description)
+    for name, field in SceneOptions.model_fields.items():
+        if name not in DepthOptions.model_fields:
+            _add_option(scenes, name, field, field.description)
 
     embed = commands.add_parser(
         "embed",
@@ -162,10 +171,34 @@ def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     remove.add_argument("--yes", action="store_true", help="do not ask")
 
 
-def depth_options(arguments: argparse.Namespace) -> DepthOptions:
-    """The depth options that were given. Raises BadRequest."""
-    given = {name: getattr(arguments, name) for name in DepthOptions.model_fields}
-    return DepthOptions.parse({name: each for name, each in given.items() if each})
+def _add_option(
+    group: argparse._ArgumentGroup, name: str, field: FieldInfo, description: str | None
+) -> None:
+    assert description is not None
+    option = f"--{name.replace('_', '-')}"
+    if field.annotation is bool:
+        group.add_argument(option, action="store_true", help=description)
+    elif field.default is None:
+        group.add_argument(option, help=description)
+    else:
+        group.add_argument(option, help=f"{description} (default: {field.default})")
+
+
+def depth_options(arguments: argparse.Namespace) -> DepthOptions | SceneOptions:
+    """The options of a map or of a scene that were given. Raises BadRequest."""
+    names = [*DepthOptions.model_fields, *SceneOptions.model_fields]
+    given = {name: each for name in names if (each := getattr(arguments, name))}
+    format_ = given.get("format", "png")
+    if format_ not in (*get_args(Format), *get_args(SceneFormat)):
+        allowed = ", ".join((*get_args(Format), *get_args(SceneFormat)))
+        raise BadRequest(f"--format: allowed: {allowed}", title="Invalid option")
+    is_scene = format_ in get_args(SceneFormat)
+    kind: type[DepthOptions | SceneOptions] = SceneOptions if is_scene else DepthOptions
+    if others := [name for name in given if name not in kind.model_fields]:
+        named = ", ".join(f"--{name.replace('_', '-')}" for name in others)
+        message = f"--format {format_} takes no {named}"
+        raise BadRequest(message, title="Invalid option")
+    return kind.parse(given)
 
 
 def _add_common(parser: argparse.ArgumentParser, out: str) -> None:

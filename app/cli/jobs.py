@@ -17,9 +17,9 @@ from app.cli.outputs import Journal
 from app.cli.problems import Failed, UsageError
 from app.errors import BadRequest, TwinlensError
 from app.hub.weights import PUBLISHED
-from app.rendering import stereo_layouts
-from app.rendering.formats import KINDS
+from app.rendering import formats, scenes, stereo_layouts
 from app.rendering.options import DepthOptions
+from app.rendering.scene_options import SceneOptions
 from app.runtime import Runtime
 from app.tasks.results import Embeddings
 from config.families import Task
@@ -72,14 +72,15 @@ class Job(ABC):
         """
 
 
-class DepthJob(Job):
-    """Writes a folder of depth maps."""
+class _FolderJob(Job):
+    """Writes a folder with a file for each photo."""
 
     task: Task = "depth"
+    #: what follows the name of a photo in the name of its file
+    ending: str
 
-    def __init__(self, out: Path, options: DepthOptions) -> None:
+    def __init__(self, out: Path) -> None:
         self._out = out
-        self._options = options
         self.own = (out,)
         self.errors = out / "errors.txt"
 
@@ -90,7 +91,7 @@ class DepthJob(Job):
         outputs.lock(os.open(self._out, os.O_RDONLY), self._out)
 
     def is_done(self, photo: Photo) -> bool:
-        """See the base class: a photo is done if its map exists."""
+        """See the base class: a photo is done if its file exists."""
         return self._target(photo).exists()
 
     def check(self, photos: Sequence[Photo]) -> None:
@@ -110,32 +111,59 @@ class DepthJob(Job):
         return [photo for photo in photos if not self.is_done(photo)]
 
     def work(self, photo: Photo, runtime: Runtime, spec: ModelSpec) -> None:
-        """See the base class; also writes the map."""
-        try:
-            runtime.depth.check(spec, self._options)
-        except BadRequest as error:
-            raise Failed(error.message) from None
-        result = runtime.depth.run(photo.open(), spec, self._options)
+        """See the base class; also writes the file."""
+        content = self._content(photo, runtime, spec)
         target = self._target(photo)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            outputs.write(target, lambda file: file.write(result.file))
+            outputs.write(target, lambda file: file.write(content))
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
-                raise BadRequest("The name of its map would be too long") from None
+                raise BadRequest("The name of its file would be too long") from None
             raise Failed(f"{target} cannot be written ({error.strerror})") from None
 
     def keep(self, photo: Photo, result: Any) -> None:
-        """See the base class; does nothing, because ``work`` has written the map."""
+        """See the base class; does nothing, because ``work`` has written the file."""
 
     def close(self, complete: bool) -> None:
         """See the base class."""
 
+    @abstractmethod
+    def _content(self, photo: Photo, runtime: Runtime, spec: ModelSpec) -> bytes:
+        """Compute the content of the file for a photo; raises as ``work`` does."""
+
     def _target(self, photo: Photo) -> Path:
         # The name keeps the photo's suffix, because a.jpg and a.png may lie in the same folder.
-        mark = stereo_layouts.ending(self._options) if self._options.is_pair else ""
-        name = f"{photo.place.name}{mark}{KINDS[self._options.format].suffix}"
-        return self._out / photo.place.with_name(name)
+        return self._out / photo.place.with_name(f"{photo.place.name}{self.ending}")
+
+
+class DepthJob(_FolderJob):
+    """Writes a folder of depth maps or stereo pairs."""
+
+    def __init__(self, out: Path, options: DepthOptions) -> None:
+        super().__init__(out)
+        self._options = options
+        mark = stereo_layouts.ending(options) if options.is_pair else ""
+        self.ending = f"{mark}{formats.KINDS[options.format].suffix}"
+
+    def _content(self, photo: Photo, runtime: Runtime, spec: ModelSpec) -> bytes:
+        try:
+            runtime.depth.check(spec, self._options)
+        except BadRequest as error:
+            raise Failed(error.message) from None
+        return runtime.depth.run(photo.open(), spec, self._options).file
+
+
+class SceneJob(_FolderJob):
+    """Writes a folder of 3D scenes."""
+
+    def __init__(self, out: Path, options: SceneOptions) -> None:
+        super().__init__(out)
+        self._options = options
+        self.ending = scenes.KINDS[options.format].suffix
+
+    def _content(self, photo: Photo, runtime: Runtime, spec: ModelSpec) -> bytes:
+        return runtime.splat.run(photo.open(), spec, self._options).file
 
 
 class EmbedJob(Job):

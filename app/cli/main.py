@@ -18,13 +18,14 @@ from app.cli import outputs
 from app.cli.arguments import depth_options, parse
 from app.cli.download import download
 from app.cli.files import Failure, find_files, one_line, only_pictures
-from app.cli.jobs import DepthJob, EmbedJob, Job
+from app.cli.jobs import DepthJob, EmbedJob, Job, SceneJob
 from app.cli.models.command import manage_models
 from app.cli.problems import Failed, Interrupted, UsageError
 from app.cli.run import Outcome, run
 from app.cli.session import Stop, load, session, settings_for
 from app.errors import BadRequest
 from app.lending.registry import Registry
+from app.rendering.scene_options import SceneOptions
 from config.logging import configure_logging
 from config.models import ModelSpec
 from config.settings import Settings, SettingsError
@@ -125,7 +126,10 @@ def _report_others(others: int, left_out: Counter[str]) -> None:
 def _job(arguments: argparse.Namespace) -> Job:
     """The job that the arguments describe. Raises UsageError, BadRequest."""
     if arguments.command == "depth":
-        return DepthJob(arguments.out, depth_options(arguments))
+        options = depth_options(arguments)
+        if isinstance(options, SceneOptions):
+            return SceneJob(arguments.out, options)
+        return DepthJob(arguments.out, options)
     return EmbedJob(arguments.out, arguments.image_size, arguments.normalize)
 
 

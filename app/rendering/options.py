@@ -34,6 +34,8 @@ EXACT = ("png16", "npy", "tiff")
 FLOAT = ("npy", "tiff")
 _NAMED_SIZES = ("original", "model")
 _MOST_DIGITS = 6
+# Longest name of an option that an error repeats.
+_MOST_NAME = 64
 DEFAULT_DIVERGENCE = 2.0
 DEFAULT_CONVERGENCE = 0.5
 _NO_HEIC = (
@@ -68,11 +70,28 @@ _SIZE_SCHEMA = {
 }
 
 
-class DepthOptions(BaseModel):
-    """The options; by default an 8-bit grey PNG of the photo's size, with near as bright."""
+class RequestOptions(BaseModel):
+    """Options of a request, of which each has a default."""
 
     # Unknown options are ignored, for compatibility with existing clients.
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+
+    @classmethod
+    def parse(cls, given: Mapping[str, object]) -> Self:
+        """Options from a query, a form or a command line; an empty text counts as not given.
+
+        Raises:
+            BadRequest: the message names each wrong option and what is allowed.
+        """
+        try:
+            return cls.model_validate({name: value for name, value in given.items() if value != ""})
+        except ValidationError as error:
+            findings = [_finding(detail) for detail in error.errors(include_input=False)]
+            raise BadRequest("; ".join(findings), title="Invalid option") from None
+
+
+class DepthOptions(RequestOptions):
+    """The options; by default an 8-bit grey PNG of the photo's size, with near as bright."""
 
     format: Annotated[Format, BeforeValidator(_format)] = Field(
         "png",
@@ -173,19 +192,6 @@ class DepthOptions(BaseModel):
         """Whether a stereo pair, or a view of one, is wanted instead of the map."""
         return self.stereo != "none"
 
-    @classmethod
-    def parse(cls, given: Mapping[str, object]) -> Self:
-        """Options from a query, a form or a command line; an empty text counts as not given.
-
-        Raises:
-            BadRequest: the message names each wrong option and what is allowed.
-        """
-        try:
-            return cls.model_validate({name: value for name, value in given.items() if value != ""})
-        except ValidationError as error:
-            findings = [_finding(detail) for detail in error.errors(include_input=False)]
-            raise BadRequest("; ".join(findings), title="Invalid option") from None
-
     def target(self, photo: Size, network: Size) -> Size:
         """Width and height of the resulting map, or of each view of a stereo pair."""
         if self.size == "original":
@@ -203,6 +209,8 @@ def _finding(detail: Any) -> str:
         text = f"allowed: {detail['ctx']['expected']}"
     elif detail["type"].startswith("bool"):
         text = "allowed: true, false"
+    elif detail["type"] == "extra_forbidden":
+        name, text = name[:_MOST_NAME], "no option here"
     else:
         text = detail["msg"].removeprefix("Value error, ")
     return f"{name}: {text}" if name else text

@@ -40,7 +40,7 @@ _AHEAD = np.float32(0.4)
 _STEEPEST = np.float32(0.5)
 _OPACITY = 0.98
 #: share of ``max_splats`` that the photo's own pixels may take; the rest is for the background
-_SHARE = 0.9
+PHOTO_SHARE = 0.9
 #: pixels that are lifted at once: their arrays fit into a processor's cache
 _STRIP_PIXELS = 2**15
 
@@ -83,7 +83,7 @@ def lift(
         max_splats: a larger photo is made smaller first.
     """
     shape = disparity.shape
-    photo, disparity = _shrunk(photo, disparity, int(_SHARE * max_splats), softness)
+    photo, disparity = _shrunk(photo, disparity, int(PHOTO_SHARE * max_splats), softness)
     focal = focal_length * disparity.shape[1] / shape[1]
     softness = round(softness * disparity.shape[1] / shape[1])
     # how many pixels a thing of disparity 1 moves when the viewer steps aside

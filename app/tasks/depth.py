@@ -7,8 +7,7 @@ Path of a request: wait for a turn, decode, prepare, infer, render, encode.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, BinaryIO
 
 from app.decoding.job import Pixels
@@ -21,8 +20,9 @@ from app.models.depth_family import DepthFamily
 from app.pictures.canvas import Levels
 from app.rendering import formats, maps, stereo_layouts
 from app.rendering.options import EXACT, DepthOptions, Size
+from app.tasks.camera import Camera, prepare
 from app.tasks.results import DepthMap, Timings
-from app.tasks.turns import IsGone, Turn, Turns
+from app.tasks.turns import IsGone, Turns
 from config.models import ModelSpec
 
 
@@ -65,10 +65,13 @@ class DepthTask:
                 loaded = turn.loaded
                 if options.in_metres and not loaded.family.is_metric:
                     raise self._no_metres(spec)
-                inputs, size, camera = self._prepare(turn, photo, options)
+                inputs, size, camera = prepare(turn, photo, partial(self._size, options))
                 output = turn.infer(inputs[None])[0]
             output = loaded.family.crop(output, camera.size)
-            camera = _known(camera, loaded.family, output, options)
+            # The camera is needed for metres; the model's own estimate is told in any case.
+            camera = camera.with_best(
+                options.focal_length or None, loaded.family, output, exif=options.in_metres
+            )
             numbers = _numbers(loaded.family, output, options, camera)
             check_cancelled = turns.deadline_check(is_gone)
             view: Pixels | None = None
@@ -100,6 +103,12 @@ class DepthTask:
         if options.in_metres and self.gives_metres(spec) is False:
             raise self._no_metres(spec)
 
+    def _size(self, options: DepthOptions, photo: Size, network: Size) -> Size:
+        """Width and height of the answer. Raises TooLarge if it cannot be encoded."""
+        size = options.target(photo, network)
+        formats.check(options, size, self._max_pixels)
+        return size
+
     def gives_metres(self, spec: ModelSpec) -> bool | None:
         """Whether a model gives metres, from its row or its checkpoint.
 
@@ -119,67 +128,14 @@ class DepthTask:
             title="Invalid option",
         )
 
-    def _prepare(
-        self, turn: Turn, photo: BinaryIO, options: DepthOptions
-    ) -> tuple[FloatArray, Size, _Camera]:
-        """The network's input for a photo, the size of the answer, and what the photo says of its
-        camera.
-
-        The decoded photo is freed when this returns: it is large, and the request may wait long for
-        the device.
-        """
-        family: DepthFamily = turn.loaded.family
-        picture = turn.decode(photo, family.decode_size, family.steps)
-        size = options.target(picture.size, family.input_size(*picture.size))
-        formats.check(options, size, self._max_pixels)
-        with turn.preparing():
-            inputs = family.prepare(picture, turn.loaded.network.images)
-        scale = family.input_scale(*picture.size)
-        return inputs, size, _Camera(picture.size, scale, picture.focal_length)
-
-
-@dataclass(frozen=True)
-class _Camera:
-    """The camera of a photo."""
-
-    #: width and height of the upright photo, pixels
-    size: Size
-    #: pixels of the network's input for each pixel of the photo
-    scale: float
-    #: in pixels of the photo; None: not known
-    focal_length: float | None
-
-    def field_of_view(self) -> float | None:
-        """Degrees from the left edge of the upright photo to the right one."""
-        if self.focal_length is None:
-            return None
-        return math.degrees(2 * math.atan(self.size[0] / 2 / self.focal_length))
-
-
-def _known(
-    camera: _Camera, family: DepthFamily, output: FloatArray, options: DepthOptions
-) -> _Camera:
-    """A camera with the focal length that counts: the client's, else the model's estimate, else
-    that of the photo's EXIF data, because these say nothing of how the photo was cropped since.
-    """
-    focal_length = options.focal_length or None
-    if focal_length is None:
-        estimate = family.focal_length(output)
-        if estimate is not None:
-            focal_length = estimate / camera.scale
-        elif options.in_metres:
-            focal_length = camera.focal_length
-    return replace(camera, focal_length=focal_length)
-
 
 def _numbers(
-    family: DepthFamily, output: FloatArray, options: DepthOptions, camera: _Camera
+    family: DepthFamily, output: FloatArray, options: DepthOptions, camera: Camera
 ) -> FloatArray:
     """The map in the unit that the options ask for."""
     if not options.in_metres:
         return family.disparity(output)
-    known = camera.focal_length
-    return family.metres(output, None if known is None else known * camera.scale)
+    return family.metres(output, camera.input_focal_length())
 
 
 def _render(

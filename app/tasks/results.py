@@ -69,6 +69,19 @@ class DepthMap(Result):
 
 
 @dataclass(frozen=True)
+class Scene(Result):
+    """A 3D scene as a file."""
+
+    file: bytes
+    #: of the scene's distances: "metres", or "relative" if only their ratios mean something
+    unit: Unit
+    #: of the camera, pixels of the upright photo
+    focal_length: float | None
+    #: of the camera, degrees from the left edge of the upright photo to the right one
+    field_of_view: float | None
+
+
+@dataclass(frozen=True)
 class OwnPair:
     """A stereo pair made with a depth map of the client's own, as a file; no model was used."""
 

@@ -34,9 +34,9 @@ def current(service: Service) -> Any:
 
 
 def active(service: Service) -> list[str]:
-    """Return the models that ImmichVR's panel shows as active."""
+    """Return the depth models that ImmichVR's panel shows as active."""
     listed = check.json(service.get("/api/models"))["models"]
-    return [model["key"] for model in listed if model["is_loaded"]]
+    return [model["key"] for model in listed if model["is_loaded"] and model["type"] == "depth"]
 
 
 def in_memory(service: Service) -> list[str]:
@@ -60,7 +60,7 @@ def test_the_list(fresh: Service) -> None:
     assert listed["default_model"] == "small"
     assert listed["current_model"] is None
     assert listed["current_device"] is None
-    small, base, large = listed["models"]
+    small, base, large, _ = listed["models"]
     assert small == {
         "key": "small",
         "name": "Small",
@@ -93,7 +93,7 @@ def test_the_list_of_all_models(fresh: Service) -> None:
     by_key = {model["key"]: model for model in everything}
     assert by_key["builtin-depth"]["huggingface_id"] == "built-in"
     assert by_key["builtin-depth"]["is_downloaded"] is True
-    assert list(by_key) == [spec.key for spec in Settings().table().model]
+    assert list(by_key) == [*(spec.key for spec in Settings().table().model), "sharp"]
     metric = {key: model["metric"] for key, model in by_key.items()}
     assert metric["small"] is False
     assert metric["metric-indoor-small"] is True
@@ -119,12 +119,12 @@ def test_load_with_every_body_that_clients_send(fresh: Service, how: dict[str, A
         "loaded": True,
         "current_model": "base",
         "device": "cpu",
-        "available_models": ["small", "base", "large"],
-        "downloaded_models": ["small", "base", "large"],
+        "available_models": ["small", "base", "large", "sharp"],
+        "downloaded_models": ["small", "base", "large", "sharp"],
     }
     listed = check.json(fresh.get("/api/models"))
     assert (listed["current_model"], listed["current_device"]) == ("base", "cpu")
-    assert [model["is_loaded"] for model in listed["models"]] == [False, True, False]
+    assert [model["is_loaded"] for model in listed["models"]] == [False, True, False, True]
 
 
 def test_a_gpu_that_is_not_there_means_the_cpu_and_is_said(fresh: Service) -> None:
@@ -251,7 +251,7 @@ def test_delete_removes_the_files_and_nothing_else(fresh: Service) -> None:
     assert {path.name for path in cache.iterdir()} == before - {gone}
     large = check.json(fresh.get("/api/models"))["models"][2]
     assert (large["is_loaded"], large["is_downloaded"]) == (False, False)
-    assert current(fresh)["downloaded_models"] == ["small", "base"]
+    assert current(fresh)["downloaded_models"] == ["small", "base", "sharp"]
     assert check.json(fresh.delete("/api/models/large"))["success"] is True, "not on disk"
     refused = depth(fresh, "?model=large")
     message = check.error(refused, 503, "Model not initialized")
@@ -286,10 +286,10 @@ def test_load_and_download_wait_for_the_hub(
             WARMUP_ON_STARTUP="false",
         )
         service.wait_for("/ready", 200)
-        assert current(service)["downloaded_models"] == ["small"]
+        assert current(service)["downloaded_models"] == ["small", "sharp"]
         assert check.json(service.post("/api/models/base/download", headers=EMPTY))["success"]
         assert current(service) == current(service) | {
-            "downloaded_models": ["small", "base"],
+            "downloaded_models": ["small", "base", "sharp"],
             "loaded": False,
         }
         loaded = check.json(service.post("/api/models/large/load", json={}))

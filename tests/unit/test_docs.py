@@ -12,6 +12,7 @@ import pytest
 
 from app.blueprints.openapi import document as openapi
 from app.rendering.options import DepthOptions
+from app.rendering.scene_options import SceneOptions
 from benchmarks.service import PROJECT
 
 DOCUMENTS = sorted(
@@ -86,3 +87,16 @@ def test_the_reference_has_every_route_and_option() -> None:
         assert row, name
         for choice in schema.get("enum", ()):
             assert f"`{choice}`" in row[0], (name, choice)
+
+
+def test_the_reference_has_every_option_of_scenes() -> None:
+    text = (PROJECT / "docs" / "api.md").read_text()
+    section = text.partition("## `POST /api/splat`")[2].partition("\n## ")[0]
+    for name, schema in SceneOptions.model_json_schema()["properties"].items():
+        row = re.search(rf"^\| `{name}` \|(?:.*\n\| \|)*.*", section, re.MULTILINE)
+        assert row, name
+        for choice in schema.get("enum", ()):
+            assert f"`{choice}`" in row[0], (name, choice)
+        for limit in ("default", "minimum", "maximum"):
+            value = schema.get(limit)
+            assert not isinstance(value, int) or str(value) in row[0], (name, limit)

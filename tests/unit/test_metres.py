@@ -32,6 +32,7 @@ from app.rendering.options import DepthOptions
 from app.runtime import Runtime
 from config.models import ModelSpec
 from config.settings import Settings
+from tests import ply
 from tests.pictures import encoded, picture
 
 # These tests hold for any weights, so the metric checkpoint has those of the built-in model.
@@ -283,3 +284,34 @@ def test_a_large_tiff_is_a_file_that_others_read() -> None:
     values = np.random.default_rng(2).standard_normal((1500, 2000)).astype(np.float32)
     file = formats.encode(values, DepthOptions(format="tiff"))
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(file))), values)
+
+
+def scene(client: FlaskClient, photo: bytes = PHOTO, **form: Any) -> Any:
+    fields = {"image": (io.BytesIO(photo), "a.jpg"), **{k: str(v) for k, v in form.items()}}
+    response = client.post("/api/splat", data=fields, content_type="multipart/form-data")
+    assert response.status_code == 200, response.text
+    return response
+
+
+def test_a_scene_of_a_metric_model_is_in_metres(client: FlaskClient) -> None:
+    metres = numbers(ask(client, unit="metres", format="npy"))
+    response = scene(client)
+    assert response.headers["X-Depth-Unit"] == "metres"
+    depth = ply.read(response.data)["z"]
+    assert depth.min() == pytest.approx(metres.min(), rel=0.05)
+    assert depth.max() == pytest.approx(metres.max(), rel=0.05)
+    middle = float(np.median(metres))
+    clipped = ply.read(scene(client, depth_range=f"{middle},{middle * 1.1}").data)["z"]
+    assert clipped.min() == pytest.approx(middle, rel=0.05)
+    assert clipped.max() < middle * 1.15
+
+
+def test_the_camera_of_a_scene(client: FlaskClient) -> None:
+    """What the client says counts before what the photo says, and that before a guess."""
+    guessed = scene(client).headers["X-Field-Of-View"]
+    assert float(guessed) == pytest.approx(60)
+    photo = with_focal_length(26)
+    known = scene(client, photo)
+    pixels = 26 * math.hypot(WIDTH, HEIGHT) / math.hypot(36, 24)
+    assert float(known.headers["X-Focal-Length-Px"]) == pytest.approx(pixels, rel=1e-4)
+    assert float(scene(client, photo, fov=30).headers["X-Field-Of-View"]) == 30
