@@ -57,6 +57,8 @@ def main() -> None:
             form: dict[str, Any] = {"files": {"image": ("a.jpg", data)}}
             requests: dict[str, tuple[str, dict[str, Any]]] = {
                 "depth, multipart": ("/api/depth", form),
+                "splats as ply": ("/api/splat", form),
+                "mesh": ("/api/splat?format=glb", form),
                 "embed, multipart": ("/embed-image", form),
                 "embed, base64": ("/embed-image", {"json": {"image_base64": text}}),
             }

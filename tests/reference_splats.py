@@ -8,6 +8,7 @@ It follows Kerbl et al., "3D Gaussian Splatting for Real-Time Radiance Field Ren
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from app.rendering.splats import Splats
 from training.scenes.compose import Scene
 from training.scenes.render import camera_axes, camera_place
 
-Floats = NDArray[np.floating]
+Floats = NDArray[Any]
 
 #: variance, in pixels squared, that renderers add to every footprint
 _LOW_PASS = 0.3
@@ -123,34 +124,34 @@ def _blended(
     return np.stack(bands, 1).reshape(*shape, 3), np.bincount(pixel, weight, size).reshape(shape)
 
 
-def draw_mesh(photo: NDArray[np.uint8], disparity: Floats, front: View, view: View) -> Floats:
+def draw_mesh(
+    photo: NDArray[np.uint8], disparity: Floats, front: View, view: View, finer: int = 1
+) -> Floats:
     """What a plain displaced mesh shows: all neighbouring pixels are connected. [h, w, 3].
 
-    The mesh is sampled so densely that the samples leave no gaps, at twice the size.
+    The mesh is sampled so densely that the samples leave no gaps, with ``finer`` squared for a
+    pixel.
     """
-    large = replace(view, width=2 * view.width, height=2 * view.height, focal=2 * view.focal)
+    large = replace(
+        view, width=finer * view.width, height=finer * view.height, focal=finer * view.focal
+    )
     height, width = disparity.shape
     points = lifted(disparity, front)
     column, row, _ = large.project(points.reshape(-1, 3))
     corners = np.stack([column, row], -1).reshape(height, width, 2)
     across = np.abs(np.diff(corners, axis=1)).max(-1)
     below = np.abs(np.diff(corners, axis=0)).max(-1)
-    longest = np.maximum(
-        np.maximum(across[:-1], across[1:]), np.maximum(below[:, :-1], below[:, 1:])
-    )
-    steps = 2 ** np.ceil(np.log2(np.clip(longest * 1.5, 1, 512))).astype(int)
-    values = np.concatenate([points, photo / 255], -1)
+    columns = _steps(np.maximum(across[:-1], across[1:]))
+    rows = _steps(np.maximum(below[:, :-1], below[:, 1:]))
+    values = np.concatenate([points, photo / 255], -1).astype(np.float32)
     samples = []
-    for count in np.unique(steps):
-        y, x = np.nonzero(steps == count)
-        part = ((np.arange(count) + 0.5) / count)[:, None]
-        u, v = (p.reshape(1, -1, 1) for p in np.meshgrid(part, part))
-        for few in np.array_split(np.arange(len(y)), max(1, len(y) * count**2 // 2_000_000)):
-            top, left = y[few], x[few]
-            upper = values[top, left][:, None] * (1 - u) + values[top, left + 1][:, None] * u
-            lower = values[top + 1, left][:, None] * (1 - u)
-            lower = lower + values[top + 1, left + 1][:, None] * u
-            samples.append((upper * (1 - v) + lower * v).reshape(-1, 6))
+    for wide, high in np.unique(np.stack([columns, rows], -1).reshape(-1, 2), axis=0):
+        y, x = np.nonzero((columns == wide) & (rows == high))
+        u, v = np.meshgrid((np.arange(wide) + 0.5) / wide, (np.arange(high) + 0.5) / high)
+        u, v = (part.astype(np.float32).reshape(1, -1, 1) for part in (u, v))
+        upper = values[y, x][:, None] * (1 - u) + values[y, x + 1][:, None] * u
+        lower = values[y + 1, x][:, None] * (1 - u) + values[y + 1, x + 1][:, None] * u
+        samples.append((upper * (1 - v) + lower * v).reshape(-1, 6))
     every = np.concatenate(samples)
     column, row, depth = large.project(every[:, :3])
     column, row = np.rint(column), np.rint(row)
@@ -159,7 +160,13 @@ def draw_mesh(photo: NDArray[np.uint8], disparity: Floats, front: View, view: Vi
     chosen = chosen[np.argsort(-depth[chosen])]  # the nearest is written last
     picture = np.zeros((large.height, large.width, 3))
     picture[row[chosen].astype(int), column[chosen].astype(int)] = every[chosen, 3:]
-    return picture.reshape(view.height, 2, view.width, 2, 3).mean((1, 3))
+    return cast(Floats, picture.reshape(view.height, finer, view.width, finer, 3).mean((1, 3)))
+
+
+def _steps(lengths: Floats) -> NDArray[np.int64]:
+    """How many samples lines of some lengths need, rounded to powers of 2."""
+    powers = np.ceil(np.log2(np.clip(lengths * 1.5, 1, 256))).astype(np.int64)
+    return np.left_shift(np.int64(1), powers)
 
 
 def lifted(disparity: Floats, view: View) -> Floats:

@@ -12,7 +12,7 @@ from typing import get_args
 from pydantic.fields import FieldInfo
 
 from app.errors import BadRequest
-from app.rendering.options import DepthOptions
+from app.rendering.options import DepthOptions, Format
 from app.rendering.scene_options import SceneFormat, SceneOptions
 from config.families import FAMILIES
 
@@ -188,13 +188,16 @@ def depth_options(arguments: argparse.Namespace) -> DepthOptions | SceneOptions:
     """The options of a map or of a scene that were given. Raises BadRequest."""
     names = [*DepthOptions.model_fields, *SceneOptions.model_fields]
     given = {name: each for name in names if (each := getattr(arguments, name))}
-    kind: type[DepthOptions | SceneOptions] = DepthOptions
-    if given.get("format") in get_args(SceneFormat):
-        kind = SceneOptions
+    format_ = given.get("format", "png")
+    if format_ not in (*get_args(Format), *get_args(SceneFormat)):
+        allowed = ", ".join((*get_args(Format), *get_args(SceneFormat)))
+        raise BadRequest(f"--format: allowed: {allowed}", title="Invalid option")
+    is_scene = format_ in get_args(SceneFormat)
+    kind: type[DepthOptions | SceneOptions] = SceneOptions if is_scene else DepthOptions
     if others := [name for name in given if name not in kind.model_fields]:
         named = ", ".join(f"--{name.replace('_', '-')}" for name in others)
-        has = f"--format {given.get('format', 'png')}"
-        raise BadRequest(f"{has} leaves no meaning to {named}", title="Invalid option")
+        message = f"--format {format_} takes no {named}"
+        raise BadRequest(message, title="Invalid option")
     return kind.parse(given)
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import cast
 
 import cv2
@@ -17,11 +18,16 @@ Mask = NDArray[np.bool_]
 
 #: Two neighbouring pixels are torn if a gap of more than this many pixels opens between them when
 #: the viewer stands aside: that is no surface, not even a steep one.
-_TORN = 2.0
+_TORN = 8.0
 #: They are torn at this gap already if it is so many times as large as the gaps on both sides.
-_TORN_BY_STEP, _STEEPER = 0.75, 3.0
+_TORN_BY_STEP, _STEEPER = 0.75, 2.5
 #: The background is continued this many pixels further than a gap needs, as splats are round.
-_MARGIN = 3
+#: As the viewer goes round the scene, near things move by a little more than at the first step.
+_FURTHER, _MARGIN = 1.35, 3
+#: It is continued from pixels at most so far beside an edge, as a share of the width.
+_BESIDE = 0.1
+#: Of backgrounds that meet the farther one counts more, until its gap is this share of the width.
+_FAR = 0.02
 #: Behind things in front of others there are several backgrounds. Each of these ranges of gaps, as
 #: shares of the picture's width, gets a layer of its own.
 _RANGES = (0.0, 0.02, 0.12, np.inf)
@@ -50,7 +56,7 @@ def _torn(disparity: Floats, parallax: float) -> Mask:
     np.maximum(sides[:, :-1], gaps[:, 1:], out=sides[:, :-1])
     sides *= np.float32(_STEEPER)
     np.clip(sides, _TORN_BY_STEP, _TORN, out=sides)
-    return cast(Mask, gaps > sides)
+    return gaps > sides
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,11 @@ def behind(
     return []
 
 
+def middles(count: int, length: int) -> NDArray[np.intp]:
+    """The places of the middles of ``count`` equal parts."""
+    return ((np.arange(count) + 0.5) * (length / count)).astype(np.intp)
+
+
 def _edges(disparity: Floats, torn: Torn) -> Floats:
     """How much nearer than a pixel its nearest torn neighbour is; 0 where there is none. [h, w]."""
     steps = np.zeros_like(disparity)
@@ -106,67 +117,71 @@ def _layers(
     """One layer for each range of gaps."""
     height, width = disparity.shape
     small = max(1, width // size), max(1, height // size)
-    rows = np.minimum(np.arange(small[1]) * size + size // 2, height - 1)
-    columns = np.minimum(np.arange(small[0]) * size + size // 2, width - 1)
-    near = cv2.dilate(disparity, np.ones((size, size), np.uint8))[np.ix_(rows, columns)]
+    places = np.ix_(middles(small[1], height), middles(small[0], width))
+    square = np.ones((size, size), np.uint8)
+    near = cast(Floats, cv2.dilate(disparity, square))[places]
+    # Nothing of the background may come before what the camera sees around it.
+    around = np.ones((size + 2, size + 2), np.uint8)
+    limit = cv2.erode(disparity, around)[places] - np.float32(0.5 / parallax)
+    limit = np.maximum(limit, disparity.min())
+    shrunk = cast(Levels, cv2.resize(photo, small, interpolation=cv2.INTER_AREA))
+    shrunk = shrunk.reshape(*near.shape, 3)
     layers: list[Layer] = []
-    for low, high in zip(_RANGES[:-1], _RANGES[1:], strict=True):
+    for low, high in pairwise(_RANGES):
         gaps = edges * np.float32(parallax)
-        chosen = (gaps > low * width) & (gaps <= high * width)
-        if not chosen.any():
-            continue
-        strongest = np.where(chosen, edges, 0)
-        weight = np.where(chosen, edges, 0)
-        total = cv2.resize(weight, small, interpolation=cv2.INTER_AREA)
-        mean = cv2.resize(weight * disparity, small, interpolation=cv2.INTER_AREA)
+        gaps[(gaps <= low * width) | (gaps > high * width)] = 0
+        total = cv2.resize(gaps, small, interpolation=cv2.INTER_AREA).reshape(near.shape)
         is_edge = total > 0
+        if not is_edge.any():
+            continue
+        gaps_far = cv2.resize(gaps * disparity, small, interpolation=cv2.INTER_AREA)
+        widest = cv2.dilate(gaps, square)[places]
         distance, labels = cv2.distanceTransformWithLabels(
             (~is_edge).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
         )
-        of_label = np.zeros(labels.max() + 1, np.float32)
-        of_label[labels[is_edge]] = mean[is_edge] / total[is_edge]
-        far = of_label[labels]
+        of_label = np.zeros((labels.max() + 1, 2), np.float32)
+        of_label[labels[is_edge], 0] = gaps_far.reshape(near.shape)[is_edge] / total[is_edge]
+        of_label[labels[is_edge], 1] = widest[is_edge]
+        far, reach = of_label[labels, 0], of_label[labels, 1]
+        distance = cast(Floats, distance)
         gap = (near - far) * np.float32(parallax)
-        del strongest
-        mask = (gap > max(_TORN_BY_STEP, low * width / 2)) & (distance * size <= gap + _MARGIN)
+        mask = (gap > max(_TORN_BY_STEP, low * width / 2)) & (
+            distance * size <= _FURTHER * reach + _MARGIN
+        )
         if not mask.any():
             continue
-        layers.append(_filled_layer(photo, disparity, mask, far, near, distance, parallax, size))
+        colours, back = _filled_layer(shrunk, near, far, distance, mask, 1 / parallax)
+        back = np.where(mask, np.clip(back, limit.min(), limit), near)
+        layers.append(Layer(colours, back, mask, size))
     return layers
 
 
 def _filled_layer(
-    photo: Levels,
-    disparity: Floats,
-    mask: Mask,
-    far: Floats,
-    near: Floats,
-    distance: Floats,
-    parallax: float,
-    size: int,
-) -> Layer:
-    small = mask.shape[1], mask.shape[0]
-    large = disparity.shape[1], disparity.shape[0]
-    reach = 0.1 * mask.shape[1] + 4
-    beside = (distance <= reach) & (distance > 0) & ~mask
-    tolerance = np.float32(4 / parallax) + np.abs(far) * 0.15
-    beside &= np.abs(near - far) <= tolerance
-    known = cv2.resize(beside.astype(np.float32), large, interpolation=cv2.INTER_NEAREST)
-    values = cv2.resize(photo, small, interpolation=cv2.INTER_AREA).reshape(small[1], small[0], 3)
-    del known
-    both = np.dstack([values.astype(np.float32), near])
-    filled = _filled(both, beside)
-    back = filled[..., 3]
-    limit = np.maximum(near - np.float32(0.5 / parallax), disparity.min())
-    back = np.clip(back, disparity.min(), limit).astype(np.float32)
-    back = np.where(mask, back, near)
-    colours = np.clip(filled[..., :3] + 0.5, 0, 255).astype(np.uint8)
-    return Layer(colours, back, mask, size)
+    photo: Levels, near: Floats, far: Floats, distance: Floats, mask: Mask, width: float
+) -> tuple[Levels, Floats]:
+    """Continue colours and disparity from beside the edges to what is behind them.
+
+    Args:
+        photo: of the layer's size, [h, w, 3].
+        near: disparity that the camera sees, [h, w].
+        far: disparity just behind the nearest edge.
+        distance: to that edge.
+        mask: pixels to fill.
+        width: 1 pixel of gap as a difference of disparity.
+    """
+    beside = (distance <= _BESIDE * mask.shape[1] + 4) & ~mask
+    beside &= np.abs(near - far) <= 4 * width + 0.15 * far
+    if not beside.any():
+        beside = ~mask if not mask.all() else mask
+    # Where several backgrounds meet, the farthest continues.
+    trust = (near + np.float32(_FAR * width * mask.shape[1])) ** -2
+    trust *= beside / trust.max()
+    filled = _filled(np.dstack([photo, near]).astype(np.float32, copy=False), trust)
+    return np.clip(filled[..., :3] + 0.5, 0, 255).astype(np.uint8), filled[..., 3]
 
 
-def _filled(values: Floats, known: Mask) -> Floats:
+def _filled(values: Floats, weight: Floats) -> Floats:
     """Known values [h, w, c] continued into the rest, smoothly (pull and push over a pyramid)."""
-    weight = known.astype(np.float32)
     levels = [(values * weight[..., None], weight)]
     while max(levels[-1][1].shape) > 1:
         sums, weight = levels[-1]
@@ -181,7 +196,7 @@ def _filled(values: Floats, known: Mask) -> Floats:
         height, width = weight.shape
         coarse = cv2.resize(result, (width, height), interpolation=cv2.INTER_LINEAR)
         coarse = coarse.reshape(height, width, -1)
-        share = np.minimum(weight * 4, 1)[..., None]  # a quarter of the pixels is enough to know
+        share = np.minimum(weight * 1e6, 1)[..., None]
         own = sums / np.maximum(weight, 1e-12)[..., None]
         result = share * own + (1 - share) * coarse
     return cast(Floats, result)

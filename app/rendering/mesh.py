@@ -64,7 +64,8 @@ def glb(photo: Levels, disparity: Floats, focal_length: float, max_vertices: int
         raise ArithmeticError("the map has infinite, undefined or non-positive values")
     surface = _surface(disparity, max_vertices)
     height, width = disparity.shape
-    depth: Floats = np.reciprocal(surface.disparity)
+    with np.errstate(over="ignore"):  # checked below
+        depth: Floats = np.reciprocal(surface.disparity)
     positions = np.empty((len(depth), 3), np.float32)
     positions[:, 0] = (surface.places[:, 0] - width / 2) / focal_length * depth
     positions[:, 1] = (height / 2 - surface.places[:, 1]) / focal_length * depth

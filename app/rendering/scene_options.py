@@ -42,8 +42,9 @@ def _range(value: object) -> object:
     return near, far
 
 
-# The schema is a string, because queries and forms carry text only.
-_RANGE_SCHEMA = {"type": "string", "pattern": "^[0-9.]+,[0-9.]+$"}
+# The schema is a string, because queries and forms carry text only. Without an example, the page
+# /docs would send one that it makes up.
+_RANGE_SCHEMA = {"type": "string", "pattern": "^[0-9.]+,[0-9.]+$", "example": "1,20"}
 _Range = Annotated[Range | None, BeforeValidator(_range), WithJsonSchema(_RANGE_SCHEMA)]
 
 
@@ -77,6 +78,7 @@ class SceneOptions(RequestOptions):
         description="degrees from the left edge of the upright photo to the right one; default: "
         "what the model estimates, else what the photo's EXIF data say, else "
         f"{DEFAULT_VIEW:g} across the longer side",
+        json_schema_extra={"example": DEFAULT_VIEW},
     )
     depth_range: _Range = Field(
         None,

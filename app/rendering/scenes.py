@@ -31,7 +31,7 @@ _TEXTURE_EDGE = 4096
 def photo_size(photo: Size, options: SceneOptions) -> Size:
     """The size in which a scene needs a photo of this size: no more pixels than it uses."""
     width, height = photo
-    most = _TEXTURE_PIXELS if options.is_mesh else options.max_splats
+    most = _TEXTURE_PIXELS if options.is_mesh else splats.PHOTO_SHARE * options.max_splats
     scale = min(1.0, math.sqrt(most / (width * height)))
     if options.is_mesh:
         scale = min(scale, _TEXTURE_EDGE / max(photo))

@@ -115,13 +115,13 @@ def _splat_rows(splats: Splats) -> tuple[NDArray[np.void], NDArray[np.uint16]]:
     opacity = _opacities(splats)
     for strip in _strips(len(splats)):
         part = rows[strip]
+        logarithms = _logarithms(splats.deviations[strip])
+        _check_finite(splats.centres[strip], logarithms, splats.rotations[strip])
         part["centre"] = splats.centres[strip]
         part["deviations"] = splats.deviations[strip]
         part["rgba"][:, :3] = _levels(splats.colours[strip] * 255)
         part["rgba"][:, 3] = _levels(opacity[strip] * 255)
         part["rotation"] = _levels(splats.rotations[strip] * 128 + 128)
-        logarithms = _logarithms(splats.deviations[strip])
-        _check_finite(splats.centres[strip], logarithms, splats.rotations[strip])
         # NumPy sorts 16-bit numbers many times as fast as others, and steps of 1/256 are enough.
         cover = logarithms.sum(axis=1) + np.log(np.maximum(opacity[strip], _LEAST_TRANSPARENCY))
         order[strip] = np.clip(2**15 - 2**8 * cover, 0, 2**16 - 1)

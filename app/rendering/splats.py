@@ -17,23 +17,30 @@ from typing import cast
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from app.rendering import background
-from app.rendering.background import Floats, Layer, Levels, Torn
+from app.rendering.background import Floats, Layer, Levels, Torn, middles
 
 #: A view from this far aside, in degrees around the middle of the scene, should have no holes.
 ASIDE_DEGREES = 15.0
 #: The standard deviation of a Gaussian along its surface, in pixels of the photo. Smaller ones
 #: leave gaps in renderers that make small Gaussians fainter (Spark), larger ones blur the photo.
-_DEVIATION = 0.6
+_DEVIATION = 0.66
 #: The same across the surface: as good as flat.
 _THICKNESS = 0.05
+#: When the viewer stands aside, a blurred edge opens a gap of at least so many pixels. Where it
+#: opens this much for each pixel of the photo, it is no surface in any case.
+_SMALL_STEP, _STEEP = 2.0, 1.2
+#: From this share of a blurred edge on, pixels belong to the nearer thing.
+_OUTSIDE = 0.35
+#: A Gaussian lies this many pixels nearer along its surface than its pixel: renderers draw the
+#: nearest first, so that a pixel shows its nearer neighbours more than itself.
+_AHEAD = np.float32(0.4)
+#: The depth changes at most by this share from one pixel to the next.
+_STEEPEST = np.float32(0.5)
 _OPACITY = 0.98
-#: how much the colours are sharpened against the blur of overlapping Gaussians
-_SHARPENING = 0.0
 #: share of ``max_splats`` that the photo's own pixels may take; the rest is for the background
-_SHARE = 0.9
+PHOTO_SHARE = 0.9
 #: pixels that are lifted at once: their arrays fit into a processor's cache
 _STRIP_PIXELS = 2**15
 
@@ -59,7 +66,8 @@ class Splats:
     @classmethod
     def empty(cls, count: int) -> Splats:
         """Make room for splats."""
-        return cls(*(np.empty((count, width), np.float32) for width in (3, 3, 3, 4)))
+        centres, colours, deviations = (np.empty((count, 3), np.float32) for _ in range(3))
+        return cls(centres, colours, deviations, np.empty((count, 4), np.float32))
 
 
 def lift(
@@ -74,37 +82,43 @@ def lift(
         softness: number of pixels over which the network blurs an edge of the disparity.
         max_splats: a larger photo is made smaller first.
     """
-    height, width = disparity.shape
-    scale = min(1.0, (_SHARE * max_splats / (height * width)) ** 0.5)
-    if scale < 1:
-        size = max(1, int(width * scale)), max(1, int(height * scale))
-        photo = cast(Levels, cv2.resize(photo, size, interpolation=cv2.INTER_AREA))
-        disparity = cast(Floats, cv2.resize(disparity, size, interpolation=cv2.INTER_NEAREST))
-        focal_length *= size[0] / width
-        softness = round(softness * size[0] / width)
+    shape = disparity.shape
+    photo, disparity = _shrunk(photo, disparity, int(PHOTO_SHARE * max_splats), softness)
+    focal = focal_length * disparity.shape[1] / shape[1]
+    softness = round(softness * disparity.shape[1] / shape[1])
+    # how many pixels a thing of disparity 1 moves when the viewer steps aside
+    parallax = focal * float(np.sin(np.radians(ASIDE_DEGREES)) / disparity.mean())
     if softness:
-        disparity = _sharpened(disparity, softness)
-    parallax = focal_length * float(np.sin(np.radians(ASIDE_DEGREES)) / disparity.mean())
+        disparity = _sharpened(disparity, softness, parallax)
     torn = Torn.of(disparity, parallax)
-    front = Layer(_crisp(photo), disparity, np.ones(disparity.shape, bool), 1)
-    budget = max_splats - disparity.size
-    layers = [front, *background.behind(photo, disparity, torn, parallax, budget)]
+    layers = [Layer(photo, disparity, np.ones(disparity.shape, bool), 1)]
+    layers += background.behind(photo, disparity, torn, parallax, max_splats - disparity.size)
     counts = [int(np.count_nonzero(layer.mask)) for layer in layers]
     splats = Splats.empty(sum(counts))
     start = 0
     for layer, count in zip(layers, counts, strict=True):
         if layer.size > 1:
             torn = Torn.of(layer.disparity, parallax / layer.size)
-        _write(splats, start, layer, torn, focal_length / layer.size, (height, width))
+        _write(splats, start, layer, torn, focal_length, shape)
         start += count
     return splats
 
 
-def _crisp(photo: Levels) -> Levels:
-    if not _SHARPENING:
-        return photo
-    soft = cv2.GaussianBlur(photo, (5, 5), 0.7)
-    return cast(Levels, cv2.addWeighted(photo, 1 + _SHARPENING, soft, -_SHARPENING, 0))
+def _shrunk(photo: Levels, disparity: Floats, pixels: int, softness: int) -> tuple[Levels, Floats]:
+    """Scale both to at most so many pixels; the disparity's edges stay sharp."""
+    height, width = disparity.shape
+    if height * width <= pixels:
+        return photo, disparity
+    scale = (pixels / (height * width)) ** 0.5
+    high = max(1, int(height * scale))
+    wide = max(1, min(int(width * scale), pixels)) if high > 1 else max(1, min(width, pixels))
+    high = max(1, min(high if wide > 1 else height, pixels // wide))
+    photo = cast(Levels, cv2.resize(photo, (wide, high), interpolation=cv2.INTER_AREA))
+    if not softness:
+        # At a sharp edge a pixel's colour now mixes both sides: such pixels go to the nearer one.
+        square = np.ones((max(1, height // high), max(1, width // wide)), np.uint8)
+        disparity = cast(Floats, cv2.dilate(disparity, square))
+    return photo, disparity[np.ix_(middles(high, height), middles(wide, width))]
 
 
 def _write(
@@ -122,13 +136,18 @@ def _write(
     changes p and q of the disparity, (1, 0, 0) - p (X, Y, f) and (0, 1, 0) - q (X, Y, f).
     """
     height, width = layer.disparity.shape
-    full = cv2_shape(layer, shape)
-    x = (np.arange(width, dtype=np.float32) + 0.5) - np.float32(full[1] / 2)
-    y = (np.arange(height, dtype=np.float32) + 0.5) - np.float32(full[0] / 2)
+    f = np.float32(focal * width / shape[1])
+    # how high a pixel is if it is 1 wide
+    tall = (shape[0] / height) / (shape[1] / width)
+    x = np.arange(width, dtype=np.float32) + np.float32(0.5 - width / 2)
+    y = (np.arange(height, dtype=np.float32) + np.float32(0.5 - height / 2)) * np.float32(tall)
     across = _slopes(layer.disparity, torn.across)
     below = _slopes(layer.disparity.T, torn.below.T).T
+    right, nearer = _ahead(layer.disparity, across, torn.across)
+    down, nearer_too = (part.T for part in _ahead(layer.disparity.T, below.T, torn.below.T))
+    nearer += nearer_too
+    nearer += layer.disparity
     rows = max(1, _STRIP_PIXELS // width)
-    f = np.float32(focal)
     for top in range(0, height, rows):
         strip = slice(top, min(top + rows, height))
         mask = layer.mask[strip]
@@ -137,24 +156,19 @@ def _write(
         start += count
         if not count:
             continue
-        depth = 1 / layer.disparity[strip][mask]
-        column = np.broadcast_to(x, mask.shape)[mask]
-        row = np.broadcast_to(y[strip, None], mask.shape)[mask]
+        depth = 1 / nearer[strip][mask]
+        column = (x + right[strip])[mask]
+        row = (y[strip, None] + down[strip])[mask]
+        p, q = across[strip][mask], below[strip][mask]
+        p, q = np.clip(p * depth, -_STEEPEST, _STEEPEST), np.clip(q * depth, -_STEEPEST, _STEEPEST)
         splats.colours[out] = layer.photo[strip][mask]
         splats.colours[out] *= np.float32(1 / 255)
         unit = depth / f
         centres = splats.centres[out]
         centres[:, 0], centres[:, 1], centres[:, 2] = column * unit, row * unit, depth
-        p, q = across[strip][mask] * depth, below[strip][mask] * depth
         deviations = splats.deviations[out]
         _orient(column, row, f, p, q, deviations, splats.rotations[out])
         deviations *= (unit * np.float32(_DEVIATION))[:, None]
-
-
-def cv2_shape(layer: Layer, shape: tuple[int, int]) -> tuple[float, float]:
-    if layer.size == 1:
-        return layer.disparity.shape[0], layer.disparity.shape[1]
-    return shape[0] / layer.size, shape[1] / layer.size
 
 
 def _orient(
@@ -205,17 +219,41 @@ def _slopes(disparity: Floats, torn: background.Mask) -> Floats:
     return slopes
 
 
-def _sharpened(disparity: Floats, softness: int) -> Floats:
+def _ahead(disparity: Floats, slopes: Floats, torn: background.Mask) -> tuple[Floats, Floats]:
+    """By how much of a column each pixel's Gaussian is moved, and how that changes its disparity.
+
+    It goes towards the nearer neighbour, but at an edge of a near thing away from the edge, so that
+    less of it hangs over. Both are [h, w].
+    """
+    steps = np.diff(disparity, axis=1)
+    edges = np.sign(steps) * torn
+    moved = np.zeros_like(disparity)
+    moved[:, :-1] = np.minimum(edges, 0)
+    moved[:, 1:] += np.maximum(edges, 0)
+    np.copyto(moved, np.sign(slopes), where=moved == 0)
+    moved *= _AHEAD
+    steps[torn] = 0
+    change = np.zeros_like(disparity)
+    change[:, :-1] = np.maximum(moved[:, :-1], 0) * steps
+    change[:, 1:] += np.minimum(moved[:, 1:], 0) * steps
+    change[:, -1:] += np.maximum(moved[:, -1:], 0) * slopes[:, -1:]
+    change[:, :1] += np.minimum(moved[:, :1], 0) * slopes[:, :1]
+    return moved, change
+
+
+def _sharpened(disparity: Floats, softness: int, parallax: float) -> Floats:
     """Turn the ramps that a network draws at edges into steps, so that no pixel floats between.
 
-    A ramp is known by its range: over three times the distance a surface has three times the range,
-    but an edge has hardly more.
+    A ramp is steep, or it is known by its range: over three times the distance a surface has three
+    times the range, but an edge has hardly more. Near things grow a little: a rim of background
+    that moves with them is hardly seen, but a line of their colour left on the background is.
     """
     low, high = _extremes(disparity, softness)
     lower, higher = _extremes(disparity, 3 * softness)
     span = high - low
-    is_edge = (span > 0.03 * disparity.max()) & (span > 0.6 * (higher - lower))
-    return np.where(is_edge, np.where(high - disparity < disparity - low, high, low), disparity)
+    is_edge = (span > _SMALL_STEP / parallax) & (span > 0.6 * (higher - lower))
+    is_edge |= span > _STEEP * (2 * softness + 1) / parallax
+    return np.where(is_edge, np.where(disparity - low > _OUTSIDE * span, high, low), disparity)
 
 
 def _extremes(values: Floats, radius: int) -> tuple[Floats, Floats]:

@@ -31,7 +31,7 @@ METHODS = {"GET", "HEAD", "POST", "DELETE", "OPTIONS"}
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _IMAGES = (1, 2, 4, 8, 16, 32)
 # Sizes of the files of one worker, larger than all its series (tests/unit/test_metrics.py).
-COUNTER_BYTES = 256 * 2**10
+COUNTER_BYTES = 320 * 2**10
 HISTOGRAM_BYTES = 128 * 2**10
 HISTOGRAM_BYTES_PER_MODEL = 32 * 2**10
 

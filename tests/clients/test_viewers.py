@@ -119,6 +119,17 @@ def by_colour(colours: NDArray[Any]) -> NDArray[Any]:
     return np.argsort(places @ [100, 10, 1])
 
 
+def in_spark(
+    viewers: Viewers, file: bytes, format: SplatFormat, taken: Photo, options: Any = None
+) -> dict[str, Any]:
+    """Show a file in Spark, from the photo's camera and from beside it."""
+    viewers.files[f"photo.{format}"] = file
+    beside = [0.3, 0.1, 0], [0, 0, -3]  # a place, and where one looks from there
+    arguments = [f"photo.{format}", format != "spz", taken.camera, *beside, options or {}]
+    shown: dict[str, Any] = viewers.page.evaluate("(all) => showSplats(...all)", arguments)
+    return shown
+
+
 @pytest.mark.parametrize("format", FORMATS)
 def test_immichvr_converts_every_splat(format: SplatFormat, tmp_path: Path) -> None:
     splats = cloud(500)
@@ -153,18 +164,22 @@ def test_spark_shows_the_photo(viewers: Viewers) -> None:
     splats = lifted(taken)
     shown = {}
     for format in FORMATS:
-        viewers.files[f"photo.{format}"] = encode(splats, format)
-        shown[format] = viewers.page.evaluate(
-            "(all) => showSplats(...all)",
-            [f"photo.{format}", format != "spz", taken.camera, [0.3, 0.1, 0], [0, 0, -3]],
-        )
+        shown[format] = in_spark(viewers, encode(splats, format), format, taken)
         assert shown[format]["count"] == len(splats)
         assert psnr(opened(shown[format]["front"]), taken.pixels) > 30
-    # They also have the same shapes, which are seen better from aside.
+    # The files also have the same shapes, which are seen better from aside.
     exact = opened(shown["ply"]["beside"])
     assert psnr(exact, taken.pixels) < 28
     assert psnr(opened(shown["splat"]["beside"]), exact) > 35
     assert psnr(opened(shown["spz"]["beside"]), exact) > 30
+
+
+def test_renderers_that_blur_show_the_photo(viewers: Viewers) -> None:
+    """The first viewers and gaussian-splats-3d widen small splats without making them fainter."""
+    taken = photo()
+    options = {"preBlurAmount": 0.3, "blurAmount": 0}
+    shown = in_spark(viewers, encode(lifted(taken), "ply"), "ply", taken, options)
+    assert psnr(opened(shown["front"]), taken.pixels) > 29
 
 
 @pytest.mark.parametrize("max_vertices", [100_000, 5_000])

@@ -33,17 +33,18 @@ class View {
 }
 
 /**
- * A file of splats, drawn by Spark with its default options.
+ * A file of splats, drawn by Spark.
  *
  * @param {string} url
  * @param {boolean} yIsDown  the file's y axis points down, so that users turn it over
  * @param {object} camera  of the photo: width, height, focalLength
  * @param {number[]} aside  a second place of the camera, which there looks at ``ahead``
  * @param {number[]} ahead
+ * @param {object} options  of Spark's renderer
  */
-window.showSplats = async (url, yIsDown, { width, height, focalLength }, aside, ahead) => {
+window.showSplats = async (url, yIsDown, { width, height, focalLength }, aside, ahead, options) => {
   const view = new View(width, height, focalLength);
-  const spark = new SparkRenderer({ renderer: view.renderer });
+  const spark = new SparkRenderer({ renderer: view.renderer, ...options });
   const mesh = new SplatMesh({ url });
   await mesh.initialized;
   if (yIsDown) mesh.quaternion.set(1, 0, 0, 0);
@@ -57,16 +58,17 @@ window.showSplats = async (url, yIsDown, { width, height, focalLength }, aside, 
   return { front, beside, count };
 };
 
-/** The picture that stays, since Spark sorts in a worker and draws nothing before. */
+/** The final picture: Spark draws nothing, or in an old order, until its worker has sorted. */
 async function settled(view, spark, count) {
   let picture = null;
-  for (let still = 0; still < 3; ) {
+  for (;;) {
     const next = view.draw();
-    still = spark.activeSplats === count && next === picture ? still + 1 : 0;
+    const isSorted = spark.activeSplats === count && !spark.sorting && !spark.sortDirty;
+    if (isSorted && next === picture) return picture;
     picture = next;
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    do await new Promise((resolve) => setTimeout(resolve, 20));
+    while (spark.sorting);
   }
-  return picture;
 }
 
 /** A glTF file, drawn by three.js from the place of the photo's camera. */

@@ -34,6 +34,10 @@ DEPTH = [
     ("POST", "/api/models/builtin-depth/unload"),
     ("POST", "/api/models/%73mall/unload"),
     ("DELETE", "/api/models/large"),
+    ("POST", "/api/splat"),
+    ("GET", "/api/splat/status"),
+    ("POST", "/api/models/sharp/unload"),
+    ("DELETE", "/api/models/sharp"),
 ]
 EMBEDDING = [
     ("GET", "/models"),
@@ -68,7 +72,8 @@ NEITHER = [
     ("GET", "/API/MODELS"),
     ("GET", "/api/models/"),
     ("POST", "//api/depth"),
-    ("GET", "/api/splat/status"),
+    ("GET", "/api/splat/other"),
+    ("POST", "/api/models/Sharp/unload"),
     ("GET", "/nothing"),
     ("PUT", "/api/models"),
     ("POST", "/api/models"),

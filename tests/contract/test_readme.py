@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.service import PROJECT, Service
+from tests import ply
 from tests.pictures import encoded, picture
 
 DOCUMENTS = ("README.md", "docs/api.md", "docs/text.md")
@@ -106,7 +107,9 @@ def test_an_example_works(block: Block, service: Service, folder: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     made = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     made -= set(INPUTS)
-    promised = set(re.findall(r"\b[\w/]+\.(?:png|jpg|npy|jsonl)\b", block.code)) - set(INPUTS)
+    promised = set(re.findall(r"\b[\w/]+\.(?:png|jpg|npy|jsonl|ply|glb)\b", block.code)) - set(
+        INPUTS
+    )
     assert promised <= made, done.stdout + done.stderr
     assert made or done.stdout
     for name in made:
@@ -122,6 +125,10 @@ def look_at(file: Path) -> None:
             assert (image.mode == "I;16") == ("16" in file.name)
     elif file.suffix == ".npy":
         assert np.load(file).shape == (HEIGHT, WIDTH)
+    elif file.suffix == ".ply":
+        assert len(ply.read(file.read_bytes())["x"]) >= 0.9 * WIDTH * HEIGHT
+    elif file.suffix == ".glb":
+        assert file.read_bytes().startswith(b"glTF")
     else:
         assert file.suffix == ".jsonl"
         rows = [json.loads(line) for line in file.read_text().splitlines()]

@@ -115,6 +115,18 @@ def test_maps_are_the_same_as_over_http(hub: Path, service: Service, tmp_path: P
     assert (tmp_path / "other" / "a.jpg.webp").read_bytes() == answer.content
 
 
+def test_scenes_are_those_of_http(hub: Path, service: Service, tmp_path: Path) -> None:
+    photo = encoded(picture(90, 60))
+    (tmp_path / "a.jpg").write_bytes(photo)
+    options = {"format": "spz", "max_splats": "2000", "fov": "70", "depth_range": "1,5"}
+    arguments = [part for name, text in options.items() for part in (f"--{name}", text)]
+    arguments = [each.replace("_", "-") for each in arguments]
+    done = run(hub, "depth", tmp_path / "a.jpg", "-o", tmp_path / "scenes", *arguments)
+    assert done.returncode == 0, done.stderr
+    answer = service.post("/api/splat", files={"image": ("a", photo)}, data=options)
+    assert (tmp_path / "scenes" / "a.jpg.spz").read_bytes() == answer.content
+
+
 def test_arrays_at_the_end(hub: Path, tmp_path: Path) -> None:
     made = mixed(tmp_path / "photos", 12)
     out = tmp_path / "vectors.npz"
@@ -171,7 +183,10 @@ def test_wrong_usage_does_nothing(hub: Path, tmp_path: Path) -> None:
         (("embed", photo, "-o", out, "--model", "small"), "known: ViT-L-14, ViT-B-16"),
         (("embed", photo, "-o", out, "--jobs", "0"), "allowed: 1 to 1024"),
         (("embed", photo, "-o", vectors, "--model", MODEL), "choose another -o"),
-        (("depth", photo, "-o", out, "--format", "gif"), "'webp' or 'jpeg'"),
+        (("depth", photo, "-o", out, "--format", "gif"), "webp, jpeg, ply, splat"),
+        (("depth", photo, "-o", out, "--format", "ply", "--invert"), "takes no --invert"),
+        (("depth", photo, "-o", out, "--max-splats", "5000"), "png takes no --max-splats"),
+        (("depth", photo, "-o", out, "--format", "glb", "--depth-range", "2,1"), "near,far"),
         (("depth", tmp_path, "-o", tmp_path), "both input and output"),
         (("depth", photo, tmp_path / "b", "-o", tmp_path / "maps"), "would both become"),
         (("depth", photo, "-o", photo), "cannot be written"),

@@ -73,6 +73,7 @@ def _cast(scene: Scene, rays: Floats) -> tuple[Floats, NDArray[np.int16]]:
 
 
 def camera_place(camera: Camera) -> Floats:
+    """Return where the camera stands, in world coordinates."""
     return np.array([camera.x, camera.height, camera.z], np.float32)
 
 
