@@ -4,8 +4,12 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import re
+from base64 import b64encode
 from functools import cache
+from hashlib import sha256
 from pathlib import Path
 from typing import get_args
 
@@ -23,6 +27,7 @@ blueprint = Blueprint("console", __name__)
 
 _FOLDER = Path(__file__).parents[1] / "console"
 _PAGE = "index.html"
+_SCENE = "scene.html"
 _PALETTES = "palettes.json"
 # Content types are fixed here, because those of the ``mimetypes`` module depend on the machine.
 _KINDS = {
@@ -36,13 +41,21 @@ _KINDS = {
 _HEADERS = {
     # Scripts and styles come only from this service; blob: is for uploaded and computed pictures.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "img-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'",
+    "img-src 'self' blob:; connect-src 'self'; frame-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     # Browsers revalidate each file, so that old and new files never mix after an update.
     "Cache-Control": "no-cache",
 }
+# The page that draws splats and meshes, in a frame of the console. Its renderer compiles
+# WebAssembly and starts workers from blob: URLs. The page asks the service for nothing but scripts.
+_SCENE_POLICY = (
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval' '{import_map}'; worker-src blob:; "
+    "style-src 'self'; img-src blob:; connect-src blob:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'self'"
+)
+_IMPORT_MAP = re.compile(rb'<script type="importmap">(.*?)</script>', re.DOTALL)
 
 
 @blueprint.get("/ui")
@@ -54,7 +67,7 @@ def page() -> BaseResponse:
     return _file(_PAGE)
 
 
-@blueprint.get("/ui/<name>")
+@blueprint.get("/ui/<path:name>")
 def asset(name: str) -> ResponseReturnValue:
     """Answer with a script, style or picture of the console's page."""
     return _file(name)
@@ -72,8 +85,18 @@ def is_wanted(accept: MIMEAccept) -> bool:
 def _file(name: str) -> Response:
     if name not in _names():
         raise NotFound("There is no such file; the console is at /ui")
-    response = Response(_content(name), mimetype=_KINDS[Path(name).suffix])
+    kind = _KINDS[Path(name).suffix]
+    is_compressible = kind != "image/jpeg"
+    is_compressed = is_compressible and request.accept_encodings.quality("gzip") > 0
+    content = _compressed(name) if is_compressed else _content(name)
+    response = Response(content, mimetype=kind)
     response.headers.update(_HEADERS)
+    if name == _SCENE:
+        response.headers["Content-Security-Policy"] = _scene_policy()
+    if is_compressed:
+        response.headers["Content-Encoding"] = "gzip"
+    if is_compressible:
+        response.vary.add("Accept-Encoding")
     response.add_etag()
     response.make_conditional(request)
     return response
@@ -81,19 +104,36 @@ def _file(name: str) -> Response:
 
 @cache
 def _names() -> frozenset[str]:
-    """The names of all files that may be requested.
+    """The names of all files that may be requested, relative to the folder.
 
     A requested name is looked up here first, so that no other file can be read through it.
     """
-    files = {file.name for file in _FOLDER.iterdir() if file.suffix in _KINDS}
-    return frozenset(files | {_PALETTES})
+    files = (file.relative_to(_FOLDER) for file in _FOLDER.rglob("*") if file.suffix in _KINDS)
+    return frozenset({file.as_posix() for file in files} | {_PALETTES})
 
 
-@cache
 def _content(name: str) -> bytes:
     return _palettes() if name == _PALETTES else (_FOLDER / name).read_bytes()
 
 
+@cache
+def _compressed(name: str) -> bytes:
+    """The file as gzip; only this is kept in memory, because almost all browsers ask for it."""
+    return gzip.compress(_content(name), mtime=0)
+
+
+@cache
+def _scene_policy() -> str:
+    """The policy of the scene's page, with the hash of the one script that stands in the page.
+
+    Browsers read an import map only where it is written into the page.
+    """
+    (import_map,) = _IMPORT_MAP.findall(_content(_SCENE))
+    digest = b64encode(sha256(import_map).digest()).decode()
+    return _SCENE_POLICY.format(import_map=f"sha256-{digest}")
+
+
+@cache
 def _palettes() -> bytes:
     """JSON with the 256 RGB colours of each ``colormap=``, in hex and ordered from far to near."""
     levels = np.arange(256, dtype=np.uint8)

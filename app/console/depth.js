@@ -7,6 +7,7 @@ import { call, imageForm } from "./api.js";
 import { byId, goTo, refusals } from "./dom.js";
 import { DepthView } from "./depth_view.js";
 import { Choice, waitInWords } from "./models.js";
+import { SceneSection } from "./scene.js";
 import { service } from "./service.js";
 
 export class DepthSection {
@@ -23,6 +24,7 @@ export class DepthSection {
     this.activity = new Activity(byId("depth-activity"));
     this.refused = byId("depth-refused");
     this.view = new DepthView();
+    this.scene = new SceneSection();
     const preferred = () => service.currentDepth;
     this.choice = new Choice(byId("depth-model"), byId("depth-model-note"), "depth", preferred);
     this.choice.select.addEventListener("change", () => this.#file && this.show(this.#file));
@@ -36,7 +38,10 @@ export class DepthSection {
    */
   async show(file, refused = [], others = []) {
     this.#running.abort();
-    if (file !== this.#file) this.refused.replaceChildren(...refusals(refused));
+    if (file !== this.#file) {
+      this.refused.replaceChildren(...refusals(refused));
+      this.scene.forget();
+    }
     this.#running = new AbortController();
     const { signal } = this.#running;
     this.#file = file;
@@ -76,6 +81,7 @@ export class DepthSection {
     this.#running.abort();
     this.#file = null;
     this.activity.rest();
+    this.scene.forget();
     this.refused.replaceChildren();
     this.section.hidden = true;
   }
@@ -125,7 +131,9 @@ export class DepthSection {
     const isShown = await this.view.showMap(answer.response);
     signal.throwIfAborted();
     if (!isShown) return; // the chosen model was faster than the built-in one's map
-    const model = service.model(answer.getResponseHeader("X-Model-Used"));
+    const key = answer.getResponseHeader("X-Model-Used");
+    const model = service.model(key);
+    this.scene.offer(this.#file, key, this.view.shape);
     const made = [
       `By ${model?.name ?? "the service"}`,
       timesInWords(answer.getResponseHeader("Server-Timing")),

@@ -5,7 +5,7 @@
 import { Compare, fit } from "./compare.js";
 import { byId, make } from "./dom.js";
 import { decoded, release } from "./images.js";
-import { Motion } from "./motion.js";
+import { Hover, setUpTilt } from "./motion.js";
 import { loadPalettes, painted } from "./palette.js";
 import { Parallax } from "./parallax.js";
 
@@ -40,6 +40,11 @@ export class DepthView {
     }
     if (this.#photo) return "";
     return "This browser cannot show photos of this format, so you see the depth alone.";
+  }
+
+  /** A picture of the shape that the photo has; null where this browser draws nothing in 3D. */
+  get shape() {
+    return this.parallax ? this.#photo ?? this.#grey : null;
   }
 
   /** A new photo, whose depth is on its way; the one that is shown already stays. */
@@ -124,29 +129,18 @@ export class DepthView {
       byId("strength").disabled = true;
       return;
     }
-    this.motion = new Motion(canvas, (x, y) => this.parallax.turn(x, y));
+    this.motion = new Hover(canvas, (x, y) => this.parallax.turn(x, y));
     byId("strength").addEventListener("input", (event) => {
       this.parallax.strength = event.target.value / 100;
       this.parallax.draw();
     });
-    this.#setUpTilt(byId("tilt"), byId("space-hint"));
-  }
-
-  #setUpTilt(button, hint) {
-    const atFirst = hint.textContent;
-    button.hidden = !Motion.canFollowPhone();
-    button.addEventListener("click", async () => {
-      const isWanted = button.ariaPressed !== "true";
-      const follows = isWanted && (await this.motion.followPhone());
-      if (!isWanted) this.motion.leavePhone();
-      button.ariaPressed = String(follows);
-      if (follows) hint.textContent = "Turn the phone to look around.";
-      else if (!isWanted) hint.textContent = atFirst;
-      else {
-        hint.textContent =
-          "The browser does not tell how the phone is held; move your finger instead.";
-      }
-    });
+    const hint = byId("space-hint");
+    const words = {
+      follows: "Turn the phone to look around.",
+      left: hint.textContent,
+      denied: "The browser does not tell how the phone is held; move your finger instead.",
+    };
+    setUpTilt(byId("tilt"), this.motion, (state) => (hint.textContent = words[state]));
   }
 
   /** Once; what failed is tried again with the next map. */

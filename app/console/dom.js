@@ -24,3 +24,11 @@ export function goTo(section) {
   section.querySelector("h2").focus({ preventScroll: true });
   section.scrollIntoView({ behavior: wantsLessMotion() ? "instant" : "smooth", block: "start" });
 }
+
+/** Give a file to the user, as a link with ``download`` would. */
+export function save(blob, name) {
+  const link = make("a", { href: URL.createObjectURL(blob), download: name });
+  link.click();
+  // Not at once: some browsers begin to read it a little later.
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}

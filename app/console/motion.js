@@ -1,6 +1,6 @@
 // SPDX-FileCopyrightText: 2026 The Twinlens authors
 // SPDX-License-Identifier: MIT
-/** Where the eye is: mouse, finger, arrow keys and the phone's own turning move it. */
+/** Where the eye is. Arrow keys and the phone's own turning move it; subclasses add the pointer. */
 
 import { wantsLessMotion } from "./dom.js";
 
@@ -31,32 +31,54 @@ function asSeen(gamma, beta) {
 }
 
 export class Motion {
-  #goal = [0, 0];
-  #place = [0, 0];
+  #goal;
+  #place;
   #frame = null;
   #lastStep = 0;
   #greetedAt = null;
   #level = null; // how the phone is held on the whole, while it is followed
   #levelledAt = 0;
 
-  /** @param {(x: number, y: number) => void} turn told the place, -1 to 1 each. */
-  constructor(element, turn) {
+  /**
+   * @param {HTMLElement} element hears the keys.
+   * @param {(...place: number[]) => void} turn told the place, -1 to 1 each: x, y and any others.
+   * @param {Object<string, number[]>} [keys] what they add to the place, beside the arrow keys.
+   * @param {number} [axes]
+   */
+  constructor(element, turn, { keys = {}, axes = 2 } = {}) {
     this.turn = turn;
-    element.addEventListener("pointermove", (event) => {
-      const box = element.getBoundingClientRect();
-      const [x, y] = [event.clientX - box.left, event.clientY - box.top];
-      this.#go([(2 * x) / box.width - 1, (2 * y) / box.height - 1]);
-    });
-    // A finger that is lifted leaves, too.
-    element.addEventListener("pointerleave", () => {
-      if (!this.#level) this.#go([0, 0]);
-    });
+    this.#goal = Array(axes).fill(0);
+    this.#place = [...this.#goal];
+    const directions = { ...ARROWS, ...keys };
     element.addEventListener("keydown", (event) => {
-      const arrow = ARROWS[event.key];
-      if (!arrow && event.key !== "Home") return;
+      const direction = directions[event.key];
+      const isTaken = direction || event.key === "Home";
+      if (!isTaken || event.ctrlKey || event.metaKey || event.altKey) return;
       event.preventDefault();
-      this.#go(arrow ? this.#goal.map((value, i) => value + KEY_STEP * arrow[i]) : [0, 0]);
+      if (direction) this.move(...direction.map((value) => KEY_STEP * value));
+      else this.reset();
     });
+  }
+
+  get followsPhone() {
+    return this.#level !== null;
+  }
+
+  /** Go to a place; axes that are not given stay where they are. */
+  go(...goal) {
+    this.#goal = this.#goal.map((value, i) => within(goal[i] ?? value));
+    this.#greetedAt = null;
+    this.#wake();
+  }
+
+  /** Go on by these steps, from where it is or is going to be. */
+  move(...steps) {
+    this.go(...this.#goal.map((value, i) => value + (steps[i] ?? 0)));
+  }
+
+  /** Go back to the middle of all axes. */
+  reset() {
+    this.go(...this.#goal.map(() => 0));
   }
 
   /** Once around, so that everybody sees that there is depth; not for who wants less motion. */
@@ -84,7 +106,7 @@ export class Motion {
   leavePhone() {
     removeEventListener("deviceorientation", this.#follow);
     this.#level = null;
-    this.#go([0, 0]);
+    this.go(0, 0);
   }
 
   #follow = ({ beta, gamma, timeStamp }) => {
@@ -94,14 +116,8 @@ export class Motion {
     const share = 1 - Math.exp((this.#levelledAt - timeStamp) / LEVEL_MS);
     this.#level = this.#level?.map((value, i) => value + share * (held[i] - value)) ?? held;
     this.#levelledAt = timeStamp;
-    this.#go(held.map((degrees, i) => (degrees - this.#level[i]) / TILT_DEGREES));
+    this.go(...held.map((degrees, i) => (degrees - this.#level[i]) / TILT_DEGREES));
   };
-
-  #go(goal) {
-    this.#goal = goal.map(within);
-    this.#greetedAt = null;
-    this.#wake();
-  }
 
   /** Begin to move; the way there begins now, and not when the last one ended. */
   #wake() {
@@ -136,6 +152,40 @@ export class Motion {
       return null;
     }
     const angle = 2 * Math.PI * part;
-    return [0.8 * Math.sin(angle), 0.4 * Math.sin(2 * angle)];
+    return [0.8 * Math.sin(angle), 0.4 * Math.sin(2 * angle), ...this.#goal.slice(2)];
   }
+}
+
+/** The eye is where the mouse is over the element, or a finger, and returns when it leaves. */
+export class Hover extends Motion {
+  constructor(element, turn) {
+    super(element, turn);
+    element.addEventListener("pointermove", (event) => {
+      const box = element.getBoundingClientRect();
+      const [x, y] = [event.clientX - box.left, event.clientY - box.top];
+      this.go((2 * x) / box.width - 1, (2 * y) / box.height - 1);
+    });
+    // A finger that is lifted leaves, too.
+    element.addEventListener("pointerleave", () => {
+      if (!this.followsPhone) this.go(0, 0);
+    });
+  }
+}
+
+/**
+ * Lets a button switch whether the phone's own turning is followed; hidden where that cannot be.
+ * @param {HTMLButtonElement} button
+ * @param {Motion} motion
+ * @param {(state: "follows"|"left"|"denied") => void} [tell]
+ */
+export function setUpTilt(button, motion, tell = () => {}) {
+  button.hidden = !Motion.canFollowPhone();
+  button.addEventListener("click", async () => {
+    const isWanted = button.ariaPressed !== "true";
+    const follows = isWanted && (await motion.followPhone());
+    if (!isWanted) motion.leavePhone();
+    button.ariaPressed = String(follows);
+    if (follows) tell("follows");
+    else tell(isWanted ? "denied" : "left");
+  });
 }

@@ -36,6 +36,8 @@ def test_the_key_is_asked_for_and_kept_for_the_tab_only(
     dialog.get_by_role("button", name="Continue").click()
     choose(page, ("lake.jpg", photo()))
     wait_for_depth(page)
+    page.get_by_role("button", name="Show in 3D").click()
+    page.frame_locator("#scene-place iframe").locator("#controls").wait_for()
     page.reload()
     page.get_by_role("listitem").first.wait_for()
     expect(dialog).to_be_hidden()

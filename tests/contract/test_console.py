@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
+from hashlib import sha256
 
 import pytest
 import requests
@@ -54,6 +56,27 @@ def test_the_page_allows_itself_nothing_but_its_own(service: Service) -> None:
     assert not re.search(r"https?:|<script(?! type=\"module\" src)|<style|style=| on\w+=", page)
 
 
+def test_only_the_page_that_draws_in_3d_may_compile(service: Service) -> None:
+    """It alone may be in a frame, and only of this service; it asks the service for nothing."""
+    page = service.get("/ui/scene.html")
+    (import_map,) = re.findall(r'<script type="importmap">(.*?)</script>', page.text, re.DOTALL)
+    digest = b64encode(sha256(import_map.encode()).digest()).decode()
+    rules = dict(rule.split(" ", 1) for rule in page.headers["Content-Security-Policy"].split("; "))
+    assert rules == {
+        "default-src": "'none'",
+        "script-src": f"'self' 'wasm-unsafe-eval' 'sha256-{digest}'",
+        "worker-src": "blob:",
+        "style-src": "'self'",
+        "img-src": "blob:",
+        "connect-src": "blob:",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+        "frame-ancestors": "'self'",
+    }
+    assert "frame-ancestors 'none'" in service.get("/ui").headers["Content-Security-Policy"]
+    assert "wasm" not in service.get("/ui").headers["Content-Security-Policy"]
+
+
 def test_what_a_browser_has_is_not_sent_again(service: Service) -> None:
     first = service.get("/ui/app.js")
     assert first.headers["Cache-Control"] == "no-cache"
@@ -73,7 +96,7 @@ def test_a_slash_too_many_leads_to_the_page(service: Service) -> None:
 
 
 def test_every_part_is_served_and_fits_in_the_head(service: Service) -> None:
-    for file in _FOLDER.iterdir():
+    for file in (file for file in _FOLDER.iterdir() if file.is_file()):
         answer = service.get(f"/ui/{file.name}")
         assert answer.content == file.read_bytes()
         if file.suffix != ".jpg":
