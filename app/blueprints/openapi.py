@@ -5,38 +5,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, get_args
+from typing import get_args
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from app.blueprints import answers, examples, headers, schemas
+from app.blueprints import answers, headers, schemas
+from app.blueprints import openapi_parts as parts
 from app.blueprints.examples import Models
+from app.blueprints.openapi_parts import Json
 from app.rendering import formats, scenes
 from app.rendering.options import DepthOptions, Unit
 from app.rendering.scene_options import SceneOptions
 from config.version import VERSION
 
-Json = dict[str, Any]
-
-_MEANING = {
-    400: "No image or text, not an image, an unknown model or option, or bad base64",
-    401: "The key is missing or wrong",
-    404: "The family of this route is turned off (ENABLED_FAMILIES)",
-    408: "The body was not complete in time",
-    413: "A budget is exceeded; the message names it and the actual value",
-    414: "The address is too long",
-    415: "Wrong content type",
-    422: "JSON of the wrong shape; the message names the field and what was expected",
-    431: "The headers are too long, or too many",
-    429: "The waiting room is full; see Retry-After",
-    500: "A defect; the log has details under X-Request-ID",
-    502: "The host of a remote image failed",
-    503: "The model is not available, or the service is ending; see Retry-After",
-    504: "The wait or a deadline ran out",
-}
-# Requests may be refused with these statuses before routing, so every route lists them.
-_BEFORE_ROUTING = (414, 431)
 _INFERENCE = (400, 401, 404, 408, 413, 429, 500, 503, 504)
 _QUEUE = {name: {"schema": {"type": "string"}} for name in headers.QUEUE}
 _PROVENANCE = {
@@ -131,7 +113,7 @@ def _paths(models: Models) -> Json:
         },
         "/api/models/{key}/load": {
             "post": _operation("Load a model, make it current", answers.Loaded, *operation, key=key)
-            | {"requestBody": {"content": _request(schemas.LoadRequest), "required": False}}
+            | {"requestBody": {"content": parts.request(schemas.LoadRequest), "required": False}}
         },
         "/api/models/{key}/unload": {
             "post": _operation("Give a model's memory back", answers.Done, 400, 401, key=key)
@@ -144,7 +126,7 @@ def _paths(models: Models) -> Json:
 
 
 def _probe(answer: type[BaseModel], not_well: str) -> Json:
-    return _errors() | {"200": _json(answer), "503": _json(answer, not_well)}
+    return parts.errors() | {"200": parts.json(answer), "503": parts.json(answer, not_well)}
 
 
 def _metrics() -> Json:
@@ -152,7 +134,10 @@ def _metrics() -> Json:
     content = {"text/plain": text, "application/openmetrics-text": text}
     return {
         "summary": "For Prometheus: what was counted, and the state of this moment",
-        "responses": {"200": {"description": "Success", "content": content}, **_errors(401, 503)},
+        "responses": {
+            "200": {"description": "Success", "content": content},
+            **parts.errors(401, 503),
+        },
     }
 
 
@@ -239,10 +224,10 @@ def _of_photo(
                 "schema": {"type": "string"},
             }
         ],
-        "requestBody": {"required": True, "content": _form(fields, ["image"])},
+        "requestBody": {"required": True, "content": parts.form(fields, ["image"])},
         "responses": {
             "200": success | {"content": {kind.mimetype: file for kind in kinds}},
-            **_errors(*_INFERENCE),
+            **parts.errors(*_INFERENCE),
         },
     }
 
@@ -251,7 +236,7 @@ def _splat_download() -> Json:
     described = _get(
         "Bring the model that makes splats to disk", answers.SplatDownload, 401, 404, 429, 500
     )
-    described["responses"]["500"] = _json(answers.SplatDownloadFailed, "The message says why")
+    described["responses"]["500"] = parts.json(answers.SplatDownloadFailed, "The message says why")
     return described
 
 
@@ -264,11 +249,11 @@ def _embed_image(models: Models) -> Json:
         "summary": "An image to a vector",
         "requestBody": {
             "required": True,
-            "content": _request(schemas.EmbedRequest) | _form(image | options, ["image"]),
+            "content": parts.request(schemas.EmbedRequest) | parts.form(image | options, ["image"]),
         },
         "responses": {
-            "200": _json(answers.Embedding) | {"headers": _QUEUE | _PROVENANCE},
-            **_errors(*_INFERENCE, 415, 422, 502),
+            "200": parts.json(answers.Embedding) | {"headers": _QUEUE | _PROVENANCE},
+            **parts.errors(*_INFERENCE, 415, 422, 502),
         },
     }
 
@@ -276,27 +261,27 @@ def _embed_image(models: Models) -> Json:
 def _embed_batch() -> Json:
     return {
         "summary": "Several images to vectors, in order; a bad one does not spoil the others",
-        "requestBody": {"required": True, "content": _request(schemas.EmbedBatchRequest)},
+        "requestBody": {"required": True, "content": parts.request(schemas.EmbedBatchRequest)},
         "responses": {
-            "200": _json(answers.Batch) | {"headers": _QUEUE | _PROVENANCE},
-            **_errors(*_INFERENCE, 415, 422),
+            "200": parts.json(answers.Batch) | {"headers": _QUEUE | _PROVENANCE},
+            **parts.errors(*_INFERENCE, 415, 422),
         },
     }
 
 
 def _embed_text() -> Json:
     shapes = (answers.TextEmbedding, answers.TextBatch)
-    either = {"anyOf": [_reference(shape) for shape in shapes]}
+    either = {"anyOf": [parts.reference(shape) for shape in shapes]}
     return {
         "summary": "A text, or several in order, to vectors in the space of the image vectors",
-        "requestBody": {"required": True, "content": _request(schemas.EmbedTextRequest)},
+        "requestBody": {"required": True, "content": parts.request(schemas.EmbedTextRequest)},
         "responses": {
             "200": {
                 "description": "Success",
                 "content": {"application/json": {"schema": either}},
                 "headers": _QUEUE | _PROVENANCE,
             },
-            **_errors(*_INFERENCE, 415, 422),
+            **parts.errors(*_INFERENCE, 415, 422),
         },
     }
 
@@ -304,10 +289,10 @@ def _embed_text() -> Json:
 def _openai_embeddings() -> Json:
     return {
         "summary": "Texts and images to vectors, in the shape of OpenAI's API",
-        "requestBody": {"required": True, "content": _request(schemas.OpenAIRequest)},
+        "requestBody": {"required": True, "content": parts.request(schemas.OpenAIRequest)},
         "responses": {
-            "200": _json(answers.OpenAIEmbeddings) | {"headers": _QUEUE | _PROVENANCE},
-            **_openai_errors(*_INFERENCE, 415, 502),
+            "200": parts.json(answers.OpenAIEmbeddings) | {"headers": _QUEUE | _PROVENANCE},
+            **parts.openai_errors(*_INFERENCE, 415, 502),
         },
     }
 
@@ -315,7 +300,10 @@ def _openai_embeddings() -> Json:
 def _openai_models() -> Json:
     return {
         "summary": "The embedding models, in the shape of OpenAI's API",
-        "responses": {"200": _json(answers.OpenAIModels), **_openai_errors(401, 404, 503)},
+        "responses": {
+            "200": parts.json(answers.OpenAIModels),
+            **parts.openai_errors(401, 404, 503),
+        },
     }
 
 
@@ -323,7 +311,7 @@ def _openai_model(models: Models) -> Json:
     return {
         "summary": "One embedding model, in the shape of OpenAI's API",
         "parameters": [_KEY | {"example": models.embedding}],
-        "responses": {"200": _json(answers.OpenAIModel), **_openai_errors(401, 404, 503)},
+        "responses": {"200": parts.json(answers.OpenAIModel), **parts.openai_errors(401, 404, 503)},
     }
 
 
@@ -335,75 +323,20 @@ def _add_model() -> Json:
     )
     described["responses"]["202"] = described["responses"].pop("200")
     refused = "The hub cannot be asked or the table not be written; the message says what to do"
-    described["responses"]["503"] = _json(answers.Error, refused)
-    body = {"content": _request(schemas.AddRequest), "required": True}
+    described["responses"]["503"] = parts.json(answers.Error, refused)
+    body = {"content": parts.request(schemas.AddRequest), "required": True}
     return described | {"requestBody": body}
 
 
 def _get(summary: str, answer: type[BaseModel], *statuses: int) -> Json:
     # Every route answers 503 while the service shuts down.
-    errors = _errors(*statuses, 503)
-    return {"summary": summary, "responses": {"200": _json(answer), **errors}}
+    errors = parts.errors(*statuses, 503)
+    return {"summary": summary, "responses": {"200": parts.json(answer), **errors}}
 
 
 def _operation(summary: str, answer: type[BaseModel], *statuses: int, key: Json = _KEY) -> Json:
     described = _get(summary, answer, *statuses) | {"parameters": [key]}
     if 500 in statuses:
         failed = "The operation failed; the message says why"
-        described["responses"]["500"] = _json(answers.OperationError, failed)
+        described["responses"]["500"] = parts.json(answers.OperationError, failed)
     return described
-
-
-def _errors(*statuses: int) -> Json:
-    described = sorted({*statuses, *_BEFORE_ROUTING})
-    bodies: dict[int, type[BaseModel]] = {503: answers.NotAvailable}
-    return {
-        str(status): _json(bodies.get(status, answers.Error), _MEANING[status])
-        for status in described
-    }
-
-
-def _openai_errors(*statuses: int) -> Json:
-    meaning = _MEANING | {404: "There is no such model, or ENABLED_FAMILIES turns the route off"}
-    return _errors() | {
-        str(status): _json(answers.OpenAIError, meaning[status]) for status in sorted(statuses)
-    }
-
-
-def _json(answer: type[BaseModel], description: str = "Success") -> Json:
-    return {"description": description, "content": _body(answer)}
-
-
-def _body(shape: type[BaseModel]) -> Json:
-    return {"application/json": {"schema": _reference(shape)}}
-
-
-def _request(shape: type[BaseModel]) -> Json:
-    return {
-        "application/json": {"schema": _reference(shape), "example": examples.BODIES[shape]},
-    }
-
-
-def _reference(shape: type[BaseModel]) -> Json:
-    return {"$ref": f"#/components/schemas/{shape.__name__}"}
-
-
-def _form(properties: Json, required: list[str]) -> Json:
-    fields = {name: _form_field(schema) for name, schema in properties.items()}
-    schema = {"type": "object", "properties": fields, "required": required}
-    return {"multipart/form-data": {"schema": schema}}
-
-
-def _form_field(schema: Json) -> Json:
-    """The schema of a form field, made from that of a JSON key.
-
-    It does not allow null, because a form can only leave a field out.
-    """
-    field = {name: value for name, value in schema.items() if name not in ("anyOf", "default")}
-    if schema.get("default") is not None:
-        field["default"] = schema["default"]
-    choices = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
-    if len(choices) == 1:
-        field |= choices[0]
-        return field
-    return field | {"anyOf": choices} if choices else field

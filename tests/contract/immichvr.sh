@@ -12,10 +12,11 @@ curl --fail --silent --show-error "$base/health" | grep -q '"healthy"\|"ok"'
 curl --fail --silent --show-error "$base/api/models" | grep -q "\"$model\""
 curl --fail --silent --show-error -H 'Content-Type: application/json' -d '{"device": "cpu"}' \
     "$base/api/models/$model/load" | grep -q '"success":true'
-# ImmichVR's panel shows one row for each model, and highlights its buttons if is_loaded is true.
+# ImmichVR's panel shows one row for each model, and highlights its buttons if is_loaded is true: of
+# one depth model, and of the splats that are made with it.
 rows=$(curl --fail --silent --show-error "$base/api/models")
-[ "$(grep -o '"key":"[a-z]*"' <<<"$rows" | tr '\n' ' ')" = '"key":"small" "key":"base" "key":"large" ' ]
-[ "$(grep -o '"is_loaded":true' <<<"$rows" | wc -l)" = 1 ]
+[ "$(grep -o '"key":"[a-z]*"' <<<"$rows" | tr '\n' ' ')" = '"key":"small" "key":"base" "key":"large" "key":"sharp" ' ]
+[ "$(grep -o '{[^{}]*"is_loaded":true[^{}]*}' <<<"$rows" | grep -c '"type":"depth"')" = 1 ]
 curl --fail --silent --show-error --max-time 120 -F "image=@$photo" "$base/api/depth" -o "$out" -D "$out.headers"
 grep -qi "^x-model-used: $model" "$out.headers"
 curl --fail --silent --show-error "$base/api/models/current" | grep -q "\"current_model\":\"$model\""

@@ -121,7 +121,7 @@ def look_at(file: Path) -> None:
     if file.suffix in (".png", ".jpg"):
         with Image.open(file) as image:
             assert image.format == {".png": "PNG", ".jpg": "JPEG"}[file.suffix]
-            assert image.size == (2 * WIDTH if "_sbs" in file.name else WIDTH, HEIGHT)
+            assert image.size == (2 * WIDTH if "_SBS" in file.name else WIDTH, HEIGHT)
             assert (image.mode == "I;16") == ("16" in file.name)
     elif file.suffix == ".npy":
         assert np.load(file).shape == (HEIGHT, WIDTH)
