@@ -30,7 +30,9 @@ export class SceneView {
     this.world = new Scene();
     // It sorts the splats beside the drawing, and asks for another frame when they are sorted.
     const onDirty = () => this.draw();
-    this.world.add(this.stage, new SparkRenderer({ renderer: this.renderer, onDirty }));
+    // Its own filter makes small splats fainter, so that a scene of a photo seems dark.
+    const filter = { preBlurAmount: 0.3, blurAmount: 0 };
+    this.world.add(this.stage, new SparkRenderer({ renderer: this.renderer, onDirty, ...filter }));
     new ResizeObserver(() => this.resize()).observe(canvas);
     canvas.addEventListener("webglcontextrestored", () => this.draw());
   }

@@ -31,6 +31,8 @@ _FAR = 0.02
 #: Behind things in front of others there are several backgrounds. Each of these ranges of gaps, as
 #: shares of the picture's width, gets a layer of its own.
 _RANGES = (0.0, 0.02, 0.12, np.inf)
+#: Size, in pixels of the photo, of a pixel of the backdrop, and the widest gap that it covers.
+_BACKDROP, _CRACK = 3, 3.0
 #: Sizes, in pixels of the photo, of a pixel of the background: the finest that fits is taken.
 _COARSENESS = (2, 3, 4, 6, 8)
 
@@ -89,6 +91,29 @@ def behind(
         if sum(np.count_nonzero(layer.mask) for layer in layers) <= budget:
             return layers
     return []
+
+
+def backdrop(photo: Levels, disparity: Floats, parallax: float) -> Layer:
+    """A coarse copy of what the camera sees, just behind it.
+
+    It shows through wherever the fine pixels do not cover all: in renderers that make small
+    Gaussians fainter, and in the cracks that noise of the disparity opens. There is none of it at
+    edges, where it would be seen beside the near thing.
+
+    Args:
+        photo: [h, w, 3] uint8.
+        disparity: [h, w].
+        parallax: how many pixels a thing of disparity 1 moves when the viewer steps aside.
+    """
+    height, width = disparity.shape
+    small = max(1, width // _BACKDROP), max(1, height // _BACKDROP)
+    places = np.ix_(middles(small[1], height), middles(small[0], width))
+    around = np.ones((_BACKDROP + 2, _BACKDROP + 2), np.uint8)
+    near, far = cv2.dilate(disparity, around)[places], cv2.erode(disparity, around)[places]
+    mask = (near - far) * np.float32(parallax) <= _CRACK
+    back = np.maximum(far - np.float32(0.25 / parallax), np.float32(0.96) * far)
+    shrunk = cast(Levels, cv2.resize(photo, small, interpolation=cv2.INTER_AREA))
+    return Layer(shrunk.reshape(*mask.shape, 3), back, mask, _BACKDROP)
 
 
 def middles(count: int, length: int) -> NDArray[np.intp]:

@@ -75,10 +75,11 @@ def render(
     fitted = maps.enlarged(maps.shrunk(disparity, (width, height)), (width, height))
     # Enlarging overshoots at edges.
     np.clip(fitted, disparity.min(), disparity.max(), out=fitted)
+    # The network and the enlarging blur an edge over this many pixels on each side.
+    softness = 1 + round(width / disparity.shape[1])
     if options.is_mesh:
+        fitted = splats.sharpened(fitted, focal_length, softness)
         return mesh.glb(photo, fitted, focal_length, options.max_vertices)
-    # Enlarging the map blurs an edge over this many pixels on each side.
-    softness = max(1, round(width / disparity.shape[1]))
     return splats.lift(photo, fitted, focal_length, softness, options.max_splats)
 
 

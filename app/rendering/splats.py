@@ -25,7 +25,7 @@ from app.rendering.background import Floats, Layer, Levels, Torn, middles
 ASIDE_DEGREES = 15.0
 #: The standard deviation of a Gaussian along its surface, in pixels of the photo. Smaller ones
 #: leave gaps in renderers that make small Gaussians fainter (Spark), larger ones blur the photo.
-_DEVIATION = 0.66
+_DEVIATION = 0.64
 #: The same across the surface: as good as flat.
 _THICKNESS = 0.05
 #: When the viewer stands aside, a blurred edge opens a gap of at least so many pixels. Where it
@@ -40,7 +40,7 @@ _AHEAD = np.float32(0.4)
 _STEEPEST = np.float32(0.5)
 _OPACITY = 0.98
 #: share of ``max_splats`` that the photo's own pixels may take; the rest is for the background
-PHOTO_SHARE = 0.9
+PHOTO_SHARE = 0.8
 #: pixels that are lifted at once: their arrays fit into a processor's cache
 _STRIP_PIXELS = 2**15
 
@@ -86,20 +86,23 @@ def lift(
     photo, disparity = _shrunk(photo, disparity, int(PHOTO_SHARE * max_splats), softness)
     focal = focal_length * disparity.shape[1] / shape[1]
     softness = round(softness * disparity.shape[1] / shape[1])
-    # how many pixels a thing of disparity 1 moves when the viewer steps aside
-    parallax = focal * float(np.sin(np.radians(ASIDE_DEGREES)) / disparity.mean())
     if softness:
-        disparity = _sharpened(disparity, softness, parallax)
+        disparity = sharpened(disparity, focal, softness)
+    parallax = _parallax(disparity, focal)
     torn = Torn.of(disparity, parallax)
     layers = [Layer(photo, disparity, np.ones(disparity.shape, bool), 1)]
-    layers += background.behind(photo, disparity, torn, parallax, max_splats - disparity.size)
+    left = max_splats - disparity.size
+    backdrop = background.backdrop(photo, disparity, parallax)
+    if np.count_nonzero(backdrop.mask) <= left:
+        layers.append(backdrop)
+        left -= np.count_nonzero(backdrop.mask)
+    layers += background.behind(photo, disparity, torn, parallax, left)
     counts = [int(np.count_nonzero(layer.mask)) for layer in layers]
     splats = Splats.empty(sum(counts))
     start = 0
     for layer, count in zip(layers, counts, strict=True):
-        if layer.size > 1:
-            torn = Torn.of(layer.disparity, parallax / layer.size)
-        _write(splats, start, layer, torn, focal_length, shape)
+        edges = torn if layer.size == 1 else Torn.of(layer.disparity, parallax / layer.size)
+        _write(splats, start, layer, edges, focal_length, shape)
         start += count
     return splats
 
@@ -241,13 +244,24 @@ def _ahead(disparity: Floats, slopes: Floats, torn: background.Mask) -> tuple[Fl
     return moved, change
 
 
-def _sharpened(disparity: Floats, softness: int, parallax: float) -> Floats:
+def _parallax(disparity: Floats, focal: float) -> float:
+    """How many pixels a thing of disparity 1 moves when the viewer steps aside."""
+    return focal * float(np.sin(np.radians(ASIDE_DEGREES)) / disparity.mean())
+
+
+def sharpened(disparity: Floats, focal_length: float, softness: int) -> Floats:
     """Turn the ramps that a network draws at edges into steps, so that no pixel floats between.
 
     A ramp is steep, or it is known by its range: over three times the distance a surface has three
     times the range, but an edge has hardly more. Near things grow a little: a rim of background
     that moves with them is hardly seen, but a line of their colour left on the background is.
+
+    Args:
+        disparity: [h, w] float32: 1 / depth, all above 0.
+        focal_length: of the camera, in pixels of the map.
+        softness: number of pixels over which the map's edges are blurred, at least 1.
     """
+    parallax = _parallax(disparity, focal_length)
     low, high = _extremes(disparity, softness)
     lower, higher = _extremes(disparity, 3 * softness)
     span = high - low

@@ -69,7 +69,7 @@ def test_a_photo_is_decoded_no_larger_than_its_scene_needs(
     assert 1 <= width * height <= limit
     assert width <= photo[0]
     assert height <= photo[1]
-    if photo[0] * photo[1] <= 0.9 * limit:
+    if photo[0] * photo[1] <= 0.8 * limit:
         assert (width, height) == photo
     else:
         assert width * height > 0.7 * limit
