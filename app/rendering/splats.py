@@ -93,9 +93,10 @@ def lift(
     layers = [Layer(photo, disparity, np.ones(disparity.shape, bool), 1)]
     left = max_splats - disparity.size
     backdrop = background.backdrop(photo, disparity, parallax)
-    if np.count_nonzero(backdrop.mask) <= left:
+    size = int(np.count_nonzero(backdrop.mask))
+    if size <= left:
         layers.append(backdrop)
-        left -= np.count_nonzero(backdrop.mask)
+        left -= size
     layers += background.behind(photo, disparity, torn, parallax, left)
     counts = [int(np.count_nonzero(layer.mask)) for layer in layers]
     splats = Splats.empty(sum(counts))
