@@ -4,8 +4,9 @@
 
 Kerbl et al., "3D Gaussian Splatting for Real-Time Radiance Field Rendering", 2023,
 https://arxiv.org/abs/2308.04079. Nothing is trained: each pixel becomes one flat Gaussian that lies
-along the surface it shows, and the background continues behind the edges of nearer things, so that
-a viewer may move aside without looking through holes.
+along the surface it shows. The background continues behind the edges of nearer things, so that a
+viewer may move aside without looking through holes, and a coarse copy of the photo lies just behind
+the fine pixels, so that nothing shines through between them.
 
 Coordinates are those of OpenCV's camera: x right, y down, z forward, the camera at the origin.
 """

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 
@@ -72,17 +72,17 @@ FAULTS: dict[str, Callable[[], None]] = {
 }
 
 
-def faulty(file: BinaryIO, max_pixels: int, decode_size: DecodeSize) -> Picture:
+def faulty(file: BinaryIO, max_pixels: int, decode_size: DecodeSize, *options: Any) -> Picture:
     name, _, image = file.read().partition(b"\n")
     file.seek(0)
     fault = FAULTS.get(name[:_NAME_BYTES].decode("latin-1"))
     if fault is None:
-        return decode(file, max_pixels, decode_size)
+        return decode(file, max_pixels, decode_size, *options)
     fault()
     with tempfile.TemporaryFile() as rest:
         rest.write(image)
         rest.seek(0)
-        return decode(rest, max_pixels, decode_size)
+        return decode(rest, max_pixels, decode_size, *options)
 
 
 if __name__ == "__main__":

@@ -17,8 +17,8 @@ pytestmark = pytest.mark.timeout(600)
 
 
 def execute(page: Page, block: Locator) -> Response:
-    """Fill a photo into every file field and press Execute."""
-    for field in block.locator("input[type=file]").all():
+    """Fill a photo into the file field and press Execute; a map of one's own is left out."""
+    for field in block.locator("tr:not([data-property-name=depth]) input[type=file]").all():
         picture = {"name": "lake.jpg", "mimeType": "image/jpeg", "buffer": photo()}
         field.set_input_files(picture)  # type: ignore[arg-type]
     # If the form is incomplete, nothing is sent and this times out.

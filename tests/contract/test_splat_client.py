@@ -179,12 +179,12 @@ def test_tiny_and_long_photos(service: Service, size: tuple[int, int], kind: str
 
 def test_any_depth_model_makes_splats_and_sharp_is_the_current_one(managed: Service) -> None:
     base = managed.url("")
-    assert post(base, query="?model=base").headers["X-Model-Used"] == "base"
-    assert post(base, model="base").headers["X-Model-Used"] == "base"
-    check.json(managed.post("/api/models/large/load", json={}))
+    assert post(base, query="?model=small").headers["X-Model-Used"] == "small"
+    assert post(base, model="small").headers["X-Model-Used"] == "small"
+    check.json(managed.post("/api/models/base/load", json={}))
     for query in ("", "?model=sharp"):
-        assert post(base, query=query).headers["X-Model-Used"] == "large"
-    check.json(managed.post("/api/models/large/unload", headers=EMPTY))
+        assert post(base, query=query).headers["X-Model-Used"] == "base"
+    check.json(managed.post("/api/models/base/unload", headers=EMPTY))
 
 
 def test_sharp_in_model_management_as_the_panel_uses_it(managed: Service) -> None:

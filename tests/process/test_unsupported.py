@@ -147,5 +147,11 @@ def test_the_others_work_beside_them(odd: Service) -> None:
     embedded = odd.post("/embed-image", files={"image": PHOTO}, data={"model": "ViT-B-16"})
     assert check.json(embedded)["dims"] == 512
     listed = check.json(odd.get("/api/models"))
-    assert [model["key"] for model in listed["models"]] == ["small", "base", "large", "metric"]
-    assert listed["models"][3]["name"] == "Metric", "DEPTH_MODEL is listed, too"
+    assert [model["key"] for model in listed["models"]] == [
+        "small",
+        "base",
+        "large",
+        "sharp",
+        "metric",
+    ]
+    assert listed["models"][4]["name"] == "Metric", "DEPTH_MODEL is listed, too"

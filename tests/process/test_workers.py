@@ -48,10 +48,10 @@ def test_load_and_unload_reach_every_worker(two: Faulty) -> None:
     assert one == other
     assert one["current"]["current_model"] == "large"
     models = one["managed"]["models"]
-    assert [each["key"] for each in models if each["is_loaded"]] == ["large", "ViT-L-14"]
+    assert [each["key"] for each in models if each["is_loaded"]] == ["large", "ViT-L-14", "sharp"]
     # The default model stays, because no load request had loaded it.
     loaded = [each["key"] for each in models if each["state"] == "loaded"]
-    assert loaded == ["small", "large", "ViT-L-14"]
+    assert loaded == ["small", "large", "ViT-L-14", "sharp"]
     # The model is really loaded in both workers.
     for worker in two.service.workers():
         with only(worker, two.service):
