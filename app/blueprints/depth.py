@@ -14,6 +14,7 @@ from app.blueprints import file_names, headers
 from app.blueprints.exchange import (
     NO_MODEL,
     disconnect_check,
+    options_given,
     record_result,
     runtime,
     uploaded_image,
@@ -34,8 +35,7 @@ def depth() -> ResponseReturnValue:
     registry = service.registry
     spec = registry.get(key, "depth") if key else service.operations.current_depth_model()
     photo, name = uploaded_image()
-    # If an option is given both in the query and in the form, the form's value wins.
-    given = request.args.to_dict() | request.form.to_dict()
+    given = options_given()
     options = DepthOptions.parse(given)
     own_map = _own_map(given, options)
     if own_map is not None:

@@ -131,6 +131,11 @@ def cancellation_check() -> Callable[[], None]:
     return check_cancelled
 
 
+def options_given() -> dict[str, str]:
+    """The options of the query and of the form; of one that both have, the form's value."""
+    return request.args.to_dict() | request.form.to_dict()
+
+
 def uploaded_image() -> tuple[BinaryIO, str]:
     """The multipart file ``image``, which is on disk if it is large, and its file name.
 

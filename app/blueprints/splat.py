@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, jsonify
 from flask.typing import ResponseReturnValue
 
 from app.blueprints import file_names, headers, sharp
 from app.blueprints.exchange import (
     cancellation_check,
     disconnect_check,
+    options_given,
     record_result,
     runtime,
     uploaded_image,
@@ -27,8 +28,7 @@ def splat() -> ResponseReturnValue:
     """Answer a photo with a PLY of 3D Gaussians, or with what the options ask for."""
     service = runtime()
     photo, name = uploaded_image()
-    # If an option is given both in the query and in the form, the form's value wins.
-    given = request.args.to_dict() | request.form.to_dict()
+    given = options_given()
     key = given.pop("model", "")
     spec = sharp.model(key, "depth") if key else service.operations.current_depth_model()
     options = SceneOptions.parse(given)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
-from app.decoding.job import Job, Plan
+from app.decoding.job import Job
 from app.errors import BadRequest
 from app.pictures import depth_map
 from app.pictures.steps import Outline, Step
@@ -80,8 +80,7 @@ class OwnPairTask:
             _check_aspect(full, photo)
             return ()
 
-        as_is: Plan = plan
-        job = Job(lambda *_: None, as_is, check_cancelled, is_depth=True)
+        job = Job(lambda *_: None, plan, check_cancelled, is_depth=True)
         try:
             return depth_map.unpacked(self._turns.decode(own_map, job, timings).image)
         except BadRequest as error:
