@@ -7,8 +7,10 @@
 #
 # More in docs/docker.md.
 
-# amd64 and arm64; OpenVINO's wheel for arm64 needs glibc 2.35, which excludes older releases.
-FROM python:3.11-slim-trixie AS base
+# amd64 and arm64; OpenVINO's wheel for arm64 needs glibc 2.35, which excludes older releases. A
+# release is built from what the tag names on its day, by digest: .github/workflows/release.yml.
+ARG BASE=python:3.11-slim-trixie
+FROM $BASE AS base
 
 # The two stages with packages do not depend on each other, and neither on our code: each is made
 # again, and pulled again, only when its own versions change.

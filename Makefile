@@ -1,7 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
 #
-# Every target does its own set-up on a machine with Python 3.11 or newer.
+# Every target does its own set-up on a machine with Python 3.11 or newer: see app/cli/install.py.
+# TORCH_VARIANT=rocm (or xpu, cuda, cpu) chooses a build of torch; else it is that of the hardware.
 
 PYTHON ?= python3
 VENV   ?= .venv
@@ -11,6 +12,7 @@ DEMO   := .demo/hub
 CLIENTS := tests/clients/node_modules/.package-lock.json
 FUZZ_EXAMPLES  ?= 10000
 FUZZ_MUTATIONS ?= 3000
+FUZZ_FILMS     ?= 5000
 SOAK_REQUESTS  ?= 6000
 CHAOS_SECONDS  ?= 180
 BENCH_CACHE    ?= .bench/hub
@@ -18,7 +20,7 @@ BENCH_OPTIONS  ?=
 LOCK_OPTIONS   ?=
 IMAGE          ?=
 
-.PHONY: help run demo test pytest-half pytest-rest fuzz soak chaos bench bench-gpu train-depth train-clip debian lint format lock audit image-check clean
+.PHONY: help run demo test pytest-service pytest-browser pytest-unit pytest-rest fuzz soak cluster chaos bench bench-gpu train-depth train-clip debian lint format lock audit image-check clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: [^#]*##/:/'
@@ -31,26 +33,38 @@ demo: $(VENV)/.run         ## the same service on its own small models: no downl
 	@echo "Starting; the log says when it is ready, and which address to open. Ctrl+C stops it."
 	@HF_HUB_CACHE=$(DEMO) HF_HUB_OFFLINE=1 DEPTH_MODEL=builtin-depth DEFAULT_MODEL=builtin-clip $(BIN)/python -m app.server
 
-# Two halves beside each other, since most tests wait for a service more than they compute.
-HALF := tests/attacks tests/process tests/load/test_chaos.py
+# Four parts beside each other, since most tests wait for a service more than they compute.
+SERVICE := tests/attacks tests/process tests/load/test_chaos.py
+BROWSER := tests/console tests/clients tests/cluster tests/load
+UNIT    := tests/unit
 
 test:            ## all checks and tests
 	$(MAKE) --no-print-directory --jobs=2 $(VENV)/.dev $(CLIENTS)
 	folder=$$(mktemp -d) && trap "rm -rf $$folder" EXIT && TEST_CHECKPOINTS=$$folder \
-		$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint pytest-half pytest-rest
+		$(MAKE) --no-print-directory --jobs=5 --output-sync=target lint pytest-service pytest-browser pytest-unit pytest-rest
 
-pytest-half: $(VENV)/.dev
-	$(BIN)/python -m pytest $(HALF)
+pytest-service: $(VENV)/.dev
+	$(BIN)/python -m pytest $(SERVICE)
+
+pytest-browser: $(VENV)/.dev
+	$(BIN)/python -m pytest $(BROWSER) --ignore=tests/load/test_chaos.py
+
+pytest-unit: $(VENV)/.dev
+	$(BIN)/python -m pytest $(UNIT)
 
 pytest-rest: $(VENV)/.dev
-	$(BIN)/python -m pytest $(addprefix --ignore=,$(HALF))
+	$(BIN)/python -m pytest $(addprefix --ignore=,$(SERVICE) $(BROWSER) $(UNIT))
 
 fuzz: $(VENV)/.dev         ## a longer look for inputs that break something: minutes, not seconds
 	FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest --timeout=0 tests/unit/test_properties.py
 	FUZZ_MUTATIONS=$(FUZZ_MUTATIONS) $(BIN)/python -m pytest --timeout=0 -s tests/attacks/test_mutations.py
+	FUZZ_FILMS=$(FUZZ_FILMS) $(BIN)/python -m pytest --timeout=0 -s tests/attacks/test_films.py
 
 soak: $(VENV)/.dev         ## thousands of requests: memory must not grow
 	SOAK_REQUESTS=$(SOAK_REQUESTS) $(BIN)/python -m pytest -s tests/load/test_soak.py
+
+cluster: $(VENV)/.dev      ## all tests on a Ray cluster of three machines, which this computer imitates
+	CLUSTER=all $(BIN)/python -m pytest tests/cluster
 
 chaos: $(VENV)/.dev        ## workers are killed under load: every answer must be right or a documented error
 	CHAOS_SECONDS=$(CHAOS_SECONDS) $(BIN)/python -m pytest -s tests/load/test_chaos.py
@@ -103,19 +117,15 @@ image-check:               ## the container image, read-only, on built-in models
 clean:                     ## remove what the other targets made
 	rm -rf $(VENV) tests/clients/node_modules .demo .bench .training .mypy_cache .ruff_cache .pytest_cache
 
-# pip shows what it does on a terminal; logs get errors alone.
-INSTALL = if [ -t 1 ]; then quiet=; else quiet=--quiet; fi; \
-	$(BIN)/pip install --disable-pip-version-check $$quiet --requirement
-
-$(VENV)/.run: requirements.txt
+# A build of torch that is asked for by name is installed, also where another one is there already.
+$(VENV)/.run: requirements.txt $(if $(TORCH_VARIANT),always)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
-	@echo "Set-up, this time only: Python packages into $(VENV), up to 6 GB. This takes some minutes."
-	@$(PYTHON) -m venv $(VENV)
-	@$(INSTALL) requirements.txt
+	@$(PYTHON) -I app/cli/install.py $(VENV) requirements.txt
 	@touch $@
-	@echo "Set-up is done."
 
-$(VENV)/.dev: requirements-dev.txt $(VENV)/.run
-	@echo "Set-up, this time only: packages for the tests into $(VENV). This takes a minute or two."
-	@$(INSTALL) requirements-dev.txt
+$(VENV)/.dev: requirements-dev.txt config/requirements-cluster.txt $(VENV)/.run
+	@$(PYTHON) -I app/cli/install.py $(VENV) requirements-dev.txt
 	@touch $@
+
+.PHONY: always
+always:

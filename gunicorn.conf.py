@@ -52,7 +52,11 @@ preload_app = True
 # This is gunicorn's gthread worker with changes, because with sync workers /health would wait until
 # an inference is done. Each waiting request holds a thread.
 worker_class = "app.server.worker.Worker"
-threads = request_threads(_settings.image_embedder_concurrency, _settings.image_embedder_max_queue)
+threads = request_threads(
+    _settings.image_embedder_concurrency,
+    _settings.image_embedder_max_queue,
+    _settings.video_concurrency,
+)
 # Idle connections and clients that read slowly hold no thread (app/server/worker.py), so a worker
 # accepts many more connections than it has threads.
 worker_connections = descriptors.connections(descriptors.raise_limit(), threads, threads + 1000)

@@ -27,6 +27,12 @@ from app.host import lifeline, memory
 from app.host.helpers import Helpers
 from app.host.shared_state import SharedState
 from app.hub.downloads import Downloads
+from app.jobs.home import Home
+from app.jobs.jobs import Jobs
+from app.jobs.making import maker
+from app.jobs.run import Outlook
+from app.jobs.store import Store
+from app.lending.entry import ModelStatus
 from app.lending.loader import Loader
 from app.lending.manager import Manager
 from app.lending.registry import Registry, networks_of
@@ -36,8 +42,13 @@ from app.remote.fetch import Fetcher
 from app.tasks.depth import DepthTask
 from app.tasks.embedding import EmbeddingTask
 from app.tasks.own_pair import OwnPairTask
+from app.tasks.preview import PreviewTask
+from app.tasks.sharp import SharpTask
 from app.tasks.splat import SplatTask
 from app.tasks.turns import Turns
+from app.tasks.vector_cache import VectorCache
+from app.tasks.video import VideoTask
+from app.video.handle import Limits
 from app.workers.crashes import Crashes
 from app.workers.housekeeping import Housekeeping
 from app.workers.metrics import Metrics
@@ -100,13 +111,7 @@ class Runtime:
         self._device_threads.on_run = self.metrics.ran
         self.waiting_room.on_hang = self._hung
         self.helpers = Helpers()
-        self.fetcher = Fetcher(
-            enabled=settings.allow_remote_image_urls,
-            hosts=settings.allowed_remote_image_hosts,
-            private_networks=settings.allowed_private_networks,
-            max_bytes=settings.max_image_bytes,
-            seconds=settings.request_timeout_seconds,
-        )
+        self.fetcher = Fetcher.from_settings(settings)
         self.decoders = Decoders(
             self._threads(), settings.max_image_pixels, settings.decode_timeout_seconds
         )
@@ -118,10 +123,25 @@ class Runtime:
             self._threads(),
             settings.exact_decode,
         )
+        self.preview = PreviewTask(self._turns)
         self.own_pairs = OwnPairTask(self._turns, settings.max_image_pixels)
         self.depth = DepthTask(self._turns, self.manager, self.registry, settings.max_image_pixels)
         self.splat = SplatTask(self._turns)
-        self.embedding = EmbeddingTask(self._turns)
+        #: Apple's program; None if the table of models has no row for it
+        self.sharp: SharpTask | None = None
+        if (row := self.registry.sharp) is not None:
+            seconds = settings.inference_timeout_seconds
+            self.sharp = SharpTask(self._turns, row, self.shared.folder, seconds)
+        self.vectors = VectorCache(settings.embed_cache_size, self.shared)
+        self.vectors.on_lookup = self.metrics.looked_up
+        self.embedding = EmbeddingTask(self._turns, self.vectors)
+        self.video = VideoTask(self._turns, self._film_limits(), settings.video_concurrency)
+        home = before.jobs.home if before else Home(settings.jobs_folder)
+        # One place for a film is left to requests that wait for their answer.
+        places = max(1, settings.video_concurrency - 1)
+        store = Store.from_settings(home, settings)
+        make = maker(self.video, self.registry, self.metrics)
+        self.jobs: Jobs = Jobs(home, store, make, places, self._outlook)
         self.manager.on_lost = self._turns.on_lost = self._lost
         self._background: list[threading.Thread] = []
         self._closing = threading.Event()
@@ -132,6 +152,7 @@ class Runtime:
 
     def warm(self) -> None:
         """Import the engines and map the weights of the default models, in the master."""
+        self.jobs.home.prepare()
         self.loader.import_libraries([spec.family for spec in self.registry.defaults.values()])
         if self._before:
             self.manager.adopt(self._before.manager)
@@ -173,6 +194,8 @@ class Runtime:
         ]
         for thread in self._background:
             thread.start()
+        if self.shared.slot:
+            self.jobs.start()
 
     def announce_stop(self) -> None:
         """Tell the workers that the whole service ends, not only some of them; for the master."""
@@ -196,7 +219,7 @@ class Runtime:
     def _end_without_master(self) -> None:
         """End this worker because the master was killed, so that its ports become free."""
         if not self.shared.flag("stopping"):
-            log.critical("the master is gone; this service ends")
+            log.critical("the master process has ended; this worker ends, too")
         self.announce_stop()
         self.shared.wake()
         self._end_for_sure()
@@ -234,6 +257,7 @@ class Runtime:
     def close(self) -> bool:
         """Stop all threads and helper processes; returns whether the device threads have ended."""
         self.stop("The service is shutting down")
+        self.jobs.close()
         self.helpers.close()
         ended = self._device_threads.stop(_ANSWER_SECONDS)
         self.decoders.close()
@@ -246,6 +270,15 @@ class Runtime:
         if not any(thread.is_alive() for thread in self._background):
             self.shared.close()
         return ended
+
+    def _film_limits(self) -> Limits:
+        settings = self.settings
+        return Limits(
+            settings.max_video_pixels,
+            settings.max_video_frames,
+            settings.video_max_seconds,
+            self._threads(),
+        )
 
     def _threads(self) -> int:
         """Number of cores for this worker: its equal part of all usable ones."""
@@ -312,7 +345,20 @@ class Runtime:
         end.daemon = True
         end.start()
 
+    # -- jobs ----------------------------------------------------------------------------------
+
+    def _outlook(self) -> Outlook:
+        if self.shared.flag("stopping"):
+            return "stop"
+        if self.is_closing():
+            return "fail"
+        return "leave" if self.shared.get("leaving") else "stay"
+
     # -- state ---------------------------------------------------------------------------------
+
+    def statuses(self) -> list[ModelStatus]:
+        """The status of all models in the whole service, in the order of the table."""
+        return [*self.reports.statuses(), *([self.sharp.status()] if self.sharp else [])]
 
     def readiness_model(self) -> ModelSpec:
         """The model that ``/ready`` depends on."""

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from app.hub.store import repository_folder
-from benchmarks import latency, resources, throughput
+from benchmarks import films, latency, resources, throughput
 from benchmarks.contenders import BESIDE, FAMILIES, contenders
 from benchmarks.plan import FULL, QUICK, SECTIONS, Plan
 from benchmarks.plot import plot
@@ -29,7 +29,7 @@ from benchmarks.results import Results
 from benchmarks.service import PROJECT
 from config.settings import Settings
 
-_COST_MODEL = "small"
+_COST_MODEL = _FILM_MODEL = "small"
 _BEGAN = time.monotonic()
 
 
@@ -84,6 +84,9 @@ class Bench:
                     )
         if "accuracy" in self._sections:
             self._accuracy()
+        if "films" in self._sections and _FILM_MODEL in self._models:
+            say(f"{_FILM_MODEL}: films")
+            films.measure(self._results, self._cache, self._logs, _FILM_MODEL, self._plan)
 
     def _limits(self) -> None:
         say("ceilings of the machine")

@@ -55,6 +55,12 @@ def _commented(jpeg: bytes, text: bytes) -> bytes:
 
 @cache
 def _photo(width: int, height: int, seed: int) -> bytes:
+    file = io.BytesIO()
+    picture(width, height, seed).save(file, "JPEG", quality=_QUALITY)
+    return file.getvalue()
+
+
+def picture(width: int, height: int, seed: int) -> Image.Image:
     """Draw a scene of soft blobs, discs with sharp edges, texture, and the grain of a sensor."""
     random = np.random.default_rng([width, height, seed])
     size = width, height
@@ -65,10 +71,7 @@ def _photo(width: int, height: int, seed: int) -> bytes:
         draw.circle((x * width, y * height), radius, tuple(int(255 * each) for each in colour))
     texture = _noise(random, 600, 14).resize(size, Image.Resampling.BICUBIC)
     scene = ImageChops.add(scene, texture, offset=-128)
-    scene = ImageChops.add(scene, _tiled(_noise(random, _GRAIN, 5), size), offset=-128)
-    file = io.BytesIO()
-    scene.save(file, "JPEG", quality=_QUALITY)
-    return file.getvalue()
+    return ImageChops.add(scene, _tiled(_noise(random, _GRAIN, 5), size), offset=-128)
 
 
 def _noise(random: np.random.Generator, edge: int, deviation: float) -> Image.Image:

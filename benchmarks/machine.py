@@ -17,7 +17,7 @@ _LIBRARIES = ("torch", "transformers", "open-clip-torch", "openvino", "pillow", 
 
 def cpu_flags() -> list[str]:
     """Return the CPU's extensions that decide how fast it multiplies matrices."""
-    line = next(line for line in _cpuinfo() if line.startswith("flags"))
+    line = _cpuinfo("flags")
     return [flag for flag in _TELLING if flag in line.split()]
 
 
@@ -28,9 +28,9 @@ def has_bf16() -> bool:
 
 def description() -> dict[str, str]:
     """Describe the machine's CPU, cores and memory, without anything that identifies it."""
-    name = next(line for line in _cpuinfo() if line.startswith("model name"))
+    name = _cpuinfo("model name") or platform.machine()
     return {
-        "CPU": f"{name.split(':')[1].strip()}, {' '.join(cpu_flags())}",
+        "CPU": f"{name}, {' '.join(cpu_flags())}",
         "cores": str(len(os.sched_getaffinity(0))),
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
     }
@@ -41,5 +41,9 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: version(name) for name in _LIBRARIES}
 
 
-def _cpuinfo() -> list[str]:
-    return Path("/proc/cpuinfo").read_text().splitlines()
+def _cpuinfo(name: str) -> str:
+    """What Linux says of the first core; "" if it does not, as of names and flags on ARM."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith(name):
+            return line.partition(":")[2].strip()
+    return ""

@@ -35,7 +35,7 @@ def photo(width: int, height: int) -> bytes:
     return file.getvalue()
 
 
-def highest_mb(pid: int) -> float:
+def highest_mb(pid: int | str) -> float:
     """Return the highest resident set since the last reset, in MB."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 1024

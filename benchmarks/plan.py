@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from benchmarks.client import Window
 
-SECTIONS = ("latency", "throughput", "health", "cost", "resources", "accuracy")
+SECTIONS = ("latency", "throughput", "health", "cost", "resources", "accuracy", "films")
 _POSTERS = ("poster 1000x1500", "poster 500x750", "12 MP 4:3")
 
 
@@ -45,6 +45,10 @@ class Plan:
     accuracy: tuple[str, ...]
     #: how long each shape of matrix is multiplied
     ceiling_seconds: float
+    #: width and height of a film, and its frames for Twinlens and for the reference
+    film_size: tuple[int, int]
+    film_frames: int
+    film_frames_reference: int
 
 
 FULL = Plan(
@@ -80,6 +84,9 @@ FULL = Plan(
     starts=2,
     accuracy=("12 MP 4:3", "poster 1000x1500"),
     ceiling_seconds=0.7,
+    film_size=(1920, 1080),
+    film_frames=250,
+    film_frames_reference=12,
 )
 QUICK = Plan(
     latency={"small": ("poster 500x750",), "ViT-B-16": ("poster 500x750",)},
@@ -99,4 +106,7 @@ QUICK = Plan(
     starts=1,
     accuracy=("poster 500x750",),
     ceiling_seconds=0.01,
+    film_size=(160, 90),
+    film_frames=6,
+    film_frames_reference=2,
 )

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from benchmarks import released
 from benchmarks.results import Cell, Results, Row
 
 _SHARE = "Shares are of the ceiling of matrix multiplication, 0 to 1."
@@ -37,6 +38,12 @@ TITLES = {
         "Against torch in fp32 with full decode: over all photos the highest mean and 99.9th "
         f"percentile of the difference in levels of 255. {_SHARE}",
     ),
+    "films": (
+        "3D films",
+        "POST /api/video/sbs beside a loop with a PNG file for each step of each frame, as in the "
+        "replaced service. The inference's share is the worker's CPU time in all CPU time; the "
+        "film's own process decodes, steadies, renders and encodes.",
+    ),
     "vectors": (
         "Embedding: speed and accuracy of engines, in one process",
         "Against torch in fp32 with full decode: the lowest cosine over all photos. The share is "
@@ -63,6 +70,10 @@ def markdown(results: Results) -> str:
     for name, (title, note) in TITLES.items():
         if results.tables.get(name):
             lines += ["", f"## {title}", "", note, "", *table(results.tables[name])]
+    figures = released.released()
+    if compared := released.compare(results.tables.get("latency", []), figures):
+        title = "Against the last release"
+        lines += ["", f"## {title}", "", released.note(figures), "", *table(compared)]
     return "\n".join([*lines, ""])
 
 

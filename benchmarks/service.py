@@ -45,6 +45,8 @@ class Service:
             "AI_SERVICE_PORT": str(self.depth_port),
             "IMAGE_EMBEDDER_PORT": str(self.embedder_port),
             "IMAGE_EMBEDDER_HOST": "127.0.0.1",
+            # Benchmarks and tests send few photos many times; the cache would answer them.
+            "EMBED_CACHE_SIZE": "0",
             **{name: str(value) for name, value in environ.items()},
         }
         self._process: subprocess.Popen[bytes] | None = None

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from config.families import Task
 from config.models import TableError, read_table
@@ -58,3 +59,15 @@ def log_file(path: Path | None) -> list[str]:
             return []
     except OSError as error:
         return [f"LOG_FILE='{path}': cannot be written ({error.strerror})"]
+
+
+def jobs_folder(path: Path | None) -> list[str]:
+    """Check that JOBS_FOLDER can be written. It is created if need be."""
+    if path is None:
+        return []
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with TemporaryFile(dir=path):
+            return []
+    except OSError as error:
+        return [f"JOBS_FOLDER='{path}': cannot be written ({error.strerror})"]

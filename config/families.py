@@ -23,7 +23,12 @@ class Family(NamedTuple):
     location: str
 
 
-#: The families by name. A class is imported only when a model of its family is needed.
+#: The family of a row that stands for Apple's program ``sharp``, which makes splats of photos. The
+#: program is installed separately, and no engine runs it; ``app.tasks.sharp`` says more.
+SHARP = "sharp"
+
+#: The families of models that engines run, by name. A class is imported only when a model of its
+#: family is needed.
 FAMILIES: dict[str, Family] = {
     "depth_anything": Family("depth", "app.models.depth_anything:DepthAnything"),
     "depth_anything_3": Family("depth", "app.models.depth_anything_3:DepthAnything3"),

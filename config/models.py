@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from config.families import FAMILIES, Task
+from config.families import FAMILIES, SHARP, Task
 from config.names import key_hint
 
 BUILT_IN_TABLE = Path(__file__).with_name("models.toml")
@@ -34,7 +34,8 @@ class ModelSpec(BaseModel):
     key: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     family: str
     #: ``hub_id`` is a repository on the hub, ``path`` a folder on this machine. Without both, the
-    #: checkpoint is part of the program (app/models/builtin).
+    #: checkpoint is part of the program (app/models/builtin). A row of the family SHARP has at most
+    #: ``path``, the file of the checkpoint.
     hub_id: str | None = Field(default=None, pattern=r"^[\w.-]+/[\w.-]+$")
     path: Path | None = None
     revision: str = Field(default="main", pattern=r"^[\w./-]+$")
@@ -54,8 +55,8 @@ class ModelSpec(BaseModel):
     @field_validator("family")
     @classmethod
     def _family_is_registered(cls, family: str) -> str:
-        if family not in FAMILIES:
-            raise ValueError(f"allowed: {', '.join(FAMILIES)}")
+        if family not in (*FAMILIES, SHARP):
+            raise ValueError(f"allowed: {_ALLOWED['family']}")
         return family
 
     @model_validator(mode="after")
@@ -64,12 +65,19 @@ class ModelSpec(BaseModel):
             raise ValueError("give hub_id or path, not both")
         if self.path is not None and not self.path.is_absolute():
             raise ValueError("path must be absolute")
+        if self.is_sharp and self.hub_id is not None:
+            raise ValueError('family = "sharp" has no hub_id; path names the checkpoint\'s file')
         return self
 
     @property
+    def is_sharp(self) -> bool:
+        """Whether it stands for Apple's program instead of a model that an engine runs."""
+        return self.family == SHARP
+
+    @property
     def task(self) -> Task:
-        """The task of its family."""
-        return FAMILIES[self.family].task
+        """The task of its family; splats belong to depth."""
+        return "depth" if self.is_sharp else FAMILIES[self.family].task
 
     @property
     def title(self) -> str:
@@ -79,7 +87,7 @@ class ModelSpec(BaseModel):
     @property
     def is_built_in(self) -> bool:
         """Whether its checkpoint is part of the program."""
-        return self.hub_id is None and self.path is None
+        return self.hub_id is None and self.path is None and not self.is_sharp
 
     @property
     def is_downloadable(self) -> bool:
@@ -105,11 +113,18 @@ class ModelTable(BaseModel):
         twice = sorted({key for key in keys if keys.count(key) > 1})
         if twice:
             raise ValueError(f"these keys occur more than once: {', '.join(twice)}")
+        if sum(spec.is_sharp for spec in self.model) > 1:
+            raise ValueError(f'only one row may have family = "{SHARP}"')
         return self
 
+    @property
+    def sharp(self) -> ModelSpec | None:
+        """The row of Apple's program; None if there is none."""
+        return next((spec for spec in self.model if spec.is_sharp), None)
+
     def keys(self, task: Task) -> list[str]:
-        """The keys of all models of one task, in the order of the table."""
-        return [spec.key for spec in self.model if spec.task == task]
+        """The keys of one task's models that engines run, in the order of the table."""
+        return [spec.key for spec in self.model if spec.task == task and not spec.is_sharp]
 
     def extended(self, other: ModelTable) -> ModelTable:
         """A table with these rows and those of ``other``, which replace rows with the same key."""
@@ -173,7 +188,7 @@ _NUMBER = "a whole number above 0, without quotation marks"
 #: What the keys of a row may be, for messages.
 _ALLOWED = {
     "key": "up to 64 letters, digits, '.', '_' and '-', of which the first is a letter or digit",
-    "family": ", ".join(FAMILIES),
+    "family": ", ".join((*FAMILIES, SHARP)),
     "hub_id": 'a repository of the hub as "OWNER/NAME"',
     "path": "the absolute path of a folder with the checkpoint's files, in quotation marks",
     "revision": "a branch, tag or commit of the repository, in quotation marks",

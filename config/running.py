@@ -17,12 +17,14 @@ from config.settings import (
 
 log = logging.getLogger("twinlens.settings")
 
-# A reload cannot change these, because open sockets and the shared memory depend on them.
+# A reload cannot change these, because open sockets, the shared memory and the jobs of workers that
+# still run depend on them.
 _NEED_RESTART = (
     "ai_service_port",
     "image_embedder_port",
     "image_embedder_host",
     "web_concurrency",
+    "jobs_folder",
 )
 _in_force: Settings | None = None
 # A copy of the environment at the start. Later the service sets further variables for libraries.

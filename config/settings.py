@@ -19,10 +19,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from config import checks, names
 from config.families import TASKS
+from config.immich import ImmichSettings
+from config.jobs import JobSettings
 from config.models import ModelTable, read_table
 from config.values import (
     DeviceName,
@@ -39,6 +41,7 @@ from config.values import (
     PrecisionChoice,
     hub_cache,
 )
+from config.video import VideoSettings
 
 # The file that the replaced image embedder reads by default.
 _FILE_OF_THE_EMBEDDER = Path("/app/config.toml")
@@ -50,7 +53,7 @@ class SettingsError(Exception):
     """Settings are invalid. The message has a line for each: name, value and what is allowed."""
 
 
-class Settings(BaseModel):
+class Settings(VideoSettings, JobSettings, ImmichSettings):
     """All settings. A field's environment variable is its name in capitals."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -114,6 +117,9 @@ class Settings(BaseModel):
         le=86_400,
         description="longest wait for a turn; beyond it 504; 0 = 504 unless a device is free",
     )
+    embed_cache_size: int = Field(
+        1000, ge=0, le=1_000_000, description="vectors of images that each worker keeps; 0: none"
+    )
     embed_batch_api_max_items: int = Field(
         32,
         ge=1,
@@ -171,7 +177,9 @@ class Settings(BaseModel):
         "auto", description="`openvino` (what `auto` takes on a CPU) or `torch` (on a GPU)"
     )
     precision: PrecisionChoice = Field(
-        "auto", description="`fp32`, `bf16` or `fp16`; `auto`: the fastest that the hardware has"
+        "auto",
+        description="`fp32`, `bf16`, `fp16`, or `int8` (weights, on CPUs with VNNI); `auto`: "
+        "the fastest floating point that the hardware has",
     )
     exact_decode: bool = Field(
         False,
@@ -305,6 +313,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         settings.enabled_families,
     )
     problems += checks.log_file(settings.log_file)
+    problems += checks.jobs_folder(settings.jobs_folder)
     if problems:
         raise SettingsError("\n".join(f"  {problem}" for problem in problems))
     return settings

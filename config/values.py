@@ -24,6 +24,11 @@ _DEVICE = re.compile(
 
 _ORIGIN = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:\d+)?")
 
+# An address of a server: without credentials, query and fragment.
+_SERVER = re.compile(
+    r"https?://([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?(/[\w./~-]*)?", re.ASCII
+)
+
 # Other names that Python's logging accepts for two levels.
 _LEVELS = {"WARN": "WARNING", "FATAL": "CRITICAL"}
 
@@ -98,9 +103,11 @@ def hub_cache() -> Path:
 
 
 EngineName = Literal["torch", "openvino"]
-Precision = Literal["fp32", "bf16", "fp16"]
+FloatName = Literal["fp32", "bf16", "fp16"]
+Precision = Literal[FloatName, "int8"]
 EngineSetting = Literal["auto", "torch", "openvino"]
-PrecisionSetting = Literal["auto", "fp32", "bf16", "fp16"]
+FloatSetting = Literal["auto", FloatName]
+PrecisionSetting = Literal[FloatSetting, "int8"]
 KeyScope = Literal["all", "embedding", "depth"]
 LevelName = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -127,6 +134,13 @@ def origins(value: object) -> object:
     return names
 
 
+def address(value: str) -> str:
+    """Check the address of another server; the slash at its end is left out. Raises ValueError."""
+    if not _SERVER.fullmatch(value):
+        raise ValueError("allowed: an address such as http://immich-machine-learning:3003")
+    return value.rstrip("/")
+
+
 def expand(path: Path) -> Path:
     """Replace a leading ~ by the home folder. Raises ValueError if there is none."""
     try:
@@ -138,6 +152,7 @@ def expand(path: Path) -> Path:
 ANY_CASE = BeforeValidator(lower)
 HomePath = Annotated[Path, AfterValidator(expand)]
 Key = Annotated[SecretStr, AfterValidator(key)]
+Address = Annotated[str, AfterValidator(address)]
 Level = Annotated[LevelName, BeforeValidator(level)]
 Origins = Annotated[tuple[str, ...], BeforeValidator(origins)]
 Networks = Annotated[tuple[str, ...], BeforeValidator(networks)]

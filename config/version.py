@@ -2,4 +2,4 @@
 # SPDX-License-Identifier: MIT
 """The version of Twinlens."""
 
-VERSION = "0.1.0"
+VERSION = "1.0.0"

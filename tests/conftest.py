@@ -18,8 +18,7 @@ from flask import Flask
 from app.blueprints.application import create_app
 from app.engines.openvino.conversion_process import convert
 from app.engines.openvino.conversions import Conversions
-from app.hub.store import find_checkpoint
-from app.lending.registry import files_of, networks_of
+from app.lending.registry import networks_of
 from app.runtime import Runtime
 from benchmarks.checkpoints.__main__ import make
 from benchmarks.models import checkpoint_of, source
@@ -37,12 +36,18 @@ hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
 
 
-def convert_all(specs: Iterable[ModelSpec], cache: Path, *, half: bool = True) -> None:
+#: the models of the replaced services
+MADE = ("small", "base", "large", "ViT-L-14", "ViT-B-16")
+
+
+def convert_all(
+    specs: Iterable[ModelSpec], cache: Path, *, half: bool = True, int8: bool = False
+) -> None:
     """Convert models as a first start would, but in this process, which is faster.
 
     ``life`` is not used, because it would only end a conversion process.
     """
-    conversions = Conversions(half=half, life=0)
+    conversions = Conversions(half=half, life=0, int8=int8)
     for spec in specs:
         checkpoint = checkpoint_of(spec, cache)
         for id in networks_of(spec):
@@ -51,16 +56,20 @@ def convert_all(specs: Iterable[ModelSpec], cache: Path, *, half: bool = True) -
 
 
 def _make_hub(cache: Path) -> None:
-    for key in ("small", "base", "large", "ViT-L-14", "ViT-B-16"):
+    for key in MADE:
         for repository in make(key, small_scale=True):
             repository.write(cache)
-    convert_all(models_in(cache), cache)
+    convert_all(converted_models(), cache)
 
 
-def models_in(cache: Path) -> list[ModelSpec]:
-    """The models of the table whose checkpoints are in a cache, and the built-in ones."""
+def converted_models() -> list[ModelSpec]:
+    """The models that ``hub`` has converted: those that it makes, and the built-in ones.
+
+    It also has ``MADE``'s CLIP models in transformers' format, for comparisons; rows of the table
+    use those, too, but they are not converted, because that would take time for no test.
+    """
     table = Settings().table().model
-    return [spec for spec in table if find_checkpoint(spec, files_of(spec), cache)]
+    return [spec for spec in table if spec.key in MADE or spec.is_built_in]
 
 
 @pytest.fixture(scope="session")

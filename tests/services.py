@@ -22,12 +22,18 @@ PHOTO = encoded(picture(320, 240))
 
 
 @contextmanager
-def nginx_before(service: Service, folder: Path) -> Iterator[str]:
-    """Run nginx in front of a service, with the shipped configuration but other ports and files."""
+def nginx_before(service: Service, folder: Path, *replicas: Service) -> Iterator[str]:
+    """Run nginx in front of a service, with the shipped configuration but other ports and files.
+
+    With ``replicas``, each upstream has a line for each of them, too.
+    """
     port = free_port()
+    every = (service, *replicas)
+    depth = " ".join(f"server 127.0.0.1:{each.depth_port};" for each in every)
+    embedder = " ".join(f"server 127.0.0.1:{each.embedder_port};" for each in every)
     changes = (
-        ("127.0.0.1:5000", f"127.0.0.1:{service.depth_port}"),
-        ("127.0.0.1:8000", f"127.0.0.1:{service.embedder_port}"),
+        ("server 127.0.0.1:5000;", depth),
+        ("server 127.0.0.1:8000;", embedder),
         ("listen 8080", f"listen 127.0.0.1:{port}"),
         ("/tmp/twinlens-nginx.pid", str(folder / "pid")),
     )

@@ -38,3 +38,35 @@ def photographed(pixels: Pixels, rng: Rng) -> Pixels:
         packed = cv2.imencode(".jpg", changed, quality)[1]
         changed = np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR), np.uint8)
     return changed
+
+
+def relit(pixels: Pixels, rng: Rng) -> Pixels:
+    """Change a rendering [h, w, 3] uint8 towards what light and lenses do to photographs.
+
+    Light falls unevenly, dark parts sink into black or bright ones into white, colours are dull,
+    and apps sharpen.
+    """
+    picture: NDArray[Any] = pixels.astype(np.float32) / 255
+    height, width = picture.shape[:2]
+    if rng.random() < 0.5:
+        grid = np.exp(rng.normal(0, 0.35, (3, 4, 3)) * rng.uniform(0.3, 1))
+        grid = grid.mean(2, keepdims=True) * 0.8 + grid * 0.2
+        light = cv2.resize(grid.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+        picture *= np.clip(light, 0.1, 3)
+    grey = (picture @ _GREY)[..., None]
+    saturation = 0.0 if rng.random() < 0.08 else rng.uniform(0.2, 1.1)
+    picture = np.clip(grey + (picture - grey) * saturation, 0, 1)
+    if rng.random() < 0.5:
+        picture = picture ** rng.uniform(0.6, 2.0)
+    if rng.random() < 0.4:  # a steeper curve
+        steep = rng.uniform(2, 7)
+        middle = rng.uniform(0.35, 0.6)
+        low, high = (1 / (1 + np.exp(-steep * (end - middle))) for end in (0, 1))
+        picture = (1 / (1 + np.exp(-steep * (picture - middle))) - low) / (high - low)
+    if rng.random() < 0.3:
+        soft = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.6, 2))
+        picture += rng.uniform(0.3, 1.2) * (picture - soft)
+    if rng.random() < 0.3:  # coarse noise, as from a high sensitivity and a small copy
+        coarse = rng.normal(0, rng.uniform(0.01, 0.05), (height // 2 + 1, width // 2 + 1, 3))
+        picture += cv2.resize(coarse.astype(np.float32), (width, height))
+    return (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)

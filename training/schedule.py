@@ -13,6 +13,8 @@ from typing import TypeVar
 
 import torch
 
+from benchmarks.machine import has_bf16
+
 Batch = TypeVar("Batch")
 #: The number of threads or processes that make batches while the main thread trains.
 MAKERS = max(1, len(os.sched_getaffinity(0)) - 1)
@@ -26,6 +28,11 @@ def device() -> torch.device:
     Training on a GPU has not been measured yet.
     """
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def has_fast_bf16(place: torch.device) -> bool:
+    """Return whether bf16 is faster than float32 there; a CPU without bf16 units emulates it."""
+    return place.type != "cpu" or has_bf16()
 
 
 def ahead(makers: Executor, make: Callable[[int], Batch], steps: int, most: int) -> Iterator[Batch]:
@@ -101,6 +108,10 @@ class Average:
         """Replace the network's weights by their mean; call this at the end."""
         for name, value in self._values():
             value.copy_(self._mean[name])
+
+    def values(self) -> dict[str, torch.Tensor]:
+        """Return a copy of the mean weights so far."""
+        return {name: value.clone() for name, value in self._mean.items()}
 
     def _values(self) -> Iterable[tuple[str, torch.Tensor]]:
         return self._network.named_parameters()

@@ -196,7 +196,7 @@ def _write(
         raise FileFailed(
             f"{path} is written in a way that this command cannot change: edit it by hand; each "
             "row begins with a line [[model]]",
-            "The table of models (MODELS_FILE) is written in a way that only people can change: "
+            "The table of models (MODELS_FILE) is written in a way that the service cannot change: "
             "whoever runs the service has to edit it by hand",
         )
     target = path.resolve()  # so that a symbolic link stays, and the file behind it is changed
@@ -211,10 +211,10 @@ def _write(
 
 def _not_written(path: Path, error: OSError) -> FileFailed:
     return FileFailed(
-        f"{path} cannot be written ({error.strerror}): set MODELS_FILE to a file that can be, for "
-        "the service, too",
+        f"{path} cannot be written ({error.strerror}): set MODELS_FILE to a file that can be "
+        "written, also for the service",
         f"The table of models cannot be written ({error.strerror}): whoever runs the service sets "
-        "MODELS_FILE to a file that can be",
+        "MODELS_FILE to a file that can be written",
     )
 
 

@@ -10,12 +10,10 @@ from typing import Any
 from flask import Blueprint, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from app.blueprints import sharp
+from app.blueprints import managed
 from app.blueprints.exchange import cancellation_check, parse_json, runtime
-from app.blueprints.health import download_figures
 from app.blueprints.schemas import AddRequest, LoadRequest
 from app.errors import UnsupportedType
-from app.hub.weights import BUILT_IN
 from app.lending.entry import ModelStatus
 
 blueprint = Blueprint("admin", __name__)
@@ -39,16 +37,9 @@ def list_models() -> ResponseReturnValue:
     service = runtime()
     current = _current()
     if lists_all():
-        models = [_describe(status, current) for status in service.reports.statuses()]
-        if sharp.is_alias(sharp.KEY):
-            models.append(_describe_sharp(service.reports.status(sharp.model(sharp.KEY))))
+        models = [model.describe() for model in managed.everything()]
     else:
-        models = [
-            _describe_sharp(status)
-            if sharp.is_alias(key)
-            else _describe(status, current) | {"name": _IMMICHVR_NAMES.get(key, status.spec.title)}
-            for key, status in _listed().items()
-        ]
+        models = [_as_immichvr_knows(key, model) for key, model in _listed().items()]
     return jsonify(
         models=models,
         current_model=current.spec.key if current else None,
@@ -93,18 +84,14 @@ def current_model() -> ResponseReturnValue:
         current_model=current.spec.key if current else None,
         device=_device_word(current),
         available_models=list(listed),
-        downloaded_models=[key for key, status in listed.items() if status.on_disk],
+        downloaded_models=[key for key, model in listed.items() if model.status.on_disk],
     )
 
 
 @blueprint.get("/api/models/<key>")
 def show_model(key: str) -> ResponseReturnValue:
     """Show one model as the list does, and its download's progress or why it is unavailable."""
-    service = runtime()
-    status = service.reports.status(sharp.model(key))
-    is_sharp = sharp.is_alias(key)
-    described = _describe_sharp(status) if is_sharp else _describe(status, _current())
-    return jsonify(described | download_figures(status))
+    return jsonify(managed.find(key).describe_alone())
 
 
 @blueprint.post("/api/models/<key>/load")
@@ -113,15 +100,8 @@ def load_model(key: str) -> ResponseReturnValue:
 
     A depth model becomes the current depth model and replaces the previous one.
     """
-    service = runtime()
-    spec = sharp.model(key)
-    wanted = _load_request()
-    device = service.operations.load(spec, wanted.device, cancellation_check())
-    message = f"{spec.title} is loaded on the {'GPU' if device.is_gpu else 'CPU'}"
-    if wanted.device == "gpu" and not device.is_gpu:
-        message += ": there is no GPU here"
-    if sharp.is_alias(key):
-        message += f"; {sharp.MEANS_IT}"
+    model = managed.find(key)
+    message = model.load(_load_request().device)
     current = _current()
     current_key = current.spec.key if current else None
     return jsonify(success=True, message=message, current_model=current_key)
@@ -130,32 +110,19 @@ def load_model(key: str) -> ResponseReturnValue:
 @blueprint.post("/api/models/<key>/unload")
 def unload_model(key: str) -> ResponseReturnValue:
     """Unload a model to free its memory."""
-    spec = sharp.model(key)
-    runtime().operations.unload(spec, cancellation_check())
-    message = f"{spec.title} is unloaded"
-    if sharp.is_alias(key):
-        message += f" until it is needed again; {sharp.MEANS_IT}"
-    return jsonify(success=True, message=message)
+    return jsonify(success=True, message=managed.find(key).unload())
 
 
 @blueprint.post("/api/models/<key>/download")
 def download_model(key: str) -> ResponseReturnValue:
     """Download a model without loading it; answers when the download is complete."""
-    spec = sharp.model(key)
-    runtime().operations.download(spec, cancellation_check())
-    return jsonify(success=True, message=f"{spec.title} is on disk")
+    return jsonify(success=True, message=managed.find(key).download())
 
 
 @blueprint.delete("/api/models/<key>")
 def delete_model(key: str) -> ResponseReturnValue:
     """Unload a model and delete its files."""
-    spec = sharp.model(key)
-    if sharp.is_alias(key):
-        # ImmichVR's panel offers to delete it, but depth maps are made with the same files.
-        kept = f"{sharp.NAME} need no files of their own: {spec.title} stays on disk"
-        return jsonify(success=True, message=f"{kept}; to delete it, delete {spec.key}")
-    runtime().operations.delete(spec, cancellation_check())
-    return jsonify(success=True, message=f"{spec.title} is deleted from disk")
+    return jsonify(success=True, message=managed.find(key).delete())
 
 
 @blueprint.post("/admin/cleanup")
@@ -188,50 +155,13 @@ def _device_word(status: ModelStatus | None) -> str | None:
     return "gpu" if status.network.device.is_gpu else "cpu"
 
 
-def _listed() -> dict[str, ModelStatus]:
+def _listed() -> dict[str, managed.Model]:
     """The models that ImmichVR is shown: those it knows, and DEPTH_MODEL."""
-    service = runtime()
-    depth = {
-        status.spec.key: status
-        for status in service.reports.statuses()
-        if status.spec.task == "depth"
-    }
-    if sharp.is_alias(sharp.KEY):
-        depth[sharp.KEY] = depth[sharp.model(sharp.KEY).key]
-    keys = dict.fromkeys([*_IMMICHVR_NAMES, sharp.KEY, service.settings.depth_model])
-    return {key: depth[key] for key in keys if key in depth}
+    keys = dict.fromkeys([*_IMMICHVR_NAMES, managed.SHARP, runtime().settings.depth_model])
+    found = {key: managed.known(key) for key in keys}
+    return {key: model for key, model in found.items() if model and model.task == "depth"}
 
 
-def _describe_sharp(status: ModelStatus) -> dict[str, Any]:
-    """Describe the model that makes splats as ImmichVR's ``sharp``."""
-    return _describe(status, None) | {
-        "key": sharp.KEY,
-        "name": sharp.NAME,
-        "type": "splat",
-        "description": sharp.title(status.spec),
-        "is_loaded": status.state == "loaded",
-    }
-
-
-def _describe(status: ModelStatus, current: ModelStatus | None) -> dict[str, Any]:
-    spec = status.spec
-    # ImmichVR expects one active depth model: only the current one counts as loaded, even if other
-    # depth models are in memory, too.
-    is_current = current is not None and spec.key == current.spec.key
-    is_loaded = is_current if spec.task == "depth" else status.state == "loaded"
-    return {
-        "key": spec.key,
-        "name": spec.title,
-        "type": spec.task,
-        "params": spec.parameters,
-        "memory": spec.memory,
-        "download": runtime().manager.download_size(spec),
-        "description": spec.description,
-        "huggingface_id": spec.hub_id or BUILT_IN,
-        "license": spec.license,
-        "metric": runtime().depth.gives_metres(spec),
-        "is_loaded": is_loaded,
-        "is_downloaded": status.on_disk,
-        "state": status.state,
-        "weights": status.network.weights,
-    }
+def _as_immichvr_knows(key: str, model: managed.Model) -> dict[str, Any]:
+    described = model.describe()
+    return described | {"name": _IMMICHVR_NAMES.get(key, described["name"])}

@@ -8,6 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
+from app.errors import Code
 from app.lending.entry import State
 from config.values import EngineName, Precision, PrecisionSetting
 
@@ -18,14 +19,13 @@ class Error(BaseModel):
     error: str
     message: str
     detail: str
+    code: Code = Field(description="for programs; docs/api.md explains each")
 
 
 class NotAvailable(Error):
     """The answer if a model cannot serve requests now."""
 
-    reason: str | None = Field(
-        default=None, description="why the model cannot be used, such as how far its download is"
-    )
+    reason: str = Field(description="why, such as how far the download of a model is")
 
 
 class OperationError(Error):
@@ -107,6 +107,7 @@ class Health(BaseModel):
     models: list[ModelState]
     memory: Memory
     queue: Queue
+    cache: dict[Literal["hits", "misses", "size"], int]
     version: str
     workers: int
     reason: str | None = None
@@ -147,7 +148,7 @@ class EmbeddingModels(BaseModel):
 class Embedding(BaseModel):
     """The answer of POST /embed-image."""
 
-    embedding: list[float]
+    embedding: list[float] | str
     dims: int
     provider: str
     model: str
@@ -162,9 +163,10 @@ class BatchItem(BaseModel):
     status: Literal["ok", "error"]
     model: str
     image_size: int
-    embedding: list[float] | None = None
+    embedding: list[float] | str | None = None
     dims: int | None = None
     error: str | None = None
+    code: Code | None = None
 
 
 class Batch(BaseModel):
@@ -182,7 +184,7 @@ class Batch(BaseModel):
 class TextEmbedding(BaseModel):
     """The answer of POST /embed-text with one text; ``tokens`` are those that the model read."""
 
-    embedding: list[float]
+    embedding: list[float] | str
     dims: int
     provider: str
     model: str
@@ -197,11 +199,12 @@ class TextItem(BaseModel):
     index: int
     status: Literal["ok", "error"]
     model: str
-    embedding: list[float] | None = None
+    embedding: list[float] | str | None = None
     dims: int | None = None
     tokens: int | None = None
     truncated: bool | None = None
     error: str | None = None
+    code: Code | None = None
 
 
 class TextBatch(BaseModel):
@@ -222,12 +225,14 @@ class OpenAIFault(BaseModel):
     type: str
     param: str | None
     code: str | None
+    reason: str | None = None
 
 
 class OpenAIError(BaseModel):
     """Every error of the routes below /v1."""
 
     error: OpenAIFault
+    code: Code = Field(description="as in errors of all other routes")
 
 
 class OpenAIEmbedding(BaseModel):
@@ -283,8 +288,7 @@ class ManagedModel(BaseModel):
     description: str
     huggingface_id: str
     license: str
-    #: whether a depth model gives metres; null until the table of models or the checkpoint on disk
-    #: says it, and for other models
+    #: whether a depth model gives metres; null until that is known, and for other models
     metric: bool | None
     is_loaded: bool
     is_downloaded: bool
@@ -347,8 +351,9 @@ class SplatStatus(BaseModel):
     is_downloaded: bool
     is_loaded: bool
     state: State
-    #: key of the model whose depth maps the splats are made from
-    depth_model: str
+    #: key of the model whose depth maps the splats are made from; absent if it is Apple's program
+    depth_model: str | None = None
+    reason: str | None = None
 
 
 class SplatDownload(BaseModel):

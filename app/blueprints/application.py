@@ -11,6 +11,8 @@ from flask import Flask
 
 from app.blueprints import (
     admin,
+    classify,
+    cohere,
     console,
     depth,
     docs,
@@ -18,16 +20,22 @@ from app.blueprints import (
     exchange,
     health,
     hooks,
+    immich,
+    jobs,
     openai,
+    preview,
     prometheus,
+    similarity,
     splat,
     text,
+    video,
 )
 from app.host import memory
+from app.host.shared_state import SharedState
 from app.runtime import Runtime
-from app.server.bodies import BodyGuard, Budget
+from app.server.bodies import BodyGuard, BodyLimits, Budget
 from config.settings import Settings, load_settings
-from config.threads import max_bodies
+from config.threads import max_bodies, max_film_bodies
 
 log = logging.getLogger("twinlens.app")
 
@@ -44,9 +52,6 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
     # variable when the families import them, which happens later.
     os.environ["HF_HUB_OFFLINE"] = "1"
     app = Flask(__name__, static_folder=None)
-    # This is one byte more than BodyGuard below allows, so that BodyGuard refuses a body that is
-    # too large. werkzeug would silently truncate a chunked body at this limit.
-    app.config["MAX_CONTENT_LENGTH"] = settings.max_upload_bytes + 1
     app.config["MAX_FORM_PARTS"] = 20  # more than any route reads
     app.request_class = exchange.Request
     app.json.sort_keys = False  # type: ignore[attr-defined]
@@ -54,19 +59,43 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
     app.extensions["twinlens"] = runtime
     exchange.install(app)
     hooks.install(app, settings)
-    for part in (health, console, docs, depth, splat, embedding, text, openai, admin, prometheus):
+    for part in (
+        health,
+        console,
+        docs,
+        depth,
+        splat,
+        preview,
+        video,
+        jobs,
+        embedding,
+        text,
+        openai,
+        cohere,
+        similarity,
+        classify,
+        immich,
+        admin,
+        prometheus,
+    ):
         app.register_blueprint(part.blueprint)
-    bodies = max_bodies(settings.image_embedder_concurrency, settings.image_embedder_max_queue)
-    budget = Budget(runtime.shared, settings.max_waiting_bytes, bodies)
-    guard = BodyGuard(
-        app.wsgi_app,
-        settings.max_upload_bytes,
-        settings.body_timeout_seconds,
-        budget,
-        memory.trim,
-    )
-    app.wsgi_app = guard  # type: ignore[method-assign] # as Flask's documentation has it
+    app.wsgi_app = _guarded(app, settings, runtime.shared)  # type: ignore[method-assign]
     return app
+
+
+def _guarded(app: Flask, settings: Settings, shared: SharedState) -> BodyGuard:
+    """The app behind the limits on request bodies."""
+    seconds = settings.body_timeout_seconds
+    limits = {
+        "": BodyLimits(settings.max_upload_bytes, "MAX_UPLOAD_BYTES", seconds),
+        video.PATH: BodyLimits(
+            settings.max_video_bytes, "MAX_VIDEO_BYTES", seconds, are_films=True
+        ),
+    }
+    bodies = max_bodies(settings.image_embedder_concurrency, settings.image_embedder_max_queue)
+    films = max_film_bodies(settings.video_concurrency)
+    budget = Budget(shared, settings.max_waiting_bytes, bodies, films)
+    return BodyGuard(app.wsgi_app, limits, budget, memory.trim)
 
 
 def reloaded(app: Flask, settings: Settings) -> Flask:

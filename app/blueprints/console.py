@@ -39,10 +39,10 @@ _KINDS = {
     ".jpg": "image/jpeg",
 }
 _HEADERS = {
-    # Scripts and styles come only from this service; blob: is for uploaded and computed pictures.
+    # Scripts and styles come only from this service; blob: is for pictures and films, sent or made.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "img-src 'self' blob:; connect-src 'self'; frame-src 'self'; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'",
+    "img-src 'self' blob:; media-src 'self' blob:; connect-src 'self'; frame-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     # Browsers revalidate each file, so that old and new files never mix after an update.

@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.resources import files
+from pathlib import Path
 
 from flask import Blueprint, Response, jsonify
 from flask.typing import ResponseReturnValue
@@ -12,7 +14,9 @@ from flask.typing import ResponseReturnValue
 from app.blueprints.examples import Models
 from app.blueprints.exchange import runtime
 from app.blueprints.openapi import document as openapi_document
+from app.blueprints.openapi_parts import TAGS_OF
 from app.errors import NotFound
+from config.families import TASKS
 
 blueprint = Blueprint("docs", __name__)
 
@@ -20,19 +24,23 @@ _ASSETS = {
     "swagger-ui.css": ("css/swagger-ui.css", "text/css"),
     "swagger-ui.js": ("js/swagger-ui-bundle.js", "text/javascript"),
 }
-_START = "window.ui = SwaggerUIBundle({url: '/openapi.json', dom_id: '#ui', validatorUrl: null});"
+_FOLDER = Path(__file__).parents[1] / "console"
+# What "Try it out" sends where a route takes a file, until another is chosen.
+_EXAMPLES = {"example.jpg": "image/jpeg", "example.mp4": "video/mp4"}
+_START = (_FOLDER / "docs.js").read_text()
+# Addresses are relative: the page also works where a proxy puts the service below a path.
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Twinlens API</title>
-<link rel="stylesheet" href="/docs/swagger-ui.css">
+<link rel="stylesheet" href="docs/swagger-ui.css">
 </head>
 <body>
 <div id="ui"></div>
-<script src="/docs/swagger-ui.js"></script>
-<script src="/docs/start.js"></script>
+<script src="docs/swagger-ui.js"></script>
+<script src="docs/start.js"></script>
 </body>
 </html>
 """
@@ -45,8 +53,15 @@ _POLICY = (
 
 @blueprint.get("/openapi.json")
 def document() -> ResponseReturnValue:
-    """Answer with the OpenAPI 3.1 document; its examples name this service's default models."""
-    return jsonify(openapi_document(Models.of(runtime().registry.defaults)))
+    """Answer with the OpenAPI 3.1 document of this service: its default models, and its key."""
+    service = runtime()
+    settings = service.settings
+    open_tags: Sequence[str] | None = None
+    if settings.service_api_key is not None:
+        scope = settings.service_api_key_for
+        others = [task for task in TASKS if scope not in ("all", task)]
+        open_tags = [tag for task in others for tag in TAGS_OF[task]]
+    return jsonify(openapi_document(Models.of(service.registry.defaults), open_tags))
 
 
 @blueprint.get("/docs")
@@ -62,6 +77,8 @@ def asset(name: str) -> ResponseReturnValue:
     """Answer with a script or style of the page, read from the installed Swagger UI package."""
     if name == "start.js":
         return Response(_START, mimetype="text/javascript")
+    if name in _EXAMPLES:
+        return Response((_FOLDER / name).read_bytes(), mimetype=_EXAMPLES[name])
     if name not in _ASSETS:
         raise NotFound("There is no such file; the documentation is at /docs")
     path, kind = _ASSETS[name]

@@ -58,7 +58,7 @@ def embed_image() -> ResponseReturnValue:
     if isinstance(vector, TwinlensError):
         raise vector
     body: dict[str, Any] = {
-        "embedding": vector,
+        "embedding": vectors.encoded(vector, options.encoding_format),
         "dims": vector.size,
         "provider": "local",
         "model": spec.key,
@@ -79,7 +79,8 @@ def embed_batch() -> ResponseReturnValue:
         sources, spec, normalize=wanted.normalize, image_size=wanted.image_size
     )
     common = {"model": spec.key, "image_size": result.image_size}
-    return vectors.answer_with_weights(vectors.batch_body(common, result.vectors), result.weights)
+    body = vectors.batch_body(common, result.vectors, encoding=wanted.encoding_format)
+    return vectors.answer_with_weights(body, result.weights)
 
 
 def _json() -> tuple[ImageSource, EmbedOptions]:
@@ -91,7 +92,9 @@ def _json() -> tuple[ImageSource, EmbedOptions]:
 def _multipart() -> tuple[BinaryIO, EmbedOptions]:
     image, _ = uploaded_image()
     try:
-        options = EmbedOptions.model_validate(request.form.to_dict())
+        # A form that a page makes has an empty field for each option that was not chosen.
+        given = {name: value for name, value in request.form.items() if value}
+        options = EmbedOptions.model_validate(given)
     except ValidationError as error:
         raise wrong_shape(error) from None
     return image, options

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel
 
-from app.blueprints import schemas
+from app.blueprints import schemas, shapes
 from config.families import Task
 from config.models import ModelSpec
 
@@ -56,6 +56,30 @@ BODIES: dict[type[BaseModel], dict[str, Any]] = {
     },
     schemas.EmbedTextRequest: {"text": _TEXT, "normalize": True},
     schemas.OpenAIRequest: {"input": [_TEXT, "a mountain lake"], "encoding_format": "float"},
+    shapes.SimilarityRequest: {
+        "inputs": [{"text": _TEXT}, {"text": "a mountain lake"}],
+        "others": [{"image_base64": _IMAGE}],
+    },
+    shapes.ClassifyRequest: {
+        "image_base64": _IMAGE,
+        "labels": ["dog", "cat", "mountain lake"],
+        "templates": ["a photo of a {}"],
+    },
+    shapes.CohereRequest: {
+        "inputs": [
+            {"content": [{"type": "text", "text": _TEXT}]},
+            {
+                "content": [
+                    {
+                        "type": "image_url",
+                        "image_url": {"url": f"data:image/png;base64,{_IMAGE}"},
+                    }
+                ]
+            },
+        ],
+        "input_type": "search_document",
+        "embedding_types": ["float", "ubinary"],
+    },
     schemas.AddRequest: {"key": "siglip2", "source": "timm/ViT-B-16-SigLIP2"},
     schemas.LoadRequest: {"device": "auto"},
 }

@@ -27,9 +27,11 @@ from app.errors import (
     TooLarge,
     TwinlensError,
     WrongShape,
+    code_of_status,
 )
 from app.models.base import Provenance
 from app.runtime import Runtime
+from app.server.bodies import BODY
 from app.server.forms import FormParser
 from app.server.json_body import read_json
 from app.tasks.results import Timings
@@ -51,6 +53,7 @@ _HANG_UP = getattr(select, "POLLRDHUP", select.POLLHUP)
 # All errors below this path have the shape of OpenAI's API, including Flask's own errors.
 _OPENAI_PATHS = "/v1/"
 
+# OpenAI's own codes, which its clients know; other errors have the code of ``app.errors`` there.
 _OPENAI_CODES = {
     401: "invalid_api_key",
     429: "rate_limit_exceeded",
@@ -142,9 +145,26 @@ def uploaded_image() -> tuple[BinaryIO, str]:
     Raises:
         BadRequest: the request has no such file.
     """
-    upload = request.files.get("image")
+    if upload := _upload("image"):
+        return upload
+    raise BadRequest("Please upload an image file with key 'image'", title="No image provided")
+
+
+def uploaded_film() -> tuple[BinaryIO, str]:
+    """The multipart file ``video``, which is on disk if it is large, and its file name.
+
+    Raises:
+        BadRequest: the request has no such file.
+    """
+    if upload := _upload("video"):
+        return upload
+    raise BadRequest("Please upload a video file with key 'video'", title="No video provided")
+
+
+def _upload(field: str) -> tuple[BinaryIO, str] | None:
+    upload = request.files.get(field)
     if upload is None or not upload.filename:
-        raise BadRequest("Please upload an image file with key 'image'", title="No image provided")
+        return None
     return cast(BinaryIO, upload.stream), upload.filename
 
 
@@ -162,7 +182,8 @@ def parse_json(shape: type[Body], *, or_empty: bool = False, most_bytes: int | N
     """
     if most_bytes is not None and (request.content_length or 0) > most_bytes:
         raise TooLarge(
-            f"The body has {request.content_length} bytes; at most {most_bytes} are accepted here"
+            f"The body has {request.content_length} bytes; at most {most_bytes} are accepted here",
+            code="body_too_large",
         )
     body = read_json(request.stream.read, runtime().settings.max_image_bytes)
     try:
@@ -186,7 +207,7 @@ def wrong_shape(error: ValidationError, *, positions: bool = True) -> WrongShape
         for detail in details[:_MOST_FINDINGS]
     )
     too_many = any(detail["type"] == "too_long" for detail in details)
-    return TooLarge(text) if too_many else WrongShape(text)
+    return TooLarge(text, code="batch_too_large") if too_many else WrongShape(text)
 
 
 def install(app: Flask) -> None:
@@ -196,17 +217,18 @@ def install(app: Flask) -> None:
     app.register_error_handler(Exception, _unexpected_error)
 
 
-def _openai_body(error: TwinlensError) -> dict[str, dict[str, str | None]]:
-    """The error's JSON body in the shape of OpenAI's API."""
+def _openai_body(error: TwinlensError) -> dict[str, object]:
+    """The error's JSON body in the shape of OpenAI's API, and beside it the code of ours."""
     kind = "rate_limit_error" if error.status == 429 else "invalid_request_error"
-    return {
-        "error": {
-            "message": error.message,
-            "type": "server_error" if error.status >= 500 else kind,
-            "param": error.param,
-            "code": getattr(error, "code", _OPENAI_CODES.get(error.status)),
-        }
+    described = {
+        "message": error.message,
+        "type": "server_error" if error.status >= 500 else kind,
+        "param": error.param,
+        "code": error.openai_code or _OPENAI_CODES.get(error.status, error.code),
     }
+    if error.reason is not None:
+        described["reason"] = error.reason
+    return {"error": described, "code": error.code}
 
 
 def _twinlens_error(error: TwinlensError) -> Response:
@@ -221,14 +243,20 @@ def _twinlens_error(error: TwinlensError) -> Response:
 def _http_error(error: HTTPException) -> Response:
     """Answer an error of Flask or Werkzeug with our own error body."""
     if isinstance(error, RequestEntityTooLarge):
-        limit = runtime().settings.max_upload_bytes
+        limits = request.environ[BODY].limits
         length = request.content_length
         actual = f"{length} bytes" if length else "more than that"
         return _twinlens_error(
-            TooLarge(f"The body has {actual}; at most {limit} are accepted (MAX_UPLOAD_BYTES)")
+            TooLarge(
+                f"The body has {actual}; at most {limits.most} are accepted ({limits.setting})",
+                code="body_too_large",
+            )
         )
-    ours = TwinlensError(error.description or error.name, title=error.name)
-    ours.status = error.code or 500
+    status = error.code or 500
+    ours = TwinlensError(
+        error.description or error.name, title=error.name, code=code_of_status(status)
+    )
+    ours.status = status
     response = _twinlens_error(ours)
     for name, value in error.get_headers():
         if name == "Allow":

@@ -7,11 +7,17 @@ The names are written out on purpose: renaming an attribute must not rename a pu
 
 from __future__ import annotations
 
+import re
+
 from app.models.base import Provenance
 from app.queueing.tickets import QueueFigures
 from app.tasks.results import DepthMap, Scene, Timings
 
+_MOST_TEXT = 1000
+
 REQUEST_ID = "X-Request-ID"
+#: of requests by which the console follows the state of the service
+GLANCE = "X-Console-Glance"
 MODEL_USED = "X-Model-Used"
 MODEL_WEIGHTS = "X-Model-Weights"
 MODEL_REVISION = "X-Model-Revision"
@@ -24,6 +30,8 @@ DEPTH_UNIT = "X-Depth-Unit"
 FOCAL_LENGTH = "X-Focal-Length-Px"
 FIELD_OF_VIEW = "X-Field-Of-View"
 FILE_SIZE = "X-File-Size"
+FRAMES_TOTAL = "X-Frames-Total"
+WARNING = "X-Warning"
 QUEUE_CONCURRENCY = "X-Queue-Concurrency"
 QUEUE_IN_FLIGHT = "X-Queue-In-Flight"
 QUEUE_WAITING = "X-Queue-Waiting"
@@ -51,6 +59,8 @@ EXPOSED = (
     FOCAL_LENGTH,
     FIELD_OF_VIEW,
     FILE_SIZE,
+    FRAMES_TOTAL,
+    WARNING,
     REQUEST_ID,
     "Content-Disposition",
 )
@@ -89,6 +99,11 @@ def _camera_values(result: DepthMap | Scene) -> dict[str, str]:
     if result.field_of_view is not None:
         values[FIELD_OF_VIEW] = f"{result.field_of_view:.6g}"
     return values
+
+
+def text_value(text: str) -> str:
+    """A text as the value of a header, which may have visible ASCII letters and blanks only."""
+    return re.sub(r"[^\x20-\x7e]", "?", text)[:_MOST_TEXT]
 
 
 def queue_values(figures: QueueFigures) -> dict[str, str]:

@@ -41,6 +41,9 @@ def _index() -> Response:
             "models": "/models",
             "process_depth": "/api/depth (POST)",
             "generate_splat": "/api/splat (POST)",
+            "video_depth": "/api/video/depth (POST)",
+            "video_sbs": "/api/video/sbs (POST)",
+            "video_frames": "/api/video/frames (POST)",
             "embed_image": "/embed-image (POST)",
             "embed_text": "/embed-text (POST)",
             "openai": "/v1/embeddings (POST)",
@@ -55,7 +58,7 @@ def health() -> ResponseReturnValue:
     service = runtime()
     settings = service.settings
     reason = "; ".join(service.reports.troubles())
-    statuses = service.reports.statuses()
+    statuses = service.statuses()
     answer = jsonify(
         status="unhealthy" if reason else _status_word(),
         **({"reason": reason} if reason else {}),
@@ -69,6 +72,11 @@ def health() -> ResponseReturnValue:
         models=[_describe(status) for status in statuses],
         memory=asdict(service.reports.memory()),
         queue=asdict(service.waiting_room.figures()),
+        cache={
+            "hits": service.shared.total("cache_hits"),
+            "misses": service.shared.total("cache_misses"),
+            "size": service.shared.total("cache_size"),
+        },
         version=VERSION,
         workers=settings.web_concurrency,
     )
@@ -86,7 +94,7 @@ def ready() -> ResponseReturnValue:
         "default_model_loaded": is_ready,
         "default_model": status.spec.key,
         "device": asdict(service.device()),
-        "models": [_describe(each) for each in service.reports.statuses()],
+        "models": [_describe(each) for each in service.statuses()],
     }
     if not is_ready:
         troubles = "; ".join(service.reports.troubles())
@@ -114,7 +122,7 @@ def _status_word() -> str:
 def _describe(status: ModelStatus) -> dict[str, Any]:
     described: dict[str, Any] = {
         "name": status.spec.key,
-        "type": status.spec.task,
+        "type": "splat" if status.spec.is_sharp else status.spec.task,
         "loaded": status.state == "loaded",
         "state": status.state,
     }

@@ -13,9 +13,10 @@ import uuid
 from flask import Flask, Response, g, request
 from flask_cors import CORS
 
-from app.blueprints import admin, headers, sharp
+from app.blueprints import admin, headers, managed
 from app.blueprints.exchange import runtime
 from app.errors import NotFound, Unauthorized
+from app.server.bodies import BODY
 from config.families import Task
 from config.logging import request_id
 from config.settings import Settings
@@ -27,9 +28,15 @@ _SANE_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _TASK_OF: dict[str | None, Task] = {
     "depth": "depth",
     "splat": "depth",
+    "jobs": "depth",
+    "video": "depth",
     "embedding": "embedding",
     "text": "embedding",
     "openai": "embedding",
+    "cohere": "embedding",
+    "similarity": "embedding",
+    "classify": "embedding",
+    "immich": "embedding",
 }
 
 # Endpoints that never need the API key: probes, and pages without data.
@@ -42,6 +49,8 @@ PUBLIC = PROBES | {
     "docs.page",
     "docs.asset",
 }
+# What the console asks in the background.
+_GLANCES = PROBES | {"admin.list_models", "admin.show_model", "jobs.job"}
 
 
 def install(app: Flask, settings: Settings) -> None:
@@ -72,6 +81,9 @@ def _literal(origin: str) -> str | re.Pattern[str]:
 
 
 def _start() -> None:
+    # One byte more than the body may have, so that ``BoundedBody`` refuses a body that is too
+    # large. werkzeug would silently truncate a chunked body at this limit.
+    request.max_content_length = request.environ[BODY].limits.most + 1
     given = request.headers.get(headers.REQUEST_ID, "")
     g.started = time.monotonic()
     g.request_id = given if _SANE_REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
@@ -112,13 +124,10 @@ def _task() -> Task | None:
         return task
     if request.endpoint in ("admin.list_models", "admin.current_model"):
         return None if admin.lists_all() else "depth"
-    key = (request.view_args or {}).get("key", "")
-    if sharp.is_alias(key):
-        return "depth"
     # Uses the decoded key that the route itself receives, so that an unusual spelling of the URL
     # cannot bypass the check.
-    spec = runtime().registry.find(key)
-    return spec.task if spec else None
+    model = managed.known((request.view_args or {}).get("key", ""))
+    return model.task if model else None
 
 
 def _check_task() -> None:
@@ -126,7 +135,8 @@ def _check_task() -> None:
     task = _TASK_OF.get(request.blueprint)
     if task and task not in enabled and request.method != "OPTIONS":
         raise NotFound(
-            f"The {task} family is turned off here: ENABLED_FAMILIES={','.join(enabled)}"
+            f"The {task} family is turned off here: ENABLED_FAMILIES={','.join(enabled)}",
+            code="family_off",
         )
 
 
@@ -168,5 +178,18 @@ def _finish(response: Response) -> Response:
     }
     # The client chooses the path: repr() escapes line breaks that would forge lines of a text log.
     text = " ".join(f"{name}={value!r}" for name, value in fields.items() if value is not None)
-    log.info(text, extra=fields)
+    log.log(logging.DEBUG if _is_glance(response) else logging.INFO, text, extra=fields)
     return response
+
+
+def _is_glance(response: Response) -> bool:
+    """Whether the console only looked how the service is, which would fill the log.
+
+    Every client can send the header, so it counts for nothing but these routes and their successes.
+    """
+    return (
+        request.method == "GET"
+        and request.endpoint in _GLANCES
+        and headers.GLANCE in request.headers
+        and (response.status_code < 400 or request.endpoint in PROBES)
+    )

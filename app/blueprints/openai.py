@@ -4,40 +4,42 @@
 
 from __future__ import annotations
 
-import base64
 import re
-from collections.abc import Iterable, Sequence
 
-import numpy as np
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
 
-from app.blueprints import vectors
+from app.blueprints import mixed, vectors
 from app.blueprints.exchange import parse_json, runtime
-from app.blueprints.schemas import ImageSource, OpenAIRequest, Text
-from app.errors import BadRequest, NotFound, TwinlensError, WrongShape
+from app.blueprints.schemas import ImageSource, InputItem, OpenAIRequest, Text
+from app.engines.base import FloatArray
+from app.errors import BadRequest, Code, NotFound, WrongShape
 from app.server.json_body import DetachedString
+from app.tasks.quantised import quantised
 from config.models import ModelSpec
 
 blueprint = Blueprint("openai", __name__, url_prefix="/v1")
 
 _IMAGE = "data:image/"
-_URL = ("http://", "https://")
 
 
 class InvalidRequest(BadRequest):
     """Status 400; ``param`` names the wrong field of the body."""
 
-    def __init__(self, message: str, param: str) -> None:
-        super().__init__(message)
+    def __init__(
+        self, message: str, param: str, *, code: Code | None = None, reason: str | None = None
+    ) -> None:
+        super().__init__(message, code=code)
         self.param = param
+        self.reason = reason
 
 
 class ModelNotFound(NotFound):
     """Status 404, with which OpenAI's API answers if a model does not exist."""
 
     param = "model"
-    code = "model_not_found"
+    code = "unknown_model"
+    openai_code = "model_not_found"
 
 
 @blueprint.get("/models")
@@ -58,33 +60,21 @@ def embeddings() -> ResponseReturnValue:
     """Answer texts and images with vectors of L2 norm 1; a bad item fails the whole request."""
     vectors.require_json()
     wanted, spec = _checked()
-    images = {i: item for i, text in enumerate(wanted.input) if (item := _image(text, wanted))}
-    others = [i for i in range(len(wanted.input)) if i not in images]
-    texts = dict(zip(others, vectors.check_texts([wanted.input[i] for i in others]), strict=True))
-    wanted.input.clear()  # frees long strings, because the request may have to wait
-    _raise_first_error(list(texts.values()), texts)
-    found: dict[int, object] = {}
-    tokens, weights = 0, ""
-    sources = vectors.open_images(list(images.values()), spec) if images else []
-    _raise_first_error(sources, images)
-    if texts:
-        result = vectors.embed_texts(list(texts.values()), spec)
-        _raise_first_error(result.vectors, texts)
-        found |= zip(texts, result.vectors, strict=True)
-        tokens = sum(each.count for each in result.tokens if each)
-        weights = result.weights
-    if images:
-        embedded = vectors.embed_images(sources, spec)
-        _raise_first_error(embedded.vectors, images)
-        found |= zip(images, embedded.vectors, strict=True)
-        weights = embedded.weights
-    data = [
-        {"object": "embedding", "index": index, "embedding": _encoded(found[index], wanted)}
-        for index in sorted(found)
+    items: list[mixed.Item] = [
+        _image(each, wanted) or _text(each, index) for index, each in enumerate(wanted.input)
     ]
-    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    wanted.input.clear()  # frees long strings, because the request may have to wait
+    try:
+        found = mixed.embed(items, spec, lambda index: f"input[{index}]", param="input")
+    except WrongShape as error:
+        raise InvalidRequest(error.message, "input") from None
+    data = [
+        {"object": "embedding", "index": index, "embedding": _encoded(vector, wanted)}
+        for index, vector in enumerate(found.vectors)
+    ]
+    usage = {"prompt_tokens": found.token_count, "total_tokens": found.token_count}
     body = {"object": "list", "data": data, "model": spec.key, "usage": usage}
-    return vectors.json_response(body, weights)
+    return vectors.json_response(body, found.weights)
 
 
 def _checked() -> tuple[OpenAIRequest, ModelSpec]:
@@ -102,6 +92,10 @@ def _checked() -> tuple[OpenAIRequest, ModelSpec]:
         raise InvalidRequest(
             f"Vectors of {spec.key} have {dims} dimensions; leave out `dimensions`",
             "dimensions",
+            code="invalid_option",
+            reason="its vectors cannot be shortened, because the model was not trained to put what "
+            "matters most into their first numbers; encoding_format=float16, int8 or binary makes "
+            "them smaller",
         )
     return wanted, spec
 
@@ -118,30 +112,35 @@ def _described(spec: ModelSpec) -> dict[str, object]:
     return {"id": spec.key, "object": "model", "created": 0, "owned_by": "twinlens"}
 
 
-def _image(item: Text, wanted: OpenAIRequest) -> ImageSource | None:
-    """An input item as an image, or None if the item is a text."""
+def _text(item: Text | InputItem, index: int) -> Text:
+    """An input item that is no image. Raises InvalidRequest."""
+    if not isinstance(item, InputItem):
+        return item
+    if item.text is None or item.image is not None:
+        raise InvalidRequest(f"input[{index}]: give exactly one of text and image", "input")
+    return item.text
+
+
+def _image(item: Text | InputItem, wanted: OpenAIRequest) -> ImageSource | None:
+    """An input item as an image, or None if the item is not one."""
+    if isinstance(item, InputItem):
+        is_image = item.image is not None and item.text is None
+        kind = "image" if is_image else "text"
+        if wanted.modality not in (None, kind):
+            raise InvalidRequest(
+                f"an item has {kind}, but modality is {wanted.modality}: leave out modality, or "
+                "send items of one kind",
+                "modality",
+            )
+        return mixed.image_source(item.image) if is_image and item.image is not None else None
     beginning = (item.text if isinstance(item, DetachedString) else item)[: len(_IMAGE)].lower()
-    if wanted.modality == "image":
-        if beginning.startswith(_URL):
-            return ImageSource.model_construct(image_url=item)
-        return ImageSource.model_construct(image_base64=item)
-    if wanted.modality is None and beginning == _IMAGE:
-        return ImageSource.model_construct(image_base64=item)
-    return None
+    is_image = wanted.modality == "image" or (wanted.modality is None and beginning == _IMAGE)
+    return mixed.image_source(item) if is_image else None
 
 
-def _raise_first_error(outcomes: Sequence[object], indexes: Iterable[int]) -> None:
-    """Raise the first error among the outcomes, with its item's index in the message."""
-    for index, outcome in zip(indexes, outcomes, strict=True):
-        if isinstance(outcome, WrongShape):
-            raise InvalidRequest(f"input[{index}]: {outcome.message}", "input")
-        if isinstance(outcome, TwinlensError):
-            outcome.message = f"input[{index}]: {outcome.message}"
-            outcome.param = "input"
-            raise outcome
-
-
-def _encoded(vector: object, wanted: OpenAIRequest) -> object:
-    if wanted.encoding_format == "float":
-        return vector
-    return base64.b64encode(np.asarray(vector, "<f4").tobytes()).decode()
+def _encoded(vector: FloatArray, wanted: OpenAIRequest) -> object:
+    """A vector as its JSON value, in the kind that the request names in OpenAI's or Jina's way."""
+    kind = wanted.embedding_type
+    if kind == "binary" or kind == "ubinary":
+        return quantised(vector, kind)
+    return vectors.encoded(vector, kind or wanted.encoding_format)

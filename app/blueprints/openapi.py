@@ -4,28 +4,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import get_args
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from app.blueprints import answers, headers, schemas
+from app.blueprints import (
+    answers,
+    headers,
+    job_answers,
+    openapi_jobs,
+    openapi_vectors,
+    openapi_video,
+    schemas,
+    shapes,
+)
 from app.blueprints import openapi_parts as parts
 from app.blueprints.examples import Models
 from app.blueprints.openapi_parts import Json
-from app.rendering import formats, scenes
+from app.rendering import formats, preview, scenes
 from app.rendering.options import DepthOptions, Unit
+from app.rendering.preview import PreviewOptions
 from app.rendering.scene_options import SceneOptions
 from config.version import VERSION
 
-_INFERENCE = (400, 401, 404, 408, 413, 429, 500, 503, 504)
+_PHOTO = {"image": {"type": "string", "format": "binary", "description": "a photo"}}
 _QUEUE = {name: {"schema": {"type": "string"}} for name in headers.QUEUE}
 _PROVENANCE = {
     name: {"schema": {"type": "string"}} for name in (*headers.PROVENANCE, headers.MODEL_WEIGHTS)
 }
 _CAMERA = "where the model estimates it, and with unit=metres where it is known"
 _SHIPPED = Models()
+# Paths that never need the key.
+_PUBLIC = ("/", "/health", "/ready")
 _KEY = {
     "name": "key",
     "in": "path",
@@ -35,33 +47,49 @@ _KEY = {
 }
 
 
-def document(models: Models = _SHIPPED) -> Json:
-    """The whole document; its examples name ``models``."""
-    shapes = [
+def document(models: Models = _SHIPPED, open_tags: Collection[str] | None = ()) -> Json:
+    """The whole document.
+
+    Args:
+        models: those that its examples name.
+        open_tags: tags of routes that need no key; None: the service has none, so that the page
+            shows no padlocks.
+    """
+    found = [
         shape
-        for module in (answers, schemas)
+        for module in (answers, job_answers, schemas, shapes)
         for shape in vars(module).values()
         if isinstance(shape, type) and issubclass(shape, BaseModel) and shape is not BaseModel
     ]
     _, components = models_json_schema(
-        [(shape, "validation") for shape in shapes], ref_template="#/components/schemas/{model}"
+        [(shape, "validation") for shape in dict.fromkeys(found)],
+        ref_template="#/components/schemas/{model}",
     )
     keys = {
         "key": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
         "bearer": {"type": "http", "scheme": "bearer"},
     }
+    described = _paths(models)
+    for path, operations in described.items():
+        tag = parts.tag_of(path)
+        for operation in operations.values():
+            operation["tags"] = [tag]
+            if open_tags is not None and (path in _PUBLIC or tag in open_tags):
+                operation["security"] = []
+    has_key = open_tags is not None
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "Twinlens",
             "version": VERSION,
-            "description": "Photos to depth maps, images and texts to embedding vectors.",
+            "description": "Photos and films to depth maps and 3D, images and texts to vectors.",
             "license": {"name": "MIT", "identifier": "MIT"},
         },
-        "paths": _paths(models),
-        "components": {"schemas": components["$defs"], "securitySchemes": keys},
-        # The key is optional here, because it is needed only where SERVICE_API_KEY is set.
-        "security": [{}, {"key": []}, {"bearer": []}],
+        "tags": [{"name": name, "description": text} for name, text in parts.TAGS.items()],
+        "paths": described,
+        "components": {"schemas": components["$defs"]}
+        | ({"securitySchemes": keys} if has_key else {}),
+        **({"security": [{"key": []}, {"bearer": []}]} if has_key else {}),
     }
 
 
@@ -86,9 +114,13 @@ def _paths(models: Models) -> Json:
             "get": _get("The model that makes splats", answers.SplatStatus, 401, 404)
         },
         "/api/splat/download": {"post": _splat_download()},
+        "/api/preview": {"post": _preview()},
+        **openapi_video.paths(_PROVENANCE),
+        **openapi_jobs.paths(),
         "/embed-image": {"post": _embed_image(models)},
         "/embed-batch": {"post": _embed_batch()},
         "/embed-text": {"post": _embed_text()},
+        **openapi_vectors.paths(models, _QUEUE | _PROVENANCE),
         "/v1/embeddings": {"post": _openai_embeddings()},
         "/v1/models": {"get": _openai_models()},
         "/v1/models/{key}": {"get": _openai_model(models)},
@@ -171,11 +203,12 @@ def _depth() -> Json:
         headers.FIELD_OF_VIEW: number
         | {"description": f"of the camera, degrees from left to right; {_CAMERA}"},
     } | _PROVENANCE
-    return _of_photo(
+    mimetypes = [kind.mimetype for kind in formats.KINDS.values()]
+    return parts.of_file(
         "A photo to a depth map: 8-bit grey PNG of its upright size, near is bright",
+        _PHOTO,
         DepthOptions,
-        formats.KINDS.values(),
-        {"description": "The map, or pair", "headers": map_headers},
+        parts.files("The map, or pair", mimetypes) | {"headers": map_headers},
         own_map,
     )
 
@@ -193,43 +226,23 @@ def _splat() -> Json:
         headers.FIELD_OF_VIEW: number
         | {"description": "of the camera, degrees from left to right"},
     } | _PROVENANCE
-    return _of_photo(
+    mimetypes = [kind.mimetype for kind in scenes.KINDS.values()]
+    return parts.of_file(
         "A photo to a 3D scene: a PLY of Gaussian splats, or another file of splats or a mesh",
+        _PHOTO,
         SceneOptions,
-        scenes.KINDS.values(),
-        {"description": "The scene", "headers": scene_headers},
+        parts.files("The scene", mimetypes) | {"headers": scene_headers},
     )
 
 
-def _of_photo(
-    summary: str,
-    options: type[BaseModel],
-    kinds: Iterable[formats.Kind],
-    success: Json,
-    other_files: Json = {},  # noqa: B006 - it is only read
-) -> Json:
-    """An operation that takes a photo and a depth model, and answers with a file."""
-    image = {"image": {"type": "string", "format": "binary", "description": "a photo"}}
-    fields = image | other_files | options.model_json_schema()["properties"]
-    file = {"schema": {"type": "string", "format": "binary"}}
-    return {
-        "summary": summary,
-        "description": "The options of the form are accepted in the query, too; where both have "
-        "one, the form's value counts.",
-        "parameters": [
-            {
-                "name": "model",
-                "in": "query",
-                "description": "key of a depth model; default: the current one",
-                "schema": {"type": "string"},
-            }
-        ],
-        "requestBody": {"required": True, "content": parts.form(fields, ["image"])},
-        "responses": {
-            "200": success | {"content": {kind.mimetype: file for kind in kinds}},
-            **parts.errors(*_INFERENCE),
-        },
-    }
+def _preview() -> Json:
+    return parts.of_file(
+        "A photo of any known format to a small upright sRGB picture, for browsers; no model",
+        _PHOTO,
+        PreviewOptions,
+        parts.files("The picture", list(preview.MIMETYPES.values())),
+        uses_model=False,
+    )
 
 
 def _splat_download() -> Json:
@@ -253,7 +266,7 @@ def _embed_image(models: Models) -> Json:
         },
         "responses": {
             "200": parts.json(answers.Embedding) | {"headers": _QUEUE | _PROVENANCE},
-            **parts.errors(*_INFERENCE, 415, 422, 502),
+            **parts.errors(*parts.INFERENCE, 415, 422, 502),
         },
     }
 
@@ -264,7 +277,7 @@ def _embed_batch() -> Json:
         "requestBody": {"required": True, "content": parts.request(schemas.EmbedBatchRequest)},
         "responses": {
             "200": parts.json(answers.Batch) | {"headers": _QUEUE | _PROVENANCE},
-            **parts.errors(*_INFERENCE, 415, 422),
+            **parts.errors(*parts.INFERENCE, 415, 422),
         },
     }
 
@@ -281,7 +294,7 @@ def _embed_text() -> Json:
                 "content": {"application/json": {"schema": either}},
                 "headers": _QUEUE | _PROVENANCE,
             },
-            **parts.errors(*_INFERENCE, 415, 422),
+            **parts.errors(*parts.INFERENCE, 415, 422),
         },
     }
 
@@ -292,7 +305,7 @@ def _openai_embeddings() -> Json:
         "requestBody": {"required": True, "content": parts.request(schemas.OpenAIRequest)},
         "responses": {
             "200": parts.json(answers.OpenAIEmbeddings) | {"headers": _QUEUE | _PROVENANCE},
-            **parts.openai_errors(*_INFERENCE, 415, 502),
+            **parts.openai_errors(*parts.INFERENCE, 415, 502),
         },
     }
 

@@ -4,32 +4,80 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import BaseModel
 
 from app.blueprints import answers, examples
+from config.families import Task
 
 Json = dict[str, Any]
 
+#: statuses of errors that every inference may answer with
+INFERENCE = (400, 401, 404, 408, 413, 429, 500, 503, 504)
+
+#: groups of routes, by what a person wants, and what stands over each
+TAGS = {
+    "Depth": "Photos to depth maps and stereo pairs",
+    "Splats": "Photos to 3D scenes",
+    "Films": "Films to depth maps and 3D films, at once or as jobs",
+    "Vectors": "Images and texts to vectors",
+    "OpenAI": "The same in the shape of OpenAI's API, and of Jina's",
+    "Cohere": "The same in the shape of Cohere's API",
+    "Immich": "Smart search for Immich",
+    "Models": "What is on disk and in memory",
+    "Service": "What it is, and how it is",
+}
+#: the groups of each task
+TAGS_OF: dict[Task, tuple[str, ...]] = {
+    "depth": ("Depth", "Splats", "Films"),
+    "embedding": ("Vectors", "OpenAI", "Cohere", "Immich"),
+}
+# The beginnings of the paths of each group; the first that fits counts.
+_TAG_OF = {
+    "/api/depth": "Depth",
+    "/api/splat": "Splats",
+    "/api/video": "Films",
+    "/api/jobs": "Films",
+    "/api/models": "Models",
+    "/models": "Vectors",
+    "/embed": "Vectors",
+    "/similarity": "Vectors",
+    "/classify": "Vectors",
+    "/v1/": "OpenAI",
+    "/v2/": "Cohere",
+    "/ping": "Immich",
+    "/predict": "Immich",
+    "/": "Service",
+}
+
 _MEANING = {
-    400: "No image or text, not an image, an unknown model or option, or bad base64",
+    400: "No image, film or text, not an image, an unknown model or option, or bad base64",
     401: "The key is missing or wrong",
     404: "The family of this route is turned off (ENABLED_FAMILIES)",
     408: "The body was not complete in time",
+    409: "The job is not in a state for this; the message says in which it is",
     413: "A budget is exceeded; the message names it and the actual value",
     414: "The address is too long",
     415: "Wrong content type",
+    416: "The file is shorter than the part that is asked for",
     422: "JSON of the wrong shape; the message names the field and what was expected",
     431: "The headers are too long, or too many",
     429: "The waiting room is full; see Retry-After",
     500: "A defect; the log has details under X-Request-ID",
-    502: "The host of a remote image failed",
+    501: "Nothing is set up to pass this on to (IMMICH_ML_URL)",
+    502: "The host of a remote image, or the server that it was passed on to, failed",
     503: "The model is not available, or the service is ending; see Retry-After",
     504: "The wait or a deadline ran out",
 }
 # Requests may be refused with these statuses before routing, so every route lists them.
 _BEFORE_ROUTING = (414, 431)
+
+
+def tag_of(path: str) -> str:
+    """The group that a path belongs to."""
+    return next(tag for beginning, tag in _TAG_OF.items() if path.startswith(beginning))
 
 
 def errors(*statuses: int) -> Json:
@@ -72,6 +120,48 @@ def reference(shape: type[BaseModel]) -> Json:
     return {"$ref": f"#/components/schemas/{shape.__name__}"}
 
 
+def files(description: str, mimetypes: Iterable[str]) -> Json:
+    """An answer that is a file of one of these kinds."""
+    file = {"schema": {"type": "string", "format": "binary"}}
+    return {"description": description, "content": dict.fromkeys(mimetypes, file)}
+
+
+def of_file(
+    summary: str,
+    upload: Json,
+    options: type[BaseModel],
+    success: Json,
+    other_files: Json = {},  # noqa: B006 - it is only read
+    *,
+    uses_model: bool = True,
+) -> Json:
+    """An operation that takes a file and options.
+
+    Args:
+        summary: of the operation.
+        upload: the field of the file.
+        options: the other fields.
+        success: the answer with status 200.
+        other_files: further files, which need not be sent.
+        uses_model: whether the option ``model`` chooses a depth model.
+    """
+    model = {
+        "name": "model",
+        "in": "query",
+        "description": "key of a depth model; default: the current one",
+        "schema": {"type": "string"},
+    }
+    fields = upload | other_files | options.model_json_schema()["properties"]
+    return {
+        "summary": summary,
+        "description": "The options of the form are accepted in the query, too; where both have "
+        "one, the form's value counts.",
+        **({"parameters": [model]} if uses_model else {}),
+        "requestBody": {"required": True, "content": form(fields, list(upload))},
+        "responses": {"200": success, **errors(*INFERENCE)},
+    }
+
+
 def form(properties: Json, required: list[str]) -> Json:
     """A multipart form with these fields."""
     fields = {name: _form_field(schema) for name, schema in properties.items()}
@@ -90,5 +180,8 @@ def _form_field(schema: Json) -> Json:
     choices = [each for each in schema.get("anyOf", ()) if each != {"type": "null"}]
     if len(choices) == 1:
         field |= choices[0]
+        if "enum" in field:
+            # A page that shows the choices would else send the first one. Empty means not given.
+            field |= {"enum": ["", *field["enum"]], "default": ""}
         return field
     return field | {"anyOf": choices} if choices else field

@@ -53,14 +53,14 @@ class _Scrape:
     def _service_state(self, statuses: Iterable[ModelStatus]) -> Iterator[Metric]:
         service = self._service
         about = {"version": VERSION, "device": service.device().type, **engine_in_use(statuses)}
-        yield InfoMetricFamily("twinlens", "The program and what runs its models.", about)
+        yield InfoMetricFamily("twinlens", "Version, device and engine in use.", about)
         yield _gauge("ready", "Whether /ready is 200.", service.is_ready())
         yield _gauge("healthy", "Whether /health is 200.", not service.reports.troubles())
         yield _gauge("workers", "Processes that take requests.", len(service.shared.workers()))
         restarts = max(0, service.shared.forks() - service.settings.web_concurrency)
         yield CounterMetricFamily(
             "twinlens_worker_restarts",
-            "Workers that were started after the first ones, for whatever reason.",
+            "Workers started to replace others, for any reason.",
             restarts,
         )
 
@@ -73,6 +73,8 @@ class _Scrape:
         yield _gauge("queue_bytes", "Bodies of the requests under way.", held)
         most = self._service.settings.max_waiting_bytes
         yield _gauge("queue_max_bytes", "MAX_WAITING_BYTES.", most)
+        kept = self._service.shared.total("cache_size")
+        yield _gauge("embed_cache_vectors", "In the caches of all workers.", kept)
 
     def _memory(self) -> Iterator[Metric]:
         shared = self._service.shared

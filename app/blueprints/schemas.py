@@ -4,17 +4,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
+    Tag,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
     WrapValidator,
+    model_validator,
 )
 
 from app.server.json_body import DetachedString
@@ -58,7 +61,13 @@ def _or_null(kind: Any, default: object) -> BeforeValidator:
     )
 
 
-_Encoding = Literal["float", "base64"]
+#: how vectors are written: as numbers, or as base64 of the bytes of one of these kinds
+Encoding = Literal["float", "base64", "float16", "int8", "binary"]
+_ENCODING = (
+    "`float`: a list of numbers; the others are base64 strings of bytes. `base64`: float32, "
+    "`float16`: halves, both little endian; `int8`: a signed byte for each number, scaled so that "
+    "the largest is 127; `binary`: a bit for each number, 1 above 0, the first in the highest bit"
+)
 _Device = Literal["auto", "cpu", "gpu"]
 
 
@@ -72,6 +81,18 @@ class VectorOptions(BaseModel):
     normalize: Annotated[bool, _or_null(bool, True)] = Field(
         True, description="bring the vector to L2 norm 1"
     )
+    encoding_format: Annotated[Encoding, _or_null(Encoding, "float")] = Field(
+        "float", description=_ENCODING
+    )
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if not self.normalize and self.encoding_format in ("int8", "binary"):
+            raise ValueError(
+                f"encoding_format={self.encoding_format} keeps no lengths, so normalize=false has "
+                "no meaning: leave it out"
+            )
+        return self
 
 
 class EmbedOptions(VectorOptions):
@@ -122,8 +143,33 @@ class EmbedTextRequest(VectorOptions):
 def _as_list(value: object) -> object:
     first = value[0] if isinstance(value, list) and value else None
     if isinstance(first, int | list):
-        raise ValueError("arrays of tokens are not accepted, since their numbers mean other words")
-    return [value] if isinstance(value, str) else value
+        raise ValueError(
+            "arrays of tokens are not accepted, because the numbers differ between models: send "
+            "texts (LangChain's OpenAIEmbeddings: check_embedding_ctx_length=False)"
+        )
+    return [value] if isinstance(value, str | dict) else value
+
+
+class InputItem(BaseModel):
+    """An item of Jina's API: a text or an image, exactly one of them."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    text: Text | None = Field(None, description="a text")
+    image: Text | None = Field(
+        None,
+        description="a data: URI, base64, or, where the operator allows it, an http or https "
+        "address",
+    )
+
+
+def _kind_of_item(value: object) -> str:
+    return "item" if isinstance(value, dict | InputItem) else "text"
+
+
+_Input = Annotated[
+    Annotated[Text, Tag("text")] | Annotated[InputItem, Tag("item")], Discriminator(_kind_of_item)
+]
 
 
 class OpenAIRequest(BaseModel):
@@ -132,11 +178,12 @@ class OpenAIRequest(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
     input: Annotated[
-        list[Text], BeforeValidator(_as_list, json_schema_input_type=str | list[str])
+        list[_Input],
+        BeforeValidator(_as_list, json_schema_input_type=str | list[str | InputItem]),
     ] = Field(max_length=MAX_BATCH, fail_fast=True)
     model: Key | None = Field(None, description="key of an embedding model; default DEFAULT_MODEL")
-    encoding_format: Annotated[_Encoding, _or_null(_Encoding, "float")] = Field(
-        "float", description="`base64`: of the float32 numbers, little endian"
+    encoding_format: Annotated[Encoding, _or_null(Encoding, "float")] = Field(
+        "float", description=_ENCODING
     )
     dimensions: Annotated[int | None, BeforeValidator(_no_bool)] = Field(
         None, description="only the model's own number is accepted"
@@ -147,6 +194,21 @@ class OpenAIRequest(BaseModel):
         "allows it, http and https addresses; default: a string that begins with `data:image/` is "
         "an image, any other a text",
     )
+    embedding_type: Literal["float", "base64", "binary", "ubinary"] | None = Field(
+        None,
+        description="Jina's, in place of `encoding_format`: `base64` of float32 numbers, or one "
+        "bit for each number in a list of bytes, which are signed (`binary`) or not (`ubinary`)",
+    )
+    normalized: Literal[True] | None = Field(
+        None, description="Jina's: the vectors always have L2 norm 1"
+    )
+    late_chunking: Literal[False] | None = Field(None, description="Jina's: is not supported")
+
+    @model_validator(mode="after")
+    def _one_encoding(self) -> Self:
+        if self.embedding_type is not None and "encoding_format" in self.model_fields_set:
+            raise ValueError("give encoding_format or embedding_type, not both")
+        return self
 
 
 def _printable(value: str) -> str:

@@ -7,9 +7,8 @@ from __future__ import annotations
 from flask import Blueprint, Response, jsonify
 from flask.typing import ResponseReturnValue
 
-from app.blueprints import file_names, headers, sharp
+from app.blueprints import file_names, headers, managed
 from app.blueprints.exchange import (
-    cancellation_check,
     disconnect_check,
     options_given,
     record_result,
@@ -29,10 +28,13 @@ def splat() -> ResponseReturnValue:
     service = runtime()
     photo, name = uploaded_image()
     given = options_given()
-    key = given.pop("model", "")
-    spec = sharp.model(key, "depth") if key else service.operations.current_depth_model()
+    spec = managed.of_splats(given.pop("model", ""))
     options = SceneOptions.parse(given)
-    result = service.splat.run(photo, spec, options, disconnect_check())
+    if spec.is_sharp:
+        assert service.sharp is not None
+        result = service.sharp.run(photo, options, disconnect_check())
+    else:
+        result = service.splat.run(photo, spec, options, disconnect_check())
     record_result(spec, result)
     kind = KINDS[options.format]
     response = Response(result.file, mimetype=kind.mimetype)
@@ -48,26 +50,24 @@ def splat() -> ResponseReturnValue:
 @blueprint.get("/api/splat/status")
 def status() -> ResponseReturnValue:
     """Tell whether the model that makes the splats is on disk."""
-    found = runtime().reports.status(sharp.model(sharp.KEY))
-    return jsonify(
-        model_key=sharp.KEY,
-        model_name=sharp.title(found.spec),
-        is_downloaded=found.on_disk,
-        is_loaded=found.state == "loaded",
-        state=found.state,
-        depth_model=found.spec.key,
-    )
+    model = managed.find(managed.SHARP)
+    described = model.describe()
+    answer = {name: described[name] for name in ("is_downloaded", "is_loaded", "state")}
+    if not model.spec.is_sharp:
+        answer["depth_model"] = model.spec.key
+    if model.status.reason is not None:
+        answer["reason"] = model.status.reason
+    return jsonify(model_key=managed.SHARP, model_name=described["description"], **answer)
 
 
 @blueprint.post("/api/splat/download")
 def download() -> ResponseReturnValue:
     """Download the model that makes the splats; answers when the download is complete."""
-    service = runtime()
-    spec = sharp.model(sharp.KEY)
-    if service.manager.on_disk(spec):
-        return jsonify(status="already_downloaded", message=f"{spec.title} is on disk already")
+    model = managed.find(managed.SHARP)
+    if model.status.on_disk:
+        message = f"{model.spec.title} is on disk already"
+        return jsonify(status="already_downloaded", message=message)
     try:
-        service.operations.download(spec, cancellation_check())
+        return jsonify(status="success", message=model.download())
     except OperationFailed as error:
         return jsonify({"status": "failed"} | error.body()), error.status
-    return jsonify(status="success", message=f"{spec.title} is on disk")

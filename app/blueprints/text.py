@@ -31,13 +31,15 @@ def embed_text() -> ResponseReturnValue:
         for each in result.tokens
     ]
     if wanted.texts is not None:
-        body = vectors.batch_body({"model": spec.key}, result.vectors, details)
+        body = vectors.batch_body(
+            {"model": spec.key}, result.vectors, details, encoding=wanted.encoding_format
+        )
         return vectors.answer_with_weights(body, result.weights)
     vector = result.vectors[0]
     if isinstance(vector, TwinlensError):
         raise vector
     body = {
-        "embedding": vector,
+        "embedding": vectors.encoded(vector, wanted.encoding_format),
         "dims": vector.size,
         "provider": "local",
         "model": spec.key,

@@ -15,7 +15,7 @@ from flask import Response, request
 
 from app.blueprints import headers
 from app.blueprints.exchange import cancellation_check, disconnect_check, record_result, runtime
-from app.blueprints.schemas import ImageSource, Text
+from app.blueprints.schemas import Encoding, ImageSource, Text
 from app.engines.base import FloatArray
 from app.errors import BadRequest, TooLarge, TooSlow, TwinlensError, UnsupportedType, WrongShape
 from app.hub.weights import PUBLISHED
@@ -26,10 +26,18 @@ from app.runtime import Runtime
 from app.server.bodies import BODY, BoundedBody
 from app.server.inline_images import decode_image
 from app.server.json_body import DetachedString
+from app.tasks.quantised import Kind, as_base64, quantised
 from app.tasks.results import Embeddings, TextEmbeddings
 from config.models import ModelSpec
 
 _JSON = "application/json"
+_KINDS: dict[Encoding, Kind] = {
+    "base64": "float32",
+    "float16": "float16",
+    "int8": "int8",
+    # As bytes, the bits themselves; ``binary`` of ``quantised`` is for lists of signed numbers.
+    "binary": "ubinary",
+}
 
 # Remote images of one batch may take this many times the request timeout together, so that a slow
 # host cannot delay the other images of its batch for longer.
@@ -67,7 +75,9 @@ def check_count(count: int) -> None:
     limit = runtime().settings.embed_batch_api_max_items
     if count > limit:
         raise TooLarge(
-            f"The batch has {count} items; at most {limit} are accepted (EMBED_BATCH_API_MAX_ITEMS)"
+            f"The batch has {count} items; at most {limit} are accepted "
+            "(EMBED_BATCH_API_MAX_ITEMS)",
+            code="batch_too_large",
         )
 
 
@@ -133,10 +143,19 @@ def embed_texts(
     )
 
 
+def encoded(vector: FloatArray, encoding: Encoding) -> FloatArray | str:
+    """A vector as its JSON value: numbers, or base64."""
+    if encoding == "float":
+        return vector
+    return as_base64(quantised(vector, _KINDS[encoding]))
+
+
 def batch_body(
     common: dict[str, Any],
     vectors: Iterable[FloatArray | TwinlensError],
     details: Iterable[dict[str, Any]] | None = None,
+    *,
+    encoding: Encoding = "float",
 ) -> dict[str, Any]:
     """The JSON body that answers a batch.
 
@@ -144,6 +163,7 @@ def batch_body(
         common: fields that are added both to the body and to each result.
         vectors: the vector of each item, or its error, in the order of the items.
         details: further fields for each item, used where the item has a vector.
+        encoding: how vectors are written.
     """
     results: list[dict[str, Any]] = []
     more = iter(details or ())
@@ -151,9 +171,11 @@ def batch_body(
         fields: dict[str, Any]
         detail = next(more, {})
         if isinstance(vector, TwinlensError):
-            fields = {"status": "error", "error": f"{vector.title}: {vector.message}"}
+            error = f"{vector.title}: {vector.message}"
+            fields = {"status": "error", "error": error, "code": vector.code}
         else:
-            fields = {"status": "ok", "embedding": vector, "dims": vector.size, **detail}
+            value = encoded(vector, encoding)
+            fields = {"status": "ok", "embedding": value, "dims": vector.size, **detail}
         results.append({"index": index, **fields, **common})
     succeeded = sum(each["status"] == "ok" for each in results)
     counts = {"total": len(results), "succeeded": succeeded, "failed": len(results) - succeeded}
@@ -177,7 +199,8 @@ def json_response(body: dict[str, Any], weights: str) -> Response:
 def _text(item: DetachedString) -> str | TwinlensError:
     if item.length > MAX_CHARACTERS:
         return TooLarge(
-            f"The text has {item.length} characters; at most {MAX_CHARACTERS} are accepted"
+            f"The text has {item.length} characters; at most {MAX_CHARACTERS} are accepted",
+            code="text_too_long",
         )
     try:
         item.text.encode()
@@ -223,7 +246,10 @@ class _ImageOpener:
             raise BadRequest("Give exactly one of image_url and image_base64")
         if item.image_url is not None:
             if time.monotonic() > self._end:
-                raise TooSlow("The hosts of this batch's images have taken too long together")
+                raise TooSlow(
+                    "The hosts of this batch's images have taken too long together",
+                    code="remote_timeout",
+                )
             return self._service.fetcher.fetch(
                 _url(item.image_url), check_cancelled=self._check_cancelled, hold=self._body.hold
             )
@@ -239,6 +265,7 @@ class _ImageOpener:
         if size > self._max_bytes:
             raise TooLarge(
                 f"The image has {size} bytes; at most {self._max_bytes} are accepted "
-                "(MAX_IMAGE_BYTES)"
+                "(MAX_IMAGE_BYTES)",
+                code="image_too_large",
             )
         return image

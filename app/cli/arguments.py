@@ -11,20 +11,36 @@ from typing import get_args
 
 from pydantic.fields import FieldInfo
 
+from app.cli.search_arguments import add_search
 from app.errors import BadRequest
 from app.rendering.options import DepthOptions, Format
 from app.rendering.scene_options import SceneFormat, SceneOptions
+from app.video.options import DepthFilmOptions, StereoFilmOptions
 from config.families import FAMILIES
+from config.values import PrecisionSetting
 
 JOBS = 64
 _MOST_JOBS = 1024
 _LARGEST_EDGE = 4096
 
+# Descriptions of options that differ from those of the routes, or mention another route.
+_VIDEO_HELP = {
+    "output_format": "mp4 (default): a film with the sound of the original; mkv: the same, depth "
+    "by default with 16-bit grey frames without loss (FFV1); zip: depth as 8-bit grey PNG files",
+    "codec": "h264 (default of mp4 and of 3D films), hevc, av1, vp9; of depth in mkv also ffv1 "
+    "(default)",
+    "stereo": "sbs: both views side by side; tb: the left eye's view above the right eye's; "
+    "half-sbs, half-tb: the same with views of half the width or height; cross: the right eye's "
+    "view on the left; anaglyph: for red-cyan glasses; left, right: one eye's view",
+}
+
 _ABOUT = """\
-Photos of folders to depth maps or vectors, without a server; models on disk before they are needed.
-Settings are the service's (environment, CONFIG_FILE). Run the same command again to go on after an
-interruption: what is done is skipped, what failed is tried again. Files of a folder that are no
-pictures by their first bytes are counted, not tried; LOG_LEVEL=INFO names them.
+Turns folders of photos into depth maps or vectors, finds pictures by words, makes films 3D, and
+downloads and manages models, without a server.
+Settings are the service's (environment, CONFIG_FILE). Run the same command again to continue after
+an interruption: what is done is skipped, and what failed is tried again (with Parquet, only if you
+add --retry-errors). Files of a folder whose first bytes are not those of a picture are counted and
+left out; LOG_LEVEL=INFO names them.
 exit status: 0 all done, 1 something failed or it could not go on, 2 wrong usage, 78 wrong settings,
 130 interrupted"""
 
@@ -43,9 +59,13 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         help="a depth map or a 3D scene of each photo",
         description="A depth map of each photo: OUT/<path below its folder>/<name>.png, where the "
         "name keeps its own suffix; or with --format ply, splat, spz or glb a 3D scene. Files that "
-        "failed are listed in OUT/errors.txt, too.",
+        "failed are listed in OUT/errors.txt, too. Of other sources than files and folders, or "
+        "with --shard, OUT/done/ lists each picture with its map or error as Parquet "
+        "(docs/library.md).",
     )
-    _add_common(depth, "folder for the maps or scenes; it is made")
+    _add_common(
+        depth, "folder for the maps or scenes; it is made. Or an address, such as s3://bucket/maps/"
+    )
     maps = depth.add_argument_group("depth maps and stereo pairs")
     scenes = depth.add_argument_group("3D scenes")
     for name, field in DepthOptions.model_fields.items():
@@ -62,10 +82,24 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     embed = commands.add_parser(
         "embed",
         help="a vector of each image",
-        description="A vector of each image as a line of JSON, keyed by its path as given here. "
-        "Files that failed are listed in OUT.errors.txt, too.",
+        description="A vector of each image: rows of Parquet with the columns that docs/library.md "
+        "describes; or a line of JSON, keyed by its path as given here, of files and folders only. "
+        "Pictures that failed are rows with an error; of lines of JSON they are listed in "
+        "OUT.errors.txt.",
     )
-    _add_common(embed, "a .jsonl file; or .npz, made of the .jsonl beside it when all is done")
+    _add_common(
+        embed,
+        "a .parquet file; or a folder/ of parts, also at an address such as s3://bucket/vectors/; "
+        "a .jsonl file; or .npz, made of the .jsonl beside it when all is done",
+    )
+    embed.add_argument(
+        "--format",
+        choices=("parquet", "clip-retrieval"),
+        help="clip-retrieval: the folder -o gets img_emb/ and metadata/ as that program reads them",
+    )
+    embed.add_argument(
+        "--float32", action="store_true", help="vectors of Parquet in float32 (default: float16)"
+    )
     embed.add_argument(
         "--image-size",
         type=_edge,
@@ -78,9 +112,55 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         action="store_false",
         help="do not bring vectors to L2 norm 1",
     )
+    add_search(commands)
+    _add_video(commands)
     _add_download(commands)
     _add_models(commands)
-    return parser.parse_args(argv)
+    arguments, others = parser.parse_known_args(argv)
+    # argparse takes words only in one place, but people write options between them.
+    if arguments.command == "search" and not any(each.startswith("-") for each in others):
+        arguments.texts += others
+    elif others:
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
+    return arguments
+
+
+def _add_video(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    video = commands.add_parser(
+        "video",
+        help="a depth film or a 3D film of each film",
+        description="A depth film of each film, or with --stereo a 3D film, one after the other. "
+        "Files of a folder are recognised as films by their first bytes. A result that exists is "
+        "not made again.",
+    )
+    video.add_argument(
+        "films", nargs="+", type=Path, metavar="FILM_OR_DIR", help="a film, or a folder with films"
+    )
+    _add_everything(video)
+    video.add_argument(
+        "-o",
+        "--out",
+        required=True,
+        type=Path,
+        help="for one film: a file that ends in .mp4, .mkv or .zip; else a folder, which gets "
+        "<path below its folder>/<name>_depth.mp4, or a name by which players recognise 3D films, "
+        "and errors.txt",
+    )
+    video.add_argument("--model", help="key of the model (default: as the service's settings say)")
+    both = DepthFilmOptions.model_fields.keys() & StereoFilmOptions.model_fields.keys()
+    groups = (
+        (video.add_argument_group("all films"), DepthFilmOptions, True),
+        (video.add_argument_group("depth films"), DepthFilmOptions, False),
+        (video.add_argument_group("3D films"), StereoFilmOptions, False),
+    )
+    for group, options, is_for_both in groups:
+        for name, field in options.model_fields.items():
+            if (name in both) == is_for_both and name not in ("format", "batch_size"):
+                group.add_argument(
+                    f"--{name.replace('_', '-')}",
+                    action="store_true" if field.annotation is bool else "store",
+                    help=_VIDEO_HELP.get(name, field.description),
+                )
 
 
 def _add_download(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -161,6 +241,11 @@ def _add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     check.add_argument(
         "--pictures", type=Path, metavar="DIR", help="take up to ten pictures of this folder, too"
     )
+    check.add_argument(
+        "--precision",
+        choices=get_args(PrecisionSetting),
+        help="compute in this one instead of the setting PRECISION",
+    )
 
     remove = actions.add_parser(
         "remove",
@@ -205,19 +290,26 @@ def _add_common(parser: argparse.ArgumentParser, out: str) -> None:
     parser.add_argument(
         "photos",
         nargs="+",
-        type=Path,
-        metavar="PHOTO_OR_DIR",
+        metavar="SOURCE",
         help="a file, or a folder: each picture in it and below, but for names with a leading dot, "
         "linked folders, and what a NAS or system keeps (@eaDir, #recycle, Thumbs.db, lost+found "
-        "and the like)",
+        "and the like); a pattern in quotes ('photos/**/*.jpg'); a manifest (.parquet, .csv or "
+        ".jsonl with the column id and one of path, url and bytes); a .tar of WebDataset; an "
+        "address that fsspec opens (s3://bucket/photos/), or the http(s) address of a picture",
+    )
+    _add_everything(parser)
+    parser.add_argument("-o", "--out", required=True, help=out)
+    parser.add_argument(
+        "--shard",
+        metavar="I/N",
+        help="do only the part I of N (0/N to N-1/N), by a hash of each picture's id; other "
+        "machines do the others into the same -o, a folder",
     )
     parser.add_argument(
-        "--all",
-        dest="everything",
+        "--retry-errors",
         action="store_true",
-        help="take names with a leading dot, and what a NAS or system keeps, too",
+        help="try pictures again that failed in an earlier run and are listed with their error",
     )
-    parser.add_argument("-o", "--out", required=True, type=Path, help=out)
     parser.add_argument("--model", help="key of the model (default: as the service's settings say)")
     parser.add_argument(
         "--jobs",
@@ -225,6 +317,32 @@ def _add_common(parser: argparse.ArgumentParser, out: str) -> None:
         default=JOBS,
         help="files that are under way at a time; most of them wait for the device (default: "
         "%(default)s)",
+    )
+    _add_cluster(parser)
+
+
+def _add_cluster(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("many machines (docs/scale.md)")
+    group.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="run as a Ray Data job: local, auto (the cluster of this machine, or RAY_ADDRESS) or "
+        "HOST:PORT; all its machines see the same -o",
+    )
+    group.add_argument(
+        "--actors",
+        type=_jobs,
+        help="processes that hold the model (default: one for each GPU, or for the cores of each "
+        "machine)",
+    )
+
+
+def _add_everything(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--all",
+        dest="everything",
+        action="store_true",
+        help="take names with a leading dot, and what a NAS or system keeps, too",
     )
 
 

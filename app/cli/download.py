@@ -35,6 +35,7 @@ from app.hub.lockfile import LockFileError, Record
 from app.hub.store import Checkpoint
 from app.hub.verification import Damaged, Progress, verify
 from app.lending.registry import Registry, files_of
+from app.tasks import sharp
 from config.logging import configure_logging
 from config.models import ModelSpec
 from config.names import key_hint
@@ -84,6 +85,9 @@ def download(arguments: argparse.Namespace, stop: Stop) -> int:
         os.environ.update(ONLINE)
     failed = 0
     for spec in specs:
+        if spec.is_sharp:
+            _say(f"{spec.key} is Apple's program, which is not downloaded here: {sharp.PAGE}")
+            continue
         if spec.is_built_in:
             _say(f"{spec.key} is a part of the program: there is nothing to download")
             continue

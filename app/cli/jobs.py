@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from app.cli import outputs
-from app.cli.files import Photo
 from app.cli.outputs import Journal
 from app.cli.problems import Failed, UsageError
 from app.errors import BadRequest, TwinlensError
 from app.hub.weights import PUBLISHED
+from app.library.folders import Photo
 from app.rendering import formats, scenes, stereo_layouts
 from app.rendering.options import DepthOptions
 from app.rendering.scene_options import SceneOptions
@@ -62,6 +62,13 @@ class Job(ABC):
     @abstractmethod
     def keep(self, photo: Photo, result: Any) -> None:
         """Store what ``work`` returned; called in the main thread. Raises OSError."""
+
+    def poll(self) -> None:  # noqa: B027
+        """Does nothing: results are written as they come."""
+
+    def failed(self) -> int:
+        """None: a photo that fails has no result."""
+        return 0
 
     @abstractmethod
     def close(self, complete: bool) -> None:
@@ -214,6 +221,7 @@ class EmbedJob(Job):
         (vector,) = result.vectors
         assert not isinstance(vector, TwinlensError)
         made_with = result.provenance
+        assert made_with is not None
         extra: dict[str, Any] = {
             "revision": made_with.revision,
             "preprocess_version": made_with.preprocess_version,

@@ -7,8 +7,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -16,22 +16,26 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from app.adding.problems import AddingError
 from app.cli import outputs
 from app.cli.arguments import depth_options, parse
+from app.cli.cluster import check, run_on_cluster
 from app.cli.download import download
-from app.cli.files import Failure, find_files, one_line, only_pictures
+from app.cli.files import find_files, only_pictures, report_others
 from app.cli.jobs import DepthJob, EmbedJob, Job, SceneJob
+from app.cli.library import is_library, library_job, run_library
 from app.cli.models.command import manage_models
 from app.cli.problems import Failed, Interrupted, UsageError
 from app.cli.run import Outcome, run
 from app.cli.session import Stop, load, session, settings_for
+from app.cli.video import make_films
 from app.errors import BadRequest
 from app.lending.registry import Registry
+from app.library.folders import Failure
 from app.rendering.scene_options import SceneOptions
+from config.families import Task
 from config.logging import configure_logging
 from config.models import ModelSpec
 from config.settings import Settings, SettingsError
 
 USAGE, FAILED, DONE = 2, 1, 0
-_MOST_NAMES = 8
 _SIGNALLED = 128
 _GO_ON = "interrupted; run the same command again to go on"
 
@@ -44,12 +48,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if arguments.command == "download":
             return FAILED if download(arguments, stop) else DONE
+        if arguments.command == "video":
+            return _status(make_films(arguments, stop), stop)
+        if arguments.command == "search":
+            from app.cli.search import search  # imports pyarrow, which no other command needs
+
+            search(arguments, stop)
+            return DONE
         if arguments.command == "models":
             return DONE if manage_models(arguments, stop) else FAILED
-        job = _job(arguments)
+        is_on_cluster = arguments.cluster is not None
+        check(arguments)
+        library = library_job(arguments) if is_on_cluster or is_library(arguments) else None
+        job = library or _job(arguments)
         settings = settings_for(job.task, arguments.jobs)
         configure_logging(settings)
-        spec = _spec(arguments, settings, job)
+        spec = _spec(arguments, settings, job.task)
+        if library is not None:
+            run_all = run_on_cluster if is_on_cluster else run_library
+            failures = run_all(arguments, library, spec, settings, stop)
+            return _status(failures, stop)
+        assert isinstance(job, Job)
         return _command(job, spec, settings, arguments, stop)
     except SettingsError as error:
         _say(f"Twinlens cannot start:\n{error}")
@@ -62,7 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return FAILED
     except Interrupted:
         assert stop.signal is not None
-        said = {"download": _GO_ON, "models": "interrupted"}
+        said = {"download": _GO_ON, "models": "interrupted", "search": "interrupted"}
         _say(said.get(arguments.command, "interrupted before the first file"))
         return _SIGNALLED + stop.signal
 
@@ -70,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _command(
     job: Job, spec: ModelSpec, settings: Settings, arguments: argparse.Namespace, stop: Stop
 ) -> int:
-    found = find_files(arguments.photos, job.own, arguments.everything)
+    found = find_files([Path(each) for each in arguments.photos], job.own, arguments.everything)
     failures = found.failures
     try:
         job.open(spec)
@@ -96,14 +115,18 @@ def _command(
         raise Failed(f"{arguments.out} cannot be written ({error.strerror})") from None
     outputs.list_failures(outcome.failures, job.errors)
     _report(outcome.failures, outcome.done, len(photos), len(left), job)
-    _report_others(others, found.left_out)
+    report_others(others, found.left_out, "picture")
     if outcome.problem is not None:
         raise outcome.problem
-    if not complete:
-        assert stop.signal is not None
+    return _status(outcome.failures, stop)
+
+
+def _status(failures: object, stop: Stop) -> int:
+    """The exit status of a command that can be gone on with."""
+    if stop.signal is not None:
         _say(_GO_ON)
         return _SIGNALLED + stop.signal
-    return FAILED if outcome.failures else DONE
+    return FAILED if failures else DONE
 
 
 def _report(failures: Sequence[Failure], done: int, of: int, left: int, job: Job) -> None:
@@ -113,32 +136,22 @@ def _report(failures: Sequence[Failure], done: int, of: int, left: int, job: Job
     _say(f"{text} (listed in {job.errors})" if failures else text)
 
 
-def _report_others(others: int, left_out: Counter[str]) -> None:
-    """Report what was left out because it is not a picture."""
-    if others:
-        _say(f"{others} files are no pictures" if others > 1 else "1 file is no picture")
-    if left_out:
-        names = ", ".join(f"{name} ({count})" for name, count in left_out.most_common(_MOST_NAMES))
-        more = ", ..." if len(left_out) > _MOST_NAMES else ""
-        _say(one_line(f"left out, as kept by a NAS or system: {names}{more}; --all takes them"))
-
-
 def _job(arguments: argparse.Namespace) -> Job:
     """The job that the arguments describe. Raises UsageError, BadRequest."""
     if arguments.command == "depth":
         options = depth_options(arguments)
         if isinstance(options, SceneOptions):
-            return SceneJob(arguments.out, options)
-        return DepthJob(arguments.out, options)
-    return EmbedJob(arguments.out, arguments.image_size, arguments.normalize)
+            return SceneJob(Path(arguments.out), options)
+        return DepthJob(Path(arguments.out), options)
+    return EmbedJob(Path(arguments.out), arguments.image_size, arguments.normalize)
 
 
-def _spec(arguments: argparse.Namespace, settings: Settings, job: Job) -> ModelSpec:
+def _spec(arguments: argparse.Namespace, settings: Settings, task: Task) -> ModelSpec:
     """The model to use. Raises BadRequest if it is unknown."""
     registry = Registry(settings)
     if arguments.model is None:
-        return registry.default(job.task)
-    return registry.get(arguments.model, job.task)
+        return registry.default(task)
+    return registry.get(arguments.model, task)
 
 
 def _say(text: str) -> None:

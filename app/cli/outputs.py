@@ -15,30 +15,41 @@ from typing import Any, BinaryIO
 import numpy as np
 import orjson
 
-from app.cli.files import Failure
 from app.cli.problems import Failed, UsageError
 from app.engines.base import FloatArray
+from app.library.folders import Failure
 
 Row = dict[str, Any]
 
 
 def write(path: Path, fill: Callable[[BinaryIO], object]) -> None:
     """Write a file under a temporary name, then rename it. Raises OSError."""
-    unfinished = path.with_name(f".{path.name}.partial")
-    with unfinished.open("wb") as file:
+    partial = unfinished(path)
+    with partial.open("wb") as file:
         fill(file)
-    os.replace(unfinished, path)
+    os.replace(partial, path)
 
 
-def lock(descriptor: int, name: Path) -> None:
+def unfinished(path: Path) -> Path:
+    """The temporary name of a file."""
+    return path.with_name(f".{path.name}.partial")
+
+
+def lock(descriptor: int, name: Path, *, shared: bool = False) -> None:
     """Lock an output until this process ends.
+
+    Args:
+        descriptor: of the open file or folder.
+        name: of the output, for the message.
+        shared: with other runs that share it.
 
     Raises:
         UsageError: another run has locked it.
     """
     with suppress(OSError):  # some network file systems do not support locks
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UsageError(f"another run writes to {name}; wait for its end") from None
 

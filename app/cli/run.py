@@ -5,24 +5,56 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 from tqdm import tqdm
 
-from app.cli.files import Failure, Photo
-from app.cli.jobs import Job
 from app.cli.problems import Failed
 from app.cli.session import Stop
 from app.errors import TwinlensError
+from app.library.folders import Failure
 from app.runtime import Runtime
 from config.models import ModelSpec
 
 log = logging.getLogger("twinlens.cli")
 
 _POLL_SECONDS = 0.2
+
+
+class Named(Protocol):
+    """A photo to process."""
+
+    @property
+    def path(self) -> Path | str:
+        """Where it is, for messages."""
+
+
+Photo = TypeVar("Photo", bound=Named)
+Taken = TypeVar("Taken", contravariant=True)
+
+
+class Work(Protocol[Taken]):
+    """What is done with each photo; see ``app.cli.jobs.Job``."""
+
+    def work(self, photo: Taken, runtime: Runtime, spec: ModelSpec) -> Any:
+        """Compute the result for a photo; called in several threads."""
+
+    def keep(self, photo: Taken, result: Any) -> None:
+        """Store what ``work`` returned; called in the main thread."""
+
+    def poll(self) -> None:
+        """Called about as often as results come, and a few times a second if none do.
+
+        Raises:
+            Failed: the results cannot be written.
+        """
+
+    def failed(self) -> int:
+        """How many photos failed whose failure is itself a result."""
 
 
 @dataclass
@@ -40,8 +72,8 @@ class Outcome:
 
 
 def run(
-    job: Job,
-    photos: Sequence[Photo],
+    job: Work[Photo],
+    photos: Iterable[Photo],
     runtime: Runtime,
     spec: ModelSpec,
     stop: Stop,
@@ -63,7 +95,11 @@ def run(
                 stopped = True
                 runtime.stop("It was interrupted")
             while len(running) < jobs and not runtime.is_closing():
-                photo = next(queue, None)
+                try:
+                    photo = next(queue, None)
+                except TwinlensError as error:  # the rest of the list cannot be read
+                    outcome.problem = Failed(error.message)
+                    break
                 if photo is None:
                     break
                 running[pool.submit(job.work, photo, runtime, spec)] = photo
@@ -72,12 +108,16 @@ def run(
             finished, _ = wait(running, _POLL_SECONDS, FIRST_COMPLETED)
             for future in finished:
                 _collect_result(future, running.pop(future), job, runtime, outcome)
-            bar.set_postfix(failed=len(outcome.failures), refresh=False)
+            try:
+                job.poll()
+            except Failed as problem:
+                outcome.problem = problem
+            bar.set_postfix(failed=job.failed() + len(outcome.failures), refresh=False)
             bar.update(before + outcome.count() - bar.n)
 
 
 def _collect_result(
-    future: Future[Any], photo: Photo, job: Job, runtime: Runtime, outcome: Outcome
+    future: Future[Any], photo: Photo, job: Work[Photo], runtime: Runtime, outcome: Outcome
 ) -> None:
     """Count a photo whose future is done, and store its result."""
     try:

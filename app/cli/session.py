@@ -34,6 +34,7 @@ def settings_for(task: Task, jobs: int) -> Settings:
     ours = {
         "ENABLED_FAMILIES": task,
         "WEB_CONCURRENCY": "1",
+        "EMBED_CACHE_SIZE": "0",
         "WARMUP_ON_STARTUP": "true",  # with "false" the default model would be downloaded
         "IMAGE_EMBEDDER_MAX_QUEUE": str(jobs),
         "IMAGE_EMBEDDER_MAX_WAIT_SECONDS": str(_LONGEST_WAIT_SECONDS),
@@ -90,8 +91,10 @@ def session(settings: Settings) -> Iterator[Runtime]:
         runtime.close()
 
 
-def load(runtime: Runtime, spec: ModelSpec, stop: Stop) -> None:
+def load(runtime: Runtime, spec: ModelSpec, stop: Stop, *, images: bool = True) -> None:
     """Load the model onto its device, and download it first if it is not on disk.
+
+    Without ``images`` it is only brought to disk: a text loads the network that it needs.
 
     Raises:
         Failed: the message says why.
@@ -102,7 +105,11 @@ def load(runtime: Runtime, spec: ModelSpec, stop: Stop) -> None:
     with ExitStack() as stack:
         watch = _LoadWatch(runtime, spec, stop, stack)
         try:
-            runtime.operations.load(spec, "auto", watch.check_cancelled)
+            if images:
+                runtime.operations.load(spec, "auto", watch.check_cancelled)
+            else:
+                runtime.operations.download(spec, watch.check_cancelled)
+                return
         except OperationFailed as error:
             raise Failed(f"{error.title}: {error.message}") from None
     status = runtime.manager.status(spec)

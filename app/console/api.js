@@ -8,9 +8,18 @@ const BACKGROUND_SECONDS = 10; // what is asked in the background is answered in
 
 /** What went wrong, in the service's own words. */
 export class ServiceError extends Error {
-  constructor(title, message, { status = 0, requestId = null, retryAfter = 10 } = {}) {
+  /** Whether the reason is the file that was sent; others may be fine. */
+  get isOfTheFile() {
+    return this.isUnreadable || [400, 413].includes(this.status);
+  }
+
+  constructor(
+    title,
+    message,
+    { status = 0, requestId = null, retryAfter = 10, isUnreadable = false } = {},
+  ) {
     super(message);
-    Object.assign(this, { title, status, requestId, retryAfter });
+    Object.assign(this, { title, status, requestId, retryAfter, isUnreadable });
   }
 }
 
@@ -45,11 +54,14 @@ export async function callForJson(method, path, options) {
   return JSON.parse(await answer.response.text());
 }
 
-/** A form with one image, as both POST routes take it. */
-export async function imageForm(file, fields = {}) {
+/** A form with one image, as the routes for photos take it. */
+export const imageForm = (file, fields) => fileForm("image", file, fields);
+
+/** A form with a file in the field of this name, and with other fields. */
+export async function fileForm(field, file, fields = {}) {
   await checkReadable(file);
   const form = new FormData();
-  form.append("image", file, file.name || "image");
+  form.append(field, file, file.name || field);
   for (const [name, value] of Object.entries(fields)) form.append(name, value);
   return form;
 }
@@ -60,6 +72,8 @@ function exchange(method, path, { key, isBackground, body = null, onUpload, sign
     const request = new XMLHttpRequest();
     request.open(method, path);
     request.responseType = "blob";
+    // Its looks would fill the service's log.
+    if (isBackground) request.setRequestHeader("X-Console-Glance", "1");
     if (key) request.setRequestHeader("X-Api-Key", headerValue(key));
     if (typeof body === "string") request.setRequestHeader("Content-Type", "application/json");
     if (onUpload) request.upload.onprogress = (event) => onUpload(event.loaded / event.total);
@@ -104,6 +118,6 @@ async function checkReadable(file) {
     await file.slice(0, 1).arrayBuffer();
   } catch {
     const message = `${file.name} is a folder, or it is not there any more.`;
-    throw new ServiceError("Cannot be read", message);
+    throw new ServiceError("Cannot be read", message, { isUnreadable: true });
   }
 }

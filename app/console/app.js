@@ -1,22 +1,28 @@
 // SPDX-FileCopyrightText: 2026 The Twinlens authors
 // SPDX-License-Identifier: MIT
-/** The console: photos come in here, one goes to its depth, several to their similarities. */
+/** The console: one photo goes to its depth, several to a gallery, a film to films. */
 
 import { Activity } from "./activity.js";
 import { AddModel } from "./add_model.js";
 import { call } from "./api.js";
 import { DepthSection } from "./depth.js";
 import { byId } from "./dom.js";
+import { FilmsSection, isFilm } from "./films.js";
+import { GallerySection, clipChoice } from "./gallery.js";
 import { service } from "./service.js";
-import { SimilaritySection } from "./similarity.js";
 import { StatusSection } from "./status.js";
 
-const depth = new DepthSection();
-const similarity = new SimilaritySection((file, refused) => {
-  similarity.leave();
-  depth.show(file, refused);
+const clip = clipChoice();
+const depth = new DepthSection(clip);
+const gallery = new GallerySection(depth.choice, clip, {
+  open: (file, then) => depth.show(file, [], [], then),
+  single: (file, refused) => {
+    gallery.leave();
+    depth.show(file, refused);
+  },
 });
-new StatusSection();
+const films = new FilmsSection();
+new StatusSection({ depth: depth.choice, embedding: clip });
 new AddModel();
 const intake = new Activity(byId("intake-activity"));
 let taken = 0; // how often photos came in
@@ -26,14 +32,20 @@ function take(files) {
   taken += 1;
   intake.rest();
   document.body.classList.add("used");
-  const [first, ...others] = files;
-  const canCompare = service.models === null || service.family("embedding").length > 0;
-  if (others.length && canCompare) {
+  const film = files.find(isFilm);
+  if (film) {
     depth.leave();
-    similarity.show([...files]);
+    gallery.leave();
+    films.show(film, files.length - 1);
+    return;
+  }
+  const [first, ...others] = files;
+  gallery.leave();
+  if (others.length) {
+    depth.forget();
+    gallery.show([...files]);
   } else {
-    similarity.leave();
-    depth.show(first, [], others);
+    depth.show(first);
   }
 }
 
@@ -58,6 +70,7 @@ async function takeExample() {
 
 chooseWith(byId("choose"), byId("files"));
 chooseWith(byId("take"), byId("camera"));
+chooseWith(byId("choose-film"), byId("film-file"));
 byId("example").addEventListener("click", takeExample);
 
 // Anywhere on the page; a drop that missed would else replace the page by the photo.

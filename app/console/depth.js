@@ -4,8 +4,11 @@
 
 import { Activity } from "./activity.js";
 import { call, imageForm } from "./api.js";
+import { CommandLine, curlOfPhoto } from "./curl.js";
 import { byId, goTo, refusals } from "./dom.js";
 import { DepthView } from "./depth_view.js";
+import { MakeForm } from "./make_form.js";
+import { PhotoLabels } from "./photo_labels.js";
 import { Choice, waitInWords } from "./models.js";
 import { SceneSection } from "./scene.js";
 import { service } from "./service.js";
@@ -16,14 +19,25 @@ export class DepthSection {
   #bridged = null; // the photo that the built-in model sees while the chosen one is on its way
   #isAnswered = false; // by the chosen model
   #made = ""; // how the map that is seen was made, in words
+  #maker = ""; // key of the model that made it
+  #then = ""; // what else was asked for: "scene" or "pair"
 
-  constructor() {
+  /** @param {import("./models.js").Choice} clip the box to choose the model for labels. */
+  constructor(clip) {
+    this.labels = new PhotoLabels(clip, (line) => this.commandLine.show(line));
     this.section = byId("depth");
     this.title = byId("depth-title");
     this.fine = byId("depth-fine");
     this.activity = new Activity(byId("depth-activity"));
     this.refused = byId("depth-refused");
-    this.view = new DepthView();
+    this.commandLine = new CommandLine(byId("depth-curl"));
+    this.view = new DepthView((colours, name) => {
+      const path = addressOf(this.#maker) + (colours ? `&colormap=${colours}` : "");
+      this.commandLine.show(curlOfPhoto(path, this.view.file, name));
+    });
+    this.make = new MakeForm((path, name, map) => {
+      this.commandLine.show(curlOfPhoto(path, this.#file, name, map));
+    });
     this.scene = new SceneSection();
     const preferred = () => service.currentDepth;
     this.choice = new Choice(byId("depth-model"), byId("depth-model-note"), "depth", preferred);
@@ -35,13 +49,18 @@ export class DepthSection {
    * @param {File} file
    * @param {object[]} refused files that came with it and gave no result, each with its error.
    * @param {File[]} others files to try where this one is no photo.
+   * @param {""|"scene"|"pair"} then what to make of it when its depth is there.
    */
-  async show(file, refused = [], others = []) {
+  async show(file, refused = [], others = [], then = "") {
     this.#running.abort();
     if (file !== this.#file) {
       this.refused.replaceChildren(...refusals(refused));
       this.scene.forget();
+      this.make.forget();
+      this.labels.forget();
+      this.commandLine.root.hidden = true;
     }
+    this.#then = then;
     this.#running = new AbortController();
     const { signal } = this.#running;
     this.#file = file;
@@ -51,7 +70,7 @@ export class DepthSection {
     if (this.view.file !== file) this.#made = "";
     this.fine.textContent = this.#made;
     this.activity.rest();
-    if (this.section.hidden || this.view.file !== file) goTo(this.section);
+    if (this.section.hidden || this.view.file !== file || then) goTo(this.section);
     try {
       await this.view.showPhoto(file);
       signal.throwIfAborted();
@@ -62,14 +81,27 @@ export class DepthSection {
       this.#isAnswered = true;
       await this.#present(answer, signal);
       this.activity.rest(this.view.remark);
+      this.#continue();
+      service.look(); // the model may be loaded only now
     } catch (error) {
       if (signal.aborted) return;
       this.activity.fail(error);
       const isOfThePhoto = [400, 413].includes(error.status);
       const [next, ...rest] = others;
       if (isOfThePhoto && next) return this.show(next, [...refused, { file, error }], rest);
-      if (!isOfThePhoto) this.activity.offer("Try again", () => this.show(file, refused, others));
+      if (isOfThePhoto) return;
+      this.activity.offer("Try again", () => this.show(file, refused, others, then));
+      const builtIn = service.builtIn("depth");
+      if (!builtIn || error.status === 0 || this.choice.key === builtIn.key) return;
+      this.activity.offer("Use the built-in model now", () => this.choice.choose(builtIn.key));
     }
+  }
+
+  /** What a card of the gallery asked for beside the depth. */
+  #continue() {
+    if (this.#then === "scene" && !this.scene.isOpen) this.scene.opener.click();
+    if (this.#then === "pair") this.make.makePair();
+    this.#then = "";
   }
 
   /** Photos came in that are shown elsewhere: only a map stays. */
@@ -78,10 +110,18 @@ export class DepthSection {
       if (this.activity.hasFailed) this.activity.rest(this.view.remark);
       return;
     }
+    this.forget();
+  }
+
+  /** Other photos came in: nothing of this one stays. */
+  forget() {
     this.#running.abort();
+    this.#made = "";
     this.#file = null;
     this.activity.rest();
     this.scene.forget();
+    this.make.forget();
+    this.labels.forget();
     this.refused.replaceChildren();
     this.section.hidden = true;
   }
@@ -128,11 +168,14 @@ export class DepthSection {
   }
 
   async #present(answer, signal) {
+    const key = answer.getResponseHeader("X-Model-Used");
+    this.#maker = key;
     const isShown = await this.view.showMap(answer.response);
     signal.throwIfAborted();
     if (!isShown) return; // the chosen model was faster than the built-in one's map
-    const key = answer.getResponseHeader("X-Model-Used");
     const model = service.model(key);
+    this.make.offer(this.#file, key);
+    this.labels.offer(this.#file);
     this.scene.offer(this.#file, key, this.view.shape);
     const made = [
       `By ${model?.name ?? "the service"}`,

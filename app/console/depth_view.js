@@ -3,11 +3,12 @@
 /** A photo and its depth to look at: compared, coloured, in 3D, to take away. */
 
 import { Compare, fit } from "./compare.js";
-import { byId, make } from "./dom.js";
+import { byId, make, stemOf } from "./dom.js";
 import { decoded, release } from "./images.js";
 import { Hover, setUpTilt } from "./motion.js";
 import { loadPalettes, painted } from "./palette.js";
 import { Parallax } from "./parallax.js";
+import { photoOf, turnedAs } from "./preview.js";
 
 const GREY = "grey";
 
@@ -23,7 +24,9 @@ export class DepthView {
   #palettes = new Map();
   #coloursSetUp = null;
 
-  constructor() {
+  /** @param {(colours: string|null, name: string) => void} onColour told what can be saved. */
+  constructor(onColour) {
+    this.onColour = onColour;
     this.compare = new Compare(byId("compare"));
     this.space = byId("space");
     this.frame = byId("scene").parentElement;
@@ -39,7 +42,7 @@ export class DepthView {
       return "This browser cannot show a map of this size; the download has it.";
     }
     if (this.#photo) return "";
-    return "This browser cannot show photos of this format, so you see the depth alone.";
+    return "Neither this browser nor the service can show the photo, so you see the depth alone.";
   }
 
   /** A picture of the shape that the photo has; null where this browser draws nothing in 3D. */
@@ -56,7 +59,7 @@ export class DepthView {
   async #open(file) {
     this.file = file;
     this.#map = null;
-    const photo = await decoded(file);
+    const photo = await photoOf(file);
     if (this.file !== file) return release(photo); // another one came meanwhile
     release(this.#photo);
     this.#photo = photo;
@@ -81,6 +84,7 @@ export class DepthView {
     }
     release(this.#grey);
     this.#grey = grey;
+    await this.#turnPhoto(grey);
     await this.#colour();
     if (this.#map !== png) return false;
     this.tools.hidden = false;
@@ -91,6 +95,16 @@ export class DepthView {
     this.#showSpace();
     this.motion?.greet();
     return true;
+  }
+
+  /** The photo as the service has turned it, where the browser shows it otherwise. */
+  async #turnPhoto(map) {
+    const { file } = this;
+    const upright = await turnedAs(this.#photo, map, file);
+    if (upright === this.#photo) return;
+    if (this.file !== file) return release(upright);
+    this.#photo = upright;
+    this.compare.showPhoto(upright);
   }
 
   get #isSeen() {
@@ -113,9 +127,9 @@ export class DepthView {
     // Of its own: a map may be too large to be seen here, and is there to take away all the same.
     URL.revokeObjectURL(this.download.href);
     this.download.href = URL.createObjectURL(png);
-    const stem = this.file.name.replace(/\.[^.]*$/, "");
     const suffix = colours === GREY ? "" : `_${colours}`;
-    this.download.download = `depth_${stem}${suffix}.png`;
+    this.download.download = `depth_${stemOf(this.file)}${suffix}.png`;
+    this.onColour(colours === GREY ? null : colours, this.download.download);
     if (!this.#photo) this.#showSpace();
   }
 

@@ -1,6 +1,6 @@
 // SPDX-FileCopyrightText: 2026 The Twinlens authors
 // SPDX-License-Identifier: MIT
-/** Two short words for the document. */
+/** Small helpers for the document, which all parts of the console share. */
 
 export const byId = (id) => document.getElementById(id);
 
@@ -14,6 +14,16 @@ export function make(tag, properties = {}, ...children) {
 /** Of files that gave no result: a line each with its name and the reason. */
 export const refusals = (refused) =>
   refused.map(({ file, error }) => make("li", {}, `${file.name}: ${error.message}`));
+
+/** "44 s", "12 min" or "1.5 h". */
+export function durationInWords(seconds) {
+  if (seconds < 90) return `${Math.ceil(seconds)} s`;
+  const minutes = Math.round(seconds / 60);
+  return minutes < 90 ? `${minutes} min` : `${(minutes / 60).toFixed(1)} h`;
+}
+
+/** A file's name without its suffix. */
+export const stemOf = (file) => file.name.replace(/\.[^.]*$/, "");
 
 /** Whether the user asked for less motion; read anew each time, since it can change. */
 export const wantsLessMotion = () => matchMedia("(prefers-reduced-motion: reduce)").matches;

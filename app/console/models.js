@@ -2,7 +2,7 @@
 // SPDX-License-Identifier: MIT
 /** Models in words, and the box to choose one. */
 
-import { make } from "./dom.js";
+import { durationInWords, make } from "./dom.js";
 import { service } from "./service.js";
 
 const MB = 1e6;
@@ -30,13 +30,19 @@ export function aboutInWords({ description, download, memory, license }) {
   return words.filter(Boolean).join(" · ");
 }
 
+/** "31 of 99 MB, about 2 min", or as much of it as is known. */
+export function downloadInWords({ downloaded_bytes: done, total_bytes: total, secondsLeft }) {
+  if (!total) return "";
+  const left = secondsLeft ? `, about ${durationInWords(secondsLeft)}` : "";
+  return `${Math.round(done / MB)} of ${Math.round(total / MB)} MB${left}`;
+}
+
 /** How far a model is that something waits for: text, progress, detail for an ``Activity``. */
 export function waitInWords(model) {
   const { name, state, reason, downloaded_bytes: done, total_bytes: total } = model;
   if (state === "downloading") {
     const progress = total ? done / total : null;
-    const detail = total ? `${Math.round(done / MB)} of ${Math.round(total / MB)} MB` : "";
-    return [`${name} is being downloaded.`, progress, detail];
+    return [`${name} is being downloaded.`, progress, downloadInWords(model)];
   }
   // Of a download that failed; nobody knows when the next attempt gets further.
   if (state === "unavailable") return [`${name} is ${reason}. The service tries again.`];

@@ -7,6 +7,7 @@
  */
 
 import { callForJson } from "./api.js";
+import { crc32 } from "./crc.js";
 
 const SIGNATURE_LENGTH = 8;
 const HEADER_LENGTH = 25; // of the chunk IHDR: length, name, 13 bytes, checksum
@@ -53,15 +54,4 @@ function chunk(name, data) {
   bytes.set(data, 8);
   view.setUint32(data.length + 8, crc32(bytes.subarray(4, data.length + 8)));
   return bytes;
-}
-
-function crc32(bytes) {
-  let remainder = 0xffffffff;
-  for (const byte of bytes) {
-    remainder ^= byte;
-    for (let bit = 0; bit < 8; bit++) {
-      remainder = (remainder >>> 1) ^ (remainder & 1 ? 0xedb88320 : 0);
-    }
-  }
-  return ~remainder >>> 0;
 }

@@ -16,6 +16,7 @@ import { service } from "./service.js";
 const SHOWN_AS = { splats: "spz", mesh: "glb" };
 // Phones and headsets draw no more than these fluently.
 const HANDHELD_SPLATS = 400_000;
+const SHARP = "apple/Sharp"; // what the service says of the program, if it has it
 const SPLATS = ["spz", "ply", "splat"];
 
 export class SceneSection {
@@ -33,6 +34,14 @@ export class SceneSection {
     this.section = byId("space-scene");
     this.opener = byId("scene-open");
     this.place = byId("scene-place");
+    this.form = byId("scene-form");
+    this.form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.#forgetFiles();
+      this.#show();
+    });
+    service.addEventListener("change", () => this.#arrange());
+    this.#arrange();
     this.kinds = [...byId("scene-kinds").children];
     this.activity = new Activity(byId("scene-activity"));
     this.opener.addEventListener("click", () => (this.isOpen ? this.#close() : this.#open()));
@@ -73,6 +82,22 @@ export class SceneSection {
     this.#forgetFiles();
     this.#photo = null;
     this.opener.hidden = true;
+  }
+
+  /** Apple's program is there where the service has it; a stand-in of this name is no choice. */
+  #arrange() {
+    const program = service.model("sharp");
+    const box = this.form.elements.model;
+    box.closest(".tool").hidden = !program || program.huggingface_id !== SHARP;
+    if (box.closest(".tool").hidden) box.value = "";
+  }
+
+  get #isOfSharp() {
+    return this.form.elements.model.value !== "";
+  }
+
+  get #maker() {
+    return this.form.elements.model.value || this.#model;
   }
 
   #forgetFiles() {
@@ -171,8 +196,15 @@ export class SceneSection {
   async #make(format, signal) {
     const { activity } = this;
     const what = format === "glb" ? "the mesh" : "the splats";
-    const query = new URLSearchParams({ model: this.#model, format });
-    if (SPLATS.includes(format) && (await isHandheld())) query.set("max_splats", HANDHELD_SPLATS);
+    const query = new URLSearchParams({ model: this.#maker, format });
+    const isOfSplats = SPLATS.includes(format);
+    if (isOfSplats && !this.#isOfSharp && (await isHandheld())) {
+      query.set("max_splats", HANDHELD_SPLATS);
+    }
+    const idle = isOfSplats ? "max_vertices" : "max_splats";
+    for (const { name, value } of this.form.elements) {
+      if (name && name !== "model" && name !== idle && value) query.set(name, value);
+    }
     const attempt = async () => {
       activity.withdraw();
       activity.say("Sending the photo", 0);
@@ -184,7 +216,7 @@ export class SceneSection {
       return call("POST", `api/splat?${query}`, { body, onUpload, signal });
     };
     const onWait = (model) => activity.say(...waitInWords(model));
-    const answer = await service.whenAvailable(() => this.#model, attempt, { signal, onWait });
+    const answer = await service.whenAvailable(() => this.#maker, attempt, { signal, onWait });
     return answer.response;
   }
 }

@@ -1,13 +1,17 @@
 // SPDX-FileCopyrightText: 2026 The Twinlens authors
 // SPDX-License-Identifier: MIT
-/** What the service says of itself: asked every 5 s, every second while it is busy with a model. */
+/**
+ * What the service says of itself: asked every second while it is busy with a model, every 5 s
+ * while it is not well or at work, and else only when somebody comes back to the page or uses it.
+ */
 
 import { call, callForJson, ServiceError } from "./api.js";
 
 const CALM_MS = 5000;
 const BUSY_MS = 1000;
+const FRESH_MS = 15_000; // how long a calm state is believed while somebody uses the page
 const LISTED_SECONDS = 60;
-const BUILT_IN = "built-in";
+export const BUILT_IN = "built-in";
 
 /** Fires "change" whenever something new is known. */
 class Service extends EventTarget {
@@ -21,11 +25,19 @@ class Service extends EventTarget {
 
   #downloads = true; // whether the service can fetch what it lacks
   #watched = new Set();
+  #lookedAt = -Infinity;
+  #downloadsSeen = new Map(); // by key, when and with how many bytes a download was first seen
   #isAsked = false;
   #wake = () => {};
 
   start() {
     document.addEventListener("visibilitychange", () => this.look());
+    addEventListener("online", () => this.look());
+    for (const type of ["focus", "pointerdown", "keydown"]) {
+      addEventListener(type, () => {
+        if (performance.now() - this.#lookedAt > FRESH_MS) this.look();
+      });
+    }
     this.#poll();
   }
 
@@ -57,13 +69,15 @@ class Service extends EventTarget {
   }
 
   /**
-   * Load, unload or download; watched every second, because the answer comes at the end.
+   * Load, unload, download or delete; watched every second, because the answer comes at the end.
    * @throws {ServiceError}
    */
   async operate(key, operation) {
     this.#watched.add(key);
+    const path = `api/models/${encodeURIComponent(key)}`;
     try {
-      const done = call("POST", `api/models/${encodeURIComponent(key)}/${operation}`);
+      const isDelete = operation === "delete";
+      const done = isDelete ? call("DELETE", path) : call("POST", `${path}/${operation}`);
       this.look();
       await done;
     } finally {
@@ -163,25 +177,32 @@ class Service extends EventTarget {
   }
 
   async #poll() {
-    let lookedAt = -Infinity;
     for (;;) {
       const busy = this.#busy();
-      const isOld = performance.now() - lookedAt >= CALM_MS;
+      const isOld = performance.now() - this.#lookedAt >= CALM_MS;
       const isDue = isOld || this.#isAsked || busy.length === 0;
       this.#isAsked = false;
       // Also unseen, where something waits for the answer.
       if (!document.hidden || this.#watched.size) {
-        if (isDue) lookedAt = performance.now();
+        if (isDue) this.#lookedAt = performance.now();
         if (isDue) await this.#lookAtAll();
         else await Promise.allSettled(busy.map((key) => this.describe(key)));
       }
       if (this.#isAsked) continue; // meanwhile
-      const pause = this.#busy().length ? BUSY_MS : CALM_MS;
+      const pause = this.#pause();
       await new Promise((resolve) => {
         this.#wake = resolve;
-        setTimeout(resolve, pause);
+        if (pause !== null) setTimeout(resolve, pause);
       });
     }
+  }
+
+  /** Milliseconds until the next look; null where nothing changes until somebody does something. */
+  #pause() {
+    if (this.#busy().length) return BUSY_MS;
+    const isWell = this.readiness?.ready && this.health && !this.health.reason && this.models;
+    const isAtWork = this.health?.queue.in_flight || this.health?.queue.waiting;
+    return isWell && !isAtWork ? null : CALM_MS;
   }
 
   async #lookAtAll() {
@@ -208,7 +229,20 @@ class Service extends EventTarget {
   /** With whether it can be fetched from the hub. */
   #completed(model) {
     const canCome = this.#downloads && model.huggingface_id !== BUILT_IN;
-    return { ...model, willNeverCome: !model.is_downloaded && !canCome };
+    const willNeverCome = !model.is_downloaded && !canCome;
+    return { ...model, willNeverCome, secondsLeft: this.#secondsLeft(model) };
+  }
+
+  /** Of a download, by its speed since this page saw it first; null while that is unknown. */
+  #secondsLeft({ key, state, downloaded_bytes: done, total_bytes: total }) {
+    if (state !== "downloading" || done === undefined) {
+      this.#downloadsSeen.delete(key);
+      return null;
+    }
+    const now = performance.now() / 1000;
+    if (!this.#downloadsSeen.has(key)) this.#downloadsSeen.set(key, [now, done]);
+    const [since, before] = this.#downloadsSeen.get(key);
+    return total && done > before ? ((total - done) * (now - since)) / (done - before) : null;
   }
 
   #busy() {

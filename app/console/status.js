@@ -3,20 +3,27 @@
 /** The service at this moment: device, memory, queue, version, and its models to manage. */
 
 import { Activity } from "./activity.js";
+import { callForJson } from "./api.js";
 import { byId, make } from "./dom.js";
 import { askForKey, forgetKey, storedKey } from "./key.js";
 import { OFFLINE, aboutInWords, stateInWords, waitInWords } from "./models.js";
-import { isOnItsWay, service } from "./service.js";
+import { pulse, queueInWords } from "./pulse.js";
+import { BUILT_IN, isOnItsWay, service } from "./service.js";
 
 export class StatusSection {
   #rows = new Map();
 
-  constructor() {
+  /** @param {{depth: object, embedding: object}} choices the boxes to choose a model. */
+  constructor(choices) {
+    this.choices = choices;
     this.pulse = byId("pulse");
+    this.state = new Activity(byId("state"));
     this.facts = byId("facts");
     this.models = byId("models");
     this.more = byId("more-models");
     service.addEventListener("change", () => this.#show());
+    this.cleaning = new Activity(byId("clean-activity"));
+    byId("clean").addEventListener("click", () => this.#clean());
     const [enter, forget] = [byId("enter-key"), byId("forget-key")];
     enter.addEventListener("click", async () => (await askForKey()) && service.look());
     forget.addEventListener("click", () => {
@@ -25,13 +32,22 @@ export class StatusSection {
     });
   }
 
+  async #clean() {
+    this.cleaning.say("Looking for memory that nobody needs", null);
+    try {
+      const { process_rss_mb: resident } = await callForJson("POST", "admin/cleanup");
+      this.cleaning.rest(`Done. The service holds ${Math.round(resident)} MB.`);
+      service.look();
+    } catch (error) {
+      this.cleaning.fail(error);
+    }
+  }
+
   #show() {
     const { health, models } = service;
     byId("enter-key").hidden = health === null || models !== null;
     byId("forget-key").hidden = storedKey() === null;
-    const [state, words] = pulse(service);
-    this.pulse.textContent = words;
-    this.pulse.dataset.state = state;
+    this.#showPulse(pulse(service));
     if (health) this.facts.replaceChildren(...facts(service).map(described));
     byId("offline").textContent = models?.some((model) => model.willNeverCome) ? OFFLINE : "";
     for (const [key, row] of this.#rows) {
@@ -47,6 +63,17 @@ export class StatusSection {
     const folded = `${more} more models, not on disk`;
     const summary = this.more.querySelector("summary");
     if (summary.textContent !== folded) summary.textContent = folded;
+  }
+
+  #showPulse({ state, words, reason, model }) {
+    if (this.pulse.textContent !== words) this.pulse.textContent = words;
+    this.pulse.dataset.state = state;
+    this.state.root.dataset.state = state;
+    this.state.say(reason);
+    const choice = this.choices[model?.type];
+    const builtIn = model && service.builtIn(model.type);
+    if (!builtIn || choice.key === builtIn.key) return this.state.withdraw();
+    this.state.offer("Use the built-in model now", () => choice.choose(builtIn.key));
   }
 
   /**
@@ -73,6 +100,7 @@ function isUsual(model) {
 
 class ModelRow {
   #running = null; // the operation that was asked for and is not done yet
+  #mayRemove = false;
   #hasFailed = false; // what was asked for last: its error stays
 
   constructor(key) {
@@ -81,12 +109,17 @@ class ModelRow {
     this.state = make("span", { className: "state" });
     this.note = make("p", { className: "quiet" });
     this.button = make("button", { type: "button" });
-    this.button.addEventListener("click", () => this.#operate());
+    this.button.addEventListener("click", () => this.#operate(this.operation));
+    this.remove = make("button", { type: "button", className: "plain" });
+    this.remove.addEventListener("click", () => this.#remove());
+    this.remove.addEventListener("blur", () => this.#askToRemove(false));
     const activity = make("div", { className: "activity" });
     this.activity = new Activity(activity);
     const shown = make("code", { textContent: key }); // what requests call the model
     const about = make("div", {}, this.name, " ", shown, " ", this.state, this.note, activity);
-    this.element = make("li", {}, about, this.button);
+    const buttons = make("div", { className: "buttons" }, this.button, this.remove);
+    this.element = make("li", {}, about, buttons);
+    this.#askToRemove(false);
   }
 
   show(model) {
@@ -94,7 +127,8 @@ class ModelRow {
     this.name.textContent = model.name;
     this.state.textContent = stateInWords(model);
     this.state.dataset.state = model.state;
-    this.note.textContent = aboutInWords(model);
+    const stop = model.willNeverCome ? " · to have it, stop and type make run" : "";
+    this.note.textContent = aboutInWords(model) + stop;
     this.operation = this.#running || isOnItsWay(model) ? null : next(model);
     const label = this.operation ? offers[this.operation] : happens[this.#running ?? model.state];
     this.button.hidden = !label;
@@ -102,6 +136,11 @@ class ModelRow {
     this.button.setAttribute("aria-label", `${label} ${model.name}`);
     // Not "disabled": that would take the focus away from who just pressed it.
     this.button.setAttribute("aria-disabled", String(!this.operation));
+    // Files of the built-in models, and those behind "sharp", are not this row's to delete.
+    const hasOwnFiles = model.huggingface_id !== BUILT_IN && model.type !== "splat";
+    const isMoving = this.#running !== null || isOnItsWay(model);
+    this.remove.hidden = !model.is_downloaded || !hasOwnFiles || isMoving;
+    this.#askToRemove(this.#mayRemove);
     if (isOnItsWay(model)) {
       this.activity.say(...waitInWords(model));
     } else if (model.reason) {
@@ -111,9 +150,23 @@ class ModelRow {
     }
   }
 
-  async #operate() {
-    if (!this.operation) return;
-    this.#running = this.operation;
+  /** Delete after a second press, because a download may take long. */
+  #remove() {
+    if (!this.#mayRemove) return this.#askToRemove(true);
+    this.#askToRemove(false);
+    this.#operate("delete");
+  }
+
+  #askToRemove(mayRemove) {
+    this.#mayRemove = mayRemove;
+    const label = mayRemove ? "Delete its files?" : "Delete";
+    if (this.remove.textContent !== label) this.remove.textContent = label;
+    this.remove.setAttribute("aria-label", `${label} ${this.model?.name ?? this.key}`);
+  }
+
+  async #operate(operation) {
+    if (!operation || this.#running) return;
+    this.#running = operation;
     this.#hasFailed = false;
     this.show(this.model);
     try {
@@ -134,6 +187,7 @@ const happens = {
   load: "Loading",
   loading: "Loading",
   unload: "Unloading",
+  delete: "Deleting",
 };
 
 /** What can be done next with a model; null where nothing can. */
@@ -141,24 +195,6 @@ function next(model) {
   if (model.state === "loaded") return "unload";
   if (model.willNeverCome) return null;
   return model.is_downloaded ? "load" : "download";
-}
-
-/** The service in a few words, and its state: "well", "busy" until a model is there, or "ill". */
-function pulse({ health, readiness, models }) {
-  if (!health) return ["ill", "not reachable"];
-  if (health.reason) return ["ill", health.reason];
-  const moving = models?.find(isOnItsWay);
-  const isReady = readiness?.ready === true;
-  if (moving) return [isReady ? "well" : "busy", `${moving.state} ${moving.key}`];
-  if (!isReady) return ["ill", "not ready"];
-  if (health.model_status === "unavailable") return ["ill", "ready, but not for depth"];
-  const isAtWork = health.queue.in_flight || health.queue.waiting;
-  return ["well", isAtWork ? queueInWords(health.queue) : "ready"];
-}
-
-function queueInWords({ in_flight: running, waiting }) {
-  if (waiting) return `${running} at work, ${waiting} waiting`;
-  return running ? `${running} at work` : "empty";
 }
 
 function facts({ health, readiness }) {

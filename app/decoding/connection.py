@@ -21,6 +21,7 @@ from app.decoding.job import Job, Pixels
 from app.decoding.wire import Message, Wire
 from app.errors import (
     BadRequest,
+    Code,
     NotAvailable,
     ProcessingFailed,
     TooLarge,
@@ -217,7 +218,10 @@ class Connection:
         answer = message["answer"]
         if answer == "error":
             kind = _KINDS.get(message["kind"])
-            return kind(message["message"], title=message["title"]) if kind else ProcessingFailed()
+            if kind is None:
+                return ProcessingFailed()
+            code: Code | None = "image_too_large" if kind is TooLarge else None
+            return kind(message["message"], title=message["title"], code=code)
         if answer == "no memory":
             return TooLarge(
                 f"Decoding the image needs more than {memory // 2**20} MB of memory, which is "

@@ -105,7 +105,7 @@ class _Answers:
             if self._window is None:
                 descriptor = shared_memory("window")
                 os.ftruncate(descriptor, WINDOW_BYTES)
-                _seal(descriptor)
+                seal(descriptor)
                 self._window = mmap.mmap(descriptor, WINDOW_BYTES)
             self._window[:count] = image.tobytes()
             return {**answer, "window": True}, descriptor
@@ -176,11 +176,11 @@ def _shared(image: Image.Image) -> int:
         for top in range(0, image.height, rows):
             box = (0, top, image.width, min(top + rows, image.height))
             file.write(image.crop(box).tobytes())
-    _seal(descriptor)
+    seal(descriptor)
     return descriptor
 
 
-def _seal(descriptor: int) -> None:
+def seal(descriptor: int) -> None:
     """Fix the size of shared memory: if it shrank, the worker would crash on its mapping."""
     if hasattr(fcntl, "F_ADD_SEALS"):
         seals = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL

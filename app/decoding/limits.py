@@ -12,10 +12,18 @@ from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1  # sys/prctl.h of Linux
 
+# Environment variables that a process for untrusted files gets. Others may hold secrets.
+_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV")
+
 # Memory limit of a decoder: bytes for each pixel of MAX_IMAGE_PIXELS, plus a fixed part. Both were
 # measured, see docs/security.md.
 _BYTES_A_PIXEL = 24
 _LEAST_BYTES = 256 * 2**20
+
+
+def environment() -> dict[str, str]:
+    """The environment for a process that parses untrusted files."""
+    return {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
 
 
 def memory_for(max_pixels: int) -> int:
@@ -26,6 +34,8 @@ def memory_for(max_pixels: int) -> int:
 def bound_memory(count: int) -> None:
     """Let this process allocate at most ``count`` more bytes (Linux, setrlimit(2)).
 
+    A limit that was set before is never raised.
+
     Beyond the limit malloc and mmap fail: Pillow raises MemoryError, other libraries raise their
     own errors.
     """
@@ -34,9 +44,22 @@ def bound_memory(count: int) -> None:
     except OSError:  # not Linux: only CPU time is limited there
         return
     limit = pages * os.sysconf("SC_PAGE_SIZE") + count
+    hardest = resource.getrlimit(resource.RLIMIT_DATA)[1]
+    if hardest != resource.RLIM_INFINITY:
+        limit = min(limit, hardest)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     # Core dumps are turned off, because they would contain a client's picture.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def is_memory_short() -> bool:
+    """Whether this process uses nine tenths of the memory that ``bound_memory`` allows it."""
+    limit = resource.getrlimit(resource.RLIMIT_DATA)[0]
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[5])
+    except OSError:
+        return False
+    return limit != resource.RLIM_INFINITY and pages * os.sysconf("SC_PAGE_SIZE") > 0.9 * limit
 
 
 def end_with_parent() -> None:

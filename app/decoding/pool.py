@@ -35,9 +35,6 @@ log = logging.getLogger("twinlens.decoding")
 _PROJECT = Path(__file__).resolve().parents[2]
 #: command that starts the template, the process that decoders are forked from
 COMMAND = [sys.executable, "-m", "app.decoding.template"]
-# Environment variables that the template gets. Others may hold secrets, which a decoder must not
-# have because it parses untrusted files.
-_ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "LD_LIBRARY_PATH", "PYTHONPATH", "VIRTUAL_ENV")
 # The interval between two checks for cancellation while a file waits for a free place.
 _LOOK_SECONDS = 0.5
 # When the pool closes, the template has this much time to exit by itself before it is killed.
@@ -273,12 +270,11 @@ class _Template:
         self._control = ours
         self._sending = threading.Lock()
         level = logging.getLevelName(logging.getLogger("twinlens").getEffectiveLevel())
-        environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
         with its:
             self._process = subprocess.Popen(
                 [*COMMAND, str(its.fileno()), level],
                 cwd=_PROJECT,
-                env={**environment, **_MALLOC},
+                env={**limits.environment(), **_MALLOC},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=(its.fileno(),),

@@ -30,6 +30,18 @@ class LoadError(Exception):
     """A checkpoint cannot be loaded; the message says why, without paths of the host."""
 
 
+class NotOnDisk(LoadError):
+    """The weights are not on disk; a download failed, and is tried again."""
+
+
+class CannotBeDownloaded(NotOnDisk):
+    """The weights are not on disk, and will not be until a person brings them."""
+
+
+class Downloading(LoadError):
+    """The weights are not on disk yet, because they are being downloaded."""
+
+
 class DoesNotFit(LoadError):
     """Not enough memory is free; the message names the needed and the free amount."""
 

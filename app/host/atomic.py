@@ -22,10 +22,14 @@ def write_text(path: Path, text: str, durable: bool = False) -> None:
     Raises:
         OSError: the file cannot be written; the old content stays.
     """
-    fresh = scratch(path)
+    replace(path, scratch(path), text.encode(), durable)
+
+
+def replace(path: Path, fresh: Path, content: bytes | memoryview, durable: bool) -> None:
+    """Replace a file's content by way of the temporary file ``fresh``, as ``write_text`` does."""
     try:
-        with fresh.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with fresh.open("wb") as file:
+            file.write(content)
             if durable:
                 file.flush()
                 os.fsync(file.fileno())

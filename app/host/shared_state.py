@@ -14,10 +14,8 @@ import atexit
 import fcntl
 import mmap
 import os
-import shutil
 import signal
 import socket
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -28,8 +26,20 @@ from typing import Any, Literal, Protocol, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from app.host.temporary import TemporaryFolder
+
 #: Current numbers of one worker: flags (0 or 1), counts, and bytes of request bodies.
-Figure = Literal["up", "leaving", "connections", "in_flight", "waiting", "held_bytes"]
+Figure = Literal[
+    "up",
+    "leaving",
+    "connections",
+    "in_flight",
+    "waiting",
+    "held_bytes",
+    "cache_hits",
+    "cache_misses",
+    "cache_size",
+]
 #: Flags of the whole service.
 Flag = Literal["stopping", "ready"]
 
@@ -45,6 +55,9 @@ _ROW = np.dtype(
         ("in_flight", "i8"),
         ("waiting", "i8"),
         ("held_bytes", "i8"),
+        ("cache_hits", "i8"),
+        ("cache_misses", "i8"),
+        ("cache_size", "i8"),
         ("request_seconds", "f8"),
         ("beat", "f8"),
     ]
@@ -56,35 +69,7 @@ _SILENT_SECONDS = 5.0
 # How long to wait for the lock. A process that holds it for longer must be stopped or stuck.
 _LOCK_SECONDS = 0.1
 _LOCK_POLL_SECONDS = 0.001
-_PREFIX = "twinlens-"
-# Folders of other services are not removed before they are this old.
-_MIN_AGE_SECONDS = 60.0
 _FLAGS = np.dtype([("stopping", "i8"), ("ready", "i8"), ("forks", "i8")])
-
-
-def _locked(path: Path) -> TextIO | None:
-    """Open and lock a file; None if another service has locked it.
-
-    The lock lasts until all processes that inherit the file have ended.
-    """
-    file = path.open("w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        return None
-    return file
-
-
-def _remove_leftovers(parent: Path) -> None:
-    """Remove the folders of services whose processes were all killed."""
-    for file in parent.glob(f"{_PREFIX}*/alive"):
-        with suppress(OSError):
-            # The owner of a new file may not have locked it yet.
-            old = time.time() - file.stat().st_mtime > _MIN_AGE_SECONDS
-            if old and (lock := _locked(file)):
-                shutil.rmtree(file.parent, ignore_errors=True)
-                lock.close()
 
 
 class Closeable(Protocol):
@@ -99,15 +84,12 @@ class SharedState:
 
     def __init__(self) -> None:
         # /dev/shm is writable even if the root file system is read-only, and no system service
-        # deletes old files there. The folder is not a TemporaryDirectory object, because each
-        # worker would inherit that object and remove the folder when the worker ends.
+        # deletes old files there.
         shared = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108
-        self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=shared))
+        self._temporary = TemporaryFolder(shared)
+        self.folder = self._temporary.path
         #: pid of the process that created this object: the master
-        self.owner = os.getpid()
-        # All processes of the service inherit this lock, so it lasts as long as any of them.
-        self._alive = _locked(self.folder / "alive")
-        _remove_leftovers(self.folder.parent)
+        self.owner = self._temporary.owner
         atexit.register(self.close)
         # Child processes share an anonymous map. Writing an aligned 8-byte number is atomic.
         memory = mmap.mmap(-1, _FLAGS.itemsize + _SLOTS * _ROW.itemsize)
@@ -163,10 +145,7 @@ class SharedState:
         """Close this process's files and sockets at its end; the master also removes the folder."""
         while self._open:
             self._open.pop().close()
-        if os.getpid() == self.owner:
-            if self._alive:
-                self._alive.close()
-            shutil.rmtree(self.folder, ignore_errors=True)
+        self._temporary.remove()
 
     def _clear(self, slot: int) -> None:
         self._rows[slot] = 0

@@ -17,7 +17,8 @@ class CheckpointFiles:
     required: tuple[str, ...]
     #: files that only some checkpoints have; they are used if they exist
     optional: tuple[str, ...] = ()
-    #: pairs of a required file and the file that is used instead if a checkpoint lacks it
+    #: pairs of a required file and the file that is used instead if a checkpoint lacks it; the
+    #: latter may be optional, if it is also used beside the former
     substitutes: tuple[tuple[str, str], ...] = ()
 
     @property
@@ -38,7 +39,8 @@ class CheckpointFiles:
 
     def all_names(self) -> tuple[str, ...]:
         """The names of all files that a checkpoint may have."""
-        return *self.required, *self.optional, *(name for _, name in self.substitutes)
+        others = (name for _, name in self.substitutes)
+        return tuple(dict.fromkeys((*self.required, *self.optional, *others)))
 
     def in_words(self) -> str:
         """The required files, such as "config.json, model.safetensors (or pytorch_model.bin)"."""
@@ -55,7 +57,8 @@ class CheckpointFiles:
         for name in self.required:
             other = self.substitute(name)
             names.append(other if other in present and name not in present else name)
-        return CheckpointFiles(tuple(map(str, names)), self.optional)
+        optional = tuple(name for name in self.optional if name not in names)
+        return CheckpointFiles(tuple(map(str, names)), optional)
 
     def in_folder(self, folder: Path, recorded: Collection[str] = ()) -> CheckpointFiles:
         """The files of the checkpoint in a folder, see ``chosen``.
@@ -78,8 +81,9 @@ class CheckpointFiles:
             All required files, or their substitutes, and the optional ones that are in the folder
             or in the lock file. The last one holds the weights.
         """
-        used = (name for name in self.optional if name in recorded or (folder / name).is_file())
-        return *used, *self.in_folder(folder, recorded).required
+        files = self.in_folder(folder, recorded)
+        used = (name for name in files.optional if name in recorded or (folder / name).is_file())
+        return *used, *files.required
 
     def are_complete(self, folder: Path, recorded: Collection[str] = ()) -> bool:
         """Whether a checkpoint has all files that it should have; see ``expected``."""

@@ -23,7 +23,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from app.engines.base import LoadError
+from app.engines.base import CannotBeDownloaded, Downloading, LoadError, NotOnDisk
 from app.host import atomic
 from app.hub.checkpoint_files import CheckpointFiles
 from app.hub.figures import size_text
@@ -154,7 +154,8 @@ class Downloads:
             known = pinned(spec, self._cache) if spec.is_downloadable else None
             # Adding a model records its small files only.
             if known is not None and any(map(files.are_weights, known.files)):
-                names = (*files.chosen(known.files).required, *files.optional)
+                files = files.chosen(known.files)
+                names = (*files.required, *files.optional)
                 sizes = (known.files[name].size for name in names if name in known.files)
                 return size_text(sum(sizes))
         return spec.download or None
@@ -171,11 +172,13 @@ class Downloads:
         """The error for a client that asks for a model which is still being downloaded."""
         state = self.state(spec)
         if state is not None and state.state == "failed":
-            return LoadError(f"its weights are not on disk and cannot be downloaded: {state.error}")
+            is_final = self._offline or not spec.is_downloadable
+            kind = CannotBeDownloaded if is_final else NotOnDisk
+            return kind(f"its weights are not on disk and cannot be downloaded: {state.error}")
         so_far = ""
         if state is not None and state.total_bytes:
             so_far = f", {100 * state.downloaded_bytes // state.total_bytes} % so far"
-        return LoadError(f"its weights are not on disk yet; downloading them{so_far}")
+        return Downloading(f"its weights are not on disk yet; downloading them{so_far}")
 
     def request(self, spec: ModelSpec, files: CheckpointFiles, at_once: bool = False) -> None:
         """Request a download; this is cheap if it was requested before.

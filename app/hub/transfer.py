@@ -204,29 +204,31 @@ def _ask_hub(
     folder = store.repository_folder(cache, spec)
     revision = known.commit if known is not None and not update else spec.revision
     found = []
-    remaining = [*files.required, *files.optional]
-    while remaining:
-        name = remaining.pop(0)
+    required, optional = [*files.required], [*files.optional]
+    while required or optional:
+        is_required = bool(required)
+        name = (required or optional).pop(0)
         url = hf_hub_url(spec.hub_id, name, revision=revision)
         try:
             about = get_hf_file_metadata(url)
         except HfHubHTTPError as error:
             if not _lacks_file(error):
                 raise
-            if name in files.optional:
+            if not is_required:
                 store.mark_absent(spec, revision, name, cache)
                 continue
             other = files.substitute(name)
             if other is None:
                 raise
             log.warning("%s has no %s; downloading its %s instead", spec.hub_id, name, other)
-            remaining.append(other)
+            required.append(other)
+            optional = [each for each in optional if each != other]
             continue
         etag, commit, size = about.etag, about.commit_hash, about.size
         if etag is None or commit is None or size is None:
-            raise OSError(f"the hub says too little about {name}")
+            raise OSError(f"the hub's answer about {name} is incomplete")
         if not _NAME.fullmatch(etag) or not _NAME.fullmatch(commit):
-            raise OSError(f"the hub gives {name} an impossible name")
+            raise OSError(f"the hub's checksum or commit of {name} is malformed")
         # All files come from the first one's commit, even if the branch moves meanwhile.
         revision = commit
         recorded = known.files.get(name) if known is not None and known.commit == commit else None

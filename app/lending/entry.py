@@ -15,9 +15,16 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from app.engines.base import DoesNotFit, LoadError, Unsupported
+from app.engines.base import (
+    CannotBeDownloaded,
+    DoesNotFit,
+    Downloading,
+    LoadError,
+    NotOnDisk,
+    Unsupported,
+)
 from app.engines.devices import Device
-from app.errors import BadRequest, NotAvailable
+from app.errors import BadRequest, Code, NotAvailable
 from app.hub.downloads import DownloadState
 from app.lending.loaded import LoadedNetwork
 from app.models.base import NetworkId
@@ -140,7 +147,11 @@ def with_download(status: NetworkStatus, download: DownloadState | None) -> Netw
 
 
 def not_available(spec: ModelSpec, reason: LoadError) -> NotAvailable:
-    """The error for clients of a model that cannot be used now."""
+    """The error for clients of a model that cannot be used now.
+
+    Where waiting does not help, because a person has to do something first, there is no
+    ``Retry-After``.
+    """
     if spec.task == "depth":  # clients of the replaced service know this beginning
         message = "Depth estimation model is not available"
         if isinstance(reason, DoesNotFit | Unsupported):
@@ -148,7 +159,17 @@ def not_available(spec: ModelSpec, reason: LoadError) -> NotAvailable:
         title = None
     else:
         message, title = f"{spec.key}: {reason}", "Model not available"
-    return NotAvailable(message, title=title, retry_after=_RETRY_AFTER_SECONDS, reason=str(reason))
+    is_final = isinstance(reason, CannotBeDownloaded | Unsupported)
+    code: Code = "model_unavailable"
+    if isinstance(reason, NotOnDisk | Downloading):
+        code = "model_downloading" if isinstance(reason, Downloading) else "model_not_on_disk"
+    return NotAvailable(
+        message,
+        title=title,
+        retry_after=None if is_final else _RETRY_AFTER_SECONDS,
+        code=code,
+        reason=str(reason),
+    )
 
 
 def embeds_images_only(spec: ModelSpec) -> BadRequest:

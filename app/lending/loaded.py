@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 from app.engines.base import FloatArray, InputArray, Network
@@ -21,6 +22,8 @@ class LoadedNetwork:
     network: Network
     #: kind of weights: "published", or what the checkpoint's files say, such as "random"
     weights: str
+    #: differs from that of every other network that this process has loaded
+    serial: int = field(default_factory=count().__next__, init=False)
 
     def warm_up(self) -> None:
         """Run it on a blank input, so that page faults and allocations do not delay a request."""

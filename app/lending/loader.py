@@ -19,7 +19,7 @@ from app.lending.loaded import LoadedNetwork
 from app.models.base import NetworkId, describe_checkpoint
 from config.families import family_class
 from config.settings import Settings
-from config.values import EngineName, EngineSetting, PrecisionSetting
+from config.values import EngineName, EngineSetting, FloatSetting, PrecisionSetting
 
 log = logging.getLogger("twinlens.models")
 
@@ -32,6 +32,8 @@ class Loader:
     engine: EngineSetting
     #: the setting DEVICE
     device: str
+    #: the setting PRECISION
+    precision: PrecisionSetting
     openvino: OpenVinoEngine
     torch: TorchEngine
 
@@ -64,11 +66,15 @@ class Loader:
             device = "cpu"  # OpenVINO uses a GPU only where DEVICE names it
         # Converted weights are stored in half precision unless PRECISION asks for exact results.
         conversions = Conversions(half=precision != "fp32", life=life)
+        int8 = Conversions(half=True, life=life, int8=True) if precision == "int8" else None
+        # What cannot be computed in int8 is computed as with "auto".
+        floating: FloatSetting = "auto" if precision == "int8" else precision
         return cls(
             engine,
             device,
-            OpenVinoEngine(precision, threads, streams, conversions),
-            TorchEngine(precision, device, threads, exact_images),
+            precision,
+            OpenVinoEngine(floating, threads, streams, conversions, int8),
+            TorchEngine(floating, device, threads, exact_images),
         )
 
     @classmethod
@@ -168,8 +174,9 @@ class Loader:
     def _engine(self, name: EngineName) -> Engine:
         return {"openvino": self.openvino, "torch": self.torch}[name]
 
-    @staticmethod
-    def _loaded(family: Any, id: NetworkId, network: Network) -> LoadedNetwork:
+    def _loaded(self, family: Any, id: NetworkId, network: Network) -> LoadedNetwork:
+        if network.engine == "torch" and self.precision == "int8":
+            log.warning("PRECISION=int8, but torch runs %s, which does not have it", id.label)
         loaded = LoadedNetwork(family, id, network, family.weights())
         log.info("%s (%s weights) mapped for %s", id.label, loaded.weights, network.engine)
         return loaded

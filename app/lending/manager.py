@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
-from app.engines.base import DoesNotFit, LoadError
+from app.engines.base import DoesNotFit, LoadError, NotOnDisk
 from app.engines.devices import Device, resolve
 from app.host import memory
 from app.host.faults import fault
@@ -191,6 +191,11 @@ class Manager:
 
     # -- state ---------------------------------------------------------------------------------
 
+    def loaded(self, id: NetworkId) -> LoadedNetwork | None:
+        """The network if it is on its device now; it is not lent, so do not run it."""
+        entry = self._entries[id]
+        return entry.loaded if entry.device is not None else None
+
     def network_status(self, id: NetworkId) -> NetworkStatus:
         """The status of a network in this process, without waiting for a load or reading files."""
         return self._entries[id].status()
@@ -308,7 +313,7 @@ class Manager:
             with entry.recording_failure():
                 checkpoint = self._checkpoint(spec)
                 if checkpoint is None:
-                    raise LoadError("its weights are not on disk")
+                    raise NotOnDisk("its weights are not on disk")
                 self._downloads.check(spec, files_of(spec), checkpoint)
                 # A network that is only mapped in host memory, perhaps by the master, is moved to
                 # the device. It is loaded anew if it is in use on another device, or if its files

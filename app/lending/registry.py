@@ -29,9 +29,12 @@ class Registry:
 
     def __init__(self, settings: Settings) -> None:
         self._tasks = settings.enabled_families
+        table = settings.table()
         self._specs = {
-            spec.key: spec for spec in settings.table().model if spec.task in self._tasks
+            spec.key: spec for spec in table.model if spec.task in self._tasks and not spec.is_sharp
         }
+        #: the row of Apple's program ``sharp``, which no engine runs; None if there is none
+        self.sharp = table.sharp if "depth" in self._tasks else None
         wanted: dict[Task, str] = {
             "depth": settings.depth_model,
             "embedding": settings.default_model,

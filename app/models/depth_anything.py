@@ -50,7 +50,7 @@ _BACKBONE: Allowed = {
     "patch_size": (PATCH, ABSENT),
     "num_channels": (3, ABSENT),
 }
-# Supported values of preprocessor_config.json. A value may be absent only if DPTImageProcessor's
+# Supported settings for preparing pictures. A value may be absent only if DPTImageProcessor's
 # default is the supported one.
 _PREPARATION: Allowed = {
     "image_processor_type": _PROCESSORS,
@@ -76,27 +76,28 @@ class DepthAnything(DepthFamily):
     fraction of the farthest distance that the model was trained for, from 0 to 1.
     """
 
-    FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
+    FILES = ("config.json", pretrained.PICTURES, "model.safetensors")
+    OPTIONAL_FILES = pretrained.OPTIONAL_FILES
     SUBSTITUTES = pretrained.SUBSTITUTES
     MODEL_TYPES = frozenset({"depth_anything"})
 
     def __init__(self, spec: ModelSpec, checkpoint: Checkpoint) -> None:
         """See the base class; accepts checkpoints with a DINOv2 backbone."""
         super().__init__(spec, checkpoint)
-        network, preparation, _ = self.FILES
+        network = self.FILES[0]
         config = self.read_json(network)
         backbone = description.part(config, "backbone_config", network)
-        settings = self.read_json(preparation)
+        settings, where = pretrained.picture_settings(checkpoint)
         description.check(config, _NETWORK, network)
         description.check(backbone, _BACKBONE, f"backbone_config in {network}")
-        description.check(settings, _PREPARATION, preparation)
+        description.check(settings, _PREPARATION, where)
         self.is_metric = config.get("depth_estimation_type") == "metric"
         #: the distance in metres that an output of 1 means; None for a relative model
         self.max_depth = _max_depth(config) if self.is_metric else None
         if not self.is_metric:
             description.check(config, _RELATIVE, network)
         #: pixels to which one side of a photo is resized, see ``input_size``
-        self.edge = _edge(settings)
+        self.edge = _edge(settings, where)
         self.mean, self.deviation = MEAN, STD
 
     @classmethod
@@ -187,16 +188,15 @@ def _max_depth(config: dict[str, Any]) -> int:
     return value
 
 
-def _edge(settings: dict[str, Any]) -> int:
+def _edge(settings: dict[str, Any], where: str) -> int:
     """The checkpoint's input size in pixels. Raises LoadError if "size" is not a square."""
-    file = DepthAnything.FILES[1]
     size = settings.get("size")
     if not isinstance(size, dict):
-        raise LoadError(f'{file} is damaged: it has no "size"')
+        raise LoadError(f'{where} is damaged: it has no "size"')
     edge = size.get("height")
     if not isinstance(edge, int) or edge not in _EDGES or edge != size.get("width"):
         raise Unsupported(
-            f'{file} has "size": {json.dumps(size)[:80]}; supported are squares '
+            f'{where} has "size": {json.dumps(size)[:80]}; supported are squares '
             f"of {_EDGES.start} to {_EDGES.stop - 1} pixels"
         )
     return edge

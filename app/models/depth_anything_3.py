@@ -151,7 +151,8 @@ class DepthAnything3(DepthFamily):
         if focal_length is None:
             raise BadRequest(
                 f"Metres from {self.spec.title} need the camera's focal length, "
-                "which neither the request nor the photo states"
+                "which neither the request nor the photo states",
+                code="focal_length_needed",
             )
         distance, sky = self._parts(output)
         if sky is not None:

@@ -105,5 +105,6 @@ def check_aspect(width: int, height: int) -> None:
     if max(width, height) > MAX_ASPECT * min(width, height):
         raise TooLarge(
             f"The image is {width}x{height}; "
-            f"depth needs an aspect ratio of at most {MAX_ASPECT}:1, so crop it first"
+            f"depth needs an aspect ratio of at most {MAX_ASPECT}:1, so crop it first",
+            code="image_too_large",
         )

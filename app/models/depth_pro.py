@@ -64,7 +64,7 @@ class DepthPro(TransformersDepth):
         patch = self.config.get("patch_size", 384)
         if width != height or width * smallest != patch:
             raise Unsupported(
-                f'{self.FILES[1]} has "size": {width}x{height}; supported is a square whose '
+                f'{self.settings_place} has "size": {width}x{height}; supported is a square whose '
                 f"smallest copy ({smallest}) is one patch of {patch} pixels"
             )
         #: width and height of the input
@@ -121,7 +121,10 @@ class DepthPro(TransformersDepth):
         """See the base class."""
         focal = focal_length or self.focal_length(output)
         if focal is None:
-            raise BadRequest("this model needs the camera's focal length to give metres")
+            raise BadRequest(
+                "this model needs the camera's focal length to give metres",
+                code="focal_length_needed",
+            )
         nearness = output[0] * np.float32(self.edge / focal)
         metres: FloatArray = 1 / nearness.clip(np.float32(_FARTHEST), np.float32(_NEAREST))
         return metres

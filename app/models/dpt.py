@@ -201,8 +201,8 @@ class Dpt(TransformersDepth):
             fits = fits and found % self.patch == 0
         if not fits:
             raise Unsupported(
-                f'{self.FILES[1]} has "ensure_multiple_of": {found!r:.80}; supported are multiples '
-                f"of the patch size, {self.patch}"
+                f'{self.settings_place} has "ensure_multiple_of": {found!r:.80}; supported are '
+                f"multiples of the patch size, {self.patch}"
             )
         return int(found)
 
@@ -221,7 +221,7 @@ class Dpt(TransformersDepth):
             fits = fits and width == edge
         if not fits:
             raise Unsupported(
-                f"{self.FILES[1]} has inputs of {width}x{height}; supported are "
+                f"{self.settings_place} has inputs of {width}x{height}; supported are "
                 + (f"{edge}x{edge}" if self.backbone in ("hybrid", "swinv2") else "squares")
                 + f" in whole patches of {self.patch}"
             )

@@ -8,6 +8,7 @@ import math
 from typing import ClassVar, Literal
 
 from app.engines.base import FloatArray
+from app.models import logits
 from app.models.base import Family, Picture
 from app.models.tokens import Tokens
 from app.pictures.canvas import Canvas, ImageWork, Steps, unchanged
@@ -91,17 +92,26 @@ class EmbeddingFamily(Family):
         resized = self._resize_shortest(canvas, size, larger)
         return centre(resized, edge, edge, rounds=self.rounds_margins)
 
-    def prepare_text(self, text: str) -> Tokens:
+    def prepare_text(self, text: str, language: str | None = None) -> Tokens:
         """The network's input for a text; tokens beyond the context length are dropped.
+
+        Args:
+            text: the text.
+            language: its code in FLORES-200, such as "deu_Latn"; only models whose tokenizer marks
+                the language of a text use it.
 
         Raises:
             BadRequest: the text is blank.
             TooLarge: the text has too many characters.
         """
-        raise NotImplementedError(text)
+        raise NotImplementedError(text, language)
 
     def load_tokenizer(self) -> None:
         """Load the tokenizer; called when the text network is loaded, so that no request waits."""
+
+    def logits(self) -> logits.Logits | None:
+        """How cosines become probabilities; None if the checkpoint lacks it. Raises LoadError."""
+        return logits.read(self._weights_file())
 
     def _resize_shortest(self, canvas: Canvas, size: tuple[int, int], edge: int) -> Canvas:
         """Resize the shorter side to ``edge`` and keep the aspect ratio of ``size``.

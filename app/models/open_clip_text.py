@@ -46,7 +46,7 @@ _CLASS_ENDS = {"T5Tokenizer": (False, True), "XLMRobertaTokenizer": (True, True)
 class Tokenizer(Protocol):
     """Converts texts to tokens."""
 
-    def encode(self, text: str) -> Tokens:
+    def encode(self, text: str, language: str | None = None) -> Tokens:
         """Tokenize a text. Raises BadRequest or TooLarge."""
 
 
@@ -57,7 +57,7 @@ class ClipTokenizer:
         self._length, self._clean = length, clean
         tokens.load()
 
-    def encode(self, text: str) -> Tokens:
+    def encode(self, text: str, language: str | None = None) -> Tokens:  # noqa: ARG002
         """See ``tokens.encode``."""
         return tokens.encode(text, self._length, self._clean)
 
@@ -111,9 +111,9 @@ class Texts:
             self._tokenizer = self._load()
         return self._tokenizer
 
-    def encode(self, text: str) -> Tokens:
-        """Tokenize a text. Raises BadRequest or TooLarge."""
-        found = self.load().encode(text)
+    def encode(self, text: str, language: str | None = None) -> Tokens:
+        """Tokenize a text, see ``EmbeddingFamily.prepare_text``. Raises BadRequest or TooLarge."""
+        found = self.load().encode(text, language)
         if found.ids.max() >= self._vocabulary:  # a tokenizer may have more tokens than the network
             raise BadRequest("The text has a special token that the model does not know")
         return found
@@ -141,6 +141,7 @@ class Texts:
             pad_side=config.get("padding_side", "left" if name == "GemmaTokenizer" else "right"),
             cut_side=config.get("truncation_side", "right"),
             template=_template(name, config, names),
+            marks_language=name == "NllbTokenizer",
         )
 
     def _vocabulary_size(self) -> int:

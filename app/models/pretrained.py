@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Loads checkpoints in transformers' layout, whole or not at all."""
+"""Reads checkpoints in transformers' layout: their weights, whole or not at all, and settings."""
 
 from __future__ import annotations
 
@@ -9,11 +9,38 @@ from typing import Any
 
 from app.engines.base import LoadError
 from app.hub import weights
+from app.hub.store import Checkpoint
+from app.models import description
 
 SAFE_WEIGHTS = "model.safetensors"
 PICKLED_WEIGHTS = "pytorch_model.bin"
+#: the file that says how pictures are prepared
+PICTURES = "preprocessor_config.json"
+#: Newer checkpoints say it in the part "image_processor" of this file, together with the settings
+#: of their tokenizer, or say it in both files. Most of these files lack that part.
+PROCESSOR = "processor_config.json"
+_PICTURES_PART = "image_processor"
+OPTIONAL_FILES = (PROCESSOR,)
 #: Older checkpoints have their weights only as a pickle, among them OpenAI's CLIP models.
-SUBSTITUTES = ((SAFE_WEIGHTS, PICKLED_WEIGHTS),)
+SUBSTITUTES = ((SAFE_WEIGHTS, PICKLED_WEIGHTS), (PICTURES, PROCESSOR))
+
+
+def picture_settings(checkpoint: Checkpoint) -> tuple[dict[str, Any], str]:
+    """The settings by which a checkpoint's pictures are prepared, and their place for messages.
+
+    If both files have them, those of PROCESSOR count, as in transformers.
+
+    Raises:
+        LoadError: a file is damaged, or none has the settings.
+    """
+    if (checkpoint.path / PROCESSOR).is_file():
+        found = description.read(checkpoint, PROCESSOR)
+        if found.get(_PICTURES_PART) is not None:
+            part = description.part(found, _PICTURES_PART, PROCESSOR)
+            return part, f"{_PICTURES_PART} in {PROCESSOR}"
+        if not (checkpoint.path / PICTURES).is_file():
+            raise LoadError(f'{PROCESSOR} lacks "{_PICTURES_PART}", and there is no {PICTURES}')
+    return description.read(checkpoint, PICTURES), PICTURES
 
 
 def load(network_class: Any, folder: Path, name: str, **options: Any) -> Any:

@@ -35,6 +35,7 @@ class TokenizerFile:
         pad_side: Side = "right",
         cut_side: Side = "right",
         template: list[str] | None = None,
+        marks_language: bool = False,
         read: Callable[[Path], Any] | None = None,
     ) -> None:
         """Load the tokenizer.
@@ -49,6 +50,8 @@ class TokenizerFile:
             cut_side: the side on which tokens of a text that is too long are dropped.
             template: the special tokens around a text, with "$A" for the text; None: those that
                 the file states.
+            marks_language: whether the first token of the template, or else its last one, is the
+                code of the text's language.
             read: makes a ``tokenizers.Tokenizer`` of a file that is not a ``tokenizer.json``.
 
         Raises:
@@ -75,9 +78,17 @@ class TokenizerFile:
         self._pad = self._id(pad) if isinstance(pad, str) else pad
         self._pads_left = pad_side == "left"
         self._erased = None if erased is None else self._id(erased)
+        self._language_at = None
+        if marks_language and template is not None:
+            self._language_at = -1 if template[0] == "$A" else 0
 
-    def encode(self, text: str) -> Tokens:
+    def encode(self, text: str, language: str | None = None) -> Tokens:
         """Tokenize a text; tokens beyond the context length are dropped.
+
+        Args:
+            text: the text.
+            language: a token that replaces the one for the language, where there is one; a token
+                that the tokenizer does not know changes nothing.
 
         Raises:
             BadRequest: nothing but white space is left of the text after it is cleaned.
@@ -86,16 +97,21 @@ class TokenizerFile:
         if len(text) > MAX_CHARACTERS:
             raise TooLarge(
                 f"The text has {len(text)} characters; at most {MAX_CHARACTERS} are accepted, "
-                f"and the model reads only the first {self._length} tokens"
+                f"and the model reads only the first {self._length} tokens",
+                code="text_too_long",
             )
         cleaned = self._clean(text)
         if not cleaned.strip():
             reason = "has only characters that the model ignores" if text.strip() else "is blank"
             raise BadRequest(f"The text {reason}", title="No text provided")
         encoding = self._tokenizer.encode(cleaned)
-        count = len(encoding.ids)
+        found = encoding.ids
+        if language is not None and self._language_at is not None:
+            code = self._tokenizer.token_to_id(language)
+            found[self._language_at] = found[self._language_at] if code is None else code
+        count = len(found)
         ids = np.full(self._length, self._pad, np.int64)
-        ids[slice(self._length - count, None) if self._pads_left else slice(count)] = encoding.ids
+        ids[slice(self._length - count, None) if self._pads_left else slice(count)] = found
         if self._erased is not None:
             ids[ids == self._erased] = 0
         return Tokens(ids, count, bool(encoding.overflowing))

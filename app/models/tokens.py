@@ -84,7 +84,8 @@ def encode(text: str, length: int, clean: Clean = lower) -> Tokens:
     if len(text) > MAX_CHARACTERS:
         raise TooLarge(
             f"The text has {len(text)} characters; at most {MAX_CHARACTERS} are accepted, "
-            f"and the model reads only the first {length} tokens"
+            f"and the model reads only the first {length} tokens",
+            code="text_too_long",
         )
     pattern, tokenizer = load()
     found = pattern.findall(clean(text))

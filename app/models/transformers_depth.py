@@ -48,7 +48,8 @@ _INTERPOLATIONS: dict[object, Interpolation] = {2: "bilinear", 3: "bicubic"}
 class TransformersDepth(DepthFamily):
     """One checkpoint; creating an object gives one of the subclass for its ``model_type``."""
 
-    FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
+    FILES = ("config.json", pretrained.PICTURES, "model.safetensors")
+    OPTIONAL_FILES = pretrained.OPTIONAL_FILES
     SUBSTITUTES = pretrained.SUBSTITUTES
     MODEL_TYPES = frozenset(_ARCHITECTURES)
     #: name of the network's class in transformers
@@ -66,7 +67,8 @@ class TransformersDepth(DepthFamily):
         """See the base class."""
         super().__init__(spec, checkpoint)
         self.config = self.read_json(self.FILES[0])
-        self.settings = self.read_json(self.FILES[1])
+        #: how pictures are prepared, and where the checkpoint says it, for messages
+        self.settings, self.settings_place = pretrained.picture_settings(checkpoint)
         architectures = ([self.CLASS], None, ABSENT)
         self.check_config(self.config, {"architectures": architectures, **COMMON})
 
@@ -100,12 +102,12 @@ class TransformersDepth(DepthFamily):
         description.check(found, allowed, f"{part} in {file}" if part else file)
 
     def check_settings(self, allowed: Allowed) -> None:
-        """Compare settings of preprocessor_config.json with the supported ones.
+        """Compare the settings for preparing pictures with the supported ones.
 
         Raises:
             Unsupported: a setting differs.
         """
-        description.check(self.settings, allowed, self.FILES[1])
+        description.check(self.settings, allowed, self.settings_place)
 
     def read_interpolation(self, default: Interpolation) -> Interpolation:
         """The interpolation that the checkpoint states for resizing. Raises Unsupported."""
@@ -126,17 +128,17 @@ class TransformersDepth(DepthFamily):
             sides = [found.get(name) for name in ("width", "height")]
         if [type(each) for each in sides] != [int, int] or not set(sides) <= set(EDGES):
             raise Unsupported(
-                f'{self.FILES[1]} has "size": {found!r:.80}; supported are a width and a height '
-                f"of {EDGES.start} to {EDGES.stop - 1} pixels"
+                f'{self.settings_place} has "size": {found!r:.80}; supported are a width and a '
+                f"height of {EDGES.start} to {EDGES.stop - 1} pixels"
             )
         width, height = map(int, sides)
         return width, height
 
     def read_colours(self, scale: float = 1) -> None:
-        """Set ``mean`` and ``deviation`` from the file.
+        """Set ``mean`` and ``deviation`` from the settings.
 
         Args:
-            scale: what the file's values are divided by: 255 if they apply to levels 0 to 255.
+            scale: what the stated values are divided by: 255 if they apply to levels 0 to 255.
 
         Raises:
             Unsupported: they are not numbers for three channels.
@@ -150,7 +152,8 @@ class TransformersDepth(DepthFamily):
                 and (name == "image_mean" or min(values) > 0)
             ):
                 raise Unsupported(
-                    f'{self.FILES[1]} has "{name}": {found!r:.80}; supported are three numbers'
+                    f'{self.settings_place} has "{name}": {found!r:.80}; supported are three '
+                    "numbers"
                 )
             setattr(self, attribute, np.array(values, np.float32) / np.float32(scale))
 

@@ -116,8 +116,8 @@ _LEGACY_END = 2
 class Transformers(EmbeddingFamily):
     """One embedding checkpoint in transformers' file layout."""
 
-    FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
-    OPTIONAL_FILES = transformers_tokenizers.FILES
+    FILES = ("config.json", pretrained.PICTURES, "model.safetensors")
+    OPTIONAL_FILES = (*pretrained.OPTIONAL_FILES, *transformers_tokenizers.FILES)
     SUBSTITUTES = pretrained.SUBSTITUTES
     #: includes that of NaFlex models, so that they are refused with a message that says why
     MODEL_TYPES: ClassVar[frozenset[str]] = frozenset({*_ARCHITECTURES, "siglip2"})
@@ -126,7 +126,7 @@ class Transformers(EmbeddingFamily):
     def __init__(self, spec: ModelSpec, checkpoint: Checkpoint) -> None:
         """See the base class."""
         super().__init__(spec, checkpoint)
-        file, preparation_file, _ = self.FILES
+        file = self.FILES[0]
         config = self.read_json(file)
         self._model_type = _model_type(config, file)
         self._architecture = architecture = _ARCHITECTURES[self._model_type]
@@ -139,8 +139,9 @@ class Transformers(EmbeddingFamily):
         description.check(
             vision, _VISION, f"vision_config in {file}" if architecture.texts else file
         )
-        self._read_preparation(self.read_json(preparation_file), preparation_file)
-        self._check_size(vision, file)
+        settings, settings_place = pretrained.picture_settings(checkpoint)
+        self._read_preparation(settings, settings_place)
+        self._check_size(vision, file, settings_place)
         widths = config if architecture.is_projected else vision
         name = "projection_dim" if architecture.is_projected else "hidden_size"
         self.dims = int(widths.get(name, architecture.dims))
@@ -196,8 +197,8 @@ class Transformers(EmbeddingFamily):
         """See the base class; the networks are like those of the family ``open_clip``."""
         return 8 if device == "cpu" else 32
 
-    def prepare_text(self, text: str) -> Tokens:
-        """See the base class."""
+    def prepare_text(self, text: str, language: str | None = None) -> Tokens:  # noqa: ARG002
+        """See the base class; none of these models marks the language."""
         self.load_tokenizer()
         assert self._tokenizer is not None
         return self._tokenizer.encode(text)
@@ -213,13 +214,13 @@ class Transformers(EmbeddingFamily):
                 self._wanted(texts),
             )
 
-    def _read_preparation(self, found: dict[str, Any], file: str) -> None:
-        preparation = transformers_pictures.read(found, self._architecture.processor, file)
+    def _read_preparation(self, found: dict[str, Any], where: str) -> None:
+        preparation = transformers_pictures.read(found, self._architecture.processor, where)
         self.image_size, self.resize_edge = preparation.image_size, preparation.resize_edge
         self.resize_mode, self.interpolation = preparation.resize_mode, preparation.interpolation
         self.mean, self.deviation = preparation.mean, preparation.deviation
 
-    def _check_size(self, vision: Mapping[str, Any], file: str) -> None:
+    def _check_size(self, vision: Mapping[str, Any], file: str, settings_place: str) -> None:
         """Raises Unsupported if the network cannot process pictures of ``image_size``."""
         edge, patch = (
             vision.get(name, default)
@@ -233,7 +234,8 @@ class Transformers(EmbeddingFamily):
         # DINO computes its position embedding for any size; that of the others has a fixed size.
         if self._architecture.texts is not None and edge != self.image_size:
             raise Unsupported(
-                f"{file} has image_size {edge}, {self.FILES[1]} makes pictures of {self.image_size}"
+                f"{file} has image_size {edge}, {settings_place} makes pictures of "
+                f"{self.image_size}"
             )
         if self.image_size < patch:
             raise Unsupported(f"pictures of {self.image_size} pixels are less than one patch")

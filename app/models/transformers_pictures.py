@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Reads from ``preprocessor_config.json`` how pictures have to be prepared for a checkpoint.
+"""Interprets the settings by which a checkpoint in transformers' layout has its pictures prepared.
 
-The file names one of transformers' image processors, and may omit settings that are equal to the
-defaults of that class.
+They name one of transformers' image processors, and may omit whatever equals the defaults of that
+class.
 """
 
 from __future__ import annotations
@@ -68,19 +68,19 @@ class Preparation:
     deviation: FloatArray
 
 
-def read(found: Mapping[str, Any], default_processor: str, file: str) -> Preparation:
-    """Interpret the content of ``preprocessor_config.json``.
+def read(found: Mapping[str, Any], default_processor: str, where: str) -> Preparation:
+    """Interpret the settings of a checkpoint.
 
     Args:
-        found: the content.
-        default_processor: the image processor of files that do not name one.
-        file: the file's name, for messages.
+        found: the settings, from ``pretrained.picture_settings``.
+        default_processor: the image processor of settings that do not name one.
+        where: the place of the settings, for messages.
 
     Raises:
-        Unsupported: the file asks for a way of preparing pictures that is not supported.
+        Unsupported: the settings ask for a way of preparing pictures that is not supported.
     """
-    processor = _processor(found, default_processor, file)
-    description.check(found, _SUPPORTED, file)
+    processor = _processor(found, default_processor, where)
+    description.check(found, _SUPPORTED, where)
     given = {name: value for name, value in found.items() if value is not None}
     settings = {**_DEFAULTS[processor], **given}
     size, edge = settings["size"], None
@@ -92,41 +92,43 @@ def read(found: Mapping[str, Any], default_processor: str, file: str) -> Prepara
     elif isinstance(size, dict):
         edge = _edge(size)
     if not isinstance(edge, int) or edge < 1:
-        raise Unsupported(f'{file} has "size": {size}; supported are a shortest edge and squares')
+        raise Unsupported(f'{where} has "size": {size}; supported are a shortest edge and squares')
     crop: Any = edge
     if settings["do_center_crop"]:
         crop = settings.get("crop_size", edge)
         crop = _edge(crop) if isinstance(crop, dict) else crop
         if not isinstance(crop, int) or not 0 < crop <= edge:
             raise Unsupported(
-                f'{file} has "crop_size": {settings.get("crop_size")}; supported are squares '
+                f'{where} has "crop_size": {settings.get("crop_size")}; supported are squares '
                 f"of at most {edge} pixels, which pictures are resized to before"
             )
     elif mode == "shortest":
-        raise Unsupported(f"{file} wants pictures that are neither cropped nor resized to a square")
+        raise Unsupported(
+            f"{where} wants pictures that are neither cropped nor resized to a square"
+        )
     mean, deviation = settings["image_mean"], settings["image_std"]
     if found.get("do_normalize") is False:
         mean, deviation = (0, 0, 0), (1, 1, 1)
-    values = description.channels(deviation, f"image_std in {file}")
+    values = description.channels(deviation, f"image_std in {where}")
     if not (values > 0).all():
-        raise Unsupported(f"image_std in {file} must be above 0")
+        raise Unsupported(f"image_std in {where} must be above 0")
     return Preparation(
         image_size=crop,
         resize_edge=edge,
         resize_mode=mode,
         interpolation=_INTERPOLATIONS[settings["resample"]],
-        mean=description.channels(mean, f"image_mean in {file}"),
+        mean=description.channels(mean, f"image_mean in {where}"),
         deviation=values,
     )
 
 
-def _processor(found: Mapping[str, Any], default: str, file: str) -> str:
+def _processor(found: Mapping[str, Any], default: str, where: str) -> str:
     stated = found.get("image_processor_type") or found.get("feature_extractor_type") or default
     name = str(stated).removesuffix("Fast").removesuffix("Pil")
     name = name.replace("FeatureExtractor", "ImageProcessor")
     if name not in _DEFAULTS:
         known = " or ".join(_DEFAULTS)
-        raise Unsupported(f"{file} names the image processor {stated}; supported is {known}")
+        raise Unsupported(f"{where} names the image processor {stated}; supported is {known}")
     return name
 
 

@@ -35,7 +35,7 @@ def check(file: BinaryIO, _max_pixels: int) -> None:
         elif introducer in (b"", b";"):
             raise BadRequest("The GIF file holds no picture", title="Invalid image")
     raise BadRequest(
-        "The GIF file has too many blocks of notes before its picture; save it again without them",
+        "The GIF file has too many comment blocks before its picture; save it again without them",
         title="Invalid image",
     )
 

@@ -47,5 +47,6 @@ def check_pixels(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise TooLarge(
             f"The image has {width * height} pixels ({width}x{height}); "
-            f"at most {max_pixels} are accepted (MAX_IMAGE_PIXELS)"
+            f"at most {max_pixels} are accepted (MAX_IMAGE_PIXELS)",
+            code="image_too_large",
         )

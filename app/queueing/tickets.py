@@ -26,7 +26,10 @@ InputArray = FloatArray | NDArray[np.int64]
 
 @dataclass(frozen=True)
 class QueueFigures:
-    """Requests in all workers together, for ``/health`` and the ``X-Queue-*`` headers."""
+    """Requests in all workers together, for ``/health`` and the ``X-Queue-*`` headers.
+
+    A frame of a film counts as in flight while the device runs it, and never as waiting.
+    """
 
     concurrency: int
     in_flight: int
@@ -45,6 +48,8 @@ class Ticket:
     images: int
     #: tells whether the client has hung up
     is_gone: Callable[[], bool]
+    #: whether it is a frame of a film, which lets all other requests pass
+    is_background: bool = False
     #: number of inputs that may run as one batch; 0 until the network is loaded
     max_batch: int = 0
     #: when the request gives up waiting for its turn (monotonic seconds)
@@ -79,8 +84,13 @@ class Ticket:
         self.done.set()
 
     def fits_into(self, batch: list[Ticket]) -> bool:
-        """Whether it can join the batch: same network, same input shape, and the batch not full."""
+        """Whether it can join the batch: same network, same input shape, and the batch not full.
+
+        Frames do not join photos, which would take longer with them.
+        """
         first = batch[0]
+        if self.is_background != first.is_background:
+            return False
         if self.network is not first.network or self.inputs is None or first.inputs is None:
             return False
         images = sum(each.images for each in batch) + self.images
@@ -91,9 +101,11 @@ def allow_preparing(queue: Sequence[Ticket], concurrency: int) -> None:
     """Allow the oldest requests to prepare their input, but only as many as the device runs next.
 
     Args:
-        queue: waiting tickets, the oldest first.
+        queue: waiting tickets, the oldest first; those in the background are ignored, because their
+            inputs are prepared before they enter.
         concurrency: number of batches that the device runs at the same time.
     """
+    queue = [ticket for ticket in queue if not ticket.is_background]
     # For each network, the number of images of requests that may prepare their input already.
     ahead: dict[str, int] = {}
     for ticket in queue:

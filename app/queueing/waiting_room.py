@@ -6,6 +6,11 @@ A request enters, may prepare its input shortly before the device becomes free f
 in one batch with other requests for the same network. The device never waits for a batch to fill:
 as soon as it is free, it takes the inputs that are ready. A request waits in the worker that its
 client is connected to; the limit on waiting requests applies to all workers together.
+
+Frames of films are background requests. The device takes one only when no other request is ready,
+so that a photo waits for one frame at most. They have no time limit for their wait, they do not
+count as waiting, and for the decision whether another request may enter or prepare, a device that
+runs frames is idle.
 """
 
 from __future__ import annotations
@@ -19,6 +24,7 @@ from typing import Any
 
 from app.errors import Busy, ClientGone, TooSlow, TwinlensError
 from app.host.shared_state import SharedState
+from app.queueing.rate import Rate
 from app.queueing.tickets import FloatArray, InputArray, QueueFigures, Ticket, allow_preparing
 
 # How often a waiting request checks that its client is still connected.
@@ -27,41 +33,6 @@ _POLL_SECONDS = 1.0
 _STALL_FACTOR = 2.0
 # If the longest permitted wait is 0, this is used in its place to detect a stall.
 _DEFAULT_WAIT_SECONDS = 60.0
-# Weight of the newest measurement in the moving average of seconds for each request.
-_SMOOTHING = 0.2
-
-
-class Rate:
-    """Measures how many requests the service completes in a second, to compute ``Retry-After``.
-
-    Each worker measures its own rate; the rate of the service is the sum over its workers.
-    """
-
-    def __init__(self, shared: SharedState) -> None:
-        self._shared = shared
-        self._last_done = 0.0
-
-    def note(self, started: float, requests: int) -> None:
-        """Record that a batch is done.
-
-        Args:
-            started: when the device began the batch (monotonic seconds).
-            requests: number of requests in the batch.
-        """
-        now = time.monotonic()
-        # A batch counts from its start, or from the end of the previous batch if that was later:
-        # batches may overlap, and no time must be counted twice.
-        seconds = (now - max(started, self._last_done)) / requests
-        self._last_done = now
-        known = self._shared.request_seconds()
-        smoothed = known + _SMOOTHING * (seconds - known) if known else seconds
-        self._shared.set_request_seconds(smoothed)
-
-    def seconds_for(self, requests: int, longest: float) -> int:
-        """Whole seconds that all workers together need for the requests, from 1 to ``longest``."""
-        rate = self._shared.requests_per_second()
-        seconds = requests / rate if rate else 1.0
-        return max(1, math.ceil(min(seconds, longest)))
 
 
 class WaitingRoom:
@@ -99,25 +70,30 @@ class WaitingRoom:
     # -- the caller's side ---------------------------------------------------------------------
 
     @contextmanager
-    def enter(self, key: str, images: int, is_gone: Callable[[], bool]) -> Iterator[Ticket]:
+    def enter(
+        self, key: str, images: int, is_gone: Callable[[], bool], *, background: bool = False
+    ) -> Iterator[Ticket]:
         """Put a request into the queue; it leaves the queue at the end of the ``with`` block.
 
         Args:
             key: identifies the network.
             images: number of inputs in the request.
             is_gone: tells whether the client has hung up.
+            background: whether it lets all requests pass that are not in the background.
 
         Raises:
             Busy: ``max_queue`` requests already wait, in all workers together.
             TooSlow: the device is busy, and the longest permitted wait is 0.
             NotAvailable: the waiting room is closed.
         """
-        ticket = Ticket(key, images, is_gone)
+        ticket = Ticket(key, images, is_gone, background)
         with self._lock:
             if self._refusal:
                 raise self._refusal()
+            if background:
+                self._queue.append(ticket)
             # An idle device takes a request even where no request is allowed to wait.
-            if len(self._queue) < self._idle():
+            elif len(self._waiting()) < self._idle():
                 self._queue.append(ticket)
                 self._publish()
                 ticket.found_idle_device = True
@@ -135,6 +111,8 @@ class WaitingRoom:
     def wait_for_turn(self, ticket: Ticket, max_batch: int) -> None:
         """Wait until the request may prepare its input, because the device is free for it soon.
 
+        A background request may do so at once.
+
         Args:
             ticket: from ``enter``.
             max_batch: number of inputs of its network that may run as one batch.
@@ -145,7 +123,10 @@ class WaitingRoom:
             NotAvailable: the room was closed.
         """
         with self._lock:
-            if not any(other.max_batch for other in self._queue) and not self._running:
+            if ticket.is_background:
+                ticket.max_batch = max_batch
+                return
+            if not any(other.max_batch for other in self._waiting()) and not self._foreground():
                 self._progress_at = time.monotonic()  # the queue was empty until now
             ticket.max_batch = max_batch
             # Even where the longest permitted wait is 0, a request that found an idle device has no
@@ -168,7 +149,8 @@ class WaitingRoom:
             # This is less than what ``enter`` was told if some inputs of the request are unusable.
             ticket.images = len(inputs)
             ticket.network, ticket.inputs = network, inputs
-            self._progress_at = time.monotonic()
+            if not ticket.is_background:
+                self._progress_at = time.monotonic()
             self._prepared.notify()
         self._wait(ticket, ticket.done)
         assert ticket.outputs is not None
@@ -186,6 +168,11 @@ class WaitingRoom:
             if ticket.error is not None:
                 raise ticket.error
             self._check_wait(ticket)
+
+    def check_open(self) -> None:
+        """Raise what requests are refused with, once the room is closed."""
+        if self._refusal:
+            raise self._refusal()
 
     def mark_slow(self, ticket: Ticket) -> None:
         """Let other requests prepare in place of this one, whose input takes long to prepare."""
@@ -211,14 +198,17 @@ class WaitingRoom:
     def stall(self) -> str | None:
         """The reason for ``/health`` if requests wait and none has made progress for long, or None.
 
-        Requests whose model is still loading do not count, and while an inference runs there is no
-        stall, because inferences have their own time limit.
+        Background requests and requests whose model is still loading do not count. While an
+        inference runs there is no stall, because inferences have their own time limit.
         """
         limit = _STALL_FACTOR * (self.max_wait_seconds or _DEFAULT_WAIT_SECONDS)
         with self._lock:
-            waiting = [ticket for ticket in self._queue if ticket.max_batch]
+            waiting = [ticket for ticket in self._waiting() if ticket.max_batch]
             since = time.monotonic() - self._progress_at
-            if not waiting or self._running or since <= limit:
+            # Requests that are not ready yet do not wait for the frames that run.
+            is_ready = any(ticket.inputs is not None for ticket in waiting)
+            is_running = bool(self._running if is_ready else self._foreground())
+            if not waiting or is_running or since <= limit:
                 return None
         return f"{len(waiting)} requests wait, and none got any further for {since:.0f} s"
 
@@ -249,8 +239,8 @@ class WaitingRoom:
         """Wait until an input is ready, and take all tickets that can run with it as one batch.
 
         Returns:
-            Tickets of one network whose inputs have one shape, the oldest first. The list is empty
-            once the room is closed.
+            Tickets of one network whose inputs have one shape, the oldest first; either all or
+            none of them in the background. The list is empty once the room is closed.
         """
         with self._lock:
             while True:
@@ -261,7 +251,8 @@ class WaitingRoom:
                         self._queue.remove(ticket)
                         ticket.started = now
                     self._running.append(batch)
-                    self._progress_at = now
+                    if not batch[0].is_background:
+                        self._progress_at = now
                     self._publish()
                     allow_preparing(self._queue, self._concurrency)
                     return batch
@@ -288,8 +279,9 @@ class WaitingRoom:
         """
         with self._lock:
             self._running.remove(batch)
-            self._progress_at = time.monotonic()
-            self._rate.note(began, len(batch))
+            if not batch[0].is_background:
+                self._progress_at = time.monotonic()
+                self._rate.note(began, len(batch))
             self._publish()
             allow_preparing(self._queue, self._concurrency)
             # Callers wake last, so that a client's immediate next request finds the device free.
@@ -298,13 +290,22 @@ class WaitingRoom:
 
     def _too_slow(self) -> TooSlow:
         return TooSlow(
-            f"No turn within {self.max_wait_seconds:g} seconds (IMAGE_EMBEDDER_MAX_WAIT_SECONDS)"
+            f"No turn within {self.max_wait_seconds:g} seconds (IMAGE_EMBEDDER_MAX_WAIT_SECONDS)",
+            code="queue_timeout",
         )
 
     # -- internal; the caller holds the lock ---------------------------------------------------
 
+    def _waiting(self) -> list[Ticket]:
+        """The queued requests that are not in the background."""
+        return [ticket for ticket in self._queue if not ticket.is_background]
+
+    def _foreground(self) -> list[list[Ticket]]:
+        """The running batches that are not in the background."""
+        return [batch for batch in self._running if not batch[0].is_background]
+
     def _idle(self) -> int:
-        return self._concurrency - len(self._running)
+        return self._concurrency - len(self._foreground())
 
     def _take_place(self, ticket: Ticket) -> None:
         with self._shared.locked():
@@ -313,16 +314,19 @@ class WaitingRoom:
                 raise Busy(
                     f"{waiting} requests wait already (IMAGE_EMBEDDER_MAX_QUEUE); try again later",
                     retry_after=self._rate.seconds_for(waiting + 1, self.max_wait_seconds),
+                    code="queue_full",
                 )
             self._queue.append(ticket)
             self._publish()
 
     def _publish(self) -> None:
-        # The oldest queued requests count as in flight if the device is free for them.
-        served = min(len(self._queue), self._idle())
+        # The oldest queued requests count as in flight if the device is free for them. Background
+        # requests count only while they run.
+        waiting = len(self._waiting())
+        served = min(waiting, self._idle())
         running = sum(len(batch) for batch in self._running)
         self._shared.set("in_flight", running + served)
-        self._shared.set("waiting", len(self._queue) - served)
+        self._shared.set("waiting", waiting - served)
 
     def _remove(self, ticket: Ticket) -> None:
         if ticket in self._queue:
@@ -332,7 +336,8 @@ class WaitingRoom:
 
     def _next_batch(self) -> list[Ticket]:
         batch: list[Ticket] = []
-        for ticket in [each for each in self._queue if each.inputs is not None]:
+        ready = [each for each in self._queue if each.inputs is not None]
+        for ticket in sorted(ready, key=lambda each: each.is_background):
             if ticket.is_gone():
                 self._remove(ticket)
                 ticket.finish(ClientGone())
@@ -369,5 +374,6 @@ class WaitingRoom:
             self.on_hang()
             raise TooSlow(
                 f"The inference took longer than {self._inference_seconds:g} seconds "
-                "(INFERENCE_TIMEOUT_SECONDS)"
+                "(INFERENCE_TIMEOUT_SECONDS)",
+                code="inference_timeout",
             )

@@ -27,9 +27,18 @@ class Deadline:
         seconds: limit for the whole fetch: name resolution, redirects and data.
         check_cancelled: raises a TwinlensError if the client no longer waits for the result. That
             ends the fetch, too. It is called from the alarm thread and must not block.
+        late: the message of the error after the deadline; default: that of a slow image host.
     """
 
-    def __init__(self, seconds: float, check_cancelled: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        seconds: float,
+        check_cancelled: Callable[[], None] = lambda: None,
+        late: str | None = None,
+    ) -> None:
+        self._late = late or (
+            f"The image host took longer than {seconds:g} seconds (REQUEST_TIMEOUT_SECONDS)"
+        )
         self._seconds = seconds
         self._end = time.monotonic() + seconds
         self._check_cancelled = check_cancelled
@@ -54,10 +63,7 @@ class Deadline:
         if self._cancelled is not None:
             raise self._cancelled
         if time.monotonic() >= self._end:
-            raise TooSlow(
-                f"The image host took longer than {self._seconds:g} seconds "
-                "(REQUEST_TIMEOUT_SECONDS)"
-            )
+            raise TooSlow(self._late, code="remote_timeout")
 
     def watch(self, connection: socket.socket) -> None:
         """Shut this socket at the deadline. Raises the errors of ``check``."""

@@ -27,6 +27,7 @@ from urllib3.exceptions import HTTPError
 from app.errors import BadRequest, NoResources, RemoteFailed, TooLarge
 from app.remote.addresses import is_allowed, networks
 from app.remote.deadline import Deadline
+from config.settings import Settings
 
 MAX_REDIRECTS = 3
 #: Characters of the longest accepted URL. A longer one is not even parsed, because urllib keeps the
@@ -76,6 +77,17 @@ class Fetcher:
         self._max_bytes = max_bytes
         self._seconds = seconds
         self._resolver = resolver
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Fetcher:
+        """A fetcher within the limits of the settings."""
+        return cls(
+            enabled=settings.allow_remote_image_urls,
+            hosts=settings.allowed_remote_image_hosts,
+            private_networks=settings.allowed_private_networks,
+            max_bytes=settings.max_image_bytes,
+            seconds=settings.request_timeout_seconds,
+        )
 
     def fetch(
         self,
@@ -182,7 +194,8 @@ class Fetcher:
                 deadline.check()
                 if content.tell() + len(data) > self._max_bytes:
                     raise TooLarge(
-                        f"The remote image has more than {self._max_bytes} bytes (MAX_IMAGE_BYTES)"
+                        f"The remote image has more than {self._max_bytes} bytes (MAX_IMAGE_BYTES)",
+                        code="image_too_large",
                     )
                 hold(len(data))
                 content.write(data)

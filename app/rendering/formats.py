@@ -67,18 +67,21 @@ def check(options: DepthOptions, size: Size, max_pixels: int) -> None:
     if options.is_pair and size[0] > MAX_WIDTH:
         raise TooLarge(
             f"A view would be {size[0]} pixels wide; stereo={options.stereo} makes at most "
-            f"{MAX_WIDTH}: ask for a smaller size="
+            f"{MAX_WIDTH}: ask for a smaller size=",
+            code="answer_too_large",
         )
     if options.is_pair and width * height > max_pixels:
         raise TooLarge(
             f"The picture would have {width * height} pixels ({width}x{height}); at most "
-            f"{max_pixels} are made (MAX_IMAGE_PIXELS): ask for a smaller size="
+            f"{max_pixels} are made (MAX_IMAGE_PIXELS): ask for a smaller size=",
+            code="answer_too_large",
         )
     longest = KINDS[options.format].longest_edge
     if longest is not None and max(width, height) > longest:
         raise TooLarge(
             f"The answer would be {width}x{height}; {options.format} holds at most {longest} "
-            "pixels an edge: ask for a smaller size=, or for format=png"
+            "pixels an edge: ask for a smaller size=, or for format=png",
+            code="answer_too_large",
         )
 
 

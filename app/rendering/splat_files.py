@@ -34,7 +34,7 @@ Floats = NDArray[np.float32]
 SplatFormat = Literal["ply", "splat", "spz"]
 
 #: the constant spherical harmonic: a colour is 0.5 + this times its coefficient
-_HARMONIC = 0.28209479177387814
+HARMONIC = 0.28209479177387814
 # gaussian-splats-3d rounds colours down. A hundredth of a level more, and it finds the level that
 # was meant where float32 has come out just below.
 _NUDGE = 0.01 / 255
@@ -44,7 +44,8 @@ _LEAST_TRANSPARENCY = 1e-6
 # Temporary arrays are made for this many splats at a time, which also keeps them in the cache.
 _STRIP = 2**15
 
-_PLY_FIELDS = (
+#: the properties of a splat in a PLY
+PLY_FIELDS = (
     *("x", "y", "z", "f_dc_0", "f_dc_1", "f_dc_2", "opacity", "scale_0", "scale_1", "scale_2"),
     *("rot_0", "rot_1", "rot_2", "rot_3"),
 )
@@ -85,11 +86,11 @@ def encode(splats: Splats, format: SplatFormat) -> bytes:
 
 
 def _ply(splats: Splats) -> bytes:
-    fields = "".join(f"property float {name}\n" for name in _PLY_FIELDS)
+    fields = "".join(f"property float {name}\n" for name in PLY_FIELDS)
     head = (
         f"ply\nformat binary_little_endian 1.0\nelement vertex {len(splats)}\n{fields}end_header\n"
     )
-    rows = np.empty((len(splats), len(_PLY_FIELDS)), "<f4")
+    rows = np.empty((len(splats), len(PLY_FIELDS)), "<f4")
     opacity = np.clip(_opacities(splats), _LEAST_TRANSPARENCY, 1 - _LEAST_TRANSPARENCY)
     for strip in _strips(len(splats)):
         part = rows[strip]
@@ -173,7 +174,7 @@ def _opacities(splats: Splats) -> Floats:
 
 
 def _harmonics(colours: Floats) -> Floats:
-    return (colours - np.float32(0.5)) / np.float32(_HARMONIC)
+    return (colours - np.float32(0.5)) / np.float32(HARMONIC)
 
 
 def _logarithms(deviations: Floats) -> Floats:

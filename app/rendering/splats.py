@@ -58,8 +58,8 @@ class Splats:
     deviations: Floats
     #: [n, 4] rotations of the axes as unit quaternions w, x, y, z
     rotations: Floats
-    #: opacity of all of them, 0 to 1
-    opacity: float = _OPACITY
+    #: opacity of all of them, or of each [n], 0 to 1
+    opacity: float | Floats = _OPACITY
 
     def __len__(self) -> int:
         return len(self.centres)

@@ -30,7 +30,8 @@ Eye = Literal["left", "right"]
 #: widest photo, pixels: OpenCV's remap has 16-bit column numbers
 MAX_WIDTH = 32766
 
-_STRIP_PIXELS = 2**19
+# Arrays of this size stay in the cache of a core.
+_STRIP_PIXELS = 2**17
 # Neighbouring points that end up more than this many columns apart belong to different objects.
 _TEAR = 1.5
 # A gap is filled from this many columns beside the gap, because an object's outline is blurred.
@@ -57,6 +58,8 @@ def strips(
     divergence: float,
     convergence: float,
     eyes: Sequence[Eye],
+    *,
+    is_spread: bool = False,
 ) -> Iterator[tuple[int, list[Levels]]]:
     """Render the views of a photo in strips of rows, from the top.
 
@@ -68,6 +71,10 @@ def strips(
         convergence: which disparity has no parallax and so appears at the distance of the screen,
             where 0 is that of the farthest point and 1 that of the nearest.
         eyes: the views to render, in the order of the result.
+        is_spread: for frames of films: whether 0 and 1 of the disparity stand for the farthest and
+            the nearest point; else its minimum and maximum do. Where the disparity has at most half
+            as many rows as the photo, rows beside each other then share their shifts, which takes
+            half of the time: there is no more in the disparity.
 
     Yields:
         The first row of a strip, which is even, and the rows of each view, [rows, width, 3] uint8.
@@ -76,22 +83,27 @@ def strips(
         ArithmeticError: the disparity has infinite or undefined values.
     """
     height, width = photo.shape[:2]
-    size = width, height
+    sharing = max(1, height // len(disparity)) if is_spread else 1
+    size = width, -(-height // sharing)
     enlarged = maps.enlarged(maps.shrunk(disparity, size), size)
     # Enlarging the map blurs an edge over this many columns on each side.
     is_enlarged = width > disparity.shape[1]
     soft = round(width / disparity.shape[1]) if is_enlarged else _softness(enlarged)
-    if maps.is_constant(float(enlarged.min()), float(enlarged.max())):
-        convergence = 0.5  # without depth everything is at the distance of the screen
-    nearness = maps.normalised(enlarged)
+    if is_spread:
+        nearness = np.clip(enlarged, 0, 1, out=enlarged)
+    else:
+        if maps.is_constant(float(enlarged.min()), float(enlarged.max())):
+            convergence = 0.5  # without depth everything is at the distance of the screen
+        nearness = maps.normalised(enlarged)
     columns = np.float32(divergence / 100 * width / 2)
     rows = max(2, _STRIP_PIXELS // width // 2 * 2)
-    for top in range(0, height, rows):
-        strip = slice(top, top + rows)
-        shift = (nearness[strip] - np.float32(convergence)) * columns
+    for top in range(0, len(nearness), rows):
+        shift = (nearness[top : top + rows] - np.float32(convergence)) * columns
         if soft:
             shift = _sharpened(shift, soft)
-        yield top, [_view(photo[strip], shift, eye) for eye in eyes]
+        first = top * sharing
+        strip = photo[first : first + rows * sharing]
+        yield first, [_view(strip, shift, eye) for eye in eyes]
 
 
 def view(
@@ -152,41 +164,49 @@ def _sources(shift: FloatArray) -> FloatArray:
         [rows, width] columns, with fractions; gaps are filled.
     """
     rows, width = shift.shape
-    start = np.arange(width, dtype=np.float32) + shift
-    first = np.ceil(start).astype(np.int32)
+    columns = np.arange(width, dtype=np.float32)
+    start = columns + shift
+    first = np.ceil(start)
     # For each pair of neighbouring points: their distance in the view, and the number of view
     # columns between them. The distance is not positive if their order is reversed.
-    span = np.diff(start)
-    covered = np.diff(first)
-    torn = (span > _TEAR) | (span <= 0)
-    seen = np.full(rows * width, np.inf, np.float32)
-    for step in range(int(_TEAR) + 1):
-        where = np.flatnonzero((covered > step) & ~torn)
-        row, column = np.divmod(where, width - 1)
-        at = first[row, column] + step
-        part = (at - start[row, column]) / span[row, column]
-        _nearest(seen, row, at, column + part, width)
+    span = start[:, 1:] - start[:, :-1]
+    covered = first[:, 1:] - first[:, :-1]
+    whole = (span > 0) & (span <= _TEAR)
+    # Most pairs cover one column, so that all pairs together are faster than a choice of them. The
+    # others write to a spare place at the end. Flat indices are exact, because strips are small.
+    seen = np.full(rows * width + 1, np.inf, np.float32)
+    before = first[:, :-1]
+    is_seen = whole & (covered > 0) & (before >= 0) & (before < width)
+    lines = (np.arange(rows, dtype=np.float32) * width)[:, None]
+    at = np.where(is_seen, before + lines, np.float32(rows * width)).astype(np.intp)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        source = columns[:-1] + (before - start[:, :-1]) / span
+        np.minimum.at(seen, at.ravel(), source.ravel())
+    # Some cover two columns.
+    row, column = np.divmod(np.flatnonzero(whole & (covered > 1)), width - 1)
+    second = first[row, column] + 1
+    part = (second - start[row, column]) / span[row, column]
+    _nearest(seen, row, second, column + part, width)
     # Points beside a tear or at the border, for columns that no pair of neighbours covers. Their
     # whole source column is used, because a fraction would mix in colours from beyond the tear.
-    edge = np.zeros(shift.shape, bool)
-    edge[:, :-1] |= torn
-    edge[:, 1:] |= torn
-    edge[:, [0, -1]] = True
-    row, column = np.nonzero(edge)
-    at = np.rint(start[row, column]).astype(np.int32)
-    _nearest(seen, row, at, column, width)
-    return _filled(seen, shift)
+    row, column = np.divmod(np.flatnonzero(~whole), width - 1)
+    border = np.arange(rows)
+    row = np.concatenate((row, row, border, border))
+    column = np.concatenate((column, column + 1, 0 * border, 0 * border + width - 1))
+    _nearest(seen, row, np.rint(start[row, column]), column, width)
+    return _filled(seen[:-1], shift)
 
 
 def _nearest(
     seen: FloatArray,
     row: NDArray[np.intp],
-    at: NDArray[np.int32],
+    at: FloatArray,
     source: NDArray[Any],
     width: int,
 ) -> None:
     inside = (at >= 0) & (at < width)
-    np.minimum.at(seen, (row * width + at)[inside], source[inside].astype(np.float32))
+    place = row[inside] * width + at[inside].astype(np.intp)
+    np.minimum.at(seen, place, source[inside].astype(np.float32))
 
 
 def _filled(seen: FloatArray, shift: FloatArray) -> FloatArray:
@@ -196,13 +216,16 @@ def _filled(seen: FloatArray, shift: FloatArray) -> FloatArray:
     """
     rows, width = shift.shape
     gaps = np.flatnonzero(np.isinf(seen))
-    known = np.flatnonzero(np.isfinite(seen))
-    column, row = gaps % width, gaps // width
-    after = np.searchsorted(known, gaps)
-    left = known[np.maximum(after - 1, 0)]
-    right = known[np.minimum(after, len(known) - 1)]
-    has_left = (after > 0) & (left // width == row)
-    has_right = (after < len(known)) & (right // width == row)
+    if not gaps.size:
+        return seen.reshape(rows, width)
+    row, column = np.divmod(gaps, width)
+    # The places before and after each gap, which may be several columns wide.
+    is_apart = np.diff(gaps) > 1
+    begins, ends = np.append(True, is_apart), np.append(is_apart, True)
+    gap = np.cumsum(begins) - 1
+    left, right = (gaps[begins] - 1)[gap], (gaps[ends] + 1)[gap]
+    has_left, has_right = left // width == row, right // width == row
+    left, right = np.maximum(left, 0), np.minimum(right, len(seen) - 1)
     # The shift at each side of a gap; the side with the smaller shift is farther away.
     shift_left = left % width - seen[left]
     shift_right = right % width - seen[right]
@@ -218,6 +241,8 @@ def _filled(seen: FloatArray, shift: FloatArray) -> FloatArray:
 
 def _looked_up(photo: Levels, sources: FloatArray) -> Levels:
     """The photo's colours at these columns, interpolated linearly."""
+    if len(sources) < len(photo):  # several rows share one row of sources
+        sources = np.repeat(sources, -(-len(photo) // len(sources)), axis=0)[: len(photo)]
     rows = np.arange(len(photo), dtype=np.float32)[:, None]
     lines = np.broadcast_to(rows, sources.shape)
     looked_up = cv2.remap(

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -51,7 +52,17 @@ LAYOUTS: dict[Stereo, Layout] = {
 }
 
 
-def ending(options: DepthOptions) -> str:
+class Arrangement(Protocol):
+    """The options that ``ending`` needs; those of photos and of films have them."""
+
+    @property
+    def stereo(self) -> Stereo: ...
+
+    @property
+    def swap(self) -> bool: ...
+
+
+def ending(options: Arrangement) -> str:
     """The end of the name of a pair's file, before the suffix."""
     layout = LAYOUTS[options.stereo]
     return layout.swapped if options.swap else layout.ending
@@ -66,7 +77,9 @@ def picture_size(kind: Stereo, view: Size) -> Size:
     return width * layout.across, height * layout.down
 
 
-def arranged(photo: Levels, disparity: FloatArray, options: DepthOptions) -> Levels:
+def arranged(
+    photo: Levels, disparity: FloatArray, options: DepthOptions, *, is_spread: bool = False
+) -> Levels:
     """Render the pair that the options ask for.
 
     Args:
@@ -74,6 +87,8 @@ def arranged(photo: Levels, disparity: FloatArray, options: DepthOptions) -> Lev
             wide.
         disparity: [h, w], larger is nearer.
         options: with ``is_pair``.
+        is_spread: whether 0 and 1 of the disparity stand for the farthest and the nearest point,
+            whether or not this photo has such points.
 
     Returns:
         [height, width, 3] uint8 RGB, of the size ``picture_size``.
@@ -90,7 +105,8 @@ def arranged(photo: Levels, disparity: FloatArray, options: DepthOptions) -> Lev
         eyes = ("left" if kind == "left" else "right",)
     elif (kind == "cross") != options.swap:
         eyes = ("right", "left")
-    strips = stereo.strips(photo, disparity, options.divergence, options.convergence, eyes)
+    divergence, convergence = options.divergence, options.convergence
+    strips = stereo.strips(photo, disparity, divergence, convergence, eyes, is_spread=is_spread)
     for top, views in strips:
         if kind == "anaglyph":
             picture[top : top + len(views[0])] = anaglyph(*views)

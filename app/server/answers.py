@@ -5,6 +5,9 @@
 The request's thread sends as many bytes as the kernel accepts immediately. The worker's main loop
 sends the remaining bytes when the client is ready for them. They wait in memory, or on disk if they
 are more than 1 MiB.
+
+Answers that are made while they are sent, such as films, have no limit on their size. Their thread
+waits for the client instead, so that no more of the answer is made than the client takes.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import logging
 import os
 import select
 import socket
+import struct
 import tempfile
 import threading
 import time
@@ -27,6 +31,8 @@ LEAST_BYTES_PER_SECOND = 4096
 GRACE_SECONDS = 30.0
 #: The connection is closed if sending an answer takes longer than this.
 LONGEST_SECONDS = 900.0
+#: A client may stop reading an answer that is made while it is sent for this long.
+LONGEST_PAUSE_SECONDS = 300.0
 
 # An unsent rest of up to this size waits in memory, a larger one on disk.
 _MEMORY_BYTES = 2**20
@@ -35,6 +41,12 @@ _SEND_SECONDS = 0.5
 _CHUNK_BYTES = 512 * 1024
 # An answer younger than this is never dropped to make room for another one.
 _PROTECTED_SECONDS = 2.0
+_POLL_SECONDS = 1.0
+# What poll() reports if the client has closed its side or the whole connection (see
+# ``exchange.disconnect_check``).
+_HANG_UP = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
+# With this value of SO_LINGER, close() resets the connection.
+_RESET = struct.pack("ii", 1, 0)
 
 
 class Answers:
@@ -101,9 +113,15 @@ class Answer:
         self._memory = bytearray()
         self._file: IO[bytes] | None = None
         self._file_at = self._file_end = 0
-        #: bytes that the main loop has sent, and when it took over (monotonic seconds)
+        #: bytes that the main loop has sent, and when it took over (monotonic seconds); of a
+        #: stream all bytes
         self.sent = 0
         self.began = time.monotonic()
+        #: whether the client must see that the answer is incomplete
+        self.is_broken = False
+        self._is_stream = False
+        #: seconds that the thread of a stream has waited for the client
+        self._waited = 0.0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._sock, name)
@@ -127,12 +145,63 @@ class Answer:
             OSError: the client is gone, or too many bytes are unsent already.
         """
         rest = memoryview(data)
+        if self._is_stream:
+            self._send_as_taken(rest)
+            return
         if not self.is_waiting():
             rest = self._send_now(rest)
             self.began = time.monotonic()
         if rest:
             self._answers.take(self, len(rest))
             self._keep(rest)
+
+    def stream(self) -> None:
+        """From now on ``sendall`` waits until the client has taken the data, and keeps nothing."""
+        self._is_stream = True
+
+    def break_off(self) -> None:
+        """Let the connection end with a reset, because the rest of the answer cannot be made.
+
+        A client of HTTP/1.0 learns the end of an answer only from the end of the connection. An
+        orderly end would make an incomplete answer look complete.
+        """
+        self.is_broken = True
+        with suppress(OSError):
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+
+    def _send_as_taken(self, rest: memoryview) -> None:
+        """Send all of it, waiting for the client.
+
+        The client is too slow if, in all the time that was spent waiting for it, it has taken less
+        than the least speed, or if it stops for too long. The time that making the answer takes
+        does not count.
+
+        Raises:
+            OSError: the client is gone or too slow.
+        """
+        poll = select.poll()
+        poll.register(self._sock.fileno(), select.POLLOUT | _HANG_UP)
+        paused = 0.0
+        while rest:
+            try:
+                count = self._sock.send(rest, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                began = time.monotonic()
+                events = poll.poll(_POLL_SECONDS * 1000)
+                waited = time.monotonic() - began
+                self._waited += waited
+                paused += waited
+                if events and events[0][1] & _HANG_UP:
+                    raise BrokenPipeError(errno.EPIPE, "the client has hung up") from None
+                least = LEAST_BYTES_PER_SECOND * (self._waited - GRACE_SECONDS)
+                if paused > LONGEST_PAUSE_SECONDS or self.sent < least:
+                    self.break_off()
+                    log.warning("a client took a streamed answer too slowly: closed")
+                    raise BrokenPipeError(errno.EPIPE, "the client is too slow") from None
+                continue
+            paused = 0.0
+            self.sent += count
+            rest = rest[count:]
 
     def _send_now(self, rest: memoryview) -> memoryview:
         end = time.monotonic() + _SEND_SECONDS

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
 from typing import IO
 
 from werkzeug.datastructures import FileStorage, Headers, MultiDict
@@ -64,6 +65,22 @@ class FormParser(FormDataParser):
         return stream, self.cls(), self.cls()
 
     def _parts(self, stream: IO[bytes], decoder: _Decoder, content_length: int | None) -> Form:
+        with ExitStack() as opened:
+            form = self._read(stream, decoder, content_length, opened)
+            opened.pop_all()
+            return form
+
+    def _read(
+        self,
+        stream: IO[bytes],
+        decoder: _Decoder,
+        content_length: int | None,
+        opened: ExitStack,
+    ) -> Form:
+        """Read the parts; their files are added to ``opened``, which closes them after an error.
+
+        Until then a film that was refused would take up disk space.
+        """
         fields: list[tuple[str, str]] = []
         files: list[tuple[str, FileStorage]] = []
         parts = 0
@@ -72,12 +89,15 @@ class FormParser(FormDataParser):
             if isinstance(event, Field | File):
                 parts += 1
                 if self.max_form_parts is not None and parts > self.max_form_parts:
-                    raise TooLarge(f"The form has more than {self.max_form_parts} parts")
+                    raise TooLarge(
+                        f"The form has more than {self.max_form_parts} parts", code="body_too_large"
+                    )
                 name, file_name = _names(event)
                 headers, value = event.headers, bytearray()
                 if file_name is not None:
                     kind = headers.get("content-type")
                     file = self.stream_factory(content_length, kind, file_name, None)
+                    opened.callback(_close, file)
             elif isinstance(event, Data) and file_name is not None:
                 file.write(event.data)
                 if not event.more_data:
@@ -88,12 +108,18 @@ class FormParser(FormDataParser):
                 if room < 0:
                     raise TooLarge(
                         f"The fields of the form have more than {MAX_FIELDS_BYTES} bytes; "
-                        "a file needs a file name"
+                        "a file needs a file name",
+                        code="body_too_large",
                     )
                 value += event.data
                 if not event.more_data:
                     fields.append((name, value.decode("utf-8", "replace")))
         return stream, self.cls(fields), self.cls(files)
+
+
+def _close(file: IO[bytes]) -> None:
+    with suppress(OSError):  # what is left in its buffer cannot be written to a full disk
+        file.close()
 
 
 class _Decoder(MultipartDecoder):
@@ -150,7 +176,9 @@ def _names(part: Field | File) -> tuple[str, str | None]:
     if name is None:
         raise ValueError("A part has no name")
     if max(len(name.encode()), len((file_name or "").encode())) > MAX_NAME_BYTES:
-        raise TooLarge(f"A name in the form has more than {MAX_NAME_BYTES} bytes")
+        raise TooLarge(
+            f"A name in the form has more than {MAX_NAME_BYTES} bytes", code="body_too_large"
+        )
     return name, None if file_name is None else file_name.replace("\0", "")
 
 
@@ -168,4 +196,6 @@ def _decode_line(line: bytes) -> str:
 
 def _check_head(length: int) -> None:
     if length > MAX_HEAD_BYTES:
-        raise TooLarge(f"The head of a part has more than {MAX_HEAD_BYTES} bytes")
+        raise TooLarge(
+            f"The head of a part has more than {MAX_HEAD_BYTES} bytes", code="body_too_large"
+        )

@@ -77,7 +77,8 @@ class InlineImage:
         if self._size > self._max_bytes:
             raise TooLarge(
                 f"The image has {self._size} bytes; at most {self._max_bytes} are accepted "
-                "(MAX_IMAGE_BYTES)"
+                "(MAX_IMAGE_BYTES)",
+                code="image_too_large",
             )
         self._file.seek(0)
         self._owns_file = False

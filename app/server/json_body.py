@@ -244,11 +244,12 @@ class _Reader:
     def _put(self, text: bytes) -> None:
         self._out += text
         if self._values > MAX_VALUES:
-            raise TooLarge(f"The JSON has more than {MAX_VALUES} values")
+            raise TooLarge(f"The JSON has more than {MAX_VALUES} values", code="body_too_large")
         if len(self._out) > MAX_BYTES:
             raise TooLarge(
                 f"The JSON has more than {MAX_BYTES} bytes, "
-                f"strings of more than {MAX_STRING_BYTES} bytes not counted"
+                f"strings of more than {MAX_STRING_BYTES} bytes not counted",
+                code="body_too_large",
             )
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 import json
 import uuid
 
+from app.errors import code_of_status
+
 _MESSAGE = "The request is malformed or its headers are too large; it was not processed"
 
 
@@ -31,7 +33,12 @@ class CapturedResponse:
     def as_json(self) -> bytes:
         """The complete HTTP response with gunicorn's status and the JSON body of all errors."""
         status = self._status_line()
-        body = {"error": status[4:], "message": _MESSAGE, "detail": _MESSAGE}
+        body = {
+            "error": status[4:],
+            "message": _MESSAGE,
+            "detail": _MESSAGE,
+            "code": code_of_status(int(status[:3])),
+        }
         data = json.dumps(body).encode()
         head = (
             f"HTTP/1.1 {status}\r\n"

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import errno
-import re
 import selectors
 import socket
 import ssl
@@ -21,6 +20,7 @@ from typing import Any
 from gunicorn.http.errors import InvalidHeader, UnsupportedTransferCoding
 from gunicorn.workers.gthread import ThreadWorker
 
+from app.server import heads
 from app.server.answers import Answer, Answers
 from app.server.master import unblock_signals
 from app.server.refusals import CapturedResponse
@@ -44,9 +44,6 @@ _TICK_SECONDS = 0.2
 _PROBE_THREADS = 2
 _PAGE_THREADS = 4
 _SWITCH_SECONDS = 0.001
-_PROBE = re.compile(rb"(GET|HEAD) /(health|ready)(\?[!-~]*)? HTTP/1\.[01]\r\n")
-_PAGE = re.compile(rb"(GET|HEAD) ")
-_HAS_BODY = re.compile(rb"\r\n(content-length|transfer-encoding|expect):", re.IGNORECASE)
 _HEAD_BYTES = 8192
 # The kernel buffers at most this much unsent data of a connection, instead of megabytes. A client
 # that reads nothing is noticed sooner that way, and its further (pipelined) requests do not start.
@@ -98,6 +95,14 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
         settings = self._runtime().settings
         self._answers = Answers(settings.max_waiting_bytes // settings.web_concurrency)
         super().run()
+        self._finish_jobs()
+
+    def _finish_jobs(self) -> None:
+        """Let a worker that is merely replaced finish its jobs, as it has finished its requests."""
+        runtime = self._runtime()
+        while runtime.jobs.is_busy() and self.is_parent_alive():
+            self.notify()
+            time.sleep(_TICK_SECONDS)
 
     def notify(self) -> None:
         """Send a heartbeat to the master (gunicorn's) and to the other workers (shared state)."""
@@ -185,11 +190,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
         self.poller.register(conn.sock, selectors.EVENT_READ, readable)
 
     def _pool_for(self, conn: Any) -> Any:
-        """The thread pool for the next request of a connection.
-
-        The small pools for probes and pages get a request only if its head is complete and it has
-        no body, so that their threads never wait for a client.
-        """
+        """The thread pool for the next request of a connection."""
         head = b""
         if conn.parser is not None:
             head = (
@@ -197,10 +198,8 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
             )  # bytes that were read along with the previous request
         with suppress(OSError, ValueError):  # TLS sockets do not support flags
             head += conn.sock.recv(_HEAD_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        end = head.find(b"\r\n\r\n")
-        if end < 0 or not _PAGE.match(head) or _HAS_BODY.search(head, 0, end):
-            return self.tpool
-        return self._probes if _PROBE.match(head) else self._pages
+        pools = {"probe": self._probes, "page": self._pages, "other": self.tpool}
+        return pools[heads.kind(head)]
 
     def on_pending_socket_readable(self, conn: Any, client: Any) -> None:
         """See ThreadWorker. Ignores a connection that was closed since it became readable."""
@@ -262,9 +261,14 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
 
     def _end_request(self, conn: Any, fs: Any) -> None:
         """Keep the connection after the whole answer was sent, or close it on our side."""
+        is_broken = False
         if (answer := getattr(conn, "answer", None)) is not None:
+            is_broken = answer.is_broken
             answer.close()
             conn.answer = None
+        if is_broken:  # closing the connection resets it
+            self._discard(conn)
+            return
         if not fs.cancelled() and fs.exception() is None and fs.result():
             super().finish_request(conn, fs)
             return

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""A photo as the input of a depth model, and what is known of the camera that took it."""
+"""A photo through a depth model, and what is known of the camera that took it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from app.engines.base import FloatArray
+from app.lending.loaded import LoadedNetwork
+from app.lending.registry import networks_of
 from app.models.depth_family import DepthFamily
 from app.rendering.options import Size
-from app.tasks.turns import Turn
+from app.tasks.results import Timings
+from app.tasks.turns import IsGone, Turn, Turns
+from config.models import ModelSpec
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,54 @@ class Camera:
     def input_focal_length(self) -> float | None:
         """The focal length in pixels of the network's input, as ``DepthFamily.metres`` takes it."""
         return None if self.focal_length is None else self.focal_length * self.scale
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a depth model has made of a photo."""
+
+    loaded: LoadedNetwork
+    #: the network's output, from ``family.crop``
+    output: FloatArray
+    #: width and height of the answer
+    size: Size
+    #: as the photo tells it
+    camera: Camera
+
+    @property
+    def family(self) -> DepthFamily:
+        """The model's family."""
+        family: DepthFamily = self.loaded.family
+        return family
+
+
+def estimate(
+    turns: Turns,
+    photo: BinaryIO,
+    spec: ModelSpec,
+    answer_size: Callable[[Size, Size], Size],
+    is_gone: IsGone,
+    timings: Timings,
+) -> Estimate:
+    """Wait for a turn, decode a photo and run a depth model on it.
+
+    Args:
+        turns: of the service.
+        photo: the file.
+        spec: the model.
+        answer_size: see ``prepare``.
+        is_gone: tells whether the client has hung up.
+        timings: receives the duration of each stage.
+
+    Raises:
+        TwinlensError: the photo is unusable, or the service cannot answer now.
+    """
+    # The turn ends with the inference, so that the next request can use the device.
+    with turns.wait(networks_of(spec)[0], 1, is_gone, timings) as turn:
+        loaded = turn.loaded
+        inputs, size, camera = prepare(turn, photo, answer_size)
+        output = turn.infer(inputs[None])[0]
+    return Estimate(loaded, loaded.family.crop(output, camera.size), size, camera)
 
 
 def prepare(

@@ -15,12 +15,12 @@ from app.engines.base import FloatArray
 from app.errors import BadRequest
 from app.lending.loaded import LoadedNetwork
 from app.lending.manager import Manager
-from app.lending.registry import Registry, networks_of
+from app.lending.registry import Registry
 from app.models.depth_family import DepthFamily
 from app.pictures.canvas import Levels
 from app.rendering import formats, maps, stereo_layouts
 from app.rendering.options import EXACT, DepthOptions, Size
-from app.tasks.camera import Camera, prepare
+from app.tasks.camera import Camera, estimate
 from app.tasks.results import DepthMap, Timings
 from app.tasks.turns import IsGone, Turns
 from config.models import ModelSpec
@@ -60,19 +60,15 @@ class DepthTask:
         timings, turns = Timings(), self._turns
         with photo:
             self.check(spec, options)
-            # The turn ends with the inference, so that the next request can use the device.
-            with turns.wait(networks_of(spec)[0], 1, is_gone, timings) as turn:
-                loaded = turn.loaded
-                if options.in_metres and not loaded.family.is_metric:
-                    raise self._no_metres(spec)
-                inputs, size, camera = prepare(turn, photo, partial(self._size, options))
-                output = turn.infer(inputs[None])[0]
-            output = loaded.family.crop(output, camera.size)
+            found = estimate(turns, photo, spec, partial(self._size, options), is_gone, timings)
+            if options.in_metres and not found.family.is_metric:  # it was not known before the load
+                raise self._no_metres(spec)
+            loaded, size = found.loaded, found.size
             # The camera is needed for metres; the model's own estimate is told in any case.
-            camera = camera.with_best(
-                options.focal_length or None, loaded.family, output, exif=options.in_metres
+            camera = found.camera.with_best(
+                options.focal_length or None, found.family, found.output, exif=options.in_metres
             )
-            numbers = _numbers(loaded.family, output, options, camera)
+            numbers = _numbers(found.family, found.output, options, camera)
             check_cancelled = turns.deadline_check(is_gone)
             view: Pixels | None = None
             if options.is_pair:
@@ -94,6 +90,7 @@ class DepthTask:
             options.unit,
             camera.focal_length,
             camera.field_of_view(),
+            camera.size,
         )
 
     def check(self, spec: ModelSpec, options: DepthOptions) -> None:

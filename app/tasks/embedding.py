@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from functools import partial
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -21,9 +21,12 @@ from app.lending.entry import embeds_images_only
 from app.lending.registry import networks_of
 from app.models.base import NetworkId
 from app.models.embedding_family import EmbeddingFamily
+from app.models.logits import Logits
 from app.models.tokens import Tokens
+from app.rendering.options import Size
 from app.tasks.results import Embeddings, TextEmbeddings, Timings
 from app.tasks.turns import IsGone, Turn, Turns
+from app.tasks.vector_cache import ImageVector, Question, VectorCache
 from config.models import ModelSpec
 
 log = logging.getLogger("twinlens.tasks")
@@ -37,8 +40,9 @@ class EmbeddingTask:
     vector; the others of the request still get theirs.
     """
 
-    def __init__(self, turns: Turns) -> None:
+    def __init__(self, turns: Turns, cache: VectorCache) -> None:
         self._turns = turns
+        self._cache = cache
 
     def images(
         self,
@@ -49,7 +53,9 @@ class EmbeddingTask:
         image_size: int | None,
         is_gone: IsGone = lambda: False,
     ) -> Embeddings:
-        """Compute the vectors of images as one batch.
+        """Compute the vectors of images as one batch, except those that the cache knows.
+
+        If it knows all, the request takes no place in the waiting room.
 
         Args:
             sources: image files, or the errors of those that could not be fetched.
@@ -62,22 +68,38 @@ class EmbeddingTask:
             TwinlensError: the whole request fails, not only some of its images.
         """
         timings = Timings()
-        results: list[FloatArray | TwinlensError] = []
-        with self._turns.wait(networks_of(spec)[0], len(sources), is_gone, timings) as turn:
-            family: EmbeddingFamily = turn.loaded.family
-            for source in sources:
-                try:
-                    results.append(_prepare_image(turn, source, image_size))
-                except TwinlensError as error:
-                    turn.check_cancelled()  # raises an error of the whole request, if there is one
-                    results.append(error)
-            inputs = [each for each in results if not isinstance(each, TwinlensError)]
-            outputs = turn.infer(np.stack(inputs)) if inputs else ()
-        with timings.stage("finish"):
-            vectors = _vectors(results, outputs, normalize)
-        loaded = turn.loaded
-        used_size = image_size or family.image_size
-        return Embeddings(loaded.weights, loaded.provenance(), timings, vectors, used_size)
+        network, question = networks_of(spec)[0], Question(normalize, image_size)
+        digests = self._cache.digests(sources)
+        loaded = self._turns.loaded(network)
+        known = self._cache.find(loaded, digests, question)
+        if loaded is not None and _is_complete(sources, known):
+            computed: list[ImageVector | TwinlensError] = list(_unknown(sources, known))
+        else:
+            with self._turns.wait(network, len(sources), is_gone, timings) as turn:
+                if turn.loaded is not loaded:  # it was loaded meanwhile
+                    loaded = turn.loaded
+                    known = self._cache.find(loaded, digests, question)
+                inputs = _prepare_images(turn, _unknown(sources, known), image_size)
+                good = [each[0] for each in inputs if not isinstance(each, TwinlensError)]
+                outputs = turn.infer(np.stack(good)) if good else ()
+            with timings.stage("finish"):
+                computed = _with_sizes(_vectors(inputs, outputs, normalize), inputs)
+        for source, found in zip(sources, known, strict=True):
+            if found is not None and not isinstance(source, TwinlensError):
+                source.close()
+        rest = iter(computed)
+        results = [next(rest) if found is None else found for found in known]
+        self._cache.add(loaded, digests, question, results)
+        hits = sum(found is not None for found in known)
+        self._cache.count(hits, len(digests) - digests.count(None) - hits)
+        return Embeddings(
+            loaded.weights,
+            loaded.provenance(),
+            timings,
+            [each if isinstance(each, TwinlensError) else each[0] for each in results],
+            image_size or loaded.family.image_size,
+            [None if isinstance(each, TwinlensError) else each[1] for each in results],
+        )
 
     def texts(
         self,
@@ -85,6 +107,7 @@ class EmbeddingTask:
         spec: ModelSpec,
         *,
         normalize: bool,
+        language: str | None = None,
         is_gone: IsGone = lambda: False,
     ) -> TextEmbeddings:
         """Compute the vectors of texts as one batch.
@@ -93,6 +116,7 @@ class EmbeddingTask:
             texts: the texts.
             spec: an embedding model.
             normalize: whether to scale each vector to length 1.
+            language: of the texts, see ``EmbeddingFamily.prepare_text``.
             is_gone: tells whether the client has hung up.
 
         Raises:
@@ -109,7 +133,7 @@ class EmbeddingTask:
             for text in texts:
                 try:
                     with turn.preparing():
-                        results.append(family.prepare_text(text))
+                        results.append(family.prepare_text(text, language))
                 except TwinlensError as error:
                     turn.check_cancelled()  # raises an error of the whole request, if there is one
                     results.append(error)
@@ -121,11 +145,53 @@ class EmbeddingTask:
         loaded = turn.loaded
         return TextEmbeddings(loaded.weights, loaded.provenance(), timings, vectors, tokens)
 
+    def logits(self, spec: ModelSpec) -> Logits | None:
+        """How the model's cosines become probabilities; None if its checkpoint does not tell.
+
+        Raises:
+            TwinlensError: the model cannot be loaded.
+        """
+        with self._turns.wait(NetworkId(spec, "text"), 1, lambda: False, Timings()) as turn:
+            family: EmbeddingFamily = turn.loaded.family
+            return family.logits()
+
+
+def _is_complete(
+    sources: Sequence[BinaryIO | TwinlensError], known: Sequence[ImageVector | None]
+) -> bool:
+    """Whether at least one vector is known, and only errors have none."""
+    missing = _unknown(sources, known)
+    return len(missing) < len(sources) and all(isinstance(each, TwinlensError) for each in missing)
+
+
+def _unknown(
+    sources: Sequence[BinaryIO | TwinlensError], known: Sequence[ImageVector | None]
+) -> list[Any]:
+    """The sources whose vectors are not known."""
+    return [source for source, found in zip(sources, known, strict=True) if found is None]
+
+
+def _prepare_images(
+    turn: Turn, sources: Iterable[BinaryIO | TwinlensError], image_size: int | None
+) -> list[tuple[FloatArray, Size] | TwinlensError]:
+    """The network's input for each image and the size of the upright image, or its error."""
+    results: list[tuple[FloatArray, Size] | TwinlensError] = []
+    for source in sources:
+        try:
+            results.append(_prepare_image(turn, source, image_size))
+        except TwinlensError as error:
+            turn.check_cancelled()  # raises an error of the whole request, if there is one
+            results.append(error)
+    return results
+
 
 def _prepare_image(
     turn: Turn, source: BinaryIO | TwinlensError, image_size: int | None
-) -> FloatArray:
-    """The network's input for one image. The decoded image is freed when this returns."""
+) -> tuple[FloatArray, Size]:
+    """The network's input for one image, and the size of the upright image.
+
+    The decoded image is freed when this returns.
+    """
     if isinstance(source, TwinlensError):
         raise source
     family: EmbeddingFamily = turn.loaded.family
@@ -134,7 +200,23 @@ def _prepare_image(
     with source:
         picture = turn.decode(source, decode_size, steps)
     with turn.preparing():
-        return family.prepare_image(picture, image_size, turn.loaded.network.images)
+        work = turn.loaded.network.images
+        return family.prepare_image(picture, image_size, work), picture.size
+
+
+def _with_sizes(
+    vectors: Sequence[FloatArray | TwinlensError],
+    inputs: Sequence[tuple[FloatArray, Size] | TwinlensError],
+) -> list[ImageVector | TwinlensError]:
+    """Each vector with the size of its image, or the error of the one or the other."""
+    return [
+        each
+        if isinstance(each, TwinlensError)
+        else vector
+        if isinstance(vector, TwinlensError)
+        else (vector, each[1])
+        for vector, each in zip(vectors, inputs, strict=True)
+    ]
 
 
 def _vectors(

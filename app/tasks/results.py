@@ -7,13 +7,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from app.engines.base import FloatArray
 from app.errors import TwinlensError
 from app.models.base import Provenance
 from app.models.tokens import Tokens
-from app.rendering.options import Unit
+from app.rendering.options import Size, Unit
 
 
 @dataclass
@@ -41,6 +41,11 @@ class Timings:
         finally:
             setattr(self, name, getattr(self, name) + time.monotonic() - began)
 
+    def add(self, other: Timings) -> None:
+        """Add the seconds of another part of the same request."""
+        for each in fields(self):
+            setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
+
 
 @dataclass(frozen=True)
 class Result:
@@ -48,7 +53,8 @@ class Result:
 
     #: kind of weights: "published", or what the checkpoint's files say, such as "random"
     weights: str
-    provenance: Provenance
+    #: None: another program made it, which does not tell
+    provenance: Provenance | None
     timings: Timings
 
 
@@ -66,6 +72,8 @@ class DepthMap(Result):
     focal_length: float | None
     #: of the camera, degrees from the left edge of the upright photo to the right one
     field_of_view: float | None
+    #: width and height of the upright photo
+    photo_size: Size
 
 
 @dataclass(frozen=True)
@@ -79,11 +87,25 @@ class Scene(Result):
     focal_length: float | None
     #: of the camera, degrees from the left edge of the upright photo to the right one
     field_of_view: float | None
+    #: width and height of the upright photo
+    photo_size: Size
 
 
 @dataclass(frozen=True)
 class OwnPair:
     """A stereo pair made with a depth map of the client's own, as a file; no model was used."""
+
+    timings: Timings
+    file: bytes
+
+    @property
+    def provenance(self) -> None:
+        """There is none."""
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A small picture of a photo, as a file; no model was used."""
 
     timings: Timings
     file: bytes
@@ -100,6 +122,8 @@ class Embeddings(Result):
     vectors: list[FloatArray | TwinlensError]
     #: pixels of the shortest edge to which each image was resized
     image_size: int
+    #: width and height of each upright image, pixels; None where it has an error
+    sizes: list[Size | None]
 
 
 @dataclass(frozen=True)

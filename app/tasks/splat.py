@@ -12,11 +12,10 @@ from dataclasses import replace
 from typing import BinaryIO
 
 from app.engines.base import FloatArray
-from app.lending.registry import networks_of
 from app.models.depth_family import DepthFamily
 from app.rendering import scenes
 from app.rendering.scene_options import SceneOptions, default_focal_length
-from app.tasks.camera import Camera, prepare
+from app.tasks.camera import Camera, estimate
 from app.tasks.results import Scene, Timings
 from app.tasks.turns import IsGone, Turns
 from config.models import ModelSpec
@@ -53,20 +52,14 @@ class SplatTask:
         """
         timings, turns = Timings(), self._turns
         with photo:
-            # The turn ends with the inference, so that the next request can use the device.
-            with turns.wait(networks_of(spec)[0], 1, is_gone, timings) as turn:
-                loaded = turn.loaded
-                inputs, size, camera = prepare(
-                    turn, photo, lambda full, _: scenes.photo_size(full, options)
-                )
-                output = turn.infer(inputs[None])[0]
-            output = loaded.family.crop(output, camera.size)
-            camera = camera.with_best(
-                options.focal_length(camera.size), loaded.family, output, exif=True
-            )
+            photo_size = lambda full, _: scenes.photo_size(full, options)  # noqa: E731
+            found = estimate(turns, photo, spec, photo_size, is_gone, timings)
+            family, output, size, camera = found.family, found.output, found.size, found.camera
+            given = options.focal_length(camera.size)
+            camera = camera.with_best(given, family, output, exif=True)
             if camera.focal_length is None:
                 camera = replace(camera, focal_length=default_focal_length(camera.size))
-            disparity = _disparity(loaded.family, output, options, camera)
+            disparity = _disparity(family, output, options, camera)
             check_cancelled = turns.deadline_check(is_gone)
             # The scene shows the photo itself, which was dropped before the inference.
             view = turns.decode_again(photo, size, check_cancelled, timings)
@@ -80,13 +73,14 @@ class SplatTask:
                 with timings.stage("encode"):
                     file = scenes.encode(scene, options)
         return Scene(
-            loaded.weights,
-            loaded.provenance(),
+            found.loaded.weights,
+            found.loaded.provenance(),
             timings,
             file,
-            "metres" if loaded.family.is_metric else "relative",
+            "metres" if family.is_metric else "relative",
             camera.focal_length,
             camera.field_of_view(),
+            camera.size,
         )
 
 

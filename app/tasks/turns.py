@@ -136,8 +136,20 @@ class Turns:
         #: set by each request; housekeeping later clears it and frees idle memory
         self.worked = threading.Event()
 
+    def loaded(self, id: NetworkId) -> LoadedNetwork | None:
+        """The network if it is loaded now, to ask it something; only a turn may run it."""
+        return self._manager.loaded(id)
+
     @contextmanager
-    def wait(self, id: NetworkId, count: int, is_gone: IsGone, timings: Timings) -> Iterator[Turn]:
+    def wait(
+        self,
+        id: NetworkId,
+        count: int,
+        is_gone: IsGone,
+        timings: Timings,
+        *,
+        background: bool = False,
+    ) -> Iterator[Turn]:
         """Wait for a turn with a network, which is loaded first if necessary.
 
         Args:
@@ -145,13 +157,14 @@ class Turns:
             count: number of inputs in the request.
             is_gone: tells whether the client has hung up.
             timings: receives the duration of the wait, not counting the load.
+            background: whether the inputs are frames of a film, which let all photos pass.
 
         Raises:
             TwinlensError: the waiting room is full, the network cannot be loaded, or no turn came
                 in time.
         """
         self._manager.check(id)
-        entered = self.room.enter(str(id), count, is_gone)
+        entered = self.room.enter(str(id), count, is_gone, background=background)
         with (
             entered as ticket,
             self._workers.lease(id, partial(self.room.check_cancelled, ticket)) as loaded,

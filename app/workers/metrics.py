@@ -31,7 +31,7 @@ METHODS = {"GET", "HEAD", "POST", "DELETE", "OPTIONS"}
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 _IMAGES = (1, 2, 4, 8, 16, 32)
 # Sizes of the files of one worker, larger than all its series (tests/unit/test_metrics.py).
-COUNTER_BYTES = 320 * 2**10
+COUNTER_BYTES = 512 * 2**10
 HISTOGRAM_BYTES = 128 * 2**10
 HISTOGRAM_BYTES_PER_MODEL = 32 * 2**10
 
@@ -58,7 +58,7 @@ class Metrics:
         )
         self._durations = Histogram(
             "twinlens_http_request_duration_seconds",
-            "From the head of a request to its answer.",
+            "Seconds from the headers of a request to its answer.",
             ["route"],
             registry=None,
             buckets=_SECONDS,
@@ -72,10 +72,22 @@ class Metrics:
         )
         self._batches = Histogram(
             "twinlens_batch_size",
-            "Inputs that ran together.",
+            "Inputs in one batch.",
             ["model"],
             registry=None,
             buckets=_IMAGES,
+        )
+        self._cache = Counter(
+            "twinlens_embed_cache_images_total",
+            "Images looked up in the cache of vectors.",
+            ["result"],
+            registry=None,
+        )
+        self._film_frames = Counter(
+            "twinlens_film_frames_total",
+            "Frames of films that were made.",
+            ["model"],
+            registry=None,
         )
 
     def start(self, models: int) -> None:
@@ -97,7 +109,7 @@ class Metrics:
                     os.posix_fallocate(file.fileno(), 0, size)
             self._counts = True
         except OSError as error:
-            log.warning("this worker counts nothing for /metrics: %s", error.strerror)
+            log.warning("this worker is missing from /metrics: %s", error.strerror)
 
     def answered(self, route: str | None, method: str, status: int, seconds: float) -> None:
         """Count an answered request.
@@ -132,6 +144,19 @@ class Metrics:
                 for stage, seconds in stages.items():
                     if seconds:
                         self._stages.labels(model, stage).observe(seconds)
+
+    def made_frames(self, model: str, frames: int) -> None:
+        """Count further frames of a film for which the depth is known."""
+        if self._counts:
+            with suppress(OSError):
+                self._film_frames.labels(model).inc(frames)
+
+    def looked_up(self, hits: int, misses: int) -> None:
+        """Count images whose vector was in the cache, and others."""
+        if self._counts:
+            with suppress(OSError):
+                self._cache.labels("hit").inc(hits)
+                self._cache.labels("miss").inc(misses)
 
     def ran(self, loaded: LoadedNetwork, inputs: int) -> None:
         """Record that a network ran ``inputs`` inputs as one batch."""

@@ -32,7 +32,7 @@ def _shared_memory() -> Iterator[None]:
         yield
     except OSError as error:
         raise NotAvailable(
-            f"The other processes of the service cannot be told: {error.strerror} in shared memory",
+            f"The other workers cannot be informed: {error.strerror} in shared memory",
             title="No room",
             retry_after=_FULL_RETRY_SECONDS,
         ) from error

@@ -268,7 +268,7 @@ class Workers:
             orders = self._book.change(change)
         except OSError as error:
             raise NotAvailable(
-                f"The workers cannot be told: {error.strerror} "
+                f"The workers cannot be informed: {error.strerror} "
                 f"({self._shared.folder.parent}, which the service's processes share); "
                 "try again when there is room",
                 title="No room",

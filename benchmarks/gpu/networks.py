@@ -45,10 +45,10 @@ from benchmarks.inputs import DISTINCT, MEGAPIXELS, SIZES, Photos
 from benchmarks.models import DepthModel, ImageModel, Model
 from benchmarks.results import Row
 from config.families import Task
-from config.values import Precision
+from config.values import FloatName
 
 #: The service's default on GPUs comes first, so that even a run that is cut short has measured it.
-PRECISIONS: tuple[Precision, ...] = ("fp16", "bf16", "fp32")
+PRECISIONS: tuple[FloatName, ...] = ("fp16", "bf16", "fp32")
 BATCHES: dict[Task, tuple[int, ...]] = {"depth": (1, 2, 4), "embedding": (1, 8, 32)}
 _QUICK_BATCHES: dict[Task, tuple[int, ...]] = {"depth": (1,), "embedding": (2,)}
 TABLES: dict[Task, str] = {"depth": "maps", "embedding": "vectors"}

@@ -23,7 +23,7 @@ from app.lending.loaded import LoadedNetwork
 from app.models.base import describe_checkpoint
 from benchmarks.gpu.ceilings import KINDS
 from benchmarks.models import checkpoint_of, first_network, row, with_work
-from config.values import Precision
+from config.values import FloatName
 
 _WARM_UPS = 3  # calls before a capture, as torch's notes on CUDA graphs recommend
 
@@ -31,7 +31,7 @@ _WARM_UPS = 3  # calls before a capture, as torch's notes on CUDA graphs recomme
 Work = Callable[[], Any]
 
 
-def load(cache: Path, key: str, precision: Precision, device: str) -> Any:
+def load(cache: Path, key: str, precision: FloatName, device: str) -> Any:
     """Load a model onto a device as the service does, but do not warm it up."""
     spec = row(key)
     family = describe_checkpoint(spec, checkpoint_of(spec, cache))

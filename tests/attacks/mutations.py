@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Makes broken variants of good image files; a seed makes them the same in every run."""
+"""Makes broken variants of good files; a seed makes them the same in every run."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from tests.pictures import encoded, picture, rotated_jpeg
 
@@ -17,24 +17,31 @@ def originals() -> list[bytes]:
     return [*(encoded(picture(96, 64), kind) for kind in KINDS), rotated_jpeg(picture(96, 64))]
 
 
-def mutations(count: int, seed: int = 1) -> Iterator[bytes]:
-    """Yield ``count`` distinct files with bytes removed, changed, inserted or swapped."""
+def mutations(
+    count: int, seed: int = 1, sources: Sequence[bytes] | None = None, head: float = 0.5
+) -> Iterator[bytes]:
+    """Yield ``count`` distinct files with bytes removed, changed, inserted or swapped.
+
+    Args:
+        sources: the good files; default: ``originals``.
+        head: share of the changes that hit the beginning of the file.
+    """
     draw = random.Random(seed)
     seen: set[bytes] = set()
-    sources = originals()
+    sources = originals() if sources is None else sources
     while len(seen) < count:
         data = bytearray(draw.choice(sources))
         for _ in range(draw.choice((1, 1, 2, 5))):
-            _mutate(data, draw)
+            _mutate(data, draw, head)
         made = bytes(data)
         if made not in seen and made not in sources:
             seen.add(made)
             yield made
 
 
-def _mutate(data: bytearray, draw: random.Random) -> None:
-    # Half of all changes hit the beginning of the file, where its structure is described.
-    place = draw.randrange(min(len(data), 64) if draw.random() < 0.5 else max(1, len(data)))
+def _mutate(data: bytearray, draw: random.Random, head: float) -> None:
+    # The structure of most files is described at their beginning.
+    place = draw.randrange(min(len(data), 64) if draw.random() < head else max(1, len(data)))
     kind = draw.randrange(6)
     if kind == 0:
         del data[max(1, place) :]

@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 
 from benchmarks.service import Service
 from tests.console.conftest import Visit
-from tests.console.user import DESKTOP, PHONE, choose, photo, still, wait_for_depth
+from tests.console.user import DESKTOP, PHONE, choose, photo, still, wait_for_cards, wait_for_depth
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -40,8 +40,19 @@ def test_axe_finds_nothing(
     wait_for_depth(page)
     check(page, tmp_path / "depth.png")
     choose(page, ("a.jpg", photo()), ("broken.jpg", b"nothing"), ("b.jpg", photo(9010)))
-    page.get_by_role("table").wait_for()
-    check(page, tmp_path / "similarity.png")
+    wait_for_cards(page, 2)
+    page.get_by_label("Find by words").fill("a lake")
+    page.get_by_role("button", name="Search").click()
+    page.get_by_text("Best for “a lake”: ").wait_for()
+    page.locator("#labels-words").fill("a lake, a dog")
+    page.locator("#labels-words").press("Enter")
+    page.get_by_role("button", name="Remove labels").wait_for()
+    expect(page.get_by_role("list", name="labels of").get_by_role("listitem")).to_have_count(4)
+    check(page, tmp_path / "gallery.png")
+    page.get_by_role("button", name="Stereo: a stereo pair of a.jpg").click()
+    page.get_by_role("img", name="What was made").wait_for()
+    page.get_by_text("The same in a terminal").last.click()
+    check(page, tmp_path / "stereo.png")
     choose(page, ("broken.jpg", b"nothing"))
     page.locator("#depth-activity.failed").wait_for()
     check(page, tmp_path / "error.png")

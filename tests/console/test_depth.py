@@ -5,7 +5,10 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -119,15 +122,64 @@ def test_a_turned_photo_is_shown_upright(visit: Visit, demo: Service) -> None:
     assert downloaded(page)[1].size == (160, 240)
 
 
-def test_a_photo_that_the_browser_cannot_show_still_gets_its_depth(
+def test_a_photo_that_the_browser_cannot_show_is_shown_by_the_service(
     visit: Visit, demo: Service
 ) -> None:
-    page = visit(demo, **DESKTOP)
+    page = visit(demo, reduced_motion="reduce", **DESKTOP)
     choose(page, ("scan.tiff", encoded(picture(200, 150), "TIFF")))
-    page.get_by_text("This browser cannot show photos of this format").wait_for()
-    expect(page.locator("#compare .photo")).to_be_hidden()
-    assert np.ptp(still(page.locator("#scene"))) > 50, "the depth itself is in 3D"
+    wait_for_depth(page)
+    expect(page.locator("#compare .photo")).to_be_visible()
+    page.get_by_role("slider", name="Where the photo ends").press("End")
+    seen = still(page.locator("#compare"))
+    assert np.ptp(seen.astype(int), axis=2).max() > 50, "it has the photo's colours"
     assert downloaded(page)[0] == "depth_scan.png"
+    # A PNG that its EXIF data turn: browsers differ, and the page shows what the service sees.
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    choose(page, ("turned.png", encoded(picture(240, 160), "PNG", exif=exif)))
+    expect(page.get_by_role("heading", name="Depth of turned.png")).to_be_visible()
+    wait_for_depth(page)
+    size = "photo => [photo.naturalWidth, photo.naturalHeight]"
+    assert page.locator("#compare .photo").evaluate(size) == [160, 240]
+
+
+def test_all_options_make_what_their_command_line_says(visit: Visit, demo: Service) -> None:
+    page = visit(demo, reduced_motion="reduce", **DESKTOP)
+    choose(page, ("it's.jpg", photo()))
+    wait_for_depth(page)
+    page.get_by_text("Stereo pairs, other formats, all options").click()
+    page.get_by_text("The same in a terminal").last.click()
+    line = page.locator("#depth-curl code")
+
+    def made() -> tuple[str, Image.Image]:
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Make and download").click()
+        expect(page.locator("#make-activity")).to_contain_text("is saved")
+        image = Image.open(download.value.path())
+        image.load()
+        return download.value.suggested_filename, image
+
+    form = page.locator("#make-form")  # the form of films has some of the same labels
+    form.get_by_label("Format").select_option("png16")
+    form.get_by_label("Near is dark").check()
+    form.get_by_label("Size").select_option("512")
+    assert form.get_by_label("Colours").is_hidden()
+    name, image = made()
+    assert (name, image.mode) == ("depth_it's.png", "I;16")
+    expect(line).to_contain_text("size=512&invert=true'")
+    form.get_by_label("Make", exact=True).select_option("sbs")
+    expect(form.get_by_label("Near is dark")).to_be_hidden()
+    form.get_by_label("Exchange the eyes").check()
+    form.get_by_label("Strength, %").fill("3")
+    name, image = made()
+    assert (name, image.size) == ("it's_RLF_cross.png", (480, 180)), "as players know it"
+    expect(page.get_by_role("img", name="What was made")).to_be_visible()
+    # The command line is run as it stands.
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "it's.jpg").write_bytes(photo())
+        subprocess.run(["/bin/sh", "-c", line.inner_text()], cwd=folder, check=True)
+        again = Image.open(Path(folder) / name)
+        assert np.array_equal(np.asarray(again), np.asarray(image))
 
 
 def test_a_broken_file_gets_the_words_of_the_service(visit: Visit, demo: Service) -> None:

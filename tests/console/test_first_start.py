@@ -54,14 +54,18 @@ def test_while_the_model_is_downloaded_the_built_in_one_is_offered(
                 page.goto(service.url("/ui"))
             choose(page, ("lake.jpg", photo()))
             bar = page.get_by_role("progressbar", name="Depth Anything V2 Small is being").first
-            expect(page.locator("#depth-activity .detail")).to_have_text("10 of 33 MB")
+            expect(page.locator("#depth-activity .detail")).to_contain_text("10 of 33 MB")
             slow[0].continue_()
             assert 0.3 < float(bar.get_attribute("value") or 0) < 0.4
             asked: list[str] = []
             page.on("request", lambda request: asked.append(request.url))
             began = time.monotonic()
             check(page, tmp_path / "downloading.png")
-            page.get_by_role("button", name="Use the built-in model now").click()
+            pulse = page.locator("#pulse")
+            expect(pulse).to_contain_text("downloading, 10 of 33 MB")
+            expect(pulse).to_have_attribute("data-state", "busy")
+            waiting = page.locator("#depth-activity")
+            waiting.get_by_role("button", name="Use the built-in model now").click()
             fine = page.locator("#depth-fine")
             expect(fine).to_contain_text("By Twinlens built-in depth · in")
             expect(bar).to_be_visible()  # the download goes on
@@ -72,4 +76,9 @@ def test_while_the_model_is_downloaded_the_built_in_one_is_offered(
             expect(fine).to_contain_text("By Depth Anything V2 Small · in")
             expect(fine).to_contain_text("random weights")
             wait_for_depth(page)
+            expect(pulse).to_have_text("ready")
             expect(page.get_by_label("Depth model")).to_contain_text("Small (loaded)")
+            row = page.get_by_role("listitem").filter(has_text="Depth Anything V2 Small")
+            row.get_by_role("button", name="Delete Depth Anything V2 Small").click()
+            row.get_by_role("button", name="Delete its files? Depth Anything V2 Small").click()
+            row.get_by_role("button", name="Download Depth Anything V2 Small").wait_for()

@@ -60,11 +60,22 @@ def test_a_service_that_is_down_behind_a_proxy_is_not_ready(visit: Visit, demo: 
 
 def test_models_are_managed_from_the_panel(visit: Visit, demo: Service) -> None:
     page = visit(demo, **DESKTOP)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
     row = page.get_by_role("listitem").filter(has_text="Twinlens built-in CLIP")
     row.get_by_role("button", name="Unload Twinlens built-in CLIP").click()
     row.get_by_role("button", name="Load Twinlens built-in CLIP").click()
     row.get_by_role("button", name="Unload Twinlens built-in CLIP").wait_for()
     expect(page.locator("#facts")).to_contain_text(demo.get("/").json()["version"])
+    expect(row.get_by_role("button", name="Delete")).to_be_hidden()  # a built-in model stays
+    expect(page.locator("#pulse")).to_have_text("ready")
+    page.wait_for_timeout(1500)  # what the last button had it ask is answered
+    asked.clear()
+    page.wait_for_timeout(6000)
+    assert not asked, "nothing changes, so it asks for nothing"
+    look(page)
+    page.wait_for_timeout(500)
+    assert asked
 
 
 def test_without_the_hub_no_download_is_offered(visit: Visit, demo: Service) -> None:
@@ -85,8 +96,13 @@ def test_a_service_that_is_not_ready_says_why(
     assert service.get("/ready").status_code == 503
     page = visit(service, **DESKTOP)
     pulse = page.locator("#pulse")
-    expect(pulse).to_have_text("not ready")
+    expect(pulse).to_have_text("not ready for search")
     expect(pulse).to_have_attribute("data-state", "ill")
+    state = page.locator("#state")
+    expect(state).to_contain_text("CLIP ViT-L-14 (OpenAI) is not there. This service downloads")
+    state.get_by_role("button", name="Use the built-in model now").click()
+    expect(page.locator("#clip-model")).to_have_value("builtin-clip")
+    expect(state.get_by_role("button")).to_have_count(0)
     expect(page.locator("#facts")).to_contain_text("HF_HUB_OFFLINE is set")
 
 
@@ -97,5 +113,5 @@ def test_a_service_that_lacks_its_depth_model_is_not_well(
     service.wait_until_ready()
     page = visit(service, **DESKTOP)
     pulse = page.locator("#pulse")
-    expect(pulse).to_have_text("ready, but not for depth")
+    expect(pulse).to_have_text("not ready for depth")
     expect(pulse).to_have_attribute("data-state", "ill")

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Locator, Page, expect
 
 from tests.pictures import encoded
 from training.scenes import imagine, render
@@ -61,6 +61,13 @@ def drop(page: Page, name: str, data: bytes) -> None:
 def wait_for_depth(page: Page) -> None:
     page.get_by_role("link", name="Download PNG").wait_for()
     page.locator("#depth-activity .words:empty").wait_for(state="attached")
+
+
+def wait_for_cards(page: Page, count: int) -> None:
+    """Wait until the gallery has so many photos, each with its depth."""
+    page.locator("#gallery-activity .words:empty").wait_for(state="attached")
+    expect(page.locator("#cards > li")).to_have_count(count)
+    assert page.locator("#cards canvas").count() == 2 * count
 
 
 @contextmanager

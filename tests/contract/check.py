@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import io
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import requests
 from numpy.typing import NDArray
 from PIL import Image
+
+from app.errors import Code
 
 
 def error(response: requests.Response, status: int, title: str | None = None) -> str:
@@ -18,10 +20,13 @@ def error(response: requests.Response, status: int, title: str | None = None) ->
     assert response.status_code == status, response.text
     assert response.headers["Content-Type"].startswith("application/json")
     body = response.json()
-    assert {"error", "message", "detail"} <= set(body)
+    assert {"error", "message", "detail", "code"} <= set(body)
     assert body["message"] == body["detail"] != ""
     if title is not None:
         assert body["error"] == title
+    assert body["code"] in get_args(Code)
+    if status == 503:
+        assert body["reason"]
     assert response.headers["X-Request-ID"]
     return str(body["message"])
 

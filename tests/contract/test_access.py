@@ -192,11 +192,13 @@ def documented(text: str) -> set[str]:
     return set(re.findall(r"^\| `([A-Z][A-Z_]+)` \|", text, flags=re.MULTILINE))
 
 
-def test_readme_and_settings_name_the_same() -> None:
-    readme = (PROJECT / "README.md").read_text()
-    assert documented(readme) == {name.upper() for name in Settings.model_fields}
+def test_the_page_of_settings_and_the_settings_name_the_same() -> None:
+    page = (PROJECT / "docs" / "settings.md").read_text()
+    assert documented(page) == {name.upper() for name in Settings.model_fields}
     for name, field in Settings.model_fields.items():
-        assert f"| {field.description} |" in readme, name
+        assert f"| {field.description} |" in page, name
+        if isinstance(field.default, bool | int | float):
+            assert f"| `{name.upper()}` | {field.default} |".lower() in page.lower(), name
 
 
 def test_the_contract_names_no_setting_that_does_not_exist() -> None:

@@ -197,3 +197,19 @@ def test_clean_up(base: str) -> None:
         "gpu_reserved_mb",
     }
     assert body["process_rss_mb"] > 0
+
+
+@pytest.mark.parametrize(
+    ("path", "body"), [("/embed-image", {"image_base64": TEXT}), ("/embed-text", {"text": "a cat"})]
+)
+def test_a_model_that_is_not_on_disk_says_why(base: str, path: str, body: dict[str, str]) -> None:
+    asked = {"model": "siglip2-b16-224", **body}
+    refused = requests.post(f"{base}{path}", json=asked, timeout=60)
+    message = check.error(refused, 503, "Model not available")
+    reason = refused.json()["reason"]
+    assert message == f"siglip2-b16-224: {reason}"
+    assert reason.startswith("its weights are not on disk and cannot be downloaded: HF_HUB_OFFLINE")
+    assert "`python -m app download siglip2-b16-224 --output DIR` on another machine" in reason
+    # HF_HUB_OFFLINE is set: no client need wait for weights that will not come.
+    assert "Retry-After" not in refused.headers
+    assert refused.json()["code"] == "model_not_on_disk"

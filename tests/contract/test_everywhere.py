@@ -87,7 +87,7 @@ def test_what_nginx_refuses_is_json_too(nginx: str) -> None:
     assert answer.status == 413
     assert answer.headers["Content-Type"] == "application/json"
     assert answer.headers["X-Request-ID"]
-    assert set(json.loads(answer.read())) == {"error", "message", "detail"}
+    assert set(json.loads(answer.read())) == {"error", "message", "detail", "code"}
     connection.close()
 
 

@@ -170,7 +170,7 @@ def test_headers_that_servers_believe(demo: Service) -> None:
         head = f"POST /embed-text HTTP/1.1\nHost: x\nTransfer-Encoding: {coding}"
         status, body = ask(demo, head + "\nContent-Type: application/json", b"0\r\n\r\n")
         assert status == 400 or (status == 422 and coding == "identity, chunked")
-        assert set(json.loads(body)) == {"error", "message", "detail"}
+        assert set(json.loads(body)) == {"error", "message", "detail", "code"}
 
 
 def test_origins_with_brackets(tmp_path: Path) -> None:

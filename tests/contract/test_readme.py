@@ -9,20 +9,33 @@ import os
 import re
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import av
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from benchmarks.service import PROJECT, Service
 from tests import ply
+from tests.films.numbered import film
 from tests.pictures import encoded, picture
 
-DOCUMENTS = ("README.md", "docs/api.md", "docs/text.md")
+RECIPES = ("home-assistant", "posters", "comfyui", "photo-frame", "n8n")
+DOCUMENTS = (
+    "README.md",
+    "docs/start.md",
+    "docs/migrating.md",
+    "docs/api.md",
+    "docs/text.md",
+    *(f"docs/recipes/{name}.md" for name in RECIPES),
+)
 INPUTS = ("photo.jpg", "poster.jpg", "photos/one.jpg", "photos/two.jpg", "posters/three.jpg")
+FILM = "film.mp4"
 WIDTH, HEIGHT = 160, 120
 PHOTO = encoded(picture(WIDTH, HEIGHT), "JPEG")
 # If a block cannot run here, a comment in the line before it says why.
@@ -30,7 +43,13 @@ BLOCK = re.compile(
     r"(?:^<!-- not run: (?P<why>.+) -->\n)?^```(?P<language>.*)\n(?P<code>(?s:.*?))^```$",
     re.MULTILINE,
 )
-SHOWN = {"json"}  # these show answers and are not run
+SHOWN = {
+    "json",
+    "yaml",
+    "html",
+    "toml",
+    "ini",
+}  # these show answers, or are for other programs; not run
 
 
 class Block(NamedTuple):
@@ -78,6 +97,7 @@ def folder(tmp_path: Path) -> Path:
     for name in INPUTS:
         (here / name).parent.mkdir(parents=True, exist_ok=True)
         (here / name).write_bytes(PHOTO)
+    (here / FILM).write_bytes(film(count=10, rate=5))
     tools.mkdir()
     (tools / ".curlrc").write_text("fail-with-body\nsilent\nshow-error\nmax-time = 60\n")
     return here
@@ -106,10 +126,11 @@ def test_an_example_works(block: Block, service: Service, folder: Path) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     made = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    made -= set(INPUTS)
-    promised = set(re.findall(r"\b[\w/]+\.(?:png|jpg|npy|jsonl|ply|glb)\b", block.code)) - set(
-        INPUTS
+    made -= {*INPUTS, FILM}
+    promised = set(
+        re.findall(r"\b[\w/]+\.(?:png|jpg|npy|jsonl|parquet|ply|glb|mp4|zip)\b", block.code)
     )
+    promised -= {*INPUTS, FILM}
     assert promised <= made, done.stdout + done.stderr
     assert made or done.stdout
     for name in made:
@@ -118,7 +139,13 @@ def test_an_example_works(block: Block, service: Service, folder: Path) -> None:
 
 def look_at(file: Path) -> None:
     """Check that the content of a file is what its name says."""
-    if file.suffix in (".png", ".jpg"):
+    if file.suffix == ".mp4":
+        with av.open(str(file), "r") as container:
+            assert next(container.decode(video=0)).width > 0
+    elif file.suffix == ".zip":
+        with zipfile.ZipFile(file) as archive:
+            assert archive.testzip() is None
+    elif file.suffix in (".png", ".jpg"):
         with Image.open(file) as image:
             assert image.format == {".png": "PNG", ".jpg": "JPEG"}[file.suffix]
             assert image.size == (2 * WIDTH if "_SBS" in file.name else WIDTH, HEIGHT)
@@ -129,6 +156,9 @@ def look_at(file: Path) -> None:
         assert len(ply.read(file.read_bytes())["x"]) >= 0.9 * WIDTH * HEIGHT
     elif file.suffix == ".glb":
         assert file.read_bytes().startswith(b"glTF")
+    elif file.suffix == ".parquet":
+        table = pq.read_table(file)
+        assert (table.num_rows, table.schema.field("embedding").type.list_size) == (3, 512)
     else:
         assert file.suffix == ".jsonl"
         rows = [json.loads(line) for line in file.read_text().splitlines()]

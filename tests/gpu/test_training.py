@@ -21,7 +21,8 @@ pytestmark = [
 def test_a_few_steps(tmp_path: Path) -> None:
     stage = depth.Stage(3, 4, 7e-4, ((140, 140),))
     torch.cuda.reset_peak_memory_stats()
-    for network in (depth.train(scenes(tmp_path, 8), (stage,)), clip.train(3)):
+    crops = depth.grounded_crops(scenes(tmp_path, 8))
+    for network in (depth.train(depth.network(), crops, (stage,)), clip.train(3)):
         for parameter in network.parameters():
             assert parameter.device.type == "cpu", "it is written from there"
             assert torch.isfinite(parameter).all()

@@ -17,11 +17,11 @@ import pytest
 from benchmarks.service import Service
 from tests.load.clients import Crowd, questions
 
-REQUESTS = int(os.environ.get("SOAK_REQUESTS", "240"))
+REQUESTS = int(os.environ.get("SOAK_REQUESTS", "120"))
 PARTS = 6
 # The first part has at least this many requests, so that each worker has answered every question
 # a few times.
-FILLING = 300
+FILLING = 200
 CLIENTS = 8
 
 
@@ -40,7 +40,7 @@ def test_memory_does_not_grow(hub: Path, tmp_path: Path) -> None:
     done = 0
     with service.started():
         service.wait_until_ready()
-        asked = questions(service, 40)
+        asked = questions(service, 30)
         for part in range(PARTS):
             wanted = REQUESTS / PARTS if part else max(FILLING, REQUESTS / PARTS)
             with Crowd(service, asked, CLIENTS) as crowd:

@@ -63,11 +63,12 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "app", *map(str, arguments)]
 
 
-def run(hub: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+def run(hub: Path, *arguments: object, **more: str) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end, with ``more`` variables in its environment."""
     return subprocess.run(
         command(*arguments),
         cwd=PROJECT,
-        env=environ(hub),
+        env=environ(hub) | more,
         text=True,
         capture_output=True,
         timeout=100,

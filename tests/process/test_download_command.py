@@ -182,7 +182,7 @@ def test_two_at_once(fake_hub: FakeHub, cache: Path) -> None:
     env = environ(cache, fake_hub.endpoint)
     fake_hub.stall_at = 1000
     with start("small", "base", env=env) as one, start("base", "small", env=env) as other:
-        wait_for(lambda: len(fake_hub.heads) == 6)
+        wait_for(lambda: len(fake_hub.heads) == 8)  # for four files in each of two processes
         fake_hub.stall_at = None
         for process in (one, other):
             said, complained = process.communicate(timeout=120)

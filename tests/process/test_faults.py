@@ -159,7 +159,7 @@ def test_clients_that_do_not_close_hold_up_nobody(faulty: Faulty) -> None:
 
     Other clients are therefore not delayed, even if there are more of these than threads.
     """
-    threads = request_threads(concurrency=1, max_queue=20)
+    threads = request_threads(concurrency=1, max_queue=20, films=2)
     head = b"GET /models HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     with ExitStack() as stack:
         for _ in range(9 * threads):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import urlparse
 
+import psutil
 import pytest
 import requests
 from PIL import Image
@@ -117,3 +118,26 @@ def test_a_restart_behind_nginx(hub: Path, tmp_path: Path) -> None:
             service.wait_until_ready()
             for path in ("/api/depth", "/embed-image"):
                 assert requests.post(f"{url}{path}", files=FILES, timeout=60).status_code == 200
+
+
+def test_one_of_two_services_is_killed(
+    proxied: tuple[Faulty, str], start: Callable[..., Service], tmp_path: Path
+) -> None:
+    """Requests go on, as docs/scale.md says: only those that the dead one had are lost."""
+    faulty, _ = proxied
+    other = start()
+    with nginx_before(faulty.service, tmp_path, other) as url:
+        with Stream(faulty, url) as stream:
+            faulty.wait_for(lambda: stream.done > 40)
+            assert "/embed-image' status=200" in other.text(), "both get requests"
+            assert stream.wrong == []
+            master = psutil.Process(other.process.pid)
+            for process in (master, *master.children(recursive=True)):
+                process.kill()
+            done = stream.done
+            faulty.wait_for(lambda: stream.done > done + 60)
+        assert len(stream.wrong) <= 6, "each of six clients had at most one request there"
+        for path in ("/api/depth", "/embed-image"):
+            for _ in range(4):
+                answer = requests.post(f"{url}{path}", files=FILES, timeout=60)
+                assert answer.status_code == 200

@@ -90,7 +90,7 @@ def test_a_text_for_a_model_that_is_missing(start: Callable[..., Service], tmp_p
     for _ in range(2):  # the first request gets the same message as later ones
         answer = text(service, model="ViT-B-16")
         assert answer.status_code == 503
-        assert answer.headers["Retry-After"]
+        assert "Retry-After" not in answer.headers  # waiting would not help
         assert answer.json()["error"] == "Model not available"
         message = answer.json()["message"]
         assert message.startswith("ViT-B-16: its weights are not on disk and cannot be downloaded")

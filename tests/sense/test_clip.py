@@ -79,6 +79,7 @@ def test_engines_and_precisions_agree_on_trained_weights(conversions: Path) -> N
     for engine, precision, bound in (
         ("openvino", "fp32", 0.99999),
         ("openvino", "auto", 0.9999),
+        ("openvino", "int8", 0.999),  # where the CPU cannot, this is "auto" again
         ("torch", "auto", 0.9999),
         ("torch", "bf16", 0.9999),  # tested even where "auto" would not choose it
     ):

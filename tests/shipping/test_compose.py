@@ -17,7 +17,12 @@ from tests.shipping.documents import COMPOSE, SETTINGS, compose, tool
 
 # These are the names of the service in the different projects.
 OURS = ("twinlens", "ai", "image-embedder")
-FILES = pytest.mark.parametrize("file", COMPOSE, ids=lambda file: file.name)
+# A cluster for the command line, without the service.
+CLUSTER = PROJECT / "config/compose/ray.yml"
+SERVICES = [file for file in COMPOSE if file != CLUSTER]
+# These add to docker-compose.yml; all others describe the service in full.
+ADDITIONS = ("nginx.yml", "nvidia.yml", "rocm.yml", "intel.yml")
+FILES = pytest.mark.parametrize("file", SERVICES, ids=lambda file: file.name)
 
 
 def ours(file: Path) -> dict[str, Any]:
@@ -28,7 +33,7 @@ def ours(file: Path) -> dict[str, Any]:
 
 def whole_ones() -> list[Path]:
     """Return the files that describe the service in full, rather than add to another file."""
-    return [file for file in COMPOSE if ours(file).get("image") == "twinlens"]
+    return [file for file in SERVICES if file.name not in ADDITIONS]
 
 
 def test_the_specification_takes_them(tmp_path: Path) -> None:
@@ -56,8 +61,9 @@ def test_it_has_all_that_it_needs_and_no_more(file: Path) -> None:
     assert grace > Settings().shutdown_timeout_seconds
 
 
-def test_both_clients_find_their_ports() -> None:
-    ports = {mapping.split(":")[1] for mapping in ours(PROJECT / "docker-compose.yml")["ports"]}
+@pytest.mark.parametrize("name", ["docker-compose.yml", "config/compose/image.yml"])
+def test_both_clients_find_their_ports(name: str) -> None:
+    ports = {mapping.split(":")[1] for mapping in ours(PROJECT / name)["ports"]}
     settings = Settings()
     assert ports == {str(settings.ai_service_port), str(settings.image_embedder_port)}
 
@@ -94,3 +100,25 @@ def test_nginx_knows_the_same_upstreams_in_compose() -> None:
         return re.findall(r"upstream (\w+)|server \S+?:(\d+)", text)
 
     assert names("config/nginx-upstreams.conf") == names("config/compose/nginx-upstreams.conf")
+
+
+def test_one_file_is_enough_where_only_an_image_can_be_used() -> None:
+    """Portainer, Synology and Unraid are given one file, and have none of the others beside it."""
+    service = ours(PROJECT / "config/compose/image.yml")
+    assert not {"build", "env_file"} & service.keys()
+    assert all(volume.startswith("cache:") for volume in service["volumes"])
+
+
+def test_a_cluster_calls_nobody_and_is_not_reached_from_outside() -> None:
+    services = compose(CLUSTER)["services"]
+    for service in services.values():
+        assert "ports" not in service
+        assert "--disable-usage-stats" in service["command"]
+        assert service["environment"]["RAY_USAGE_STATS_ENABLED"] == "0"
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+    assert "--include-dashboard=false" in services["head"]["command"]
+    assert services["head"]["volumes"] == services["worker"]["volumes"], "all see the same files"
+    assert services["worker"]["deploy"]["replicas"] == 2
+    port = next(part for part in services["head"]["command"] if part.startswith("--port="))
+    assert f"--address=head:{port.removeprefix('--port=')}" in services["worker"]["command"]

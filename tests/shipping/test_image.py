@@ -102,14 +102,21 @@ def test_the_version_stands_in_one_place() -> None:
     assert files in (["config/version.py"], []), "[]: no git here"
 
 
-def test_github_takes_the_workflow() -> None:
-    (workflow,) = (PROJECT / ".github/workflows").iterdir()
-    tool("check-jsonschema", "--builtin-schema", "vendor.github-workflows", workflow)
-    targets = re.findall(r"run: make ([\w-]+)", workflow.read_text())
+def test_github_takes_the_forms_for_issues() -> None:
+    forms = list((PROJECT / ".github/ISSUE_TEMPLATE").iterdir())
+    assert forms
+    tool("check-jsonschema", "--builtin-schema", "vendor.github-issue-forms", *forms)
+
+
+def test_contributors_are_shown_files_and_targets_that_exist() -> None:
+    page = (PROJECT / "CONTRIBUTING.md").read_text()
+    for path in re.findall(r"`((?:app|config|tests|benchmarks|docs)/[^`\s*]*)`", page):
+        assert (PROJECT / path).exists(), path
     makefile = (PROJECT / "Makefile").read_text()
-    assert targets
-    for target in targets:
-        assert f"\n{target}:" in makefile
+    for target in re.findall(r"`make ([a-z-]+)`", page):
+        assert f"\n{target}:" in makefile, target
+    for path in re.findall(r"pytest (\S+)", page):
+        assert (PROJECT / path).exists(), path
 
 
 def test_hooks_are_ours_and_valid(tmp_path: Path) -> None:

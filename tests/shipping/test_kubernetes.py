@@ -8,19 +8,26 @@ from typing import Any
 
 import pytest
 
+from app.cli.arguments import parse
+from app.library.shards import Shard
 from benchmarks.service import PROJECT
 from config.settings import Settings
 from tests.shipping.documents import KUBERNETES, SETTINGS, documents, tool
 
 FOLDER = PROJECT / "config/kubernetes"
 # These manifests belong to other projects, whose schemas are in no Python package.
-FOREIGN = ("kustomization.yaml", "keda.yaml")
+FOREIGN = ("kustomization.yaml", "keda.yaml", "rayjob.yaml")
+
+
+def everything(kind: str) -> list[dict[str, Any]]:
+    """Return all manifests of this kind."""
+    every = [manifest for file in KUBERNETES for manifest in documents(file)]
+    return [manifest for manifest in every if manifest["kind"] == kind]
 
 
 def of_kind(kind: str) -> dict[str, Any]:
     """Return the only manifest of this kind."""
-    every = [manifest for file in KUBERNETES for manifest in documents(file)]
-    (found,) = [manifest for manifest in every if manifest["kind"] == kind]
+    (found,) = everything(kind)
     return found
 
 
@@ -87,3 +94,23 @@ def test_ports_are_those_of_the_service(pod: dict[str, Any]) -> None:
 def test_what_is_scaled_exists(kind: str) -> None:
     deployment = of_kind("Deployment")["metadata"]["name"]
     assert of_kind(kind)["spec"]["scaleTargetRef"]["name"] == deployment
+
+
+def test_a_backfill_has_a_pod_for_each_shard() -> None:
+    job = of_kind("Job")["spec"]
+    assert job["completionMode"] == "Indexed"
+    pod = job["template"]["spec"]
+    (container,) = pod["containers"]
+    command = [*container["command"], *container["args"]]
+    assert command[:3] == ["python", "-m", "app"]
+    arguments = parse([each.replace("$(JOB_COMPLETION_INDEX)", "0") for each in command[3:]])
+    shard = Shard.parse(arguments.shard)
+    assert shard.count == job["completions"]
+    assert "--shard=$(JOB_COMPLETION_INDEX)/" in "".join(command)
+    assert arguments.out.endswith("/"), "shards write to a folder"
+    assert job["backoffLimitPerIndex"] > 0
+    assert {each["name"] for each in container["env"]} <= SETTINGS
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    claims = [each["metadata"]["name"] for each in everything("PersistentVolumeClaim")]
+    assert volumes["cache"]["persistentVolumeClaim"]["claimName"] in claims
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True

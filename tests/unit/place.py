@@ -68,6 +68,8 @@ class Place:
         max_batch: int = 4,
         is_gone: Callable[[], bool] = lambda: False,
         shape: tuple[int, ...] = (1,),
+        *,
+        background: bool = False,
     ) -> Future[float]:
         """Send a request in a new thread; return once it waits or has failed.
 
@@ -76,7 +78,7 @@ class Place:
         tickets: list[Ticket] = []
 
         def call() -> float:
-            with self.room.enter(key, 1, is_gone) as ticket:
+            with self.room.enter(key, 1, is_gone, background=background) as ticket:
                 tickets.append(ticket)
                 self.room.wait_for_turn(ticket, max_batch)
                 self.called.append(number)

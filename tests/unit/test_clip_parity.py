@@ -26,9 +26,10 @@ from app.hub.checkpoint_files import CheckpointFiles
 from app.hub.store import Checkpoint, find_checkpoint
 from app.models.base import describe_checkpoint
 from app.models.open_clip import OpenClip
+from app.pictures.canvas import HostImages
 from app.pictures.decode import decode
 from benchmarks.checkpoints.clip import SHAPES
-from benchmarks.models import ImageModel, load
+from benchmarks.models import ImageModel, checkpoint_of, load
 from config.models import ModelSpec
 from config.settings import Settings
 from tests.pictures import encoded, picture, upright
@@ -147,3 +148,17 @@ def test_a_damaged_checkpoint_is_refused(settings: Settings, hub: Path, tmp_path
     with pytest.raises(LoadError, match="damaged") as error:
         describe_checkpoint(spec, checkpoint).source("image").module()
     assert str(tmp_path) not in str(error.value)
+
+
+@pytest.mark.parametrize("usual", ["ViT-L-14", "ViT-B-16"])
+def test_the_cache_of_another_program_gives_the_same_vectors(hub: Path, usual: str) -> None:
+    """A row of the table uses what is in the cache in transformers' format, as it is."""
+    wanted = (SHAPES[usual].repository, SHAPES[usual].transformers_repository)
+    vectors = {}
+    for spec in (row for row in Settings().table().model if row.hub_id in wanted):
+        family: Any = describe_checkpoint(spec, checkpoint_of(spec, hub))
+        pixels = family.prepare_image(upright(PICTURES["photo"]), None, HostImages())
+        with torch.inference_mode():
+            network = family.source("image").module()
+            vectors[spec.family] = network(torch.from_numpy(pixels[None]))[0].numpy()
+    np.testing.assert_allclose(vectors["transformers"], vectors["open_clip"], rtol=1e-3, atol=1e-4)

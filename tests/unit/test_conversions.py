@@ -22,7 +22,7 @@ from app.models.depth_anything import DepthAnything
 from benchmarks.models import checkpoint_of, first_network, source
 from config.settings import Settings
 from config.values import EngineSetting
-from tests.conftest import models_in
+from tests.conftest import converted_models
 
 # A conversion process ends when the other end of this pipe is closed. Here, as in the service, the
 # other end stays open.
@@ -173,7 +173,7 @@ def test_torch_where_nothing_can_be_stored(
 def test_every_network_of_every_model_has_a_conversion_of_its_own(hub: Path) -> None:
     conversions = Conversions(half=True, life=LIFE)
     found = []
-    for spec in models_in(hub):
+    for spec in converted_models():
         checkpoint = checkpoint_of(spec, hub)
         for id in networks_of(spec):
             network = source(spec, checkpoint, id.name)

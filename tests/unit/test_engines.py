@@ -247,7 +247,7 @@ def test_where_no_gpu_can_be_nobody_asks_a_driver(monkeypatch: pytest.MonkeyPatc
         ({"ENGINE": "torch", "DEVICE": "openvino:CPU"}, "needs openvino"),
         ({"ENGINE": "openvino", "DEVICE": "cuda"}, "needs torch"),
         ({"ENGINE": "tensorrt"}, "ENGINE='tensorrt'"),
-        ({"PRECISION": "int8"}, "PRECISION='int8'"),
+        ({"PRECISION": "int4"}, "PRECISION='int4'"),
         ({"DEVICE": "openvino:NPU"}, "openvino:GPU.N"),
     ],
 )

@@ -78,7 +78,7 @@ def test_a_frame_beyond_the_canvas_of_a_gif_counts_in_the_budget() -> None:
     "blocks", [b"!\xfe\0" * 300_000, b"x" * 300_000, b"!\xfe" + b"\1x" * 300_000]
 )
 def test_endless_notes_in_a_gif_are_refused(blocks: bytes) -> None:
-    with pytest.raises(BadRequest, match="too many blocks"):
+    with pytest.raises(BadRequest, match="too many comment blocks"):
         decoded(b"GIF89a" + struct.pack("<HHBBB", 9, 9, 0, 0, 0) + blocks)
 
 

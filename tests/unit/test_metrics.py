@@ -75,6 +75,7 @@ def test_every_series_that_there_can_be_has_room(
     for spec in specs:
         counted.worked(spec.key, {stage.name: 0.1 for stage in fields(Timings)})
         counted.ran(Ran(spec), 1)  # type: ignore[arg-type]
+        counted.made_frames(spec.key, 1)
     assert files(shared) == reserved, "a file that grows has grown beyond what was reserved"
     total = sum(
         sample.value
@@ -148,6 +149,9 @@ def test_the_dashboard_asks_for_what_there_is(client: FlaskClient, tmp_path: Pat
     photo.write_bytes(encoded(picture(40, 30)))
     with photo.open("rb") as file:
         assert client.post("/api/depth", data={"image": (file, "a.png")}).status_code == 200
+    metrics = client.application.extensions["twinlens"].metrics
+    metrics.made_frames("small", 1)
+    metrics.looked_up(1, 1)
     scrape = Scrape(client.get("/metrics").text)
     typed = set(re.findall(r"^# TYPE (\w+)", scrape.text, flags=re.MULTILINE))
     asked = {name for each in expressions() for name in re.findall(r"twinlens_\w+", each)}

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,9 @@ from app.cli.models import references, samples
 from app.cli.models.references import OwnNetwork, Reference
 from app.engines.base import FloatArray
 from app.models.base import Family
+from tests import depth3, open_clip_checkpoints, tiny_tokenizers
 from tests.pictures import picture
+from tests.unit.test_open_clip_families import XLM_ROBERTA
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +42,57 @@ def test_the_built_in_models_agree(
     assert len([line for line in said.splitlines() if line.startswith("  ")]) == lines
     assert f"OK: {key} agrees with" in said
     assert "differs" not in said
+
+
+@pytest.fixture
+def row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """A function that adds a row for a folder, whose model then is called "tiny"."""
+
+    def added(family: str) -> Path:
+        folder, table = tmp_path / "checkpoint", tmp_path / "models.toml"
+        folder.mkdir()
+        table.write_text(f'[[model]]\nkey = "tiny"\nfamily = "{family}"\npath = "{folder}"\n')
+        monkeypatch.setenv("MODELS_FILE", str(table))
+        monkeypatch.setenv("ENGINE", "torch")
+        return folder
+
+    return added
+
+
+def test_a_family_that_no_library_has_is_not_called_checked(
+    row: Callable[[str], Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(samples, "SIZES", {"small": samples.SIZES["small"]})
+    depth3.write(row("depth_anything_3"), "views")
+    assert main(["models", "check", "tiny"]) == 0
+    said = capsys.readouterr().out
+    assert "NOT CHECKED: no library here has the family depth_anything_3" in said
+    assert "OK:" not in said
+
+
+def test_a_text_encoder_by_its_name(
+    row: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """open_clip itself would ask the hub for the encoder's config.json."""
+    folder = row("open_clip")
+    tiny_tokenizers.xlm_roberta(folder)
+    text = open_clip_checkpoints.encoder(folder, XLM_ROBERTA, hf_pooler_type="mean_pooler")
+    parts = {"vision_cfg": open_clip_checkpoints.VIT, "text_cfg": text}
+    open_clip_checkpoints.write(folder, {"embed_dim": 24, "quick_gelu": False, **parts})
+    file = folder / "open_clip_config.json"
+    found = json.loads(file.read_text())
+    found["model_cfg"]["text_cfg"]["hf_model_name"] = "somebody/encoder"
+    file.write_text(json.dumps(found))
+    assert main(["models", "check", "tiny"]) == 0
+    said = capsys.readouterr().out
+    assert "OK: tiny agrees with open_clip" in said
+    assert len([line for line in said.splitlines() if line.startswith("  ")]) == 5, "and its texts"
+    (folder / "text_encoder_config.json").unlink()
+    assert main(["models", "check", "tiny"]) == 1
+    told = capsys.readouterr()
+    assert "no texts: texts need the config.json of somebody/encoder" in told.out
+    assert "its reference library cannot load it" in told.err
+    assert "agrees" not in told.out
 
 
 class Turned(Reference):

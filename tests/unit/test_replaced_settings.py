@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -183,6 +184,28 @@ def test_the_replaced_embedders_file_is_read(tmp_path: Path) -> None:
     ignored = "\n".join(warnings(environ))
     for key in ("batch_window_ms", "batch_max_size", "embed_cleanup_every_n", "rate_limit_embed"):
         assert key in ignored
+
+
+def test_the_page_for_those_who_migrate_names_every_key() -> None:
+    page = (PROJECT / "docs" / "migrating.md").read_text()
+    rows = re.findall(r"^\| `\[(\w+)\]` \| `(\w+)` \| (none: )?`([A-Z_]+)`", page, re.MULTILINE)
+    assert {(section, key): name for section, key, _, name in rows} == {
+        (section, key): name
+        for section, keys in names.SECTIONS.items()
+        for key, name in keys.items()
+    }
+    for _, key, none, name in rows:
+        assert bool(none) == (name.lower() not in Settings.model_fields), key
+
+
+def test_the_file_on_that_page_is_read(tmp_path: Path) -> None:
+    page = (PROJECT / "docs" / "migrating.md").read_text()
+    file = tmp_path / "config.toml"
+    file.write_text(page.partition("```toml\n")[2].partition("```")[0])
+    settings = load_settings({"CONFIG_FILE": str(file)})
+    assert settings.default_model == "ViT-B-16"
+    assert settings.allowed_remote_image_hosts == ("image.tmdb.org",)
+    assert "batch_window_ms" in "\n".join(warnings({"CONFIG_FILE": str(file)}))
 
 
 def test_mistakes_in_sections_are_named_as_they_stand_in_the_file(tmp_path: Path) -> None:

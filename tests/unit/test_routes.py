@@ -60,7 +60,7 @@ def upload(
 def assert_error(response: TestResponse, status: int, title: str | None = None) -> str:
     assert response.status_code == status
     body = response.get_json()
-    assert set(body) == {"error", "message", "detail"}
+    assert set(body) == {"error", "message", "detail", "code"}
     assert body["message"] == body["detail"]
     if title is not None:
         assert body["error"] == title

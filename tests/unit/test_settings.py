@@ -164,3 +164,11 @@ def test_a_reload_sees_the_environment_of_the_operator(
     assert (fresh.model_idle_seconds, fresh.hf_hub_offline, fresh.web_concurrency) == (2, False, 1)
     config.write_text("MODEL_IDLE_SECONDS = -1\n")
     assert running.settings_in_force(reload=True) is fresh
+
+
+def test_a_folder_for_jobs_that_cannot_be_written_stops_the_start(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    with pytest.raises(SettingsError, match=r"JOBS_FOLDER='.*file/jobs': cannot be written"):
+        load_settings({"JOBS_FOLDER": str(file / "jobs")})
+    assert load_settings({"JOBS_FOLDER": str(tmp_path / "jobs")}).jobs_folder == tmp_path / "jobs"

@@ -210,3 +210,34 @@ def test_without_depth_convergence_moves_nothing(convergence: float) -> None:
 def test_undefined_numbers_are_refused() -> None:
     with pytest.raises(ArithmeticError):
         views(background(), np.full((4, 4), np.nan, np.float32))
+
+
+@pytest.mark.parametrize("height", [40, 41, 47, 300])
+@pytest.mark.parametrize("eye", EYES)
+def test_rows_of_a_frame_share_shifts_where_the_map_has_fewer(eye: Eye, height: int) -> None:
+    """The view is that of a map with as many rows as the frame, in all its rows."""
+    rng = np.random.default_rng(height)
+    photo = rng.integers(0, 256, (height, WIDTH, 3), np.uint8)
+    few = np.zeros((10, 50), np.float32)
+    few[:, 20:30] = 1
+    many = np.repeat(few, 10 * height // 10, axis=0)
+    view, expected = (
+        np.concatenate(
+            [
+                views[0]
+                for _, views in stereo.strips(photo, map_, DIVERGENCE, 0.5, (eye,), is_spread=True)
+            ]
+        )
+        for map_ in (few, many)
+    )
+    assert view.shape == photo.shape
+    assert (view == expected).all()
+
+
+def test_the_range_of_a_frame_is_that_of_its_film() -> None:
+    """A frame that shows only far things moves as far things do."""
+    photo, _ = scene(90, 110)
+    far = np.full((HEIGHT, WIDTH), 0.2, np.float32)
+    (_, (view,)), *_ = stereo.strips(photo, far, DIVERGENCE, 0.0, ("left",), is_spread=True)
+    moved = np.nonzero((view == RED).all(axis=2)[0])[0]
+    assert (moved[0], moved[-1]) == (92, 112), "a fifth of the divergence, half of it in each view"

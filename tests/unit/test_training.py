@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -17,8 +18,12 @@ from app.lending.registry import files_of
 from config.settings import Settings
 from training import drawings, losses, scenes
 from training.metrics import depth_quality
+from training.photographs import motorcycle, photographs, value_at
+from training.scenes.blur import defocused
+from training.scenes.closeups import closeup
 from training.scenes.compose import Camera, Light, Scene, Sky
-from training.scenes.solids import Ball, Box, Ground, Post, Solid
+from training.scenes.prints import FILES
+from training.scenes.solids import Ball, Box, Ground, Post, Solid, turned
 from training.scenes.textures import Texture
 
 LOOK = Texture("plain", np.full(3, 0.5), np.full(3, 0.5), 1.0, 0.0, 0.0)
@@ -51,6 +56,60 @@ def test_a_scene_is_the_same_each_time() -> None:
     assert np.array_equal(one.pixels, other.pixels)
     assert np.array_equal(one.disparity, other.disparity)
     assert not np.array_equal(one.pixels, scenes.render(scenes.imagine(12), 80, 60).pixels)
+
+
+def test_a_closeup_is_the_same_each_time() -> None:
+    one, other = (scenes.render(closeup(5), 60, 45) for _ in range(2))
+    assert np.array_equal(one.pixels, other.pixels)
+    assert np.isfinite(one.disparity).all()
+    assert not np.array_equal(one.pixels, scenes.render(closeup(6), 60, 45).pixels)
+
+
+def test_a_wide_open_lens_blurs_what_is_out_of_focus_and_nothing_else() -> None:
+    rng = np.random.default_rng(1)
+    picture = rng.random((60, 80, 3), np.float32)
+    depth = np.where(np.arange(80) < 40, 1.0, np.inf) * np.ones((60, 1))
+    camera = Camera(1.0, 1.0, 0.0, 0.0, blur=0.1, focus=1.0)
+    blurred = defocused(picture, depth, camera)
+    assert np.allclose(blurred[:, :40], picture[:, :40], atol=1e-4)
+    assert blurred[:, 45:].std() < 0.3 * picture[:, 45:].std()
+    even = defocused(np.full((60, 80, 3), 0.5, np.float32), depth, camera)
+    assert np.allclose(even, 0.5, atol=1e-3), "an even picture stays as it is"
+
+
+def test_a_tube_shows_its_inside() -> None:
+    """Through the open end of a tube that lies along the axis, a ball inside it is seen."""
+    middle = np.array([0, 1, 5], np.float32)
+    along = turned(0, np.pi / 2)
+    ball = Ball(LOOK, middle, size=0.3)
+    for open_ends, depth in ((True, 4.7), (False, 4)):
+        tube = Post(LOOK, middle, along, size=0.5, half_height=1, open_ends=open_ends)
+        assert seen(tube, ball)[50, 50] == pytest.approx(depth, abs=1e-2)
+
+
+def test_marked_points_lie_in_their_photographs() -> None:
+    development, kept_back = photographs(False), photographs(True)
+    for split in (development, kept_back):
+        assert sum(len(each.pairs) for each in split) >= 40
+        for each in split:
+            places = np.array([point for pair in each.pairs for point in pair])
+            assert ((places > 0) & (places < 1)).all()
+            width, height = each.read().size
+            # A perfect map of one pair has it right, and its opposite has not.
+            near, far = each.pairs[0]
+            ramp = np.zeros((height, width))
+            ramp[int(near[1] * height), int(near[0] * width)] = 1
+            spread = cv2.dilate(ramp, np.ones((21, 21)))
+            assert value_at(spread, near) > value_at(spread, far)
+    # What is kept back is not on the surfaces of scenes either.
+    assert not {each.file.name for each in kept_back} & set(FILES)
+
+
+def test_measured_disparity_is_that_of_its_photograph() -> None:
+    picture, disparity = motorcycle()
+    assert disparity.shape == (picture.height, picture.width)
+    wheel, wall = disparity[430, 620], disparity[60, 230]
+    assert wheel > 1.5 * wall
 
 
 def test_the_loss_ignores_scale_and_shift_and_nothing_else() -> None:

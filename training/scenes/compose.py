@@ -30,6 +30,10 @@ class Camera:
     yaw: float = 0.0  # radians; positive looks to the left
     x: float = 0.0  # metres
     z: float = 0.0  # metres
+    #: How blurred infinitely far things are, as a share of the picture's longer edge; things at the
+    #: distance ``focus`` in metres are sharp. Without blur the camera has a pinhole.
+    blur: float = 0.0
+    focus: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -96,11 +100,28 @@ def _outdoors(rng: np.random.Generator) -> Scene:
         look = things.texture(rng, 8, ("clouds", "gravel"))
         centre = np.array([x, 0, radius + rng.uniform(40, 150)], np.float32)
         solids.append(Ball(look, centre, size=radius, stretch=stretch))
-    return Scene(camera, tuple(solids), _sun(rng), _sky(rng))
+    return Scene(camera, tuple(solids), sun(rng), sky_of(rng))
 
 
 def _room(rng: np.random.Generator) -> Scene:
     camera = _camera(rng, 0.7, 2.0, 0.1)
+    walls, floor = empty_room(rng)
+    centre, half = walls.centre, walls.half
+    end = float(centre[2] + half[2])
+    solids: list[Solid] = [walls, floor]
+    for _ in range(int(rng.integers(3, 10))):
+        make, near = _some(rng, things.INSIDE)
+        x, z = _place(rng, camera, near, max(near, end - 0.3))
+        if abs(x - centre[0]) < half[0] - 0.2:
+            solids += make(rng, x, z)
+    if rng.random() < 0.7:  # this is a cupboard at the far wall
+        x = float(centre[0] + rng.uniform(-0.7, 0.7) * half[0])
+        solids += things.shelf(rng, x, end - 0.4)
+    return Scene(camera, tuple(solids), lamp(rng, centre, half), sky_of(rng))
+
+
+def empty_room(rng: np.random.Generator) -> tuple[Box, Ground]:
+    """Return the walls and the floor of a room around the camera."""
     half = np.array([rng.uniform(1.8, 5), rng.uniform(1.2, 1.8), rng.uniform(2.5, 6)], np.float32)
     back = float(rng.uniform(0.3, 1.0))  # metres from the camera to the wall behind it
     x, floor_to_middle = float(rng.uniform(-0.6, 0.6)) * half[0], half[1]
@@ -108,20 +129,15 @@ def _room(rng: np.random.Generator) -> Scene:
     look = things.texture(rng, 0.8, ("plain", "plain", "clouds", "stripes", "bricks", "windows"))
     walls = Box(look, centre, turned(float(rng.normal(0, 0.3))), half=half, hollow=True)
     floor_look = things.texture(rng, 0.5, ("planks", "checker", "plain", "clouds", "gravel"))
-    solids: list[Solid] = [walls, Ground(floor_look, np.array([0, 0.005, 0], np.float32))]
-    for _ in range(int(rng.integers(3, 10))):
-        make, near = _some(rng, things.INSIDE)
-        x, z = _place(rng, camera, near, max(near, 2 * float(half[2]) - back - 0.3))
-        if abs(x - centre[0]) < half[0] - 0.2:
-            solids += make(rng, x, z)
-    if rng.random() < 0.7:  # this is a cupboard at the far wall
-        x = float(centre[0] + rng.uniform(-0.7, 0.7) * half[0])
-        solids += things.shelf(rng, x, float(2 * half[2] - back - 0.4))
-    lamp = centre + half * np.array([*rng.uniform(-0.7, 0.7, 1), 0.85, rng.uniform(-0.7, 0.7)])
+    return walls, Ground(floor_look, np.array([0, 0.005, 0], np.float32))
+
+
+def lamp(rng: np.random.Generator, centre: Floats, half: Floats) -> Light:
+    """Return a lamp below the ceiling of a room."""
+    place = centre + half * np.array([*rng.uniform(-0.7, 0.7, 1), 0.85, rng.uniform(-0.7, 0.7)])
     warm = np.array([1, rng.uniform(0.8, 1), rng.uniform(0.55, 1)], np.float32)
     ambient = warm * rng.uniform(0.15, 0.5)
-    light = Light(lamp.astype(np.float32), warm * rng.uniform(0.5, 1.2), ambient)
-    return Scene(camera, tuple(solids), light, _sky(rng))
+    return Light(place.astype(np.float32), warm * rng.uniform(0.5, 1.2), ambient)
 
 
 def _still_life(rng: np.random.Generator) -> Scene:
@@ -134,7 +150,7 @@ def _still_life(rng: np.random.Generator) -> Scene:
         solids += make(rng, *_place(rng, camera, near, 3.5))
     if rng.random() < 0.7:
         solids += things.wall(rng, float(rng.uniform(-1, 1)), float(rng.uniform(3, 8)))
-    return Scene(camera, tuple(solids), _sun(rng), _sky(rng))
+    return Scene(camera, tuple(solids), sun(rng), sky_of(rng))
 
 
 def _some(
@@ -154,7 +170,8 @@ def _place(
     return float(rng.uniform(-0.55, 0.55)) * z / camera.focal, z
 
 
-def _sun(rng: np.random.Generator) -> Light:
+def sun(rng: np.random.Generator) -> Light:
+    """Return the sun, behind clouds or not."""
     azimuth, elevation = rng.uniform(0, 2 * np.pi), rng.uniform(0.25, 1.4)
     direction = np.array(
         [
@@ -174,7 +191,8 @@ def _sun(rng: np.random.Generator) -> Light:
     )
 
 
-def _sky(rng: np.random.Generator) -> Sky:
+def sky_of(rng: np.random.Generator) -> Sky:
+    """Return a blue or grey sky, or one at dusk."""
     kind = rng.random()
     if kind < 0.6:  # blue sky
         zenith, horizon = np.array([0.1, 0.25, 0.65]), np.array([0.55, 0.7, 0.9])

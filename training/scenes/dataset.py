@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import multiprocessing
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,13 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from training.scenes.compose import Scene
 from training.scenes.render import render
 from training.scenes.views import imagine
 
 WIDTH, HEIGHT = 400, 304
 #: Scenes with this number or a higher one are never trained on.
 HELD_OUT = 1_000_000
-_BLOCK = 100
+_BLOCK = 50
 
 
 @dataclass(frozen=True)
@@ -37,14 +39,14 @@ class Scenes:
     disparity: NDArray[np.float16]
 
 
-def scenes(folder: Path, count: int) -> Scenes:
-    """Return the first ``count`` scenes, and render those that are not on disk yet."""
-    folder /= _renderer()
+def scenes(folder: Path, count: int, of: Callable[[int], Scene] = imagine) -> Scenes:
+    """Return the scenes ``of`` 0 to ``count`` - 1, and render those that are not on disk yet."""
+    folder = folder / _renderer() / of.__name__
     folder.mkdir(parents=True, exist_ok=True)
     blocks = range(0, count, _BLOCK)
     context = multiprocessing.get_context("spawn")
     with context.Pool(len(os.sched_getaffinity(0)), _one_thread) as pool:
-        made = pool.imap_unordered(partial(_make, folder), blocks)
+        made = pool.imap_unordered(partial(_make, folder, of), blocks)
         for _ in tqdm(made, total=len(blocks), desc="scenes, in hundreds"):
             pass
     parts = [np.load(_file(folder, block)) for block in blocks]
@@ -69,11 +71,11 @@ def _file(folder: Path, block: int) -> Path:
     return folder / f"{block:07d}.npz"
 
 
-def _make(folder: Path, block: int) -> None:
+def _make(folder: Path, of: Callable[[int], Scene], block: int) -> None:
     file = _file(folder, block)
     if file.is_file():
         return
-    renderings = [render(imagine(seed), WIDTH, HEIGHT) for seed in range(block, block + _BLOCK)]
+    renderings = [render(of(seed), WIDTH, HEIGHT) for seed in range(block, block + _BLOCK)]
     partial_file = file.with_suffix(".partial.npz")
     np.savez(
         partial_file,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from training.scenes.blur import defocused
 from training.scenes.compose import Camera, Scene
 from training.scenes.solids import MISS, Box, Solid, turned
 from training.scenes.textures import Floats, noise
@@ -42,6 +43,8 @@ def render(scene: Scene, width: int, height: int, exposure: float | None = None)
     rays = _rays(scene.camera, width, height)
     depth, owner = _cast(scene, rays)
     linear = _shade(scene, rays, depth, owner)
+    if scene.camera.blur:
+        linear = defocused(linear, depth, scene.camera)
     if exposure is None:
         exposure = 0.5 / (float(np.percentile(linear, 80)) + 1e-4)
     return Rendering(_developed(linear, exposure), (1 / depth).astype(np.float32), exposure)
@@ -131,6 +134,8 @@ def _shade(scene: Scene, rays: Floats, depth: Floats, owner: NDArray[np.int16]) 
         if not mine.any():
             continue
         normal[:, mine] = solid.normal(points[:, mine])
+        if solid.has_inside:
+            normal[:, mine] *= -np.sign((normal[:, mine] * ray[:, mine]).sum(0))
         slant = np.abs((normal[:, mine] * ray[:, mine]).sum(0))
         albedo[:, mine] = solid.colours(points[:, mine], pixel[mine] / np.maximum(slant, 0.05))
         gloss[mine] = solid.gloss

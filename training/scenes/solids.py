@@ -44,6 +44,11 @@ class Solid(ABC):
     def radius(self) -> float:
         """The radius of a ball around ``centre`` that contains the whole solid."""
 
+    @property
+    def has_inside(self) -> bool:
+        """Whether rays can hit the surface from behind, where the normals must be turned round."""
+        return False
+
     @abstractmethod
     def _hit(self, origin: Floats, ray: Floats) -> Floats:
         """Return the smallest t > 0 with origin + t * ray on the surface, in the local frame."""
@@ -132,11 +137,19 @@ class Ball(Solid):
 
 @dataclass(frozen=True)
 class Post(Solid):
-    """A cylinder along the local y axis with flat ends, or a capsule if ``round_ends``."""
+    """A cylinder along the local y axis with flat ends, or a capsule if ``round_ends``.
+
+    It is a tube without ends if ``open_ends``.
+    """
 
     size: float = 0.3
     half_height: float = 1.0
     round_ends: bool = False
+    open_ends: bool = False
+
+    @property
+    def has_inside(self) -> bool:
+        return self.open_ends
 
     @property
     def radius(self) -> float:
@@ -151,7 +164,7 @@ class Post(Solid):
         for t in _roots(a, b, c):
             y = origin[1] + np.where(np.isfinite(t), t, 0) * ray[1]
             candidates.append(np.where(np.abs(y) <= self.half_height, t, MISS))
-        for end in (-self.half_height, self.half_height):
+        for end in () if self.open_ends else (-self.half_height, self.half_height):
             candidates += self._hit_end(origin, ray, end)
         return _first_positive(*candidates)
 
@@ -167,7 +180,7 @@ class Post(Solid):
     def _normal(self, point: Floats) -> Floats:
         axis = np.clip(point[1], -self.half_height, self.half_height)
         across = point - np.stack([np.zeros_like(axis), axis, np.zeros_like(axis)])
-        if not self.round_ends:
+        if not self.round_ends and not self.open_ends:
             on_end = np.abs(point[1]) > self.half_height - 1e-3
             upward = np.stack([np.zeros_like(axis), np.sign(axis), np.zeros_like(axis)])
             across = np.where(on_end, upward, across)

@@ -17,10 +17,21 @@ from app.hub.store import Checkpoint
 from app.hub.verification import check_sizes
 from app.lending.registry import files_of
 from app.models.base import describe_checkpoint
+from app.tasks import sharp
 from config.models import ModelSpec
 from config.settings import Settings
 
-State = Literal["present", "not downloaded", "damaged", "unsupported", "built-in", "local folder"]
+#: the last two are for Apple's program, whose files are not those of this program
+State = Literal[
+    "present",
+    "not downloaded",
+    "damaged",
+    "unsupported",
+    "built-in",
+    "local folder",
+    "usable",
+    "not usable",
+]
 
 
 @dataclass(frozen=True)
@@ -47,6 +58,9 @@ class Listed:
 
 def look(spec: ModelSpec, cache: Path) -> Listed:
     """Find out which files of a model are on disk, and in which state."""
+    if spec.is_sharp:
+        reason = sharp.lacking(spec)
+        return Listed(spec, "not usable" if reason else "usable", reason, None, 0, 0)
     files = files_of(spec)
     checkpoint = store.find_checkpoint(spec, files, cache)
     size = 0

@@ -35,6 +35,8 @@ class Reference(ABC):
 
     #: library and version, such as "open_clip 3.3.0"
     title: str
+    #: whether it is independent of Twinlens, so that agreement shows that the model is right
+    is_independent = True
 
     @abstractmethod
     def image(self, picture: Image.Image) -> FloatArray:
@@ -56,6 +58,7 @@ class OpenClip(Reference):
         create: Any = open_clip.create_model_and_transforms
         model, _, self._preprocess = create(
             name,
+            **_text_encoder(family),
             # If the checkpoint does not state its activation, the family finds it out.
             force_quick_gelu=bool(vars(family).get("_quick_gelu")),
         )
@@ -189,7 +192,8 @@ class OwnNetwork(Reference):
     The comparison shows differences by engine and precision, not mistakes of the family itself.
     """
 
-    title = "Twinlens' own network on torch (no library has this family)"
+    title = "Twinlens' own network on torch, because no library here has this family"
+    is_independent = False
 
     def __init__(self, family: Family) -> None:
         self._family: Any = family
@@ -232,6 +236,19 @@ _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 def reference_of(family: Family) -> Reference:
     """Load the reference of a checkpoint. Raises any exception of the library."""
     return REFERENCES.get(family.spec.family, OwnNetwork)(family)
+
+
+def _text_encoder(family: Family) -> dict[str, Any]:
+    """Arguments for a checkpoint that names a text encoder of transformers by its repository.
+
+    open_clip would ask the hub for the encoder's config.json, even though the checkpoint has all
+    weights. Here it gets the file that the family uses. Raises LoadError if there is none.
+    """
+    settings: dict[str, Any] = vars(family)["_texts"].tower_settings()
+    if not settings.get("hf_model_name"):
+        return {}
+    path = str(settings["hf_model_name"])
+    return {"text_cfg": settings | {"hf_model_name": path, "hf_model_pretrained": False}}
 
 
 def _disparity(family: Any, output: FloatArray, picture: Image.Image) -> FloatArray:

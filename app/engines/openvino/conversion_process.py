@@ -26,6 +26,7 @@ import numpy as np
 from app.engines.base import LoadError, NetworkSource
 from app.engines.openvino import cache as converted
 from app.engines.openvino.conversions import FAILED, REFUSED, Job
+from app.engines.openvino.int8 import with_int8_weights
 from app.engines.openvino.runner import import_openvino
 from app.host.lifeline import end_with_the_service
 from config.logging import configure_logging
@@ -87,6 +88,8 @@ def convert(job: Job) -> None:
             traced, input=[ov.PartialShape([size or -1 for size in source.input_shape])]
         )
     _correct_resizes(model)
+    if job.int8:
+        model = with_int8_weights(model)
     made = Path(tempfile.mkdtemp(dir=job.target.parent))
     try:
         ov.save_model(model, made / "model.xml", compress_to_fp16=job.half)

@@ -22,6 +22,7 @@ from pydantic import BaseModel
 
 from app.engines.base import EngineUnavailable, LoadError, NetworkSource
 from app.engines.openvino import cache as converted
+from app.engines.openvino.int8 import variant as int8_variant
 from app.host import memory
 
 log = logging.getLogger("twinlens.models")
@@ -49,6 +50,8 @@ class Job(BaseModel):
     recipe: tuple[str, str]
     #: store weights as 16-bit floats, which halves the file size and the memory
     half: bool
+    #: round the weights of matrix products to 8-bit integers
+    int8: bool = False
     #: folder of the result
     target: Path
     #: see ``cache.Manifest``
@@ -58,15 +61,17 @@ class Job(BaseModel):
 class Conversions:
     """Finds and makes converted networks; created before the fork and used in every worker."""
 
-    def __init__(self, half: bool, life: int) -> None:
+    def __init__(self, half: bool, life: int, *, int8: bool = False) -> None:
         """Store the settings of all conversions.
 
         Args:
             half: store weights as 16-bit floats.
             life: descriptor of a pipe that closes when the last process of the service has ended,
                 so that the conversion process ends, too.
+            int8: round the weights of matrix products to 8-bit integers.
         """
         self._half = half
+        self._int8 = int8
         self._life = life
         #: failed conversions by target: the error, when a new attempt is allowed (monotonic
         #: seconds), and the length of the pause
@@ -122,6 +127,7 @@ class Conversions:
             label=source.label,
             recipe=source.recipe,
             half=self._half,
+            int8=self._int8,
             target=converted.writable_folder(source.repository) / self._name(source),
             basis=_basis(source),
         )
@@ -146,7 +152,8 @@ class Conversions:
     def _name(self, source: NetworkSource) -> str:
         # All networks of a checkpoint share one basis, so that converting one does not make the
         # others out of date.
-        variant = f"{'half' if self._half else 'full'} {source.name}"
+        kind = int8_variant() if self._int8 else "half" if self._half else "full"
+        variant = f"{kind} {source.name}"
         return converted.name_for(_basis(source), variant)
 
     def _convert(self, job: Job, lock: int) -> None:
@@ -177,7 +184,7 @@ class Conversions:
             raise kind(process.stdout.strip().splitlines()[-1])
         if process.returncode != 0:
             raise EngineUnavailable(f"its conversion failed (status {process.returncode})")
-        log.info("%s is converted after %.1f s", job.label, time.monotonic() - began)
+        log.info("%s was converted in %.1f s", job.label, time.monotonic() - began)
 
 
 def _check_memory(weights: int) -> None:

@@ -20,12 +20,13 @@ from typing import Any
 import numpy as np
 
 from app.engines.base import EngineUnavailable, FloatArray, InputArray, Network
+from app.engines.openvino import int8
 from app.host import memory
-from config.values import Precision, PrecisionSetting
+from config.values import FloatName, FloatSetting
 
 log = logging.getLogger("twinlens.engines")
 
-_NAMES: dict[str, Precision] = {"f32": "fp32", "bf16": "bf16", "f16": "fp16"}
+_NAMES: dict[str, FloatName] = {"f32": "fp32", "bf16": "bf16", "f16": "fp16"}
 _HINTS = {name: hint for hint, name in _NAMES.items()}
 
 
@@ -57,7 +58,15 @@ class OpenVinoNetwork(Network):
 
     engine = "openvino"
 
-    def __init__(self, folder: Path, wanted: PrecisionSetting, threads: int, streams: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        wanted: FloatSetting,
+        threads: int,
+        streams: int,
+        *,
+        has_int8: bool = False,
+    ) -> None:
         """Read a model.
 
         Args:
@@ -65,6 +74,7 @@ class OpenVinoNetwork(Network):
             wanted: the setting PRECISION.
             threads: number of cores that this process may use.
             streams: number of concurrent inferences, which share those cores.
+            has_int8: whether the model's weights are 8-bit integers.
 
         Raises:
             EngineUnavailable: OpenVINO cannot read the model.
@@ -74,6 +84,7 @@ class OpenVinoNetwork(Network):
         self._wanted = wanted
         self._threads = threads
         self._streams = streams
+        self._has_int8 = has_int8
         self._compiled: Any = None
         # Idle infer requests. Each running inference needs its own, which holds working memory.
         self._requests: queue.LifoQueue[Any] = queue.LifoQueue()
@@ -81,6 +92,10 @@ class OpenVinoNetwork(Network):
             self._model = core().read_model(folder / "model.xml")
         except RuntimeError as error:
             raise EngineUnavailable("OpenVINO cannot read the converted model") from error
+
+    def suits(self, device: str) -> bool:
+        """See the base class; int8 weights are for CPUs."""
+        return not self._has_int8 or openvino_name(device) == "CPU"
 
     def to_device(self, device: str) -> None:
         """See the base class."""
@@ -91,6 +106,8 @@ class OpenVinoNetwork(Network):
             "INFERENCE_PRECISION_HINT": _HINTS[self._precision_on(name)],
             "NUM_STREAMS": self._streams,
         }
+        if self._has_int8:
+            properties |= int8.PROPERTIES
         if name == "CPU":
             properties |= {
                 "INFERENCE_NUM_THREADS": self._threads,
@@ -105,7 +122,7 @@ class OpenVinoNetwork(Network):
         self._model = None
         # Reads the precision in use: a CPU without bf16 uses fp32 whatever the hint says.
         used = self._compiled.get_property("INFERENCE_PRECISION_HINT")
-        self.precision = _NAMES[used.get_type_name()]
+        self.precision = "int8" if self._has_int8 else _NAMES[used.get_type_name()]
         self.device = device
         if self._wanted not in ("auto", self.precision):
             log.warning("PRECISION=%s, but %s has only %s", self._wanted, name, self.precision)
@@ -132,7 +149,7 @@ class OpenVinoNetwork(Network):
         finally:
             self._requests.put(request)
 
-    def _precision_on(self, name: str) -> Precision:
+    def _precision_on(self, name: str) -> FloatName:
         """The requested precision, or the fastest that the hardware supports natively."""
         has = core().get_property(name, "OPTIMIZATION_CAPABILITIES")
         if self._wanted != "auto" and (name == "CPU" or self._wanted != "bf16"):

@@ -10,7 +10,7 @@ from app.engines import devices
 from app.engines.base import Engine, NetworkSource
 from app.engines.torch.runner import TorchNetwork
 from app.host.unchanged import Fingerprint
-from config.values import PrecisionSetting
+from config.values import FloatSetting
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class TorchEngine(Engine):
 
     name = "torch"
 
-    precision: PrecisionSetting
+    precision: FloatSetting
     #: the setting DEVICE
     device: str
     #: number of cores that this process may use

@@ -12,7 +12,7 @@ from app.engines.base import FloatArray, InputArray, Network
 from app.engines.torch.cuda_graphs import WORTH_AT, CudaNetwork
 from app.host.cuda import Cuda
 from app.pictures.device_images import DeviceImages
-from config.values import Precision, PrecisionSetting
+from config.values import FloatName, FloatSetting, Precision
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,7 +30,7 @@ class TorchNetwork(Network):
     engine = "torch"
 
     def __init__(
-        self, module: Any, wanted: PrecisionSetting, threads: int, exact_images: bool = False
+        self, module: Any, wanted: FloatSetting, threads: int, exact_images: bool = False
     ) -> None:
         """Wrap a module.
 
@@ -120,7 +120,7 @@ class TorchNetwork(Network):
             )
 
 
-def precision_for(device: str) -> Precision:
+def precision_for(device: str) -> FloatName:
     """The fastest precision that the hardware supports natively.
 
     For a GPU it must be called after the fork, because it asks the driver. GPUs get fp16, which is

@@ -1,0 +1,128 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""A page of found pictures, in one file that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import io
+import logging
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image
+
+from app.errors import TwinlensError
+from app.host import memory
+from app.library import addresses
+from app.library.folders import Photo
+from app.library.items import Stored
+from app.pictures.decode import decode
+
+log = logging.getLogger("twinlens.cli")
+
+_EDGE = 320  # pixels: twice what a phone shows, for its fine screen
+_QUALITY = 80
+
+_HEAD = """\
+<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<meta http-equiv="Content-Security-Policy"
+  content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
+<title>{title}</title>
+<style>
+:root {{ color-scheme: light dark; }}
+body {{ font: 16px/1.4 system-ui, sans-serif; margin: 1rem;
+  color: light-dark(#1b1b1f, #e6e6ea); background: light-dark(#fff, #16161a); }}
+h1 {{ font-size: 1.1rem; overflow-wrap: anywhere; }}
+h2 {{ font-size: 1.3rem; margin: 2rem 0 .5rem; overflow-wrap: anywhere; }}
+h2 img {{ display: block; max-height: 8rem; border-radius: .3rem; }}
+ul {{ display: grid; gap: 1rem; padding: 0; list-style: none;
+  grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); }}
+figure {{ margin: 0; }}
+li img, .missing {{ display: block; width: 100%; aspect-ratio: 1; object-fit: contain;
+  background: light-dark(#ececf0, #26262c); border-radius: .3rem; }}
+.missing {{ display: grid; place-items: center; text-align: center; padding: .5rem;
+  box-sizing: border-box; font-size: .85rem; }}
+figcaption {{ font-size: .85rem; overflow-wrap: anywhere; }}
+</style>
+<h1>{title}</h1>
+"""
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A picture that was found."""
+
+    id: str
+    path: str
+    #: a cosine
+    score: float
+
+
+@dataclass
+class Section:
+    """What was found for one query, or the pictures of one group."""
+
+    title: str
+    hits: list[Hit] = field(default_factory=list)
+    #: the picture that was searched for; None for words and groups
+    picture: Path | None = None
+
+
+def page(sections: Sequence[Section], title: str, max_pixels: int) -> str:
+    """The page as HTML.
+
+    Args:
+        sections: what it shows.
+        title: its heading.
+        max_pixels: larger pictures are named, not shown.
+    """
+    return "".join(_parts(sections, title, max_pixels))
+
+
+def _parts(sections: Sequence[Section], title: str, max_pixels: int) -> Iterator[str]:
+    paths = list(dict.fromkeys(hit.path for section in sections for hit in section.hits))
+    queries = [str(section.picture) for section in sections if section.picture]
+    wanted = [*paths, *queries]
+    with ThreadPoolExecutor(memory.usable_cores()) as pool:
+        images = dict(zip(wanted, pool.map(lambda p: _image(p, max_pixels), wanted), strict=True))
+    yield _HEAD.format(title=escape(title))
+    for section in sections:
+        shown = images[str(section.picture)] if section.picture else ""
+        yield f"<section>\n<h2>{escape(section.title)}{shown}</h2>\n"
+        yield "<ul>\n" if section.hits else "<p>Nothing reaches the threshold.</p>\n"
+        for hit in section.hits:
+            name = escape(hit.path)
+            yield f"<li><figure>{images[hit.path]}"
+            yield f"<figcaption><b>{hit.score:.3f}</b> {name}</figcaption></figure></li>\n"
+        yield "</ul>\n</section>\n" if section.hits else "</section>\n"
+
+
+def _image(path: str, max_pixels: int) -> str:
+    """An element with a small copy of a picture, or with the reason why there is none."""
+    try:
+        with _open(path) as file:
+            picture = decode(file, max_pixels, lambda *_: (_EDGE, _EDGE)).image
+    except TwinlensError as error:
+        return f'<div class="missing">{escape(error.message)}</div>'
+    picture.thumbnail((_EDGE, _EDGE), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    data = io.BytesIO()
+    picture.save(data, "JPEG", quality=_QUALITY)
+    text = base64.b64encode(data.getvalue()).decode()
+    size = f'width="{picture.width}" height="{picture.height}"'
+    return f'<img src="data:image/jpeg;base64,{text}" alt="" {size}>'
+
+
+def _open(path: str) -> BinaryIO:
+    """Open a picture by the path in its row; nothing is fetched from web servers for a page."""
+    if addresses.is_local(path) or addresses.is_web(path):
+        return Photo(Path(path), Path(path)).open()
+    return Stored(path, path, path).open()

@@ -1,0 +1,164 @@
+# SPDX-FileCopyrightText: 2026 The Twinlens authors
+# SPDX-License-Identifier: MIT
+"""Tests that several photos become a gallery, which is searched and downloaded as a whole."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Page, Route, expect
+
+from benchmarks.service import Service
+from tests.console.conftest import Visit
+from tests.console.user import DESKTOP, choose, photo, wait_for_cards, wait_for_depth
+from tests.pictures import encoded, picture
+
+pytestmark = pytest.mark.timeout(600)
+
+
+def names(page: Page) -> list[str]:
+    return page.locator("#cards h3").all_inner_texts()
+
+
+def scores(page: Page) -> list[float]:
+    return [float(text) for text in page.locator("#cards .state").all_inner_texts()]
+
+
+def test_photos_are_found_by_words_and_by_likeness_and_saved_together(
+    visit: Visit, demo: Service
+) -> None:
+    page = visit(demo, reduced_motion="reduce", **DESKTOP)
+    scan = encoded(picture(200, 150), "TIFF")  # which the browser cannot show
+    given = [("a.jpg", photo()), ("b.jpg", photo(9010)), ("scan.tiff", scan), ("a.jpg", photo())]
+    choose(page, *given)
+    wait_for_cards(page, 4)
+    assert names(page) == [name for name, _ in given]
+
+    page.get_by_role("button", name="Similar: photos like b.jpg").click()
+    page.get_by_text("Most similar to b.jpg: ").wait_for()
+    assert names(page)[0] == "b.jpg"
+    assert scores(page)[0] == 1.0
+    assert scores(page) == sorted(scores(page), reverse=True)
+
+    page.get_by_label("Find by words").fill("a lake")
+    page.get_by_label("Find by words").press("Enter")
+    found = page.get_by_text("Best for “a lake”: ")
+    found.wait_for()
+    text = demo.post("/embed-text", json={"text": "a lake"}).json()["embedding"]
+    vectors = [
+        demo.post("/embed-image", files={"image": (name, data)}).json()["embedding"]
+        for name, data in given
+    ]
+    expected = sorted((float(np.dot(text, vector)) for vector in vectors), reverse=True)
+    assert scores(page) == pytest.approx(expected, abs=0.006)
+    expect(found).to_contain_text(names(page)[0])
+    page.locator("#gallery-curl summary").click()
+    expect(page.locator("#gallery-curl code")).to_contain_text("""-d '{"text":"a lake",""")
+    page.get_by_role("button", name="Show all").click()
+    assert names(page) == [name for name, _ in given]
+
+    labels = ["a lake", "a dog", "mountains"]
+    page.get_by_label("Labels", exact=True).and_(page.locator(":visible")).fill(", ".join(labels))
+    page.get_by_role("button", name="Label", exact=True).and_(page.locator(":visible")).click()
+    shown = page.get_by_role("list", name="labels of b.jpg").get_by_role("listitem")
+    expect(shown).to_have_count(3)
+    answer = demo.post(
+        "/classify", files={"image": ("b.jpg", given[1][1])}, data={"labels": labels}
+    ).json()
+    assert shown.first.inner_text().split("\n")[0].startswith(answer["best"])
+    page.get_by_text("add up to 100").wait_for()
+    page.get_by_role("button", name="Remove labels").click()
+    expect(shown).to_have_count(0)
+
+    page.get_by_label("All as").select_option(label="depth maps, PNG of 16 bits")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download ZIP").click()
+    with zipfile.ZipFile(download.value.path()) as saved:
+        assert saved.testzip() is None
+        kept = ["a_depth16.png", "b_depth16.png", "scan_depth16.png", "a_depth16 (2).png"]
+        assert saved.namelist() == kept
+        map = Image.open(io.BytesIO(saved.read("scan_depth16.png")))
+        assert (map.mode, map.size) == ("I;16", (200, 150))
+
+
+def test_a_card_leads_to_the_scene_and_a_broken_file_spoils_nothing(
+    visit: Visit, demo: Service
+) -> None:
+    page = visit(demo, phone=True, reduced_motion="reduce")
+    choose(page, ("a.jpg", photo()), ("broken.jpg", b"nothing"), ("b.jpg", photo(9010)))
+    wait_for_cards(page, 2)
+    refused = page.locator("#gallery-refused")
+    expect(refused).to_contain_text("broken.jpg: The file is not an image")
+
+    def refuse(route: Route) -> None:
+        is_refused = b'filename="a.jpg"' in (route.request.post_data_buffer or b"")
+        body = {"error": "Not here", "message": "Its camera is not known"}
+        route.fulfill(status=400, json=body) if is_refused else route.continue_()
+
+    page.route("**/api/depth?format=png&*", refuse)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download ZIP").click()
+    with zipfile.ZipFile(download.value.path()) as saved:
+        assert saved.namelist() == ["b_depth.png", "refused.txt"]
+        broken, known = saved.read("refused.txt").decode().splitlines()
+        assert broken.startswith("broken.jpg: The file is not an image")
+        assert known == "a.jpg: Its camera is not known"
+    expect(page.locator("#zip-activity")).to_contain_text("Not in it: broken.jpg, a.jpg")
+    page.unroute("**/api/depth?format=png&*")
+    page.get_by_role("button", name="Depth: open b.jpg").click()
+    wait_for_depth(page)
+    expect(page.get_by_role("heading", name="Depth of b.jpg")).to_be_visible()
+    expect(page.locator("#cards > li")).to_have_count(2)
+    page.get_by_role("button", name="3D: the 3D scene of a.jpg").click()
+    expect(page.get_by_role("heading", name="Depth of a.jpg")).to_be_visible()
+    expect(page.locator("#scene-open")).to_have_attribute("aria-expanded", "true")
+    choose(page, ("lake.jpg", photo()))  # what failed goes away with the next
+    wait_for_depth(page)
+    expect(page.locator("#gallery")).to_be_hidden()
+    expect(page.get_by_text("The file is not an image")).to_have_count(0)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_one_photo_among_bad_files_gets_its_depth(visit: Visit, demo: Service) -> None:
+    page = visit(demo, **DESKTOP)
+    choose(page, ("notes.txt", b"nothing"), ("lake.jpg", photo()), ("cut.jpg", photo()[:300]))
+    wait_for_depth(page)
+    expect(page.get_by_role("heading", name="Depth of lake.jpg")).to_be_visible()
+    refused = page.locator("#depth-refused")
+    expect(refused).to_contain_text("notes.txt: The file is not an image")
+    expect(refused).to_contain_text("cut.jpg: ")
+    expect(page.locator("#gallery")).to_be_hidden()
+    choose(page, ("alone.jpg", photo(9010)))
+    expect(page.get_by_role("heading", name="Depth of alone.jpg")).to_be_visible()
+    expect(refused).to_be_empty()
+
+
+def test_a_failure_does_not_stay_above_new_results(visit: Visit, demo: Service) -> None:
+    page = visit(demo, **DESKTOP)
+    choose(page, ("broken.jpg", b"nothing"))
+    page.locator("#depth-activity.failed").wait_for()
+    choose(page, ("a.jpg", photo()), ("b.jpg", photo(9010)))
+    wait_for_cards(page, 2)
+    expect(page.locator("#depth")).to_be_hidden()
+    expect(page.get_by_text("The file is not an image")).to_have_count(0)
+    choose(page, ("one.jpg", b"nothing"), ("two.jpg", b"nothing"))
+    expect(page.locator("#gallery-refused li")).to_have_count(2)
+    choose(page, ("lake.jpg", photo()))
+    wait_for_depth(page)
+    expect(page.locator("#gallery")).to_be_hidden()
+
+
+def test_without_clip_there_is_a_gallery_without_a_search(
+    visit: Visit, another: Callable[..., Service]
+) -> None:
+    page = visit(another(ENABLED_FAMILIES="depth"), **DESKTOP)
+    page.locator("#models li").first.wait_for()
+    choose(page, ("a.jpg", photo()), ("b.jpg", photo(9010)))
+    wait_for_cards(page, 2)
+    expect(page.locator("#search")).to_be_hidden()
+    expect(page.get_by_role("button", name="Similar")).to_have_count(0)
