@@ -11,7 +11,7 @@ from benchmarks.service import Service
 
 
 def wait_for(
-    what: Callable[[], object], seconds: float = 120, service: Service | None = None
+    what: Callable[[], object], seconds: float = 240, service: Service | None = None
 ) -> None:
     """Return once ``what`` is true; fail if the service ends, or after ``seconds``."""
     end = time.monotonic() + seconds

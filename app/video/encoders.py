@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from fractions import Fraction
 from functools import lru_cache
+from pathlib import Path
 from typing import cast
 
 import av
@@ -103,6 +105,22 @@ def options(name: str, *, is_map: bool = False) -> dict[str, str]:
     if name.endswith("_qsv"):
         return _QSV | ({"global_quality": _MAP_QUALITY["_qsv"]} if is_map else {})
     return _OPTIONS[name] | ({"crf": _MAP_QUALITY[name]} if is_map and name != "ffv1" else {})
+
+
+def open_encoder(context: VideoCodecContext) -> None:
+    """Open an encoder without a change of the priority of this process.
+
+    SVT-AV1, if the user is root, gives the highest real-time priority to its threads and to the
+    one that opens it, which passes it on to all that it starts later. Until the film were written,
+    nothing else on the machine would run: no request, no other film.
+    """
+    policy, parameter = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        context.open(strict=False)
+    finally:
+        for thread in Path("/proc/self/task").iterdir():
+            with suppress(ProcessLookupError):  # it may have just ended
+                os.sched_setscheduler(int(thread.name), policy, parameter)
 
 
 def is_known(name: str) -> bool:

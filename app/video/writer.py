@@ -160,6 +160,7 @@ class FilmWriter:
         format = _FORMATS[self._work.output]
         self._container = av.open(self._out, "w", format=format, container_options=options)
         self._video = self._video_stream(self._container, image)
+        encoders.open_encoder(self._video.codec_context)
         if self._sound is not None:
             self._audio = self._sound.add_to(self._container)
 

@@ -170,10 +170,10 @@ def test_a_body_that_was_complete_in_time_is_not_late(strict: Service) -> None:
     with requests.Session() as session:
         files = {"image": ("a.bmp", encoded(picture(600, 400), "BMP"))}
         for _ in range(2):
-            answer = session.post(strict.url("/embed-image"), files=files, timeout=60)
+            answer = session.post(strict.url("/embed-image"), files=files, timeout=240)
             assert answer.status_code == 200
             time.sleep(1.5)
-            assert session.get(strict.url("/health"), timeout=60).status_code == 200
+            assert session.get(strict.url("/health"), timeout=240).status_code == 200
 
 
 def test_waiting_bodies_have_a_budget_together(strict: Service) -> None:

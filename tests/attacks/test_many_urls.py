@@ -80,7 +80,7 @@ def test_many_slow_batches(remote: Service, public: Host) -> None:
     for hang_up in slow:
         hang_up()
     began = time.monotonic()
-    wait_for(lambda: Path(remote.log).read_text().count("status=499") >= 30, 15)
+    wait_for(lambda: Path(remote.log).read_text().count("status=499") >= 30)
     assert time.monotonic() - began < 15, "the hosts would have been waited for until 20 seconds"
 
 

@@ -75,7 +75,7 @@ class Machines:
         self._state = self._read()
 
     def close(self) -> None:
-        self._process.communicate(timeout=60)
+        self._process.communicate(timeout=240)
 
 
 @pytest.fixture(scope="package")

@@ -43,16 +43,16 @@ def test_the_list_is_complete_and_names_the_versions() -> None:
 @pytest.mark.parametrize("name", [name for name in FILES if name.endswith(".js")])
 def test_it_is_served_compressed_and_kept_by_browsers(demo: Service, name: str) -> None:
     address = demo.url(f"/ui/vendor/{name}")
-    answer = requests.get(address, timeout=60)
+    answer = requests.get(address, timeout=240)
     assert answer.content == (FOLDER / name).read_bytes()
     assert answer.headers["Content-Encoding"] == "gzip"
     assert int(answer.headers["Content-Length"]) < len(answer.content) / 2
-    plain = requests.get(address, headers={"Accept-Encoding": "identity"}, timeout=60)
+    plain = requests.get(address, headers={"Accept-Encoding": "identity"}, timeout=240)
     assert plain.content == answer.content
     assert "Content-Encoding" not in plain.headers
     assert plain.headers["ETag"] != answer.headers["ETag"]
     known = {"If-None-Match": answer.headers["ETag"]}
-    assert requests.get(address, headers=known, timeout=60).status_code == 304
+    assert requests.get(address, headers=known, timeout=240).status_code == 304
 
 
 @pytest.mark.parametrize("name", ["README.md", "three/LICENSE", "three", "three/%2e%2e/README.md"])

@@ -102,7 +102,16 @@ def still(place: Locator) -> NDArray[np.uint8]:
 
 def seen(place: Locator) -> NDArray[np.uint8]:
     """Return an element's pixels now, without its frame and focus ring: [height, width, 3]."""
-    picture = Image.open(io.BytesIO(place.screenshot())).convert("RGB")
+    # A screenshot of the element would first wait until the page has drawn two frames in the same
+    # place, which takes minutes when the CPU draws a scene beside other tests.
+    box = place.evaluate(
+        """element => {
+            element.scrollIntoView({ block: "nearest", behavior: "instant" });
+            const { x, y, width, height } = element.getBoundingClientRect();
+            return { x, y, width, height };
+        }"""
+    )
+    picture = Image.open(io.BytesIO(place.page.screenshot(clip=box))).convert("RGB")
     return np.asarray(picture)[_FRAME:-_FRAME, _FRAME:-_FRAME]
 
 

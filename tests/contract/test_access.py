@@ -99,7 +99,7 @@ def test_preflight_and_the_answer_to_a_page(guarded: Service) -> None:
                 "Access-Control-Request-Method": "POST",
                 "Access-Control-Request-Headers": "content-type,x-api-key",
             },
-            timeout=60,
+            timeout=240,
         )
         assert asked.status_code == 200
         assert asked.headers["Access-Control-Allow-Origin"] == ORIGIN
@@ -180,7 +180,7 @@ def test_the_effective_settings_are_printed_with_the_key_masked() -> None:
         env={"SERVICE_API_KEY": KEY, "AI_SERVICE_PORT": "5005"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=240,
     )
     assert "AI_SERVICE_PORT=5005" in done.stdout
     assert "SERVICE_API_KEY=**********" in done.stdout

@@ -21,7 +21,7 @@ AXIOS = "application/json, text/plain, */*"
 
 
 def get(base: str, accept: str | None, path: str = "/") -> requests.Response:
-    return requests.get(base + path, headers={"Accept": accept}, timeout=60)
+    return requests.get(base + path, headers={"Accept": accept}, timeout=240)
 
 
 @pytest.mark.parametrize("accept", [FIREFOX, CHROME, "text/html"])
@@ -30,7 +30,7 @@ def test_browsers_get_the_console(base: str, accept: str) -> None:
     assert page.status_code == 200
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"
     assert "Accept" in page.headers["Vary"]
-    assert page.text == requests.get(f"{base}/ui", timeout=60).text
+    assert page.text == requests.get(f"{base}/ui", timeout=240).text
 
 
 @pytest.mark.parametrize(

@@ -21,11 +21,11 @@ KEYS = ["small", "base"]
 def post(
     base: str, data: bytes = PHOTO, name: str = "photo.jpg", query: str = ""
 ) -> requests.Response:
-    return requests.post(f"{base}/api/depth{query}", files={"image": (name, data)}, timeout=60)
+    return requests.post(f"{base}/api/depth{query}", files={"image": (name, data)}, timeout=240)
 
 
 def test_index(base: str) -> None:
-    index = check.json(requests.get(base, timeout=60))
+    index = check.json(requests.get(base, timeout=240))
     assert index["message"] == "ImmichVR AI Service"
     assert index["model"] == "Depth Anything V2"
     assert index["version"]
@@ -66,7 +66,7 @@ def test_file_names_that_are_not_ascii(base: str) -> None:
         + b"\r\n--x--\r\n"
     )
     headers = {"Content-Type": "multipart/form-data; boundary=x"}
-    response = requests.post(f"{base}/api/depth", data=body, headers=headers, timeout=60)
+    response = requests.post(f"{base}/api/depth", data=body, headers=headers, timeout=240)
     check.depth_map(response)
     disposition = response.headers["Content-Disposition"]
     assert 'filename="depth_Gr__e __.tar.png"' in disposition
@@ -76,10 +76,10 @@ def test_file_names_that_are_not_ascii(base: str) -> None:
 
 def test_no_image_in_the_exact_words(base: str) -> None:
     for response in (
-        requests.post(f"{base}/api/depth", timeout=60),
-        requests.post(f"{base}/api/depth", json={}, timeout=60),
-        requests.post(f"{base}/api/depth", files={"photo": ("a.png", PHOTO)}, timeout=60),
-        requests.post(f"{base}/api/depth", data=PHOTO, timeout=60),
+        requests.post(f"{base}/api/depth", timeout=240),
+        requests.post(f"{base}/api/depth", json={}, timeout=240),
+        requests.post(f"{base}/api/depth", files={"photo": ("a.png", PHOTO)}, timeout=240),
+        requests.post(f"{base}/api/depth", data=PHOTO, timeout=240),
     ):
         message = check.error(response, 400, "No image provided")
         assert message == "Please upload an image file with key 'image'"

@@ -27,11 +27,11 @@ QUEUE = {
 
 
 def embed(base: str, **body: Any) -> requests.Response:
-    return requests.post(f"{base}/embed-image", json={"image_base64": TEXT, **body}, timeout=60)
+    return requests.post(f"{base}/embed-image", json={"image_base64": TEXT, **body}, timeout=240)
 
 
 def test_health(base: str) -> None:
-    health = check.json(requests.get(f"{base}/health", timeout=60))
+    health = check.json(requests.get(f"{base}/health", timeout=240))
     assert health["status"] in ("ok", "healthy")
     expected = {
         "service": "ai",
@@ -57,7 +57,7 @@ def test_health(base: str) -> None:
 
 
 def test_ready(base: str) -> None:
-    ready = check.json(requests.get(f"{base}/ready", timeout=60))
+    ready = check.json(requests.get(f"{base}/ready", timeout=240))
     assert ready["ready"] is True
     assert ready["default_model_loaded"] is True
     assert ready["device"]["type"] == "cpu"
@@ -65,7 +65,7 @@ def test_ready(base: str) -> None:
 
 
 def test_connection_counts_models_and_finds_dims(base: str) -> None:
-    models = check.json(requests.get(f"{base}/models", timeout=60))["models"]
+    models = check.json(requests.get(f"{base}/models", timeout=240))["models"]
     found = {model["id"]: (model["name"], model["dims"], model["image_size"]) for model in models}
     assert list(found)[:2] == ["ViT-L-14", "ViT-B-16"]
     assert found["ViT-L-14"] == ("ViT-L-14", 768, 224)
@@ -93,13 +93,13 @@ def test_data_uri_and_multipart_give_the_same_vector(base: str) -> None:
     uri = requests.post(
         f"{base}/embed-image",
         json={"image_base64": f"data:image/png;base64,{TEXT}", "image_size": 300},
-        timeout=60,
+        timeout=240,
     )
     form = requests.post(
         f"{base}/embed-image",
         files={"image": ("a.png", PHOTO)},
         data={"image_size": "300", "normalize": "true", "model": "ViT-L-14"},
-        timeout=60,
+        timeout=240,
     )
     assert check.json(uri) == check.json(form) == expected
 
@@ -156,7 +156,7 @@ def test_a_batch_in_order_with_a_bad_item(base: str) -> None:
         {},
     ]
     options = {"model": "ViT-B-16", "normalize": True, "image_size": 512}
-    response = requests.post(f"{base}/embed-batch", json={"items": items, **options}, timeout=60)
+    response = requests.post(f"{base}/embed-batch", json={"items": items, **options}, timeout=240)
     body = check.json(response)
     assert (body["model"], body["image_size"]) == ("ViT-B-16", 512)
     assert (body["total"], body["succeeded"], body["failed"]) == (5, 2, 3)
@@ -188,7 +188,7 @@ def test_batches_that_are_wrong_as_a_whole(service: Service) -> None:
 
 
 def test_clean_up(base: str) -> None:
-    body = check.json(requests.post(f"{base}/admin/cleanup", timeout=60))
+    body = check.json(requests.post(f"{base}/admin/cleanup", timeout=240))
     assert set(body) == {
         "gc_collected",
         "gpu_freed_mb",
@@ -204,7 +204,7 @@ def test_clean_up(base: str) -> None:
 )
 def test_a_model_that_is_not_on_disk_says_why(base: str, path: str, body: dict[str, str]) -> None:
     asked = {"model": "siglip2-b16-224", **body}
-    refused = requests.post(f"{base}{path}", json=asked, timeout=60)
+    refused = requests.post(f"{base}{path}", json=asked, timeout=240)
     message = check.error(refused, 503, "Model not available")
     reason = refused.json()["reason"]
     assert message == f"siglip2-b16-224: {reason}"

@@ -21,22 +21,22 @@ GETS = ["/", "/health", "/ready", "/models", "/api/models", "/api/models/current
 
 @pytest.mark.parametrize("path", GETS)
 def test_every_route_on_every_listener(base: str, path: str) -> None:
-    assert check.json(requests.get(base + path, timeout=60))
+    assert check.json(requests.get(base + path, timeout=240))
 
 
 def test_errors_of_the_framework_have_our_body(base: str) -> None:
-    check.error(requests.get(f"{base}/nothing", timeout=60), 404)
-    wrong_method = requests.get(f"{base}/api/depth", timeout=60)
+    check.error(requests.get(f"{base}/nothing", timeout=240), 404)
+    wrong_method = requests.get(f"{base}/api/depth", timeout=240)
     check.error(wrong_method, 405)
     assert "POST" in wrong_method.headers["Allow"]
-    check.error(requests.post(f"{base}/embed-image", data=b"x", timeout=60), 415)
-    check.error(requests.post(f"{base}/embed-batch", data=b"x", timeout=60), 415)
-    check.error(requests.post(f"{base}/embed-image", json=[], timeout=60), 422)
+    check.error(requests.post(f"{base}/embed-image", data=b"x", timeout=240), 415)
+    check.error(requests.post(f"{base}/embed-batch", data=b"x", timeout=240), 415)
+    check.error(requests.post(f"{base}/embed-image", json=[], timeout=240), 422)
 
 
 def test_a_request_id_is_kept_or_made(base: str) -> None:
     def answer(given: str) -> str:
-        return requests.get(base, headers={"X-Request-ID": given}, timeout=60).headers[
+        return requests.get(base, headers={"X-Request-ID": given}, timeout=240).headers[
             "X-Request-ID"
         ]
 
@@ -47,7 +47,7 @@ def test_a_request_id_is_kept_or_made(base: str) -> None:
 
 
 def test_a_body_above_the_budget_names_it(service: Service) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", service.embedder_port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", service.embedder_port, timeout=240)
     connection.putrequest("POST", "/api/depth")
     connection.putheader("Content-Type", "multipart/form-data; boundary=x")
     connection.putheader("Content-Length", "67108865")
@@ -79,7 +79,7 @@ def test_who_sends_on_after_a_refusal_still_sees_it(service: Service) -> None:
 
 def test_what_nginx_refuses_is_json_too(nginx: str) -> None:
     host, port = nginx.removeprefix("http://").split(":")
-    connection = http.client.HTTPConnection(host, int(port), timeout=60)
+    connection = http.client.HTTPConnection(host, int(port), timeout=240)
     connection.putrequest("POST", "/api/depth")
     connection.putheader("Content-Length", "90000000")
     connection.endheaders()
@@ -103,12 +103,12 @@ def test_a_unix_socket_or_one_port_says_ok(service: Service) -> None:
 def test_an_unknown_model_is_400_everywhere(base: str) -> None:
     files = {"image": ("a.png", PHOTO)}
     for response in (
-        requests.post(f"{base}/api/depth?model=huge", files=files, timeout=60),
-        requests.post(f"{base}/api/depth?model=ViT-L-14", files=files, timeout=60),
-        requests.post(f"{base}/embed-image", files=files, data={"model": "small"}, timeout=60),
-        requests.post(f"{base}/api/models/huge/load", timeout=60),
-        requests.post(f"{base}/api/models/huge/unload", timeout=60),
-        requests.post(f"{base}/api/models/huge/download", timeout=60),
-        requests.delete(f"{base}/api/models/huge", timeout=60),
+        requests.post(f"{base}/api/depth?model=huge", files=files, timeout=240),
+        requests.post(f"{base}/api/depth?model=ViT-L-14", files=files, timeout=240),
+        requests.post(f"{base}/embed-image", files=files, data={"model": "small"}, timeout=240),
+        requests.post(f"{base}/api/models/huge/load", timeout=240),
+        requests.post(f"{base}/api/models/huge/unload", timeout=240),
+        requests.post(f"{base}/api/models/huge/download", timeout=240),
+        requests.delete(f"{base}/api/models/huge", timeout=240),
     ):
         assert "known: " in check.error(response, 400, "Unknown model")

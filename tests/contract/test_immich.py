@@ -196,7 +196,7 @@ def test_the_other_side_fails(front: Front) -> None:
 
 def test_immich_hangs_up_while_the_other_side_works(front: Front) -> None:
     request = form({"ocr": {"detection": {"modelName": "slow"}}}, image=PHOTO)
-    connection = http.client.HTTPConnection("127.0.0.1", front.service.embedder_port, timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", front.service.embedder_port, timeout=240)
     connection.request("POST", "/predict", request["data"], request["headers"])
     assert front.other.waiting.wait(60)
     connection.close()

@@ -200,5 +200,5 @@ def test_no_way_to_write_an_address_leads_past_the_key(immichvr: Service, path: 
     request = requests.Request("POST", immichvr.url("/")).prepare()
     request.url = immichvr.url(path)
     with requests.Session() as session:
-        answer = session.send(request, timeout=60, allow_redirects=False)
+        answer = session.send(request, timeout=240, allow_redirects=False)
     assert answer.status_code == 401

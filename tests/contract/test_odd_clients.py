@@ -143,13 +143,13 @@ def test_a_doubled_slash_is_one(demo: Service, proxy: str) -> None:
     """
     for base in (demo.url(""), proxy):
         for path in ("//health", "///api//models", "//v1/models"):
-            answer = requests.get(base + path, timeout=60, allow_redirects=False)
+            answer = requests.get(base + path, timeout=240, allow_redirects=False)
             assert answer.status_code == 200, path
         files = {"image": ("a.png", PHOTO)}
-        check.depth_map(requests.post(f"{base}//api/depth", files=files, timeout=60))
-        other = requests.get(f"{base}//evil.example", timeout=60, allow_redirects=False)
+        check.depth_map(requests.post(f"{base}//api/depth", files=files, timeout=240))
+        other = requests.get(f"{base}//evil.example", timeout=240, allow_redirects=False)
         assert other.status_code == 404
-        answer = requests.get(f"{base}/ui/", timeout=60, allow_redirects=False)
+        answer = requests.get(f"{base}/ui/", timeout=240, allow_redirects=False)
         assert "://" not in answer.headers["Location"]
 
 

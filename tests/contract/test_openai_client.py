@@ -23,7 +23,7 @@ URI = f"data:image/png;base64,{IMAGE}"
 
 
 def client_of(service: Service, key: str = "none") -> openai.OpenAI:
-    return openai.OpenAI(base_url=service.url("/v1"), api_key=key, max_retries=0, timeout=60)
+    return openai.OpenAI(base_url=service.url("/v1"), api_key=key, max_retries=0, timeout=240)
 
 
 @pytest.fixture

@@ -53,7 +53,7 @@ def test_what_is_wrong_is_named(service: Service) -> None:
 def test_looks_of_the_console_are_not_logged_but_all_else_is(service: Service) -> None:
     def ask(path: str, mark: str, **headers: str) -> None:
         given = {"X-Request-ID": f"glance-{mark}"} | headers
-        requests.get(service.url(path), headers=given, timeout=60)
+        requests.get(service.url(path), headers=given, timeout=240)
 
     glance = {"X-Console-Glance": "1"}
     ask("/api/models?type=all", "quiet", **glance)

@@ -13,7 +13,7 @@ from tests.pictures import picture, rotated_jpeg
 
 def play(script: str, *arguments: str) -> str:
     path = PROJECT / "tests" / "contract" / script
-    done = subprocess.run([path, *arguments], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([path, *arguments], capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, f"{done.stdout}{done.stderr}"
     return done.stdout
 

@@ -22,7 +22,7 @@ IMAGE = base64.b64encode(PHOTO).decode()
 
 
 def embed(base: str, **body: Any) -> requests.Response:
-    return requests.post(f"{base}/embed-text", json=body, timeout=60)
+    return requests.post(f"{base}/embed-text", json=body, timeout=240)
 
 
 def test_one_text(base: str) -> None:
@@ -104,9 +104,9 @@ def test_only_json(service: Service) -> None:
 def test_every_answer_says_what_it_was_made_with(
     base: str, path: str, model: str, options: dict[str, Any]
 ) -> None:
-    answer = requests.post(base + path, timeout=60, **options)
+    answer = requests.post(base + path, timeout=240, **options)
     assert answer.status_code == 200
-    health = check.json(requests.get(f"{base}/health", timeout=60))
+    health = check.json(requests.get(f"{base}/health", timeout=240))
     state = next(each for each in health["models"] if each["name"] == model)
     assert [answer.headers[name] for name in PROVENANCE] == [
         state["revision"],

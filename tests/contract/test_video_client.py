@@ -41,7 +41,7 @@ def post(
     """Send a film as ImmichVR does: the file in a form, options in the query."""
     files = {"video": ("IMG 1.x.mp4", data, "video/mp4")}
     return requests.post(
-        f"{base}/api/video/{route}", params=dict(options), files=files, timeout=120, stream=True
+        f"{base}/api/video/{route}", params=dict(options), files=files, timeout=240, stream=True
     )
 
 
@@ -164,10 +164,10 @@ def test_counting_frames(service: Service) -> None:
 
 def test_without_a_film(base: str) -> None:
     for route in ("depth", "sbs", "frames"):
-        answer = requests.post(f"{base}/api/video/{route}", timeout=60)
+        answer = requests.post(f"{base}/api/video/{route}", timeout=240)
         assert "key 'video'" in check.error(answer, 400, "No video provided")
         files = {"image": ("a.jpg", PHOTO)}
-        answer = requests.post(f"{base}/api/video/{route}", files=files, timeout=60)
+        answer = requests.post(f"{base}/api/video/{route}", files=files, timeout=240)
         check.error(answer, 400, "No video provided")
 
 

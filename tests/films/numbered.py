@@ -21,6 +21,8 @@ from av.container import OutputContainer
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from app.video.encoders import open_encoder
+
 os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 writes of errors only
 
 Image = NDArray[np.uint8]
@@ -154,6 +156,7 @@ def film(
             setattr(context, name, value)
         if turned is not None:
             track.set_display_rotation(*turned)
+        open_encoder(context)
         sound = None
         if sound_seconds:
             sound = output.add_stream("aac", rate=16_000)

@@ -17,7 +17,7 @@ def wait(path: str) -> None:
     end = time.monotonic() + 300
     while True:
         try:
-            answer = requests.get(f"{EMBEDDER}{path}", timeout=60)
+            answer = requests.get(f"{EMBEDDER}{path}", timeout=240)
             if answer.status_code == 200:
                 return
             trouble = answer.text
@@ -35,15 +35,15 @@ for path in ("/health", "/ready"):
 photo = io.BytesIO()
 Image.linear_gradient("L").resize((640, 480)).convert("RGB").save(photo, "JPEG")
 files = {"image": ("photo.jpg", photo.getvalue())}
-depth = requests.post(f"{DEPTH}/api/depth", files=files, timeout=120)
+depth = requests.post(f"{DEPTH}/api/depth", files=files, timeout=240)
 assert depth.status_code == 200, depth.text
 assert Image.open(io.BytesIO(depth.content)).size == (640, 480)
-vector = requests.post(f"{EMBEDDER}/embed-image", files=files, timeout=120)
+vector = requests.post(f"{EMBEDDER}/embed-image", files=files, timeout=240)
 assert vector.status_code == 200, vector.text
 assert len(vector.json()["embedding"]) == vector.json()["dims"]
 # A large body is kept in /tmp while it arrives.
 large = {"image": ("noise.bmp", b"BM" + bytes(5_000_000))}
-assert requests.post(f"{DEPTH}/api/depth", files=large, timeout=120).status_code == 400
+assert requests.post(f"{DEPTH}/api/depth", files=large, timeout=240).status_code == 400
 
 assert os.getuid() != 0
 for folder in ("/", "/srv", "/venv"):

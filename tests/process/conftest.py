@@ -58,7 +58,7 @@ class Faulty:
         """Send a request in the background, through a proxy at ``base`` if that is given."""
         files = {"image": ("a.png", data)}
         url = f"{base}{path}" if base else self.service.url(path)
-        return self.pool.submit(requests.post, url, files=files, timeout=60)
+        return self.pool.submit(requests.post, url, files=files, timeout=240)
 
     def wait_for(self, what: Callable[[], object]) -> None:
         """Wait until something is true."""

@@ -48,7 +48,7 @@ def test_500_mixed_files_are_interrupted_and_resumed(
             assert process.poll() is None
             time.sleep(0.01)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=120)
+        _, said = process.communicate(timeout=240)
     assert process.returncode == 130
     assert "run the same command again" in said
     before = rows(out)

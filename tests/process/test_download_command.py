@@ -149,7 +149,7 @@ def test_it_is_interrupted_and_goes_on(fake_hub: FakeHub, cache: Path) -> None:
         written = 20 * 2**20  # the hub client writes in pieces of 10 MiB
         wait_for(lambda: [p for p in cache.rglob("*-partial") if p.stat().st_size == written])
         process.send_signal(signal.SIGINT)
-        said, complained = process.communicate(timeout=120)
+        said, complained = process.communicate(timeout=240)
     assert process.returncode == 130
     assert "run the same command again" in complained
     assert said == ""
@@ -185,7 +185,7 @@ def test_two_at_once(fake_hub: FakeHub, cache: Path) -> None:
         wait_for(lambda: len(fake_hub.heads) == 8)  # for four files in each of two processes
         fake_hub.stall_at = None
         for process in (one, other):
-            said, complained = process.communicate(timeout=120)
+            said, complained = process.communicate(timeout=240)
             assert process.returncode == 0, complained
             assert said.count("\n") == 2
     assert download("small", "base", env=environ(cache)).stdout.count("verified") == 2

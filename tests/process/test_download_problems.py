@@ -72,7 +72,7 @@ def test_a_full_disk(fake_hub: FakeHub, tmp_path: Path) -> None:
     env = environ(tmp_path / "cache", fake_hub.endpoint)
     with start("small", env=env) as process:
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (65536, 65536))
-        _, said = process.communicate(timeout=120)
+        _, said = process.communicate(timeout=240)
     assert process.returncode == 1
     assert "could not be written (File too large)" in said
     assert "free some space" in said
@@ -81,7 +81,7 @@ def test_a_full_disk(fake_hub: FakeHub, tmp_path: Path) -> None:
     assert fake_hub.ranges == ["bytes=65536-"]
     with start("small", "--output", tmp_path / "out", env=env) as process:
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (100, 100))
-        _, said = process.communicate(timeout=120)
+        _, said = process.communicate(timeout=240)
     assert process.returncode == 1
     assert "twinlens.lock.json cannot be written (File too large)" in said
 

@@ -38,7 +38,7 @@ class Studio:
     def ask(self, path: str = DEPTH, base: str | None = None, **plan: Any) -> requests.Response:
         files = {"video": ("holiday.mp4", json.dumps(plan).encode())}
         url = (base or self.service.url("")) + path + "&job=true"
-        answer = requests.post(url, files=files, timeout=60)
+        answer = requests.post(url, files=files, timeout=240)
         if answer.status_code == 202:
             self._ids.append(answer.json()["id"])
         return answer
@@ -169,7 +169,7 @@ def test_parts_of_a_result(studio: Studio) -> None:
     check.error(studio.result(id, headers={"Range": "bytes=5000-"}), 416)
     known = {"If-None-Match": studio.result(id).headers["ETag"]}
     assert studio.result(id, headers=known).status_code == 304
-    head = requests.head(studio.service.url(f"/api/jobs/{id}/result"), timeout=60)
+    head = requests.head(studio.service.url(f"/api/jobs/{id}/result"), timeout=240)
     assert head.headers["Content-Length"] == "1000"
     for _ in range(20):  # more than may be sent at a time: all have been let go
         assert studio.result(id).status_code == 200
@@ -182,8 +182,8 @@ def test_a_result_is_read_while_it_is_made(studio: Studio, way: str, tmp_path: P
     with nginx_before(studio.service, tmp_path) as proxy:
         base = proxy if way == "nginx" else studio.service.url("")
         url = f"{base}/api/jobs/{id}/result"
-        with ThreadPoolExecutor(3) as pool, requests.get(url, stream=True, timeout=60) as growing:
-            others = [pool.submit(requests.get, url, timeout=60) for _ in range(3)]
+        with ThreadPoolExecutor(3) as pool, requests.get(url, stream=True, timeout=240) as growing:
+            others = [pool.submit(requests.get, url, timeout=240) for _ in range(3)]
             assert "Content-Length" not in growing.headers
             parts = growing.iter_content(1000)
             begin = next(parts)
@@ -191,7 +191,7 @@ def test_a_result_is_read_while_it_is_made(studio: Studio, way: str, tmp_path: P
             assert begin + b"".join(parts) == expected(40, 1000)
             assert {other.result().content for other in others} == {expected(40, 1000)}
         assert studio.wait(id, "done")["bytes"] == 40_000
-        assert requests.get(url, timeout=60).content == expected(40, 1000)
+        assert requests.get(url, timeout=240).content == expected(40, 1000)
 
 
 @pytest.mark.parametrize("way", ["fails", "cancel"])
@@ -264,7 +264,7 @@ def test_too_many_jobs_are_refused(studio: Studio) -> None:
     check.error(refused, 429)
     assert "MAX_JOBS" in refused.json()["message"]
     assert int(refused.headers["Retry-After"]) > 0
-    wait_for(lambda: [studio.job(id)["state"] for id in ids].count("running") == 2, 60)
+    wait_for(lambda: [studio.job(id)["state"] for id in ids].count("running") == 2)
     early = studio.result(ids[-1])
     check.error(early, 409)
     assert "queued" in early.json()["message"]
@@ -282,7 +282,7 @@ def test_a_job_that_needs_too_much_disk_fails_with_the_reason(studio: Studio) ->
 def test_unknown_jobs(studio: Studio, id: str) -> None:
     url = studio.service.url(f"/api/jobs/{id}")
     for method in ("GET", "DELETE"):
-        check.error(requests.request(method, url, timeout=60), 404)
+        check.error(requests.request(method, url, timeout=240), 404)
 
 
 def test_options_that_have_no_meaning(studio: Studio) -> None:
@@ -299,11 +299,11 @@ def test_a_reload_lets_jobs_finish(studio: Studio) -> None:
     studio.wait_for_bytes(id)
     before = {worker.pid for worker in studio.service.workers()}
     os.kill(studio.service.pid, signal.SIGHUP)
-    wait_for(lambda: len({w.pid for w in studio.service.workers()} - before) == 2, 60)
+    wait_for(lambda: len({w.pid for w in studio.service.workers()} - before) == 2)
     done = studio.wait(id, "done")
     assert done["attempts"] == 1
     assert studio.result(id).content == expected(100, 100)
-    wait_for(lambda: not {w.pid for w in studio.service.workers()} & before, 60)
+    wait_for(lambda: not {w.pid for w in studio.service.workers()} & before)
 
 
 def test_a_restart_begins_jobs_anew_and_keeps_results(

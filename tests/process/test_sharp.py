@@ -115,7 +115,7 @@ def usual(installed: Installed) -> None:
 
 def post(service: Service, data: bytes = PHOTO, /, **form: str) -> requests.Response:
     url = service.url("/api/splat")
-    return requests.post(url, files={"image": ("a.jpg", data)}, data=form, timeout=120)
+    return requests.post(url, files={"image": ("a.jpg", data)}, data=form, timeout=240)
 
 
 def hanging(service: Service) -> socket.socket:
@@ -183,7 +183,7 @@ def test_depth_models_still_make_splats(service: Service, installed: Installed) 
     assert response.headers["X-Model-Used"] == "builtin-depth"
     assert len(ply.read(response.content)["x"]) > 16 * 12
     url = service.url("/api/depth?model=sharp")
-    refused = requests.post(url, files={"image": ("a.jpg", PHOTO)}, timeout=60)
+    refused = requests.post(url, files={"image": ("a.jpg", PHOTO)}, timeout=240)
     assert "builtin-depth" in check.error(refused, 400, "Unknown model")
     assert installed.noted() == []
 

@@ -25,7 +25,7 @@ def test_sigterm_finishes_what_runs_and_refuses_the_rest(
 ) -> None:
     ending = start_faulty(WEB_CONCURRENCY=workers)
     kept = requests.Session()
-    assert kept.get(ending.service.url("/models"), timeout=60).status_code == 200
+    assert kept.get(ending.service.url("/models"), timeout=240).status_code == 200
     ending.plan("slow", 60)
     before = len(ending.inferences())
     asked = [ending.ask("/api/depth") for _ in range(10)]
@@ -36,7 +36,7 @@ def test_sigterm_finishes_what_runs_and_refuses_the_rest(
     # Queued requests are refused immediately, long before the running ones are done.
     ending.wait_for(lambda: sum(each.done() for each in asked) >= 7)
     late = kept.post(
-        ending.service.url("/embed-image"), files={"image": ("a.png", SMALL)}, timeout=60
+        ending.service.url("/embed-image"), files={"image": ("a.png", SMALL)}, timeout=240
     )
     check.error(late, 503, "Shutting down")
     assert not all(each.done() for each in asked)

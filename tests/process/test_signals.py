@@ -120,5 +120,5 @@ def test_workers_free_the_ports_when_the_master_is_killed(tmp_path: Path) -> Non
         service.process.wait()
     with service.started():
         service.wait_for("/health", 200)
-        _, alive = psutil.wait_procs(orphans, timeout=60)
+        _, alive = psutil.wait_procs(orphans, timeout=240)
         assert not alive, "workers of the killed master are still there"

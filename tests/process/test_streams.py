@@ -36,7 +36,7 @@ class Films:
 
     def post(self, way: str = "direct", path: str = PATHS["zip"], **plan: Any) -> requests.Response:
         files = {"video": ("a.mp4", json.dumps(plan).encode())}
-        return requests.post(self.urls[way] + path, files=files, stream=True, timeout=60)
+        return requests.post(self.urls[way] + path, files=files, stream=True, timeout=240)
 
     def made(self, name: str) -> str:
         """Return the number of chunks of an answer that were made, or "closed"."""
@@ -119,7 +119,7 @@ def test_a_connection_lives_on_after_a_stream(films: Films) -> None:
         for _ in range(2):
             files = {"video": ("a.mp4", json.dumps({"chunks": 3, "bytes": 50_000}).encode())}
             url = films.service.url(PATHS["mp4"])
-            answer = session.post(url, files=files, timeout=60)
+            answer = session.post(url, files=files, timeout=240)
             assert answer.content == expected(3, 50_000)
             assert answer.headers.get("Connection") != "close"
 

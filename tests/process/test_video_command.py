@@ -65,7 +65,7 @@ def test_a_folder_is_interrupted_and_resumed(
             lambda: process.poll() is not None or (partial.exists() and partial.stat().st_size)
         )
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=120)
+        _, said = process.communicate(timeout=240)
     assert process.returncode == 130, said
     assert "run the same command again" in said
     assert "Traceback" not in said

@@ -139,7 +139,7 @@ def test_a_client_that_hangs_up_ends_the_process(running: Runtime) -> None:
     process = process_of(result)
     next(result.chunks)
     gone.set()
-    wait_for(lambda: not process.is_running(), 60)
+    wait_for(lambda: not process.is_running())
     with pytest.raises(ClientGone):
         list(result.chunks)
 
@@ -149,7 +149,7 @@ def test_an_answer_that_is_dropped_ends_the_process(running: Runtime) -> None:
     process = process_of(result)
     next(result.chunks)
     del result
-    wait_for(lambda: not process.is_running(), 60)
+    wait_for(lambda: not process.is_running())
 
 
 def test_films_beyond_the_limit_are_refused_until_one_ends(running: Runtime) -> None:
@@ -199,6 +199,6 @@ def test_the_end_of_the_service_ends_films(built_in: Path) -> None:
     result = started(runtime, film(200), FilmWork("mkv", "ffv1"))
     process = process_of(result)
     runtime.close()
-    wait_for(lambda: not process.is_running(), 60)
+    wait_for(lambda: not process.is_running())
     with pytest.raises(NotAvailable):
         list(result.chunks)

@@ -44,7 +44,7 @@ def check(**environ: object) -> subprocess.CompletedProcess[str]:
         env={name: str(value) for name, value in environ.items()},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
     )
 
 

@@ -96,6 +96,16 @@ def test_every_file_names_the_image_of_this_version() -> None:
     assert [image["newTag"] for image in kustomization["images"]] == [VERSION]
 
 
+def test_the_documents_name_the_image_of_this_version() -> None:
+    found = []
+    for file in {*PROJECT.glob("docs/**/*.md"), PROJECT / "README.md"}:
+        if file.name != "release.md":  # its versions are examples
+            text = file.read_text()
+            found += re.findall(r"(?:image:|FROM|docker save) (\S*twinlens(?::\S+)?)", text)
+    assert len(found) >= 4
+    assert [image for image in found if not image.endswith(f"twinlens:{VERSION}")] == []
+
+
 def test_nothing_asks_for_whatever_is_latest() -> None:
     for file in (*COMPOSE, *KUBERNETES):
         assert ":latest" not in file.read_text(), file
@@ -143,7 +153,7 @@ class Runner:
             env={"PATH": path, "GITHUB_OUTPUT": str(self.folder / "output"), **environ},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=240,
         )
 
 

@@ -106,13 +106,13 @@ class Worker:
         return self.jobs.state(id)
 
     def wait_for_bytes(self, id: str) -> None:
-        wait_for(lambda: self.state(id).bytes, 20)
+        wait_for(lambda: self.state(id).bytes)
 
     def wait_for_attempt(self, id: str, number: int) -> None:
-        wait_for(lambda: self.state(id).attempts == number, 60)
+        wait_for(lambda: self.state(id).attempts == number)
 
     def wait(self, id: str, *states: str) -> JobState:
-        wait_for(lambda: self.state(id).state in states, 20)
+        wait_for(lambda: self.state(id).state in states)
         return self.state(id)
 
 

@@ -95,7 +95,7 @@ class Films:
         """Start a process that waits for maps."""
         self.network.go.clear()
         process = self.start(data)
-        wait_for(lambda: process._depths and process._depths.is_busy(), 60)
+        wait_for(lambda: process._depths and process._depths.is_busy())
         assert process.pid is not None
         return psutil.Process(process.pid)
 
@@ -116,7 +116,7 @@ def rest(process: FilmProcess) -> bytes:
 def error_of(process: FilmProcess) -> TwinlensError:
     with pytest.raises(TwinlensError) as caught:
         rest(process)
-    wait_for(lambda: process.pid is None or not psutil.pid_exists(process.pid), 60)
+    wait_for(lambda: process.pid is None or not psutil.pid_exists(process.pid))
     return caught.value
 
 
@@ -227,7 +227,7 @@ def test_waiting_for_the_device_or_for_the_client_is_not_standing_still(
     films.network.go.set()
     process.close()
     process = films.start(film(40, (320, 240)), EXACT)
-    wait_for(lambda: process._unread() > 2**13, 60)
+    wait_for(lambda: process._unread() > 2**13)
     monkeypatch.setattr(handle, "STUCK_SECONDS", 0.2)
     process._thread.join(1)
     assert process._thread.is_alive(), "it waits for the client"
@@ -337,7 +337,7 @@ def test_the_process_ends_with_its_worker(tmp_path: Path) -> None:
     worker.kill()
     worker.wait()
     worker.stdout.close()
-    wait_for(lambda: not process.is_running(), 60)
+    wait_for(lambda: not process.is_running())
 
 
 def test_nothing_is_left_open(films: Films) -> None:

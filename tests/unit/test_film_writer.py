@@ -11,6 +11,7 @@ import threading
 import zipfile
 from collections.abc import Sequence
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import av
@@ -54,6 +55,16 @@ def test_every_frame_is_there_at_its_time(output: Output, codec: Codec) -> None:
     found = frames(written(greys(11), FilmWork(output, codec), times))
     assert [level(frame) for frame in found] == pytest.approx([g[0, 0] for g in greys(11)], abs=1)
     assert [frame.time for frame in found] == pytest.approx(list(map(float, times)), abs=0.0005)
+
+
+@pytest.mark.parametrize(("output", "codec"), KINDS)
+def test_an_encoder_does_not_take_the_machine_for_itself(output: Output, codec: Codec) -> None:
+    """As root, SVT-AV1 would give itself a real-time priority, before all other processes."""
+    before = os.sched_getscheduler(0)
+    with FilmWriter(Sink(), FilmWork(output, codec), SIZE, Fraction(25)) as writer:
+        write(writer, greys(3))
+        threads = [int(thread.name) for thread in Path("/proc/self/task").iterdir()]
+        assert {os.sched_getscheduler(thread) for thread in threads} == {before}
 
 
 @pytest.mark.parametrize("rate", [Fraction(24000, 1001), Fraction(25), Fraction(60000, 1001)])

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app.cli.main import main
+from app.cli.models import samples
 from app.engines.openvino import int8
 from app.engines.openvino.conversions import Conversions
 from app.lending.loader import Loader
@@ -86,6 +88,34 @@ def test_answers_stay_within_the_bounds(converted: Path) -> None:
     inputs = exact.prepare(upright(picture(400, 300)))[None]
     maps = [exact.finish(m.infer(inputs)[0], 400, 300).astype(int) for m in (exact, rounded)]
     assert np.percentile(np.abs(maps[0] - maps[1]), 99.9) <= 8
+
+
+@pytest.mark.usefixtures("here")
+@pytest.mark.parametrize(("key", "figure"), [("small", "levels apart"), ("ViT-B-16", "cosine")])
+def test_check_says_how_far_it_is_from_the_reference(
+    key: str,
+    figure: str,
+    converted: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(converted))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setattr(samples, "SIZES", {"small": samples.SIZES["small"]})
+    monkeypatch.setattr(samples, "TEXTS", ())
+    picture(120, 80).save(tmp_path / "mine.png")
+    command = ["models", "check", key, "--precision", "int8", "--pictures", str(tmp_path)]
+    status = main(command)
+    said = capsys.readouterr().out
+    assert "openvino in int8" in said
+    assert (
+        len([line for line in said.splitlines() if line.startswith("  ") and figure in line]) == 2
+    )
+    assert "mine.png" in said
+    # Rounding harms random weights more than trained ones: both ends are right here.
+    assert ("OK: " in said) == (status == 0)
+    assert ("DIFFERS: " in said) == (status == 1)
 
 
 def test_its_conversions_are_others_and_none_makes_the_others_out_of_date(hub: Path) -> None:

@@ -41,7 +41,7 @@ def test_a_job_is_worked_on_and_any_worker_answers_for_it(worker: Worker, anothe
     worker.jobs.start()
     worker.wait(id, "running")
     worker.films.go.release(2)
-    wait_for(lambda: another.state(id).frames_done == 2, 20)
+    wait_for(lambda: another.state(id).frames_done == 2)
     running = another.state(id)
     assert (running.frames_total, running.bytes, running.ended_at) == (3, 12, None)
     worker.films.release_all()
@@ -104,7 +104,7 @@ def test_direct_requests_have_all_places_so_a_job_waits(worker: Worker) -> None:
     worker.films.error = Busy("2 films are under way")
     worker.jobs.start()
     id = worker.add()
-    wait_for(lambda: worker.films.begun, 20)
+    wait_for(lambda: worker.films.begun)
     assert worker.wait(id, "queued").attempts == 0
     worker.films.error = None
     worker.films.release_all()
@@ -167,8 +167,8 @@ def test_any_worker_cancels_a_job(worker: Worker, another: Worker) -> None:
             worker.state(id)
         with pytest.raises(NotFound):
             worker.jobs.cancel(id)
-    wait_for(lambda: worker.films.closed == 1, 20)
-    wait_for(lambda: not worker.jobs.is_busy(), 20)
+    wait_for(lambda: worker.films.closed == 1)
+    wait_for(lambda: not worker.jobs.is_busy())
     assert worker.store.used() == 0
     worker.films.release_all()
     worker.wait(worker.add(), "done")
@@ -220,7 +220,7 @@ def test_a_worker_that_leaves_starts_no_job(worker: Worker, another: Worker) -> 
 def run_and_hang(folder: Path, attempt: int) -> None:
     worker = Worker(folder)
     worker.jobs.start()
-    wait_for(lambda: any(state.attempts == attempt for state in worker.jobs.all()), 60)
+    wait_for(lambda: any(state.attempts == attempt for state in worker.jobs.all()))
     time.sleep(600)
 
 

@@ -139,7 +139,7 @@ def test_gunicorn_stops_with_the_list_and_no_traceback() -> None:
         env={"PATH": "", "DEVICE": "gpu", "LOG_LEVEL": "LOUD"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=240,
     )
     assert done.returncode == 78
     assert "DEVICE='gpu'" in done.stderr

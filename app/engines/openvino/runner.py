@@ -118,7 +118,7 @@ class OpenVinoNetwork(Network):
                 # of 5000 entries would take too much memory.
                 "CPU_RUNTIME_CACHE_CAPACITY": 500,
             }
-        self._compiled = core().compile_model(self._model, name, properties)
+        self._compiled = self._compile(name, properties)
         self._model = None
         # Reads the precision in use: a CPU without bf16 uses fp32 whatever the hint says.
         used = self._compiled.get_property("INFERENCE_PRECISION_HINT")
@@ -126,6 +126,22 @@ class OpenVinoNetwork(Network):
         self.device = device
         if self._wanted not in ("auto", self.precision):
             log.warning("PRECISION=%s, but %s has only %s", self._wanted, name, self.precision)
+
+    def _compile(self, name: str, properties: dict[str, Any]) -> Any:
+        """Compile the model; in fp32, if the device lacks an operation in a smaller precision.
+
+        A CPU with bf16 lacks some if the variable ONEDNN_MAX_CPU_ISA limits its instructions.
+        """
+        try:
+            return core().compile_model(self._model, name, properties)
+        except RuntimeError as error:
+            hint = properties["INFERENCE_PRECISION_HINT"]
+            if hint == _HINTS["fp32"]:
+                raise
+            log.warning("the model cannot run in %s on %s; fp32 is used instead", hint, name)
+            log.debug("OpenVINO refused it", exc_info=error)
+        exact = properties | {"INFERENCE_PRECISION_HINT": _HINTS["fp32"]}
+        return core().compile_model(self._model, name, exact)
 
     def release_idle_memory(self) -> None:
         """See the base class.
