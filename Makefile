@@ -21,7 +21,14 @@ BENCH_OPTIONS  ?=
 LOCK_OPTIONS   ?=
 IMAGE          ?=
 
-.PHONY: help run demo test pytest-service pytest-browser pytest-unit pytest-rest test-under-load fuzz soak cluster chaos bench bench-gpu train-depth train-clip debian lint format lock audit image-check clean
+# Five parts beside each other, since most tests wait for a service more than they compute.
+PROCESS := tests/process
+ATTACKS := tests/attacks tests/load tests/cluster
+BROWSER := tests/console tests/clients
+UNIT    := tests/unit
+PARTS   := pytest-process pytest-attacks pytest-browser pytest-unit pytest-rest
+
+.PHONY: help run demo test $(PARTS) test-under-load fuzz soak cluster chaos bench bench-gpu train-depth train-clip debian lint format lock audit image-check clean
 
 help:            ## this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/: [^#]*##/:/'
@@ -34,27 +41,25 @@ demo: $(VENV)/.run         ## the same service on its own small models: no downl
 	@echo "Starting; the log says when it is ready, and which address to open. Ctrl+C stops it."
 	@HF_HUB_CACHE=$(DEMO) HF_HUB_OFFLINE=1 DEPTH_MODEL=builtin-depth DEFAULT_MODEL=builtin-clip $(BIN)/python -m app.server
 
-# Four parts beside each other, since most tests wait for a service more than they compute.
-SERVICE := tests/attacks tests/process tests/load/test_chaos.py
-BROWSER := tests/console tests/clients tests/cluster tests/load
-UNIT    := tests/unit
-
 test:            ## all checks and tests
 	$(MAKE) --no-print-directory --jobs=2 $(VENV)/.dev $(CLIENTS)
 	folder=$$(mktemp -d) && trap "rm -rf $$folder" EXIT && TEST_CHECKPOINTS=$$folder \
-		$(MAKE) --no-print-directory --jobs=5 --output-sync=target lint pytest-service pytest-browser pytest-unit pytest-rest
+		$(MAKE) --no-print-directory --jobs=6 --output-sync=target lint $(PARTS)
 
-pytest-service: $(VENV)/.dev
-	$(BIN)/python -m pytest $(SERVICE)
+pytest-process: $(VENV)/.dev
+	$(BIN)/python -m pytest $(PROCESS)
+
+pytest-attacks: $(VENV)/.dev
+	$(BIN)/python -m pytest $(ATTACKS)
 
 pytest-browser: $(VENV)/.dev
-	$(BIN)/python -m pytest $(BROWSER) --ignore=tests/load/test_chaos.py
+	$(BIN)/python -m pytest $(BROWSER)
 
 pytest-unit: $(VENV)/.dev
 	$(BIN)/python -m pytest $(UNIT)
 
 pytest-rest: $(VENV)/.dev
-	$(BIN)/python -m pytest $(addprefix --ignore=,$(SERVICE) $(BROWSER) $(UNIT))
+	$(BIN)/python -m pytest $(addprefix --ignore=,$(PROCESS) $(ATTACKS) $(BROWSER) $(UNIT))
 
 test-under-load: PROGRAMS += stress-ng:stress-ng
 test-under-load: debian    ## all tests ten times (RUNS=10) while every core is busy: none may depend on luck

@@ -51,7 +51,7 @@ def test_a_job_is_worked_on_and_any_worker_answers_for_it(worker: Worker, anothe
     assert done.created_at <= (done.started_at or 0) <= (done.ended_at or 0)
     assert everything(another, id) == b"film" * 6
     folder = worker.jobs.result(done).parent
-    assert not (folder / "input").exists(), "the film is not needed any more"
+    wait_for(lambda: not (folder / "input").exists())  # it is not needed any more
 
 
 def test_jobs_begin_in_the_order_of_their_requests(worker: Worker) -> None:
