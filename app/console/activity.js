@@ -38,15 +38,17 @@ export class Activity {
     this.#fine.textContent = "";
   }
 
-  /** Something to press; offering it again changes nothing, so it keeps the focus. */
+  /** Something to press; offered again, the button stays and keeps the focus. */
   offer(label, action) {
-    const offered = [...this.#buttons.children].some((button) => button.textContent === label);
-    if (offered) return;
-    const onclick = () => {
+    let button = [...this.#buttons.children].find(({ textContent }) => textContent === label);
+    if (!button) {
+      button = make("button", { type: "button", textContent: label });
+      this.#buttons.append(button);
+    }
+    button.onclick = () => {
       this.withdraw();
       action();
     };
-    this.#buttons.append(make("button", { type: "button", textContent: label, onclick }));
   }
 
   withdraw() {

@@ -72,7 +72,7 @@ function exchange(method, path, { key, isBackground, body = null, onUpload, sign
     const request = new XMLHttpRequest();
     request.open(method, path);
     request.responseType = "blob";
-    // Its looks would fill the service's log.
+    // Sent every few seconds, so the service logs them at DEBUG.
     if (isBackground) request.setRequestHeader("X-Console-Glance", "1");
     if (key) request.setRequestHeader("X-Api-Key", headerValue(key));
     if (typeof body === "string") request.setRequestHeader("Content-Type", "application/json");

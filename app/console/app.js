@@ -15,7 +15,7 @@ import { StatusSection } from "./status.js";
 const clip = clipChoice();
 const depth = new DepthSection(clip);
 const gallery = new GallerySection(depth.choice, clip, {
-  open: (file, then) => depth.show(file, [], [], then),
+  open: (file, then) => depth.show(file, [], then),
   single: (file, refused) => {
     gallery.leave();
     depth.show(file, refused);
@@ -72,6 +72,16 @@ chooseWith(byId("choose"), byId("files"));
 chooseWith(byId("take"), byId("camera"));
 chooseWith(byId("choose-film"), byId("film-file"));
 byId("example").addEventListener("click", takeExample);
+
+// The browser cannot say what is wrong with a field that is folded away.
+addEventListener(
+  "invalid",
+  ({ target }) => {
+    const folded = target.closest("details");
+    if (folded) folded.open = true;
+  },
+  { capture: true },
+);
 
 // Anywhere on the page; a drop that missed would else replace the page by the photo.
 addEventListener("dragover", (event) => {

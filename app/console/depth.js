@@ -48,10 +48,9 @@ export class DepthSection {
    * Show a photo and its depth; a photo that is still on its way is forgotten.
    * @param {File} file
    * @param {object[]} refused files that came with it and gave no result, each with its error.
-   * @param {File[]} others files to try where this one is no photo.
    * @param {""|"scene"|"pair"} then what to make of it when its depth is there.
    */
-  async show(file, refused = [], others = [], then = "") {
+  async show(file, refused = [], then = "") {
     this.#running.abort();
     if (file !== this.#file) {
       this.refused.replaceChildren(...refusals(refused));
@@ -86,11 +85,8 @@ export class DepthSection {
     } catch (error) {
       if (signal.aborted) return;
       this.activity.fail(error);
-      const isOfThePhoto = [400, 413].includes(error.status);
-      const [next, ...rest] = others;
-      if (isOfThePhoto && next) return this.show(next, [...refused, { file, error }], rest);
-      if (isOfThePhoto) return;
-      this.activity.offer("Try again", () => this.show(file, refused, others, then));
+      if ([400, 413].includes(error.status)) return; // the photo is the reason
+      this.activity.offer("Try again", () => this.show(file, refused, then));
       const builtIn = service.builtIn("depth");
       if (!builtIn || error.status === 0 || this.choice.key === builtIn.key) return;
       this.activity.offer("Use the built-in model now", () => this.choice.choose(builtIn.key));

@@ -71,7 +71,7 @@ export class FilmCard {
       return false;
     }
     if (job.state === "done") {
-      this.activity.rest(["The film is ready.", ...remarks(job)].join(" "));
+      this.activity.rest(readyInWords(job));
       this.#present(job);
     } else {
       this.activity.fail({ title: "The film could not be made.", message: job.error ?? "" });
@@ -88,6 +88,7 @@ export class FilmCard {
     download.textContent = `Download (${sizeInWords(job.bytes)})`;
     download.addEventListener("click", () => this.#download(job));
     this.buttons.append(download);
+    if (job.file_name.endsWith(".zip")) return; // there is nothing to play
     // A <video> cannot send the key, so with a key the whole film is fetched first.
     if (storedKey() === null) return this.#play(`${this.path}/result`, job);
     const play = make("button", { type: "button", textContent: "Play" });
@@ -106,7 +107,8 @@ export class FilmCard {
     video.setAttribute("aria-label", job.file_name);
     video.addEventListener("error", () => {
       video.remove();
-      this.activity.say("This browser cannot play the film; please download it.");
+      const problem = "This browser cannot play the film; please download it.";
+      this.activity.say(`${readyInWords(job)} ${problem}`);
     });
     this.place.replaceChildren(video);
   }
@@ -156,11 +158,11 @@ async function untilSeen() {
   }
 }
 
-/** What the user should know about a film that was made. */
-function remarks({ weights, warnings }) {
+/** That a film was made, and what the user should know about it. */
+function readyInWords({ weights, warnings }) {
   const isPublished = weights === null || weights === "published";
-  const made = `It was made with ${weights} weights, not the published ones.`;
-  return isPublished ? warnings : [made, ...warnings];
+  const made = isPublished ? [] : [`It was made with ${weights} weights, not the published ones.`];
+  return ["The film is ready.", ...made, ...warnings].join(" ");
 }
 
 /** The share that is done, and words, such as "120 of 300 frames, 4.1 a second, 44 s left". */

@@ -17,8 +17,6 @@ export class FilmOptions {
 
   /** Whether all that is written there can be sent; where it cannot, the browser says why. */
   isValid() {
-    if (this.form.checkValidity()) return true;
-    byId("film-more").open = true;
     return this.form.reportValidity();
   }
 
@@ -26,6 +24,8 @@ export class FilmOptions {
   path() {
     const [route, query] = this.kind.value.split("?");
     const wanted = new URLSearchParams(query);
+    // FFV1 holds no colours, also where the kind of film names some.
+    if (this.form.elements.colormap.disabled) wanted.delete("colormap");
     for (const field of this.form.elements) {
       if (!field.name || field.closest("[hidden]")) continue;
       const value = field.type === "checkbox" ? String(field.checked) : field.value;

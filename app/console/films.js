@@ -18,12 +18,13 @@ export const isFilm = (file) =>
 
 export class FilmsSection {
   #file = null;
-  #sending = new AbortController();
+  #sending = null; // what ends it, while a film is on its way
 
   constructor() {
     this.section = byId("films");
     this.form = byId("film-form");
     this.chosen = byId("film-chosen");
+    this.wait = byId("film-wait");
     this.options = new FilmOptions();
     this.button = byId("film-make");
     this.cards = byId("film-cards");
@@ -35,12 +36,16 @@ export class FilmsSection {
   }
 
   /**
-   * A film was chosen: show the form, where the user says what to make of it.
+   * A film was chosen: show the form, where the user says what to make of it; not while another
+   * one is sent.
    * @param {File} file
    * @param {number} [others] files that came with it and are left out.
    */
   show(file, others = 0) {
-    this.#sending.abort();
+    if (this.#sending) {
+      this.wait.textContent = `${file.name} is left out: wait for the upload, or press Cancel.`;
+      return goTo(this.section);
+    }
     this.#file = file;
     const note = others ? ` (one film at a time; left out: ${others} more)` : "";
     this.chosen.textContent = `${file.name}${note}`;
@@ -53,12 +58,12 @@ export class FilmsSection {
   async #make() {
     const file = this.#file;
     if (!this.options.isValid()) return;
-    this.#sending.abort();
-    this.#sending = new AbortController();
-    const { signal } = this.#sending;
+    const sending = (this.#sending = new AbortController());
+    const { signal } = sending;
     this.button.hidden = true;
     this.activity.offer("Cancel", () => {
-      this.#sending.abort();
+      sending.abort();
+      this.#end();
       this.show(file);
     });
     try {
@@ -75,12 +80,20 @@ export class FilmsSection {
       remember([...remembered(), id]);
       this.activity.rest();
       this.form.hidden = true;
+      this.#end();
       this.#follow(id).focus();
     } catch (error) {
       if (signal.aborted) return;
+      this.#end();
       this.activity.fail(error);
       this.button.hidden = false;
     }
+  }
+
+  /** The film is sent, or it will not be: another one may come. */
+  #end() {
+    this.#sending = null;
+    this.wait.textContent = "";
   }
 
   /** A film is large: it is sent only when the model that it needs is there. */

@@ -8,6 +8,7 @@ import { Card } from "./card.js";
 import { CommandLine, curlOfJson } from "./curl.js";
 import { byId, goTo, refusals } from "./dom.js";
 import { GalleryZip } from "./gallery_zip.js";
+import { release } from "./images.js";
 import { bestLabel, classified, curlOf, howInWords, labelsIn, showLabels } from "./labels.js";
 import { Choice, waitInWords } from "./models.js";
 import { photoOf } from "./preview.js";
@@ -32,6 +33,7 @@ export class GallerySection {
   #refused = [];
   #running = new AbortController(); // of these photos
   #searching = new AbortController();
+  #labelling = null; // the run whose labels are seen; a search that comes later replaces it above
 
   /**
    * @param {import("./models.js").Choice} depthChoice
@@ -60,7 +62,7 @@ export class GallerySection {
       this.#label();
     });
     byId("labels-reset").addEventListener("click", () => {
-      this.#showLabels(null);
+      this.#removeLabels();
       byId("labels-words").focus();
     });
     this.choice.select.addEventListener("change", () => this.#forgetVectors());
@@ -75,7 +77,6 @@ export class GallerySection {
     this.zip = new GalleryZip(depthChoice, choice, () => ({
       cards: this.#cards,
       refused: this.#refused,
-      signal: this.#running.signal,
     }));
     service.addEventListener("change", () => {
       const isHidden = service.models !== null && !this.#canSearch;
@@ -88,14 +89,20 @@ export class GallerySection {
     return service.family("embedding").length > 0;
   }
 
-  /** Show photos; those that are still on their way are forgotten. */
-  async show(files) {
+  /**
+   * Show photos; those that are still on their way are forgotten.
+   * @param {File[]} files
+   * @param {object[]} [refused] files that came with them and are none, each with its error.
+   */
+  async show(files, refused = []) {
     this.leave();
+    this.#refused = [...refused];
+    this.refused.replaceChildren(...refusals(refused));
     const { signal } = this.#running;
     const shown = files.slice(0, MOST_PHOTOS);
-    byId("gallery-title").textContent = `${shown.length} photos`;
-    goTo(this.section);
     this.#cards = shown.map((file) => this.#card(file));
+    this.#showCount();
+    goTo(this.section);
     this.list.replaceChildren(...this.#cards.map(({ element }) => element));
     await this.#fill([...this.#cards], signal, files.length);
   }
@@ -105,13 +112,15 @@ export class GallerySection {
     this.#running.abort();
     this.#searching.abort();
     this.#running = new AbortController();
-    for (const part of [this.activity, this.searchActivity, this.zip.activity]) part.rest();
+    for (const part of [this.activity, this.searchActivity]) part.rest();
+    this.zip.stop();
     this.#cards = [];
     this.#refused = [];
     this.refused.replaceChildren();
     this.list.replaceChildren();
     this.fine.textContent = this.found.textContent = "";
     this.commandLine.root.hidden = this.reset.hidden = true;
+    byId("labels-reset").hidden = true;
     this.section.hidden = true;
   }
 
@@ -144,10 +153,13 @@ export class GallerySection {
       if (signal.aborted) return;
       this.#running.abort();
       this.activity.fail(error);
-      const files = this.#cards.map(({ file }) => file);
-      this.activity.offer("Try again", () => this.show(files));
-      this.#offerBuiltIn(this.activity, this.depthChoice, "depth", () => this.show(files));
+      this.activity.offer("Try again", () => this.#showAgain());
+      this.#offerBuiltIn(this.activity, this.depthChoice, "depth", () => this.#showAgain());
     }
+  }
+
+  #showAgain() {
+    this.show(this.#cards.map(({ file }) => file), this.#refused);
   }
 
   async #fillOne(card, signal) {
@@ -164,14 +176,12 @@ export class GallerySection {
         signal,
         onWait: (model) => {
           this.activity.say(...waitInWords(model));
-          this.#offerBuiltIn(this.activity, this.depthChoice, "depth", () =>
-            this.show(this.#cards.map((each) => each.file)),
-          );
+          this.#offerBuiltIn(this.activity, this.depthChoice, "depth", () => this.#showAgain());
         },
       });
       await card.show(await photo, answer.response);
     } catch (error) {
-      await photo.catch(() => null);
+      release(await photo.catch(() => null));
       signal.throwIfAborted();
       if (!error.isOfTheFile) throw error;
       this.#refuse(card, error);
@@ -184,6 +194,10 @@ export class GallerySection {
     this.refused.replaceChildren(...refusals(this.#refused));
     card.element.remove();
     this.#cards = this.#cards.filter((other) => other !== card);
+    this.#showCount();
+  }
+
+  #showCount() {
     const count = this.#cards.length;
     byId("gallery-title").textContent = count === 1 ? "1 photo" : `${count} photos`;
   }
@@ -241,7 +255,7 @@ export class GallerySection {
         this.searchActivity.say("Looking at the photos", done / missing.length, part);
       };
       const embed = (card) => this.#embed(card, signal, again);
-      if (missing.length) await each(missing, say, signal, embed);
+      await each(missing, say, signal, embed);
       const goal = await wanted(signal);
       signal.throwIfAborted();
       this.searchActivity.rest();
@@ -294,7 +308,8 @@ export class GallerySection {
     const fields = labelsIn(byId("labels-words").value, byId("labels-sentence").value);
     if (!fields.length) return;
     this.#searching.abort();
-    const { signal } = (this.#searching = new AbortController());
+    this.#searching = this.#labelling = new AbortController();
+    const { signal } = this.#searching;
     const again = () => this.#label();
     const cards = [...this.#cards];
     const say = (done) => {
@@ -303,11 +318,14 @@ export class GallerySection {
     };
     this.searchActivity.withdraw();
     this.#showLabels(null);
+    this.found.textContent = this.fine.textContent = "";
     try {
       await each(cards, say, signal, async (card) => {
         const attempt = (model) => classified(card.file, fields, model, signal);
         try {
-          this.#showLabels(await this.#whenAvailable(attempt, signal, again), card);
+          const answer = await this.#whenAvailable(attempt, signal, again);
+          signal.throwIfAborted();
+          this.#showLabels(answer, card);
         } catch (error) {
           signal.throwIfAborted();
           if (!error.isOfTheFile) throw error;
@@ -338,8 +356,15 @@ export class GallerySection {
       each.answer = answer;
       showLabels(each.labels, answer);
     }
-    if (!answer) this.found.textContent = this.fine.textContent = "";
     byId("labels-reset").hidden = !answer;
+  }
+
+  #removeLabels() {
+    this.#showLabels(null);
+    if (this.#searching !== this.#labelling) return; // what is said is of a search
+    this.#searching.abort();
+    this.searchActivity.rest();
+    this.found.textContent = this.fine.textContent = "";
   }
 
   #forgetVectors() {

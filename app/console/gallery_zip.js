@@ -14,10 +14,12 @@ const VECTORS = "embed-image"; // the path; the others have a depth model
 const REFUSED = "refused.txt"; // in the ZIP, what it lacks and why
 
 export class GalleryZip {
+  #running = new AbortController();
+
   /**
    * @param {import("./models.js").Choice} depth
    * @param {import("./models.js").Choice} clip
-   * @param {() => {cards: object[], refused: object[], signal: AbortSignal}} photos of now.
+   * @param {() => {cards: object[], refused: object[]}} photos of now.
    */
   constructor(depth, clip, photos) {
     Object.assign(this, { depth, clip, photos });
@@ -25,8 +27,16 @@ export class GalleryZip {
     byId("zip").addEventListener("click", () => this.#make());
   }
 
+  /** Other photos came in. */
+  stop() {
+    this.#running.abort();
+    this.activity.rest();
+  }
+
   async #make() {
-    const { cards: shown, refused: before, signal } = this.photos();
+    this.#running.abort();
+    const { signal } = (this.#running = new AbortController());
+    const { cards: shown, refused: before } = this.photos();
     const [path, suffix] = byId("zip-kind").value.split(" ");
     const [cards, refused, files] = [[...shown], [...before], new Map()];
     const say = (done) => {

@@ -6,14 +6,33 @@ import { byId } from "./dom.js";
 
 const PLACE = "twinlens-key";
 
+let key = kept();
 let asking = null;
 let isDeclined = false;
 
-export const storedKey = () => sessionStorage.getItem(PLACE);
+export const storedKey = () => key;
 
 export function forgetKey() {
-  sessionStorage.removeItem(PLACE);
+  keep(null);
   isDeclined = true;
+}
+
+function kept() {
+  try {
+    return sessionStorage.getItem(PLACE);
+  } catch {
+    return null; // the browser stores nothing of this site
+  }
+}
+
+function keep(value) {
+  key = value;
+  try {
+    if (value === null) sessionStorage.removeItem(PLACE);
+    else sessionStorage.setItem(PLACE, value);
+  } catch {
+    // Without storage the key lasts as long as the page.
+  }
 }
 
 /** The key as a header can carry it: its UTF-8 bytes, one character each. */
@@ -39,7 +58,7 @@ function ask() {
   return new Promise((resolve) => {
     dialog.querySelector("form").onsubmit = (event) => {
       event.preventDefault();
-      sessionStorage.setItem(PLACE, input.value);
+      keep(input.value);
       dialog.close("given");
     };
     byId("key-cancel").onclick = () => dialog.close("");

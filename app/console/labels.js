@@ -52,5 +52,5 @@ export const curlOf = (file, fields, model) => curlOfLabels(file, [...fields, ["
 
 const percent = (share) => {
   const value = 100 * share;
-  return value > 0 && value < 1 ? "under 1 %" : `${Math.round(value)} %`;
+  return value > 0 && value < 1 ? "under 1\u00a0%" : `${Math.round(value)}\u00a0%`;
 };

@@ -116,6 +116,8 @@ export class MakeForm {
     };
     for (const [name, isShown] of Object.entries(shown)) {
       this.form.elements[name].closest(".tool").hidden = !isShown;
+      // What is hidden must not keep the form from being sent.
+      this.form.elements[name].disabled = !isShown;
     }
   }
 

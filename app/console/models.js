@@ -14,11 +14,10 @@ export function stateInWords(model) {
   return model.state;
 }
 
-/** Why a service without the hub has not all models, and the ways out. */
+/** Why a service without the hub lacks models, and the ways out. */
 export const OFFLINE =
-  "This service downloads nothing, because HF_HUB_OFFLINE is set, as make demo does. " +
-  "For the published models stop it (Ctrl+C) and type make run. Where there is no internet, " +
-  "see “Air-gapped” in docs/operations.md.";
+  "This service downloads nothing, because HF_HUB_OFFLINE is set. After make demo: stop it " +
+  "(Ctrl+C) and type make run. With Docker: remove HF_HUB_OFFLINE from twinlens.env.";
 
 /** What a model is good for, how large it is, and who may use it. */
 export function aboutInWords({ description, download, memory, license }) {
@@ -90,7 +89,9 @@ export class Choice {
     if (!this.#isTouched && preferred) this.select.value = preferred;
     const chosen = service.model(this.key);
     this.note.textContent = chosen ? aboutInWords(chosen) : "";
-    if (chosen?.willNeverCome) this.note.textContent += ` · not on disk. ${OFFLINE}`;
+    if (!chosen?.willNeverCome) return;
+    const reason = chosen.needsHub ? `not on disk. ${OFFLINE}` : (chosen.reason ?? "not on disk");
+    this.note.textContent += ` · ${reason}`;
   }
 
   /** Sorts the models into groups. Entries stay the same elements, so that the choice stays, too. */

@@ -112,7 +112,7 @@ export class Motion {
   #follow = ({ beta, gamma, timeStamp }) => {
     if (beta === null || gamma === null) return;
     const held = asSeen(gamma, beta);
-    // Nobody holds a phone for ever as at first, and some lie down with it.
+    // The way a phone is held changes with time, so the middle follows it slowly.
     const share = 1 - Math.exp((this.#levelledAt - timeStamp) / LEVEL_MS);
     this.#level = this.#level?.map((value, i) => value + share * (held[i] - value)) ?? held;
     this.#levelledAt = timeStamp;

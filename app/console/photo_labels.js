@@ -47,7 +47,8 @@ export class PhotoLabels {
     const file = this.#file;
     this.#running.abort();
     const { signal } = (this.#running = new AbortController());
-    const fields = labelsIn(byId("depth-labels-words").value, byId("labels-sentence").value);
+    const [words, sentence] = ["depth-labels-words", "depth-labels-sentence"].map(byId);
+    const fields = labelsIn(words.value, sentence.value);
     if (!fields.length) return;
     this.activity.withdraw();
     this.activity.say("Looking at the photo", null);

@@ -13,8 +13,12 @@ import { isOnItsWay } from "./service.js";
  * @property {object} [model] the one that is lacking.
  */
 
-/** @returns {Pulse} */
-export function pulse(service) {
+/**
+ * @param {object} service
+ * @param {(model: object) => boolean} isReplaced whether the user has the built-in model instead.
+ * @returns {Pulse}
+ */
+export function pulse(service, isReplaced) {
   const { health, readiness, models } = service;
   if (!health) {
     const reason = "The service does not answer. See whether it runs; this page goes on asking.";
@@ -22,11 +26,13 @@ export function pulse(service) {
   }
   if (health.reason) return { state: "ill", words: "not well", reason: health.reason };
   const needed = [service.model(health.default_model), service.model(service.currentDepth)];
-  const lacking = needed.filter((model) => model && !canAnswer(model));
+  const missing = needed.filter((model) => model && !canAnswer(model));
+  const missed = missing.filter((model) => !isReplaced(model));
+  const lacking = missed.length ? missed : missing;
   const broken = lacking.find((model) => !isOnItsWay(model) && isBroken(model));
   if (broken) {
     const purpose = broken.type === "depth" ? "depth" : "search";
-    const reason = broken.willNeverCome ? OFFLINE : `${broken.reason}.`;
+    const reason = broken.needsHub ? OFFLINE : `${broken.reason ?? "Its files are missing"}.`;
     const words = `not ready for ${purpose}`;
     return { state: "ill", words, reason: `${broken.name} is not there. ${reason}`, model: broken };
   }

@@ -14,7 +14,7 @@ import { service } from "./service.js";
 
 // What the frame asks for, the smaller of two formats of the same splats.
 const SHOWN_AS = { splats: "spz", mesh: "glb" };
-// Phones and headsets draw no more than these fluently.
+// Phones and headsets draw at most so many smoothly.
 const HANDHELD_SPLATS = 400_000;
 const SHARP = "apple/Sharp"; // what the service says of the program, if it has it
 const SPLATS = ["spz", "ply", "splat"];
@@ -40,6 +40,7 @@ export class SceneSection {
       this.#forgetFiles();
       this.#show();
     });
+    this.form.addEventListener("input", () => this.#files.clear()); // of other options
     service.addEventListener("change", () => this.#arrange());
     this.#arrange();
     this.kinds = [...byId("scene-kinds").children];

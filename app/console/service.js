@@ -15,7 +15,7 @@ export const BUILT_IN = "built-in";
 
 /** Fires "change" whenever something new is known. */
 class Service extends EventTarget {
-  /** As of ``GET /api/models/<key>``, and ``willNeverCome``; null until they are known. */
+  /** As of ``GET /api/models/<key>``, and what ``#completed`` adds; null until they are known. */
   models = null;
   currentDepth = null;
   /** As of ``GET /health``; null while the service cannot be reached. */
@@ -226,11 +226,15 @@ class Service extends EventTarget {
     this.#changed();
   }
 
-  /** With whether it can be fetched from the hub. */
+  /**
+   * With ``willNeverCome``: it is not on disk, and nothing brings it; ``needsHub``: because this
+   * service may not ask the hub, which has it; and ``secondsLeft``.
+   */
   #completed(model) {
-    const canCome = this.#downloads && model.huggingface_id !== BUILT_IN;
-    const willNeverCome = !model.is_downloaded && !canCome;
-    return { ...model, willNeverCome, secondsLeft: this.#secondsLeft(model) };
+    const isOfHub = model.huggingface_id !== BUILT_IN; // else built-in, or in a folder of its own
+    const willNeverCome = !model.is_downloaded && !(this.#downloads && isOfHub);
+    const needsHub = willNeverCome && isOfHub;
+    return { ...model, willNeverCome, needsHub, secondsLeft: this.#secondsLeft(model) };
   }
 
   /** Of a download, by its speed since this page saw it first; null while that is unknown. */

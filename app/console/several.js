@@ -6,6 +6,7 @@ const AT_ONCE = 4; // the service computes together what waits
 
 /** Do something with each of some items, a few at once; the first failure ends it. */
 export async function each(items, say, signal, work) {
+  if (!items.length) return;
   let [next, done, hasFailed] = [0, 0, false];
   const worker = async () => {
     while (next < items.length && !hasFailed) {

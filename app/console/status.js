@@ -22,6 +22,9 @@ export class StatusSection {
     this.models = byId("models");
     this.more = byId("more-models");
     service.addEventListener("change", () => this.#show());
+    for (const { select } of Object.values(choices)) {
+      select.addEventListener("change", () => this.#show());
+    }
     this.cleaning = new Activity(byId("clean-activity"));
     byId("clean").addEventListener("click", () => this.#clean());
     const [enter, forget] = [byId("enter-key"), byId("forget-key")];
@@ -47,9 +50,9 @@ export class StatusSection {
     const { health, models } = service;
     byId("enter-key").hidden = health === null || models !== null;
     byId("forget-key").hidden = storedKey() === null;
-    this.#showPulse(pulse(service));
+    this.#showPulse(pulse(service, ({ type }) => this.#hasBuiltIn(type)));
     if (health) this.facts.replaceChildren(...facts(service).map(described));
-    byId("offline").textContent = models?.some((model) => model.willNeverCome) ? OFFLINE : "";
+    byId("offline").textContent = models?.some((model) => model.needsHub) ? OFFLINE : "";
     for (const [key, row] of this.#rows) {
       if (!service.model(key)) {
         row.element.remove();
@@ -70,10 +73,16 @@ export class StatusSection {
     this.pulse.dataset.state = state;
     this.state.root.dataset.state = state;
     this.state.say(reason);
-    const choice = this.choices[model?.type];
     const builtIn = model && service.builtIn(model.type);
-    if (!builtIn || choice.key === builtIn.key) return this.state.withdraw();
-    this.state.offer("Use the built-in model now", () => choice.choose(builtIn.key));
+    if (!builtIn || this.#hasBuiltIn(model.type)) return this.state.withdraw();
+    const choose = () => this.choices[model.type].choose(builtIn.key);
+    this.state.offer("Use the built-in model now", choose);
+  }
+
+  /** Whether the built-in model of a type is there and chosen. */
+  #hasBuiltIn(type) {
+    const builtIn = service.builtIn(type);
+    return builtIn !== undefined && this.choices[type].key === builtIn.key;
   }
 
   /**
@@ -127,8 +136,8 @@ class ModelRow {
     this.name.textContent = model.name;
     this.state.textContent = stateInWords(model);
     this.state.dataset.state = model.state;
-    const stop = model.willNeverCome ? " · to have it, stop and type make run" : "";
-    this.note.textContent = aboutInWords(model) + stop;
+    const lack = model.needsHub ? " · not on disk, and nothing is downloaded" : "";
+    this.note.textContent = aboutInWords(model) + lack;
     this.operation = this.#running || isOnItsWay(model) ? null : next(model);
     const label = this.operation ? offers[this.operation] : happens[this.#running ?? model.state];
     this.button.hidden = !label;

@@ -182,6 +182,34 @@ def test_all_options_make_what_their_command_line_says(visit: Visit, demo: Servi
         assert np.array_equal(np.asarray(again), np.asarray(image))
 
 
+def test_a_field_that_is_hidden_again_stops_nothing(visit: Visit, demo: Service) -> None:
+    page = visit(demo, reduced_motion="reduce", **DESKTOP)
+    choose(page, ("lake.jpg", photo()))
+    wait_for_depth(page)
+    page.get_by_text("Stereo pairs, other formats, all options").click()
+    form = page.locator("#make-form")
+    form.get_by_label("Make", exact=True).select_option("sbs")
+    form.get_by_label("Strength, %").fill("")
+    form.get_by_label("Make", exact=True).select_option("the depth map")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Make and download").click()
+    assert download.value.suggested_filename == "depth_lake.png"
+
+
+def test_labels_of_one_photo_have_a_sentence_of_their_own(visit: Visit, demo: Service) -> None:
+    page = visit(demo, reduced_motion="reduce", **DESKTOP)
+    choose(page, ("lake.jpg", photo()))
+    wait_for_depth(page)
+    page.get_by_text("Labels for this photo").click()
+    form = page.locator("#depth-labels-form")
+    form.get_by_label("Labels").fill("a lake, a dog")
+    form.get_by_text("Sentence around each label").click()
+    form.get_by_label("Sentence").fill("a drawing of {}")
+    form.get_by_role("button", name="Label").click()
+    expect(page.locator("#depth-labels-found li")).to_have_count(2)
+    expect(page.locator("#depth-curl code")).to_contain_text("templates=a drawing of {}")
+
+
 def test_a_broken_file_gets_the_words_of_the_service(visit: Visit, demo: Service) -> None:
     page = visit(demo, **DESKTOP)
     drop(page, "<b>broken</b>.jpg", b"no image at all")

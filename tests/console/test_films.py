@@ -207,6 +207,58 @@ def test_what_is_not_as_expected_is_said(visit: Visit, demo: Service) -> None:
     assert page.evaluate(IDS) == []
 
 
+def test_another_film_does_not_end_an_upload(visit: Visit, demo: Service) -> None:
+    page = visit(demo, **DESKTOP)
+    held: list[Route] = []
+    page.route("**/api/video/**", lambda route: held.append(route))
+    choose_film(page, "beach.mp4", FILM)
+    with page.expect_request("**/api/video/**"):
+        page.get_by_role("button", name="Make the film").click()
+    drop(page, "walk.mov", LONG)
+    wait = page.locator("#film-wait")
+    expect(wait).to_have_text("walk.mov is left out: wait for the upload, or press Cancel.")
+    expect(page.locator("#film-chosen")).to_have_text("beach.mp4")
+    held[0].continue_()
+    card = page.locator("#film-cards li")
+    wait_until_ready(card)
+    expect(card.get_by_role("heading")).to_have_text("beach_LRF_Full_SBS.mp4")
+    drop(page, "walk.mov", LONG)
+    expect(page.locator("#film-chosen")).to_have_text("walk.mov")
+    expect(wait).to_be_hidden()
+
+
+def test_a_depth_film_in_colours_can_be_ffv1_which_has_none(visit: Visit, demo: Service) -> None:
+    page = visit(demo, **DESKTOP)
+    choose_film(page, "beach.mp4", FILM)
+    page.get_by_label("Make a", exact=True).select_option("depth film, in colours")
+    page.locator("#film-more summary").click()
+    page.get_by_label("File", exact=True).select_option("MKV")
+    card = make(page)
+    wait_until_ready(card)
+    expect(card.get_by_role("heading")).to_have_text("depth_beach.mkv")
+
+
+def test_a_zip_of_pictures_is_only_downloaded(visit: Visit, demo: Service) -> None:
+    page = visit(demo, **DESKTOP)
+    choose_film(page, "beach.mp4", FILM)
+    card = make(page, "depth maps of single frames, a ZIP of PNG files")
+    wait_until_ready(card)
+    expect(card.locator("video")).to_have_count(0)
+    expect(card.get_by_role("status")).not_to_contain_text("cannot play")
+    name, content = downloaded(page, card)
+    assert name.endswith(".zip")
+    assert content.startswith(b"PK")
+
+
+def test_a_film_that_does_not_play_still_has_its_warnings(visit: Visit, demo: Service) -> None:
+    page = visit(demo, **DESKTOP)
+    page.route("**/api/jobs/*/result", lambda route: route.fulfill(body="no film"))
+    choose_film(page, "beach.mp4", FILM)
+    said = make(page, "depth film, grey").get_by_role("status")
+    expect(said).to_contain_text("This browser cannot play the film; please download it.")
+    expect(said).to_contain_text("The film is ready. It was made with built-in weights")
+
+
 def test_a_service_with_a_key(visit: Visit, another: Callable[..., Service]) -> None:
     page = visit(another(SERVICE_API_KEY=KEY, ENABLED_FAMILIES="depth"))
     dialog = page.get_by_role("dialog")

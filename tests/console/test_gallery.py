@@ -153,6 +153,94 @@ def test_a_failure_does_not_stay_above_new_results(visit: Visit, demo: Service) 
     expect(page.locator("#gallery")).to_be_hidden()
 
 
+def test_a_zip_of_nothing_says_why(visit: Visit, demo: Service) -> None:
+    page = visit(demo, **DESKTOP)
+    choose(page, ("one.jpg", b"nothing"), ("two.jpg", b"nothing"))
+    expect(page.locator("#gallery-refused li")).to_have_count(2)
+    page.get_by_role("button", name="Download ZIP").click()
+    expect(page.locator("#zip-activity")).to_contain_text("The file is not an image")
+
+
+def test_a_second_press_makes_no_second_zip(visit: Visit, demo: Service) -> None:
+    page = visit(demo, **DESKTOP)
+    choose(page, ("a.jpg", photo()), ("b.jpg", photo(9010)))
+    wait_for_cards(page, 2)
+    files = "**/api/depth?format=png&*"
+    held: list[Route] = []
+    page.route(files, lambda route: held.append(route), times=2)
+    with page.expect_request(files):
+        page.get_by_role("button", name="Download ZIP").click()
+    with page.expect_event("requestfailed"), page.expect_download() as download:
+        page.get_by_role("button", name="Download ZIP").click()
+    with zipfile.ZipFile(download.value.path()) as saved:
+        assert saved.namelist() == ["a_depth.png", "b_depth.png"]
+
+
+def test_labels_can_be_removed_while_they_come(visit: Visit, demo: Service) -> None:
+    page = visit(demo, **DESKTOP)
+    choose(page, ("a.jpg", photo()), ("b.jpg", photo(9010)))
+    wait_for_cards(page, 2)
+
+    def hold_the_second(route: Route) -> None:
+        if b'filename="b.jpg"' not in (route.request.post_data_buffer or b""):
+            route.continue_()
+
+    page.route("**/classify", hold_the_second)
+    page.locator("#labels-words").fill("a lake, a dog")
+    page.locator("#labels-words").press("Enter")
+    labels = page.get_by_role("list", name="labels of").get_by_role("listitem")
+    expect(labels).to_have_count(2)
+    page.get_by_role("button", name="Remove labels").click()
+    expect(labels).to_have_count(0)
+    expect(page.locator("#search-activity .words")).to_be_empty()
+    page.unroute("**/classify")
+
+    page.locator("#labels-words").press("Enter")
+    expect(labels).to_have_count(4)
+    page.get_by_label("Find by words").fill("a lake")
+    page.get_by_role("button", name="Search").click()
+    found = page.get_by_text("Best for “a lake”: ")
+    found.wait_for()
+    page.get_by_role("button", name="Remove labels").click()
+    expect(labels).to_have_count(0)
+    expect(found).to_be_visible()
+
+
+def test_trying_again_keeps_the_list_of_refused_files(visit: Visit, demo: Service) -> None:
+    page = visit(demo, **DESKTOP)
+    refused = page.locator("#gallery-refused")
+
+    def fail_after_the_refusal(route: Route) -> None:
+        if b'filename="b.jpg"' not in (route.request.post_data_buffer or b""):
+            return route.continue_()
+        expect(refused).to_contain_text("broken.jpg: The file is not an image")
+        return route.fulfill(status=500, json={"error": "Failed", "message": "It is broken"})
+
+    page.route("**/api/depth?*", fail_after_the_refusal)
+    choose(page, ("a.jpg", photo()), ("broken.jpg", b"nothing"), ("b.jpg", photo(9010)))
+    problem = page.locator("#gallery-activity.failed")
+    problem.wait_for()
+    page.unroute("**/api/depth?*")
+    problem.get_by_role("button", name="Try again").click()
+    wait_for_cards(page, 2)
+    expect(refused).to_contain_text("broken.jpg: The file is not an image")
+
+
+def test_a_folded_field_that_is_wrong_is_shown(visit: Visit, demo: Service) -> None:
+    page = visit(demo, **DESKTOP)
+    choose(page, ("a.jpg", photo()), ("b.jpg", photo(9010)))
+    wait_for_cards(page, 2)
+    form = page.locator("#labels")
+    fold = form.get_by_text("Sentence around each label")
+    fold.click()
+    form.get_by_label("Sentence").fill("a photo")
+    fold.click()
+    expect(form.get_by_label("Sentence")).to_be_hidden()
+    form.get_by_label("Labels").fill("a lake, a dog")
+    form.get_by_role("button", name="Label").click()
+    expect(form.get_by_label("Sentence")).to_be_focused()
+
+
 def test_without_clip_there_is_a_gallery_without_a_search(
     visit: Visit, another: Callable[..., Service]
 ) -> None:

@@ -52,6 +52,28 @@ def test_the_key_is_asked_for_and_kept_for_the_tab_only(
     assert KEY not in service.text()
 
 
+def test_the_key_works_where_the_browser_stores_nothing(
+    visit: Visit, another: Callable[..., Service]
+) -> None:
+    service = another(SERVICE_API_KEY=KEY)
+    page = visit(service, "/health")
+    page.add_init_script(
+        """for (const name of ["sessionStorage", "localStorage"]) {
+            Object.defineProperty(window, name, {
+                get() { throw new DOMException("blocked", "SecurityError"); },
+            });
+        }"""
+    )
+    page.goto(service.url("/ui"))
+    dialog = page.get_by_role("dialog", name="This service has a key")
+    dialog.get_by_label("Key", exact=True).fill(KEY)
+    dialog.get_by_role("button", name="Continue").click()
+    choose(page, ("lake.jpg", photo()))
+    wait_for_depth(page)
+    page.get_by_role("button", name="Forget the key").click()
+    page.get_by_role("button", name="Enter the key").wait_for()
+
+
 def test_what_was_declined_is_asked_again_when_it_is_needed(
     visit: Visit, another: Callable[..., Service], tmp_path: Path
 ) -> None:

@@ -266,6 +266,27 @@ def test_without_webgl_there_are_the_files(visit: Visit, demo: Service) -> None:
     assert download.value.suggested_filename == "splat_lake.spz"
 
 
+def test_a_file_has_the_options_that_are_chosen_when_it_is_downloaded(
+    visit: Visit, demo: Service
+) -> None:
+    page = visit(demo, "/health", **WINDOW)
+    page.add_init_script("HTMLCanvasElement.prototype.getContext = () => null")
+    page.goto(demo.url("/ui"))
+    choose(page, ("lake.jpg", LAKE))
+    wait_for_depth(page)
+    page.get_by_role("button", name="Show in 3D").click()
+
+    def size() -> int:
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Download SPZ").click()
+        return Path(download.value.path()).stat().st_size
+
+    whole = size()
+    page.get_by_text("Options of the scene").click()
+    page.get_by_label("At most so many splats").fill("1000")
+    assert size() < whole / 2
+
+
 def test_a_headset_shows_it_to_both_eyes(visit: Visit, demo: Service) -> None:
     page = visit(demo, "/health", **WINDOW)
     page.add_init_script(IWER.read_text() + HEADSET)

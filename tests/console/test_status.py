@@ -81,11 +81,34 @@ def test_models_are_managed_from_the_panel(visit: Visit, demo: Service) -> None:
 def test_without_the_hub_no_download_is_offered(visit: Visit, demo: Service) -> None:
     page = visit(demo, **DESKTOP)
     lost = page.get_by_role("listitem").filter(has_text="Depth Anything V2 Base")
-    expect(lost).to_contain_text("not on disk")
+    expect(lost).to_contain_text("not on disk, and nothing is downloaded")
     expect(lost.get_by_role("button")).to_have_count(0)
     expect(page.get_by_role("button", name="Download")).to_have_count(0)
     expect(page.locator("#offline")).to_contain_text("HF_HUB_OFFLINE is set")
     expect(page.locator("#offline")).to_contain_text("stop it (Ctrl+C) and type make run")
+
+
+def test_a_folder_that_is_missing_is_not_blamed_on_the_hub(visit: Visit, demo: Service) -> None:
+    """A model of the operator's own lies in a folder, which the hub does not have either."""
+
+    def change(route: Route) -> None:
+        body = route.fetch().json()
+        (large,) = [model for model in body["models"] if model["key"] == "large"]
+        large.update(
+            huggingface_id="built-in", reason="its path in the table of models lacks files"
+        )
+        route.fulfill(json=body)
+
+    page = visit(demo, "/health", **DESKTOP)
+    page.route("**/api/models?type=all", change)
+    page.goto(demo.url("/ui"))
+    lost = page.get_by_role("listitem").filter(has_text="Depth Anything V2 Large")
+    expect(lost).to_contain_text("its path in the table of models lacks files")
+    expect(lost).not_to_contain_text("nothing is downloaded")
+    page.get_by_label("Depth model").select_option("large")
+    note = page.locator("#depth-model-note")
+    expect(note).to_contain_text("its path in the table of models lacks files")
+    expect(note).not_to_contain_text("HF_HUB_OFFLINE")
 
 
 def test_a_service_that_is_not_ready_says_why(
@@ -104,6 +127,23 @@ def test_a_service_that_is_not_ready_says_why(
     expect(page.locator("#clip-model")).to_have_value("builtin-clip")
     expect(state.get_by_role("button")).to_have_count(0)
     expect(page.locator("#facts")).to_contain_text("HF_HUB_OFFLINE is set")
+
+
+def test_the_built_in_model_is_offered_for_what_is_still_lacking(
+    visit: Visit, another: Callable[..., Service]
+) -> None:
+    page = visit(another(DEFAULT_MODEL="ViT-L-14", DEPTH_MODEL="small"), **DESKTOP)
+    pulse, state = page.locator("#pulse"), page.locator("#state")
+    expect(pulse).to_have_text("not ready for search")
+    offer = state.get_by_role("button", name="Use the built-in model now")
+    offer.wait_for()
+    # The box is in the gallery, which is there only with several photos.
+    page.locator("#clip-model").select_option("builtin-clip", force=True)
+    expect(pulse).to_have_text("not ready for depth")
+    offer.click()
+    expect(page.locator("#depth-model")).to_have_value("builtin-depth")
+    expect(offer).to_have_count(0)
+    expect(page.locator("#clip-model")).to_have_value("builtin-clip")
 
 
 def test_a_service_that_lacks_its_depth_model_is_not_well(
