@@ -70,7 +70,7 @@ def run_on_cluster(
             # What is planned when the user asks to stop is done by the next run.
             items = takewhile(lambda _: not stop.is_requested(), sources.items())
             total = job.plan(items, library.sink.schema)
-            command.is_resumed = library.is_resumed or job.is_resumed
+            command.is_resumed = library.is_resumed
             is_done = not stop.is_requested()
             if total and is_done:
                 actors = ray_data.actors(arguments.actors, arguments.jobs)
@@ -81,7 +81,8 @@ def run_on_cluster(
                     def keep(outcome: Outcome) -> None:
                         reasons: dict[str, int] = json.loads(outcome["reasons"])
                         library.done += int(outcome["done"])
-                        library.reasons.update(reasons)
+                        for reason, times in reasons.items():
+                            library.count(reason, times)
                         bar.update(int(outcome["done"]) + sum(reasons.values()))
 
                     is_done = job.run(work, actors, keep, stop.is_requested)
@@ -92,7 +93,8 @@ def run_on_cluster(
     except ClusterFailed as error:
         raise Failed(str(error)) from None
     except OSError as error:
-        raise Failed(f"{arguments.out} cannot be written ({addresses.reason(error)})") from None
+        reason = addresses.reason(error)
+        raise Failed(f"{arguments.out} cannot be read or written ({reason})") from None
     report(sources, library, [], before, job.repeated)
     return bool(library.failed() or sources.failures)
 

@@ -123,7 +123,8 @@ class _FolderJob(Job):
         target = self._target(photo)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            outputs.write(target, lambda file: file.write(content))
+            with outputs.writing(target) as file:
+                file.write(content)
         except OSError as error:
             if error.errno == errno.ENAMETOOLONG:
                 raise BadRequest("The name of its file would be too long") from None

@@ -8,14 +8,20 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from pathlib import Path
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from app.cli.arguments import depth_options
 from app.cli.files import report_others
-from app.cli.library_jobs import LibraryJob, MapsJob, Plan, VectorOptions, VectorsJob
+from app.cli.library_jobs import (
+    LibraryJob,
+    MapsJob,
+    Plan,
+    VectorOptions,
+    VectorsJob,
+    has_list,
+)
 from app.cli.problems import UsageError
 from app.cli.run import Outcome, run
 from app.cli.session import Stop, load, session
@@ -45,8 +51,8 @@ def is_library(arguments: argparse.Namespace) -> bool:
         return bool(
             others
             or arguments.shard
-            or arguments.retry_errors
             or not addresses.is_local(arguments.out)
+            or has_list(arguments.out)
         )
     if not arguments.out.endswith(_LINES):
         return True
@@ -115,7 +121,7 @@ def checked_sources(arguments: argparse.Namespace, settings: Settings) -> Source
     sources = Sources(
         arguments.photos,
         Fetcher.from_settings(settings) if settings.allow_remote_image_urls else None,
-        [Path(out), Path(f"{out}.parts")] if addresses.is_local(out) else [],
+        [out, f"{out.rstrip('/')}.parts"],
         arguments.everything,
     )
     sources.check()

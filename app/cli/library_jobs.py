@@ -12,12 +12,14 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TypedDict
 
 from app.cli import outputs
 from app.cli.problems import Failed, UsageError
 from app.errors import BadRequest, TwinlensError
 from app.library import addresses, rows
+from app.library.folders import is_named_like_picture
 from app.library.items import Item
 from app.library.map_names import map_name
 from app.library.parts import MixedRows, Output, Sink
@@ -41,6 +43,8 @@ _MOST_REASONS = 1000
 # A map's name is too long, or one of its folders has the name of another map.
 _BAD_NAME = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
 _MORE_REASONS = "other reasons"
+# The folder of the list of maps, below that of the maps.
+_LIST = "done"
 
 
 @dataclass(frozen=True)
@@ -153,10 +157,13 @@ class LibraryJob(ABC):
         self._writing(lambda: self.sink.add(result))
         if result.error is None:
             self.done += 1
-        elif result.error in self.reasons or len(self.reasons) < _MOST_REASONS:
-            self.reasons[result.error] += 1
         else:
-            self.reasons[_MORE_REASONS] += 1
+            self.count(result.error)
+
+    def count(self, reason: str, times: int = 1) -> None:
+        """Count pictures that failed in this run."""
+        is_known = reason in self.reasons or len(self.reasons) < _MOST_REASONS
+        self.reasons[reason if is_known else _MORE_REASONS] += times
 
     def poll(self) -> None:
         """Write the rows that have waited long enough. Raises Failed."""
@@ -275,7 +282,7 @@ class MapsJob(LibraryJob):
 
     def __init__(self, plan: Plan, options: DepthOptions | SceneOptions) -> None:
         out = plan.out.rstrip("/") or "/"
-        super().__init__(plan, Output.parse(f"{out}/done/"))
+        super().__init__(plan, Output.parse(f"{out}/{_LIST}/"))
         self._maps = Store(out)
         self._options = options
         if isinstance(options, SceneOptions):
@@ -283,6 +290,17 @@ class MapsJob(LibraryJob):
         else:
             mark = stereo_layouts.ending(options) if options.is_pair else ""
             self._ending = f"{mark}{formats.KINDS[options.format].suffix}"
+
+    def open(self, spec: ModelSpec) -> None:
+        """See the base class; also raises UsageError in a folder of maps without a list."""
+        # Maps are looked for first: of another shard, which may start now, the list comes first.
+        if (name := self._any_map()) and not has_list(self.plan.out):
+            raise UsageError(
+                f"-o {self.plan.out} has maps without a list, such as {name}, and this run would "
+                "make all of them again under other names: go on with a folder as the source and "
+                "without --shard and --cluster, or choose another -o"
+            )
+        super().open(spec)
 
     def facts(self, spec: ModelSpec) -> dict[str, str]:
         """See the base class."""
@@ -312,7 +330,8 @@ class MapsJob(LibraryJob):
                     raise Failed(error.message) from None
                 made = runtime.depth.run(item.open(), spec, options)
                 result, file, size = made, made.file, made.photo_size
-            self._maps.write(name, file, durable=False)
+            # After a power failure no row may list a map that is not there, or only in part.
+            self._maps.write(name, file)
         except OSError as error:
             if error.errno in _BAD_NAME:
                 raise BadRequest(f"No file can have the name of its map, {name}") from None
@@ -320,9 +339,29 @@ class MapsJob(LibraryJob):
             raise Failed(f"{where} cannot be written ({addresses.reason(error)})") from None
         return _with_provenance(replace(row, width=size[0], height=size[1]), result)
 
+    def close(self, complete: bool) -> None:
+        """See the base class."""
+        super().close(complete)
+        if complete and self.is_resumed:
+            self._writing(self._maps.sweep_old)
+
+    def _any_map(self) -> str | None:
+        """The name of a map in the output on this machine, if there is one."""
+        for _, _, names in os.walk(self._maps.folder) if self._maps.folder else ():
+            for name in names:
+                photo = name.removesuffix(self._ending)
+                if photo != name and is_named_like_picture(photo):
+                    return name
+        return None
+
     def _shown(self) -> str:
         given = self._options.model_dump(mode="json", exclude_defaults=True)
         return json.dumps({"format": self._options.format, **given}, sort_keys=True)
+
+
+def has_list(out: str) -> bool:
+    """Whether a folder of this machine has maps that were made with a list of them."""
+    return any(Path(out, _LIST).glob("part-*.parquet"))
 
 
 def _with_provenance(row: Row, result: Result) -> Row:

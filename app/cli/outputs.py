@@ -7,8 +7,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,22 +17,23 @@ import orjson
 
 from app.cli.problems import Failed, UsageError
 from app.engines.base import FloatArray
+from app.host import atomic
+from app.library.arrays import parsed
 from app.library.folders import Failure
+from app.library.store import unfinished
 
 Row = dict[str, Any]
 
-
-def write(path: Path, fill: Callable[[BinaryIO], object]) -> None:
-    """Write a file under a temporary name, then rename it. Raises OSError."""
-    partial = unfinished(path)
-    with partial.open("wb") as file:
-        fill(file)
-    os.replace(partial, path)
+# What all rows have in common, too, but is known only when a vector is made.
+_CHECKPOINT = ("revision", "preprocess_version")
 
 
-def unfinished(path: Path) -> Path:
-    """The temporary name of a file."""
-    return path.with_name(f".{path.name}.partial")
+def writing(path: Path) -> AbstractContextManager[BinaryIO]:
+    """A file to write to, which has its name when the block ends, and is gone if that raises.
+
+    Raises OSError.
+    """
+    return atomic.writing(path, unfinished(path))
 
 
 def lock(descriptor: int, name: Path, *, shared: bool = False) -> None:
@@ -59,7 +60,8 @@ def list_failures(failures: Sequence[Failure], path: Path) -> None:
     text = "".join(f"{failure}\n" for failure in failures)
     try:
         if failures:
-            write(path, lambda file: file.write(text.encode("utf-8", "backslashreplace")))
+            with writing(path) as file:
+                file.write(text.encode("utf-8", "backslashreplace"))
         else:
             path.unlink(missing_ok=True)
     except OSError as error:
@@ -81,24 +83,40 @@ class Journal:
                 or of other options cannot be compared.
 
         Raises:
-            UsageError: the file has other content or other fields, or another run writes to it.
+            UsageError: the file has other content, other fields or vectors that cannot be compared
+                with each other, or another run writes to it.
             OSError: the file cannot be opened.
         """
         self._path = path
         self._made_with = made_with
+        #: of all rows; None as long as there are none
+        self._checkpoint: dict[str, Any] | None = None
         self._file = path.open("a+b")
-        lock(self._file.fileno(), path)
         #: paths of the images that have a row
         self.done: set[str] = set()
-        whole = 0
-        for number, line in enumerate(self._lines(), 1):
-            if line.endswith(b"\n"):
-                self.done.add(self._row(line, number)["path"])
-                whole += len(line)
-        self._file.truncate(whole)
+        try:
+            lock(self._file.fileno(), path)
+            self._file.truncate(self._read())
+        except BaseException:
+            self._file.close()
+            raise
 
     def add(self, path: str, vector: FloatArray, extra: Mapping[str, Any]) -> None:
-        """Append a row. Raises OSError."""
+        """Append a row.
+
+        Args:
+            path: of the image.
+            vector: [dims].
+            extra: more fields, among them ``revision`` and ``preprocess_version``.
+
+        Raises:
+            Failed: these two differ from those of the rows before.
+            OSError: it cannot be written.
+        """
+        checkpoint = {name: extra.get(name) for name in _CHECKPOINT}
+        if self._checkpoint not in (None, checkpoint):
+            raise Failed(self._differ(self._checkpoint, checkpoint))
+        self._checkpoint = checkpoint
         head = json.dumps({"path": path, **self._made_with, "dims": vector.size, **extra})
         # orjson writes the numbers, as in HTTP answers, so that both have the same digits.
         numbers = orjson.dumps(vector, option=orjson.OPT_SERIALIZE_NUMPY)
@@ -115,7 +133,7 @@ class Journal:
         """Write all rows as NumPy arrays. Raises OSError.
 
         The arrays are ``paths`` [n] text, ``embeddings`` [n, dims] float32, and one for each field
-        of ``made_with``.
+        that all rows have in common, if it is known.
         """
         embeddings: FloatArray = np.empty((0, 0), np.float32)
         paths: list[str] = []
@@ -125,13 +143,20 @@ class Journal:
                 embeddings = np.empty((len(self.done), row["dims"]), np.float32)
             embeddings[len(paths)] = row["embedding"]
             paths.append(row["path"])
-        arrays = {name: np.array(value) for name, value in self._made_with.items()}
+        common = {**self._made_with, **(self._checkpoint or {})}
+        arrays = {name: np.array(value) for name, value in common.items() if value is not None}
         arrays |= {"paths": np.array(paths, np.str_), "embeddings": embeddings}
-
-        def fill(file: BinaryIO) -> None:
+        with writing(path) as file:
             np.savez(file, allow_pickle=False, **arrays)
 
-        write(path, fill)
+    def _read(self) -> int:
+        """Check all rows; returns the length of those that are complete."""
+        whole = 0
+        for number, line in enumerate(self._lines(), 1):
+            if line.endswith(b"\n"):
+                self.done.add(self._row(line, number)["path"])
+                whole += len(line)
+        return whole
 
     def _lines(self) -> Iterator[bytes]:
         self._file.seek(0)
@@ -139,7 +164,7 @@ class Journal:
 
     def _row(self, line: bytes, number: int) -> Row:
         try:
-            row: Row = _parsed(line)
+            row: Row = parsed(line)
             found = {name: row[name] for name in self._made_with}
             if not isinstance(row["path"], str):
                 raise TypeError
@@ -147,20 +172,20 @@ class Journal:
             raise UsageError(
                 f"{self._path}: line {number} is no row of vectors; choose another -o"
             ) from None
-        if found != self._made_with:
-            raise UsageError(
-                f"{self._path} has vectors made with {_shown(found)}, not with "
-                f"{_shown(self._made_with)}; choose another -o"
-            )
+        checkpoint = {name: row.get(name) for name in _CHECKPOINT}
+        self._checkpoint = self._checkpoint or checkpoint
+        for before, now in ((found, self._made_with), (self._checkpoint, checkpoint)):
+            if before != now:
+                raise UsageError(self._differ(before, now))
         return row
+
+    def _differ(self, before: Mapping[str, Any] | None, now: Mapping[str, Any]) -> str:
+        return (
+            f"{self._path} has vectors made with {_shown(before or {})}, not with {_shown(now)}; "
+            "choose another -o"
+        )
 
 
 def _shown(made_with: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in made_with.items())
-
-
-def _parsed(line: bytes) -> Any:
-    try:
-        return orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return json.loads(line)  # orjson rejects the escapes of file names that are not UTF-8
+    known = {name: "unknown" if each is None else each for name, each in made_with.items()}
+    return ", ".join(f"{name} {value}" for name, value in known.items())

@@ -56,12 +56,15 @@ class Embedder:
 
     def images(self, paths: Sequence[Path]) -> FloatArray:
         """Vectors [n, dims] of length 1. Raises UsageError, BadRequest, Interrupted."""
+        # Files name the size of the model's row, too, where embed was not given one.
+        size = self.vectors.made_with.image_size
+        given = None if size == self.spec.image_size else size
         found = []
         for batch in self._batches(paths):
             with ExitStack() as stack:
                 files = [stack.enter_context(Photo(path, path).open()) for path in batch]
                 result = self.runtime.embedding.images(
-                    files, self.spec, normalize=True, image_size=None
+                    files, self.spec, normalize=True, image_size=given
                 )
             found += self._checked(result, list(map(str, batch)))
         return np.stack(found)

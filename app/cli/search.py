@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from app.cli import outputs
+from app.cli import outputs, sheet
 from app.cli.problems import Failed, Interrupted, UsageError
 from app.cli.queries import embedder
 from app.cli.search_arguments import checked
 from app.cli.session import Stop, settings_for
-from app.cli.sheet import Hit, Section, page
+from app.cli.sheet import Hit, Section
 from app.engines.base import FloatArray
 from app.library import labels
 from app.library.folders import one_line
@@ -32,6 +32,8 @@ from config.settings import Settings
 # Requests that may wait at a time; batches are computed one after the other.
 _JOBS = 64
 _SLOW_SECONDS = 10
+# Pictures of a group on a page: they look alike, and other groups shall be seen, too.
+_MOST_ALIKE = 50
 
 
 def search(arguments: argparse.Namespace, stop: Stop) -> None:
@@ -55,9 +57,7 @@ def search(arguments: argparse.Namespace, stop: Stop) -> None:
     else:
         sections = _find(arguments, vectors, settings, stop)
     if arguments.html:
-        # Queries are known by their kind; a picture that was searched for is shown, too.
-        text = page(sections, _title(vectors), settings.max_image_pixels)
-        _write(arguments.html, text.encode("utf-8", "backslashreplace"))
+        _write_page(arguments, vectors, sections, settings, stop)
     if arguments.json:
         _print_json(sections, vectors, arguments.duplicates)
     else:
@@ -118,8 +118,8 @@ def _find_groups(arguments: argparse.Namespace, vectors: Vectors, stop: Stop) ->
             check_cancelled()
             bar.update(round(100 * part, 1) - bar.n)
 
-        found = groups(vectors, arguments.threshold, on_progress)
-    _say_searched(vectors, 0)
+        found, unusable = groups(vectors, arguments.threshold, on_progress)
+    _say_searched(vectors, unusable)
     repeats = sum(len(group.rows) - 1 for group in found)
     _say(f"{len(found)} groups; {repeats} pictures could go")
     # Names are read once for all groups, which may be many.
@@ -157,12 +157,12 @@ def _label(arguments: argparse.Namespace, vectors: Vectors, settings: Settings, 
     found = labels.label(vectors, means, scoring, arguments.k)
     out: Path = arguments.out
     try:
-        count = labels.write(
+        count, unusable = labels.write(
             out, vectors, tags, found, scoring, arguments.threshold, _check_cancelled(stop)
         )
     except OSError as error:
         raise Failed(f"{out} cannot be written ({error.strerror})") from None
-    _say_searched(vectors, 0)
+    _say_searched(vectors, unusable)
     how = {
         "softmax": f"softmax of cosines with the model's own scale, {scoring.scale:.4g}",
         "sigmoid": "sigmoid of cosines with the model's own scale and bias",
@@ -219,15 +219,29 @@ def _print_json(sections: Sequence[Section], vectors: Vectors, are_groups: bool)
     print(json.dumps(head | found, indent=2))
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write_page(
+    arguments: argparse.Namespace,
+    vectors: Vectors,
+    sections: Sequence[Section],
+    settings: Settings,
+    stop: Stop,
+) -> None:
+    path: Path = arguments.html
     try:
-        outputs.write(path, lambda file: file.write(content))
+        with outputs.writing(path) as file:
+            shown = sheet.write(
+                file,
+                sections,
+                f"{vectors.name}: {vectors.count} pictures, {vectors.made_with.model}",
+                settings.max_image_pixels,
+                most_each=_MOST_ALIKE if arguments.duplicates else sheet.MOST,
+                check_cancelled=_check_cancelled(stop),
+            )
     except OSError as error:
         raise Failed(f"{path} cannot be written ({error.strerror})") from None
-
-
-def _title(vectors: Vectors) -> str:
-    return f"{vectors.name}: {vectors.count} pictures, {vectors.made_with.model}"
+    found = sum(len(section.hits) for section in sections)
+    if shown < found:
+        _say(f"{path} shows {shown:,} of {found:,} pictures; all are listed here")
 
 
 def _say_searched(vectors: Vectors, unusable: int) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
 from pathlib import Path
 
 from app.cli.problems import UsageError
@@ -102,6 +103,7 @@ def checked(arguments: argparse.Namespace) -> argparse.Namespace:
         arguments.k = arguments.k or _K
         if arguments.threshold is None:
             arguments.threshold = -math.inf
+    _check_outputs(arguments)
     return arguments
 
 
@@ -112,6 +114,22 @@ def _refuse(mode: str, arguments: argparse.Namespace, *names: str) -> None:
     for name in names:
         if getattr(arguments, name):
             raise UsageError(f"{mode} takes no {_SHOWN.get(name, f'--{name}')}")
+
+
+def _check_outputs(arguments: argparse.Namespace) -> None:
+    """Refuse to overwrite what is read, and to write among the parts of a library."""
+    tags = [arguments.tags] if arguments.tags else []
+    inputs = [Path(arguments.vectors), *arguments.images, *tags]
+    for option, out in (("-o", arguments.out), ("--html", arguments.html)):
+        if out is None:
+            continue
+        place = Path(os.path.realpath(out))
+        for each in inputs:
+            source = Path(os.path.realpath(each))
+            if place == source or (each.is_dir() and source in place.parents):
+                raise UsageError(
+                    f"{option} {out} would write to {each}, which is read: take another name"
+                )
 
 
 def _count(text: str) -> int:

@@ -60,13 +60,13 @@ class Stop:
     def install(self) -> None:
         """Install the signal handlers; only the main thread may call this."""
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._ask_hub)
+            signal.signal(number, self._ask_to_stop)
 
     def is_requested(self) -> bool:
         """Whether the user asked to stop."""
         return self._requested.is_set()
 
-    def _ask_hub(self, number: int, _: FrameType | None) -> None:
+    def _ask_to_stop(self, number: int, _: FrameType | None) -> None:
         self.signal = number
         self._requested.set()
         for each in (signal.SIGINT, signal.SIGTERM):

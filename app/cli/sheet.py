@@ -7,7 +7,7 @@ from __future__ import annotations
 import base64
 import io
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from html import escape
@@ -27,6 +27,11 @@ log = logging.getLogger("twinlens.cli")
 
 _EDGE = 320  # pixels: twice what a phone shows, for its fine screen
 _QUALITY = 80
+
+#: Pictures of one page, which then has about 40 MB. Browsers cannot show many more.
+MOST = 2_000
+# Pictures that are decoded before a request to stop is looked at.
+_BATCH = 16
 
 _HEAD = """\
 <!doctype html>
@@ -77,33 +82,64 @@ class Section:
     picture: Path | None = None
 
 
-def page(sections: Sequence[Section], title: str, max_pixels: int) -> str:
-    """The page as HTML.
+def write(
+    file: BinaryIO,
+    sections: Sequence[Section],
+    title: str,
+    max_pixels: int,
+    *,
+    most_each: int = MOST,
+    check_cancelled: Callable[[], None] = lambda: None,
+) -> int:
+    """Write the page as HTML, one section after the other.
 
     Args:
+        file: to write to.
         sections: what it shows.
         title: its heading.
         max_pixels: larger pictures are named, not shown.
+        most_each: pictures of one section. Of all sections together, ``MOST`` are shown; the page
+            says how many more there are.
+        check_cancelled: raises an exception to end it.
+
+    Returns:
+        The number of pictures that are shown.
+
+    Raises:
+        OSError: it cannot be written.
     """
-    return "".join(_parts(sections, title, max_pixels))
+    shown = left = pictures_left = 0
 
+    def put(text: str) -> None:
+        file.write(text.encode("utf-8", "backslashreplace"))
 
-def _parts(sections: Sequence[Section], title: str, max_pixels: int) -> Iterator[str]:
-    paths = list(dict.fromkeys(hit.path for section in sections for hit in section.hits))
-    queries = [str(section.picture) for section in sections if section.picture]
-    wanted = [*paths, *queries]
+    put(_HEAD.format(title=escape(title)))
     with ThreadPoolExecutor(memory.usable_cores()) as pool:
-        images = dict(zip(wanted, pool.map(lambda p: _image(p, max_pixels), wanted), strict=True))
-    yield _HEAD.format(title=escape(title))
-    for section in sections:
-        shown = images[str(section.picture)] if section.picture else ""
-        yield f"<section>\n<h2>{escape(section.title)}{shown}</h2>\n"
-        yield "<ul>\n" if section.hits else "<p>Nothing reaches the threshold.</p>\n"
-        for hit in section.hits:
-            name = escape(hit.path)
-            yield f"<li><figure>{images[hit.path]}"
-            yield f"<figcaption><b>{hit.score:.3f}</b> {name}</figcaption></figure></li>\n"
-        yield "</ul>\n</section>\n" if section.hits else "</section>\n"
+        for section in sections:
+            hits = section.hits[: min(most_each, MOST - shown)]
+            if section.hits and not hits:
+                left += 1
+                pictures_left += len(section.hits)
+                continue
+            query = _image(str(section.picture), max_pixels) if section.picture else ""
+            put(f"<section>\n<h2>{escape(section.title)}{query}</h2>\n")
+            put("<ul>\n" if hits else "<p>Nothing reaches the threshold.</p>\n")
+            for start in range(0, len(hits), _BATCH):
+                check_cancelled()
+                batch = hits[start : start + _BATCH]
+                images = pool.map(lambda hit: _image(hit.path, max_pixels), batch)
+                for hit, image in zip(batch, images, strict=True):
+                    put(f"<li><figure>{image}<figcaption><b>{hit.score:.3f}</b> ")
+                    put(f"{escape(hit.path)}</figcaption></figure></li>\n")
+            put("</ul>\n" if hits else "")
+            if more := len(section.hits) - len(hits):
+                put(f"<p>Not shown: {more:,} more.</p>\n")
+            put("</section>\n")
+            shown += len(hits)
+    if left:
+        sections_left = "1 more section" if left == 1 else f"{left:,} more sections"
+        put(f"<p>Not shown: {sections_left} with {pictures_left:,} pictures.</p>\n")
+    return shown
 
 
 def _image(path: str, max_pixels: int) -> str:

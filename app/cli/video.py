@@ -9,10 +9,8 @@ import errno
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
@@ -199,12 +197,10 @@ def _make(
                 bar.total = progress.total
                 bar.update(progress.frames - bar.n)
 
-            def fill(file: BinaryIO) -> None:
+            film = runtime.video.run(target.film.open(), spec, work, stop.is_requested, show)
+            with outputs.writing(path) as file:
                 for chunk in film.chunks:
                     file.write(chunk)
-
-            film = runtime.video.run(target.film.open(), spec, work, stop.is_requested, show)
-            outputs.write(path, fill)
         for warning in film.warnings:
             print(f"{name}: {warning}", file=sys.stderr)
     except TwinlensError as error:
@@ -213,9 +209,6 @@ def _make(
         if error.errno == errno.ENAMETOOLONG:
             return Failure(target.film.path, "The name of its file would be too long")
         raise Failed(f"{path} cannot be written ({error.strerror})") from None
-    finally:
-        with suppress(OSError):
-            outputs.unfinished(path).unlink()
     return None
 
 

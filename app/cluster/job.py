@@ -40,8 +40,6 @@ class Job:
         self.repeated = 0
         #: files that are no pictures
         self.others = 0
-        #: whether a killed run has left units, of which something may be done
-        self.is_resumed = False
 
     def plan(self, items: Iterable[Item], schema: Schema) -> int:
         """Write down what is left to do; returns the number of pictures.
@@ -68,7 +66,6 @@ class Job:
             else:
                 self._known.update(ids)
                 count += len(ids)
-                self.is_resumed = True
         return count
 
     def _new(self, items: Iterable[Item]) -> Iterator[Item]:

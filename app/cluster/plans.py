@@ -14,11 +14,10 @@ picture gets exactly one row, whatever is killed and when, because of three fact
 
 from __future__ import annotations
 
+import errno
 import io
 import json
-import os
 import secrets
-import socket
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -39,6 +38,8 @@ _FEWEST_ROWS, _MOST_ROWS, _UNITS_BEFORE_GROWTH = 16, 512, 64
 # A file of the manifest has as many units, or fewer if the pictures themselves are in it.
 _FILE_UNITS, _UNIT_BYTES, _FILE_BYTES = 128, 2**25, 2**27
 _END, _CLAIM = ".json", ".revision"
+# The part without rows that says what the rows of all others have in common.
+_START = "part-cluster-start.parquet"
 
 
 @dataclass(frozen=True)
@@ -76,20 +77,13 @@ class Plans:
 
     def rows(self, unit: Unit) -> list[Description]:
         """The pictures of a unit. Raises OSError."""
-        import pyarrow.parquet as pq
-
-        with self._store.open(unit.manifest) as file, pq.ParquetFile(file) as table:
-            rows: list[Description] = table.read_row_group(unit.group).to_pylist()
+        rows: list[Description] = self._read(unit).to_pylist()
         return rows
 
     def ids(self, units: Iterable[Unit]) -> Iterator[tuple[Unit, list[str]]]:
         """The ids of units. Raises OSError."""
-        import pyarrow.parquet as pq
-
         for unit in units:
-            with self._store.open(unit.manifest) as file, pq.ParquetFile(file) as table:
-                ids = table.read_row_group(unit.group, columns=["id"]).column(0)
-                yield unit, ids.to_pylist()
+            yield unit, self._read(unit, ["id"]).column(0).to_pylist()
 
     def write(self, items: Iterable[Item]) -> int:
         """Plan pictures; returns their number. Raises OSError.
@@ -104,6 +98,15 @@ class Plans:
         if units := manifest.close():
             self._store.write(plan + _END, json.dumps({"units": units}).encode())
         return manifest.count
+
+    def start(self, schema: Schema) -> None:
+        """Write down what rows will have in common, before there is a row or a map. Raises OSError.
+
+        A run that is stopped before its first unit is done may have written maps, which the next
+        run must not take for those of another model or of other options.
+        """
+        if not self._parts.exists(_START):
+            self._parts.write(_START, tables.encoded(schema.empty_table()))
 
     def claim(self, revision: str) -> set[str]:
         """Write down which commit of the checkpoint a machine has; returns those of all machines.
@@ -121,23 +124,7 @@ class Plans:
 
     def publish(self, unit: Unit, table: Table) -> None:
         """Write the part of a unit as a whole. Raises OSError."""
-        store, content = self._parts, tables.encoded(table)
-        if store.folder is None:
-            store.write(unit.part, content)
-            return
-        # Two machines may write the same part at the same time, so their files differ in name.
-        unique = f".{unit.part}.{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}"
-        store.folder.mkdir(parents=True, exist_ok=True)
-        fresh = store.folder / unique
-        try:
-            with fresh.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(fresh, store.folder / unit.part)
-        except OSError:
-            fresh.unlink(missing_ok=True)
-            raise
+        self._parts.write(unit.part, tables.encoded(table))
 
     def close_unit(self, unit: Unit, schema: Schema) -> None:
         """Give a unit an empty part, so that it is never run. Raises OSError."""
@@ -158,9 +145,21 @@ class Plans:
             with suppress(OSError):
                 self._store.remove(name)
         self._store.remove_folder()
-        folder = self._parts.folder
-        for path in folder.glob(".part-cluster-*") if folder else ():
-            path.unlink(missing_ok=True)
+        self._parts.sweep("part-cluster-")
+
+    def _read(self, unit: Unit, columns: list[str] | None = None) -> Table:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            with self._store.open(unit.manifest) as file, pq.ParquetFile(file) as table:
+                return table.read_row_group(unit.group, columns=columns)
+        except pa.ArrowException:
+            raise OSError(
+                errno.EIO,
+                f"the plan {unit.manifest} is damaged: delete the folder {_FOLDER} there, and run "
+                "the command again",
+            ) from None
 
     def _claims(self) -> list[str]:
         return [name for name in self._store.names() if name.endswith(_CLAIM)]

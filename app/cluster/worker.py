@@ -72,6 +72,7 @@ class Worker:
         self._fetcher = self._runtime.fetcher if settings.allow_remote_image_urls else None
         self._schema = work.command.schema(self._runtime, work.spec)
         self._check_revision()
+        self._plans.start(self._schema)
         self._pool = ThreadPoolExecutor(jobs)
 
     def __call__(self, batch: Mapping[str, Any]) -> Outcome:
@@ -81,9 +82,13 @@ class Worker:
 
     def _do(self, unit: Unit) -> Outcome:
         if not self._plans.has_part(unit):  # it has one if Ray runs a unit again
-            described = self._plans.rows(unit)
-            items = [descriptions.item(row, self._fetcher) for row in described]
             try:
+                described = self._plans.rows(unit)
+            except OSError as error:
+                reason = addresses.reason(error)
+                return outcome(unit, [], f"{self._work.parts} cannot be read ({reason})")
+            try:
+                items = [descriptions.item(row, self._fetcher) for row in described]
                 found = [row for row in self._pool.map(self._row, items) if row is not None]
                 if self._runtime.is_closing():
                     raise self._runtime.refusal()

@@ -1,12 +1,15 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Atomic writes of small files that several processes and threads read and write."""
+"""Atomic writes of files: others see the old content or the new one, never a part."""
 
 from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
 def write_text(path: Path, text: str, durable: bool = False) -> None:
@@ -27,14 +30,28 @@ def write_text(path: Path, text: str, durable: bool = False) -> None:
 
 def replace(path: Path, fresh: Path, content: bytes | memoryview, durable: bool) -> None:
     """Replace a file's content by way of the temporary file ``fresh``, as ``write_text`` does."""
+    with writing(path, fresh, durable) as file:
+        file.write(content)
+
+
+@contextmanager
+def writing(path: Path, fresh: Path, durable: bool = False) -> Iterator[BinaryIO]:
+    """Replace a file's content by what the block writes to the temporary file ``fresh``.
+
+    If the block raises an exception, the old content stays and the temporary file goes.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    file = fresh.open("wb")
     try:
-        with fresh.open("wb") as file:
-            file.write(content)
+        with file:
+            yield file
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
         os.replace(fresh, path)
-    except OSError:
+    except BaseException:
         fresh.unlink(missing_ok=True)
         raise
 

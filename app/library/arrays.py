@@ -19,6 +19,8 @@ from app.library.pages import Floats
 from app.library.part import MadeWith, Part, hashes, unreadable
 
 _CHUNK = 16_384  # rows
+# What files say of vectors beside their model; older ones do not.
+_MADE_WITH = ("revision", "preprocess_version", "image_size")
 
 
 class ArrayPart(Part):
@@ -62,15 +64,15 @@ def jsonl(path: Path) -> ArrayPart:
             if not line.endswith(b"\n"):
                 break  # embed was interrupted here, or is writing it
             try:
-                row = _parsed(line)
+                row = parsed(line)
                 name = row["path"]
                 names.append((row.get("id", name), name))
                 has_vector.append(row.get("error") is None)
                 if not has_vector[-1]:
                     continue
                 vectors.append(np.array(row["embedding"], np.float32))
-                version = row.get("preprocess_version")
-                made_with[MadeWith(row["model"], row.get("revision"), version)] += 1
+                made = {name: row.get(name) for name in _MADE_WITH}
+                made_with[MadeWith(row["model"], **made)] += 1
             except (ValueError, KeyError, TypeError, AttributeError):
                 raise unreadable(path, f"line {number} is no row of vectors") from None
             if vectors[-1].ndim != 1 or len(vectors[-1]) != len(vectors[0]):
@@ -84,18 +86,19 @@ def npz(path: Path) -> ArrayPart:
     try:
         with np.load(path, allow_pickle=False) as found:
             paths, vectors = found["paths"].tolist(), found["embeddings"]
-            model = str(found["model"])
-            revision = str(found["revision"]) if "revision" in found else None
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            made = {name: found[name].item() for name in _MADE_WITH if name in found}
+            made_with = MadeWith(str(found["model"]), **made)
+    except (ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise unreadable(path, f"it is not written by embed ({error})") from None
     if vectors.ndim != 2 or len(vectors) != len(paths) or vectors.dtype.kind != "f":
         raise unreadable(path, "its arrays paths and embeddings do not belong together")
     names = [(str(name), str(name)) for name in paths]
-    made_with = Counter({MadeWith(model, revision): len(names)} if names else {})
-    return ArrayPart(names, vectors, np.ones(len(names), np.bool_), made_with)
+    counted = Counter({made_with: len(names)} if names else {})
+    return ArrayPart(names, vectors, np.ones(len(names), np.bool_), counted)
 
 
-def _parsed(line: bytes) -> Any:
+def parsed(line: bytes) -> Any:
+    """What a line of JSON says that ``embed`` has written. Raises ValueError."""
     try:
         return orjson.loads(line)
     except orjson.JSONDecodeError:

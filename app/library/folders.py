@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from app.errors import BadRequest
+from app.library.patterns import Pattern
 from app.pictures.kinds import HEAD, may_be_picture
 
 # Suffixes of the image formats that can be read.
@@ -129,23 +130,36 @@ class Failure:
 
 
 class Walk:
-    """Walks through folders and all their subfolders."""
+    """Walks through folders and all their subfolders, but not through linked ones."""
 
-    def __init__(self, own: set[str], everything: bool) -> None:
+    def __init__(self, own: set[str], everything: bool, pattern: Pattern | None = None) -> None:
+        """Prepare a walk.
+
+        Args:
+            own: real paths that are left out, with all that is below them.
+            everything: include hidden names, and what a NAS or system keeps.
+            pattern: that paths below the folder have to match; it decides about hidden names.
+        """
         self.own = own
         self._everything = everything
+        self._pattern = pattern
         #: keyed by real path, so that a folder that is visited twice is reported once
         self.failures: dict[str, Failure] = {}
         self.left_out: Counter[str] = Counter()
         self._seen: set[str] = set()
 
     def files(self, top: Path) -> Iterator[Photo]:
+        """The files below a folder, each folder's sorted."""
         for folder, folders, names in os.walk(top, onerror=self._fail):
             real = os.path.realpath(folder)
             if not os.access(folder, os.X_OK):  # names can be listed, but files not opened
                 self._fail(PermissionError(errno.EACCES, os.strerror(errno.EACCES), folder))
                 folders.clear()
                 continue
+            if pattern := self._pattern:
+                place = Path(folder).relative_to(top)
+                folders[:] = [each for each in folders if pattern.leads_below(place / each)]
+                names = [each for each in names if pattern.matches(place / each)]
             folders[:] = self._wanted(folders, real)
             for name in self._wanted(names, real):
                 path = Path(folder, name)
@@ -164,7 +178,7 @@ class Walk:
                 self._seen.add(path)
                 self.left_out[name] += 1
             return False
-        return not name.startswith(".")
+        return self._pattern is not None or not name.startswith(".")
 
     def _fail(self, error: OSError) -> None:
         failure = Failure(Path(error.filename), f"It cannot be read ({error.strerror})")

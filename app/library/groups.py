@@ -51,8 +51,9 @@ def groups(
     vectors: Vectors,
     threshold: float,
     on_progress: Callable[[float], None] = lambda _: None,
-) -> list[Group]:
-    """The groups of two and more pictures, largest first.
+) -> tuple[list[Group], int]:
+    """The groups of two and more pictures, largest first, and the number of vectors without a
+    direction, which are in no group.
 
     Args:
         vectors: of the pictures.
@@ -67,6 +68,7 @@ def groups(
     found = _Groups(vectors.rows)
     tiles = -(-vectors.count // _TILE)
     todo, done = tiles * (tiles + 1) // 2, 0
+    unusable = 0
     kept: list[_Tile] = []
 
     def compare(first: _Tile, second: _Tile) -> tuple[Rows, Rows, FloatArray]:
@@ -81,13 +83,15 @@ def groups(
         for start in range(0, tiles, _KEPT):
             kept = []
             for tile in islice(_tiles(chunks), start, None):
+                if start == 0:
+                    unusable += int(np.isnan(tile.vectors[:, 0]).sum())
                 if len(kept) < _KEPT:
                     kept.append(tile)
                 for pairs in pool.map(compare, kept, [tile] * len(kept)):
                     found.add(*pairs)
                 done += len(kept)
                 on_progress(done / todo)
-    return found.result()
+    return found.result(), unusable
 
 
 @dataclass(frozen=True)

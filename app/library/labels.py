@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -13,9 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from app.host import atomic
 from app.library.nearest import FloatArray, unit
 from app.library.reading import Rows, Vectors
 from app.library.scoring import Scoring
+from app.library.store import unfinished
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def write(
     scoring: Scoring,
     threshold: float | None,
     check_cancelled: Callable[[], None],
-) -> int:
+) -> tuple[int, int]:
     """Write a row for each picture and label to a Parquet file, which appears when it is complete.
 
     Args:
@@ -88,7 +89,7 @@ def write(
         check_cancelled: raises an exception to end it.
 
     Returns:
-        The number of rows.
+        The number of rows, and of vectors without a direction, whose pictures have no row.
 
     Raises:
         OSError: the file cannot be written.
@@ -100,19 +101,18 @@ def write(
         "twinlens.bias": repr(scoring.bias),
     }
     schema = pa.schema(_COLUMNS, metadata)
-    partial = path.with_name(f".{path.name}.partial")
-    count = 0
-    try:
-        with pq.ParquetWriter(partial, schema, compression="zstd") as writer:
-            for best in found:
-                check_cancelled()
-                table = _table(best, vectors, names, threshold, schema)
-                count += len(table)
-                writer.write_table(table)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return count
+    count, unusable = 0, vectors.count
+    with (
+        atomic.writing(path, unfinished(path)) as file,
+        pq.ParquetWriter(file, schema, compression="zstd") as writer,
+    ):
+        for best in found:
+            check_cancelled()
+            table = _table(best, vectors, names, threshold, schema)
+            count += len(table)
+            unusable -= len(best.rows)
+            writer.write_table(table)
+    return count, unusable
 
 
 def _table(

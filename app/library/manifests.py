@@ -14,6 +14,7 @@ import json
 import posixpath
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,8 +27,12 @@ _PLACES = ("path", "url", "bytes")
 # Rows of a Parquet file that are in memory at a time, and those with the pictures in them.
 _ROWS = 4096
 _ROWS_OF_BYTES = 16
+# Bytes that are read from a column of a Parquet file at a time.
+_BUFFER = 2**20
 
 Row = Mapping[str, Any]
+#: rows with their numbers; in CSV and JSON lines, that of the line in which a row begins
+Rows = Generator[tuple[int, Row], None, None]
 
 
 def items(source: str, fetcher: Fetcher | None) -> Iterator[Item]:
@@ -37,11 +42,11 @@ def items(source: str, fetcher: Fetcher | None) -> Iterator[Item]:
         BadRequest: it cannot be read, or has other columns.
     """
     folder = posixpath.dirname(source)
-    for number, row in enumerate(_rows(source), 1):
+    for number, row in _rows(source):
         yield _item(row, f"{source}#{number}", folder, fetcher)
 
 
-def _rows(source: str) -> Generator[Row, None, None]:
+def _rows(source: str) -> Rows:
     read = {"parquet": _parquet, "csv": _csv, "jsonl": _jsonl}[source.lower().rpartition(".")[2]]
     try:
         with addresses.reading():
@@ -52,19 +57,20 @@ def _rows(source: str) -> Generator[Row, None, None]:
         raise BadRequest(f"{source}: {error.message}") from error
 
 
-def _parquet(file: BinaryIO) -> Generator[Row, None, None]:
+def _parquet(file: BinaryIO) -> Rows:
     import pyarrow.parquet as pq
 
-    with pq.ParquetFile(file) as table:
+    # Without these two, all pictures of the manifest would be in memory at once.
+    with pq.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER) as table:
         names = set(table.schema_arrow.names)
         _check(names)
         columns = [name for name in ("id", *_PLACES) if name in names]
         size = _ROWS_OF_BYTES if "bytes" in names else _ROWS
-        for batch in table.iter_batches(size, columns=columns):
-            yield from batch.to_pylist()
+        batches = table.iter_batches(size, columns=columns)
+        yield from enumerate(chain.from_iterable(batch.to_pylist() for batch in batches), 1)
 
 
-def _csv(file: BinaryIO) -> Generator[Row, None, None]:
+def _csv(file: BinaryIO) -> Rows:
     with io.TextIOWrapper(file, "utf-8-sig", "replace", newline="") as text:
         table, begins = csv.reader(text, strict=True), 1
         try:
@@ -73,7 +79,7 @@ def _csv(file: BinaryIO) -> Generator[Row, None, None]:
             begins = table.line_num + 1
             for cells in table:
                 if cells:
-                    yield dict(zip(names, cells, strict=False))
+                    yield begins, dict(zip(names, cells, strict=False))
                 begins = table.line_num + 1
         except csv.Error as error:
             # All that follows would be read as a part of this row.
@@ -83,9 +89,9 @@ def _csv(file: BinaryIO) -> Generator[Row, None, None]:
             ) from error
 
 
-def _jsonl(file: BinaryIO) -> Generator[Row, None, None]:
+def _jsonl(file: BinaryIO) -> Rows:
     is_checked = False
-    for line in file:
+    for number, line in enumerate(file, 1):
         if not line.strip():
             continue
         try:
@@ -97,7 +103,7 @@ def _jsonl(file: BinaryIO) -> Generator[Row, None, None]:
         elif not is_checked:
             _check(set(row), ("path", "url"))
             is_checked = True
-        yield row
+        yield number, row
 
 
 def _check(names: set[str], places: Iterable[str] = _PLACES) -> None:

@@ -5,7 +5,7 @@
 For a column of fixed-size lists, pyarrow takes each of its numbers apart: 7 seconds for a million
 vectors of 768 (one core of a Zen 5). In a page without encoding the numbers lie one after the other
 as NumPy needs them, so reading pages takes no longer than reading the file. Where a column is
-written in another way, ``can_read`` says so, and pyarrow reads it.
+written in another way, ``column`` gives None, and pyarrow reads it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _HEAD_BYTES = 4096  # of a page's header, which takes about 60
 
 
 class OddPage(Exception):
-    """A page is not written as ``can_read`` promised, or the file is damaged."""
+    """A page is not written as its file promised, or the file is damaged."""
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ _VECTOR = "embedding"
 _NEEDED = ("model", _VECTOR)
 #: metadata that ``embed`` writes; a row of its files has either a vector or an error
 _OURS = b"twinlens.version"
+_IMAGE_SIZE = b"twinlens.image_size"
 
 #: what reading damaged pages raises; their headers may say anything
 _DAMAGED = (
@@ -62,7 +63,11 @@ class ParquetPart(Part):
                 raise unreadable(
                     self._path, f"it has no column {name!r}; embed writes files that have it"
                 )
-        self._is_ours = _OURS in (file.schema_arrow.metadata or {})
+        metadata = file.schema_arrow.metadata or {}
+        self._is_ours = _OURS in metadata
+        size = metadata.get(_IMAGE_SIZE, b"")
+        #: of all pictures; None: the model's own, or the file does not tell
+        self._image_size = (int(size) or None) if size.isdigit() else None
         self.rows = file.metadata.num_rows
         self.chunks = file.metadata.num_row_groups
         sizes = [file.metadata.row_group(group).num_rows for group in range(self.chunks)]
@@ -97,7 +102,7 @@ class ParquetPart(Part):
             count = row.pop("count_all")
             if row["model"] is None:
                 raise unreadable(self._path, "it has vectors without the name of their model")
-            self.made_with[MadeWith(**row)] += count
+            self.made_with[MadeWith(**row, image_size=self._image_size)] += count
 
     def _rows_stored(
         self, file: pq.ParquetFile, group: int, fine: NDArray[np.bool_]

@@ -24,12 +24,15 @@ class MadeWith:
     model: str
     revision: str | None = None
     preprocess_version: int | None = None
+    #: pixels of the shortest edge to which pictures were resized
+    image_size: int | None = None
 
     def __str__(self) -> str:
         revision = f" of revision {self.revision}" if self.revision else ""
         version = self.preprocess_version
         prepared = "" if version is None else f", preprocess version {version}"
-        return f"{self.model}{revision}{prepared}"
+        size = f", image size {self.image_size}" if self.image_size else ""
+        return f"{self.model}{revision}{prepared}{size}"
 
 
 class Part(ABC):

@@ -141,7 +141,7 @@ def _common(name: str, parts: Sequence[Part]) -> MadeWith:
         listed = ", ".join(f"{made} ({count} rows)" for made, count in counts.most_common())
         raise BadRequest(
             f"{name} has vectors that cannot be compared with each other: {listed}. Make them "
-            "again with one model and a new -o: python -m app embed ... --model "
+            "again, all in the same way, with a new -o: python -m app embed ... --model "
             f"{counts.most_common(1)[0][0].model}",
             title="Mixed vectors",
         )

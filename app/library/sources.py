@@ -8,25 +8,23 @@ one.
 
 from __future__ import annotations
 
-import glob
 import os
-import re
 import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from itertools import takewhile
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from app.errors import BadRequest
 from app.library import addresses, manifests
-from app.library.folders import Failure, Walk, is_kept_by_system, is_named_like_picture
+from app.library.folders import Failure, Walk, is_named_like_picture
 from app.library.items import REMOTE_IS_OFF, Item, LocalFile, Member, Remote, Stored
+from app.library.patterns import Pattern, is_pattern, written
 from app.remote.fetch import Fetcher
 
 _MANIFESTS = (".parquet", ".csv", ".jsonl")
-_PATTERN = re.compile(r"[*?\[]")
 
 
 @dataclass
@@ -36,8 +34,8 @@ class Sources:
     given: Sequence[str]
     #: of pictures on web servers; None: they are turned off
     fetcher: Fetcher | None = None
-    #: local files and folders that the command writes, which must not become its input
-    own: Sequence[Path] = ()
+    #: files and folders that the command writes, which must not become its input
+    own: Sequence[str] = ()
     #: include hidden names, and what a NAS or system keeps
     everything: bool = False
     #: folders that cannot be read
@@ -47,8 +45,9 @@ class Sources:
 
     def check(self) -> None:
         """Raise BadRequest for what is wrong with a source at first sight."""
+        own = Own(self.own)
         for each in self.given:
-            _kind(each, self._own())
+            _kind(each, own)
             if addresses.is_web(each) and self.fetcher is None:
                 raise BadRequest(f"{each}: {REMOTE_IS_OFF}")
 
@@ -58,11 +57,9 @@ class Sources:
         Raises:
             BadRequest: a source does not exist or cannot be read.
         """
+        own = Own(self.own)
         for each in self.given:
-            yield from _kind(each, self._own())(self, each)
-
-    def _own(self) -> set[str]:
-        return {os.path.realpath(path) for path in self.own}
+            yield from _kind(each, own)(self, each)
 
     # -- the kinds of sources ------------------------------------------------------------------
 
@@ -86,34 +83,27 @@ class Sources:
                     raise BadRequest(f"{source}: it is damaged at byte {archive.offset}")
 
     def _folder(self, source: str) -> Iterator[Item]:
-        walk = Walk(self._own(), self.everything)
-        for photo in walk.files(Path(source)):
-            yield _local(photo.path, is_found=True)
-        self.failures += walk.failures.values()
-        self.left_out += walk.left_out
+        for path in self._walked(Path(source), None):
+            yield _local(path, is_found=True)
 
     def _pattern(self, source: str) -> Iterator[Item]:
-        own, any_file = self._own(), False
-        # What the user wrote in full before the first * is wanted, whatever its name.
-        given = Path(source).parts
-        written = len(list(takewhile(lambda part: not _PATTERN.search(part), given)))
-        # Path.glob takes no absolute pattern.
-        found = glob.iglob(source, recursive=True, include_hidden=self.everything)  # noqa: PTH207
-        for name in found:
-            path = Path(name)
-            if path.is_dir() or os.path.realpath(path) in own:
-                continue
+        pattern, failures, any_file = Pattern(source, self.everything), len(self.failures), False
+        for path in self._walked(pattern.top, pattern) if _is_folder(pattern.top) else ():
             any_file = True
-            kept = [part for part in path.parts[written:] if is_kept_by_system(part)]
-            if kept and not self.everything:
-                self.left_out[kept[0]] += 1
-                continue
+            name = str(path)
             if name.lower().endswith((*_MANIFESTS, ".tar")):
-                yield from _kind(name, own)(self, name)
+                yield from _kind(name, Own())(self, name)
             else:
                 yield _local(path, is_found=True)
-        if not any_file:
+        if not any_file and len(self.failures) == failures:
             raise BadRequest(f"{source}: no file matches")
+
+    def _walked(self, top: Path, pattern: Pattern | None) -> Iterator[Path]:
+        walk = Walk(Own(self.own).paths, self.everything, pattern)
+        for photo in walk.files(top):
+            yield photo.path
+        self.failures += walk.failures.values()
+        self.left_out += walk.left_out
 
     def _file(self, source: str) -> Iterator[Item]:
         yield _local(Path(source))
@@ -127,9 +117,14 @@ class Sources:
         head = source[: source.index("://") + 3]
         with _named(source):
             system, path = addresses.system(source)
-            if is_pattern := _PATTERN.search(path) is not None:
+            own = Own(self.own).below(system, written(path) if is_pattern(path) else path)
+            if is_pattern(path):
+                within = tuple(f"{each}/" for each in own)
                 found: Iterator[str] = (
-                    each for each in system.glob(path) if self._is_wanted("", each.split("/")[-1])
+                    each
+                    for each in system.glob(path)
+                    if self._is_wanted("", each.split("/")[-1])
+                    and not f"{each}/".startswith(within)
                 )
             elif system.isfile(path):
                 yield _stored(source)
@@ -137,15 +132,15 @@ class Sources:
             else:
                 found = (
                     f"{folder}/{name}"
-                    for folder, name in _below(system, path)
+                    for folder, name in _below(system, path, own)
                     if self._is_wanted(folder.removeprefix(path), name)
                 )
             any_file = False
             for each in found:
                 any_file = True
                 address = head + (each if head == "file://" else each.lstrip("/"))
-                if each.lower().endswith((*_MANIFESTS, ".tar")) and is_pattern:
-                    yield from _kind(address, set())(self, address)
+                if each.lower().endswith((*_MANIFESTS, ".tar")) and is_pattern(path):
+                    yield from _kind(address, Own())(self, address)
                 elif is_named_like_picture(each):
                     yield _stored(address)
         if not any_file:
@@ -157,10 +152,36 @@ class Sources:
         )
 
 
+class Own:
+    """The files and folders that a command writes."""
+
+    def __init__(self, given: Sequence[str] = ()) -> None:
+        """Find them. Raises BadRequest if an address cannot be opened."""
+        self._places: list[tuple[Any, str]] = [_place(*addresses.system(each)) for each in given]
+
+    @property
+    def paths(self) -> set[str]:
+        """Real paths of those on this machine."""
+        return {path for kind, path in self._places if "file" in kind.protocol}
+
+    def has(self, address: str) -> bool:
+        """Whether an address is that of one of them."""
+        return _place(*addresses.system(address)) in self._places
+
+    def below(self, system: addresses.System, top: str) -> set[str]:
+        """Those below a folder of a file system, as paths that begin with the folder's."""
+        ours, real = _place(system, top)
+        return {
+            top.rstrip("/") + path.removeprefix(real)
+            for kind, path in self._places
+            if kind is ours and path.startswith(f"{real}/")
+        }
+
+
 _Kind = Callable[[Sources, str], Iterator[Item]]
 
 
-def _kind(source: str, own: set[str]) -> _Kind:
+def _kind(source: str, own: Own) -> _Kind:
     """How a source is read. Raises BadRequest if that cannot work."""
     name = source.lower()
     if name.endswith((".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")):
@@ -173,15 +194,14 @@ def _kind(source: str, own: set[str]) -> _Kind:
         if name.endswith((*_MANIFESTS, ".tar")):
             raise BadRequest(f"{source}: download it first; only pictures are read from the web")
         return Sources._web
-    if not local:
-        addresses.system(source)
-    elif not os.path.lexists(source):
-        if _PATTERN.search(source):
+    is_there = local and os.path.lexists(source)
+    if own.has(written(source) if is_pattern(source) and not is_there else source):
+        raise BadRequest(f"{source} cannot be both input and output")
+    if local and not is_there:
+        if is_pattern(source):
             return Sources._pattern
         raise BadRequest(f"{source} does not exist")
-    elif Path(source).is_dir():
-        if os.path.realpath(source) in own:
-            raise BadRequest(f"{source} cannot be both input and output")
+    if local and _is_folder(source):
         return Sources._folder
     if name.endswith(_MANIFESTS):
         return Sources._manifest
@@ -192,9 +212,9 @@ def _kind(source: str, own: set[str]) -> _Kind:
 
 def is_photo_or_folder(source: str) -> bool:
     """Whether a source is a path of this machine that names one photo or a folder."""
-    is_list = source.lower().endswith((*_MANIFESTS, ".tar")) and not Path(source).is_dir()
-    is_pattern = _PATTERN.search(source) is not None and not os.path.lexists(source)
-    return addresses.is_local(source) and not is_pattern and not is_list
+    is_list = source.lower().endswith((*_MANIFESTS, ".tar")) and not _is_folder(source)
+    is_some = is_pattern(source) and not os.path.lexists(source)
+    return addresses.is_local(source) and not is_some and not is_list
 
 
 @contextmanager
@@ -210,8 +230,20 @@ def _named(source: str) -> Iterator[None]:
         raise BadRequest(message) from error
 
 
-def _below(system: addresses.System, top: str) -> Iterator[tuple[str, str]]:
-    """Folder and name of each file below a folder of a store.
+def _is_folder(path: str | Path) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises an error where it may not look
+
+
+def _place(system: addresses.System, path: str) -> tuple[Any, str]:
+    """The kind of a file system, and a path there; equal for two names of one file."""
+    kind = type(system)
+    if "file" in kind.protocol:
+        path = os.path.realpath(path)
+    return kind, path.rstrip("/")
+
+
+def _below(system: addresses.System, top: str, own: set[str]) -> Iterator[tuple[str, str]]:
+    """Folder and name of each file below a folder of a store, without what the command writes.
 
     The walk of fsspec itself leaves out folders that cannot be listed, without a word.
     """
@@ -223,9 +255,11 @@ def _below(system: addresses.System, top: str) -> Iterator[tuple[str, str]]:
             found = system.ls(folder or "/", detail=True)
         folders = []
         for path, kind in sorted((each["name"].rstrip("/"), each["type"]) for each in found):
-            if kind == "directory" and path != folder:
+            if path == folder or path in own:  # some stores list a folder as an object in itself
+                continue
+            if kind == "directory":
                 folders.append(path)
-            elif path != folder:  # some stores list a folder as an empty object in itself
+            else:
                 yield folder, path.rpartition("/")[2]
         waiting += reversed(folders)
 

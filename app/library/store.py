@@ -7,6 +7,9 @@ from __future__ import annotations
 import errno
 import os
 import posixpath
+import re
+import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +20,13 @@ from app.host.atomic import replace
 from app.library import addresses
 
 _UNFINISHED = ".partial"
+# Of files that ``write`` is writing. The random part keeps machines apart that write the same file
+# at the same time; file systems take names of 255 bytes, so only the beginning of the file's own
+# name is in it.
+_BEGINNING = 40
+_FRESH = re.compile(rf"\..{{1,{_BEGINNING}}}\.[0-9a-f]{{16}}\{_UNFINISHED}", re.DOTALL)
+# A file that was not written to for so long is not being written any more.
+_DEAD_SECONDS = 3600
 
 
 class Store:
@@ -60,13 +70,26 @@ class Store:
         for path in self.folder.glob(f".{prefix}*{_UNFINISHED}") if self.folder else ():
             path.unlink(missing_ok=True)
 
+    def sweep_old(self) -> None:
+        """Delete unfinished files, here and in all folders below, that killed runs have left.
+
+        Those that another machine may still be writing stay.
+        """
+        alive = time.time() - _DEAD_SECONDS
+        for folder, _, names in os.walk(self.folder) if self.folder else ():
+            for path in (Path(folder, name) for name in names if _FRESH.fullmatch(name)):
+                with suppress(OSError):  # another machine was faster, or may not
+                    if path.stat().st_mtime < alive:
+                        path.unlink()
+
     def write(self, name: str, content: bytes | memoryview, *, durable: bool = True) -> None:
-        """Write a file, or replace it.
+        """Write a file, or replace it. Of machines that write the same file at the same time, the
+        last one wins.
 
         Args:
             name: of the file; it may have folders in it.
             content: of the file.
-            durable: whether it has to survive a power failure, which takes time.
+            durable: whether it, and its name, have to survive a power failure, which takes time.
         """
         if self.folder is None:
             # Stores show an object when all of it has arrived.
@@ -75,7 +98,10 @@ class Store:
             return
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace(path, unfinished(path), content, durable)
+        fresh = f".{path.name[:_BEGINNING]}.{secrets.token_hex(8)}{_UNFINISHED}"
+        replace(path, path.with_name(fresh), content, durable)
+        if durable:
+            _sync(path.parent)
 
     def put(self, file: Path, name: str) -> None:
         """Move a file of this machine here; it has to be in the same folder if that is local.
@@ -90,6 +116,7 @@ class Store:
             with file.open("rb") as written:
                 os.fsync(written.fileno())
             os.replace(file, self.folder / name)
+            _sync(self.folder)
 
     def remove(self, name: str) -> None:
         """Delete a file, if it is still there."""
@@ -107,8 +134,18 @@ class Store:
 
 
 def unfinished(path: Path) -> Path:
-    """The name of a file of this machine while it is written."""
+    """The name of a file of this machine while the only process that may is writing it."""
     return path.with_name(f".{path.name}{_UNFINISHED}")
+
+
+def _sync(folder: Path) -> None:
+    """Have the names in a folder on disk."""
+    with suppress(OSError):  # some network file systems cannot
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 @contextmanager

@@ -20,6 +20,8 @@ from app.library.store import Store, unfinished
 _REPLACES = b"parts.replaces"
 _BATCH_ROWS = 8192
 _GROUP_ROWS = 32_768
+# Bytes that are read from a column at a time.
+_BUFFER = 2**20
 
 Batch = Any
 
@@ -69,16 +71,19 @@ def batches(store: Store, name: str, columns: Sequence[str] | None = None) -> It
     """The rows of a file, some thousands at a time."""
     import pyarrow.parquet as pq
 
-    with store.open(name) as file, pq.ParquetFile(file) as table:
+    with (
+        store.open(name) as file,
+        # Without these two, all row groups would be in memory at once.
+        pq.ParquetFile(file, pre_buffer=False, buffer_size=_BUFFER) as table,
+    ):
         yield from table.iter_batches(_BATCH_ROWS, columns=columns)
 
 
-def write(store: Store, name: str, schema: Schema, rows: Iterable[Batch]) -> int:
-    """Write a file of any length, or replace it; returns its number of rows."""
+def write(store: Store, name: str, schema: Schema, rows: Iterable[Batch]) -> None:
+    """Write a file of any length, or replace it. Raises OSError."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    count = 0
     with tempfile.TemporaryDirectory(prefix="twinlens-") as folder:
         # A file can only be renamed within its own disk.
         fresh = unfinished(store.folder / name) if store.folder else Path(folder, "rows")
@@ -87,7 +92,6 @@ def write(store: Store, name: str, schema: Schema, rows: Iterable[Batch]) -> int
                 waiting: list[Batch] = []
                 for batch in rows:
                     waiting.append(pa.RecordBatch.from_arrays(batch.columns, schema=schema))
-                    count += batch.num_rows
                     if sum(each.num_rows for each in waiting) >= _GROUP_ROWS:
                         file.write_table(pa.Table.from_batches(waiting, schema))
                         waiting = []
@@ -97,7 +101,6 @@ def write(store: Store, name: str, schema: Schema, rows: Iterable[Batch]) -> int
         except BaseException:
             fresh.unlink(missing_ok=True)
             raise
-    return count
 
 
 def replacing(schema: Schema, names: Sequence[str]) -> Schema:

@@ -13,13 +13,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from unittest.mock import Mock
 
+import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from app.cluster import descriptions
 from app.cluster.job import Job
 from app.cluster.plans import Plans, Unit
-from app.cluster.worker import Outcome, outcome
+from app.cluster.work import Work
+from app.cluster.worker import Outcome, Worker, outcome
+from app.errors import BadRequest
 from app.library import rows
 from app.library.ids import Ids
 from app.library.items import Broken, Bytes, Item, LocalFile, Member, Remote, Stored
@@ -38,6 +42,17 @@ def pictures(count: int) -> list[Item]:
 @pytest.fixture
 def parts(tmp_path: Path) -> Store:
     return Store(str(tmp_path / "out"))
+
+
+@pytest.fixture
+def worker(parts: Store, monkeypatch: pytest.MonkeyPatch) -> Worker:
+    """Return an actor that has loaded its model, so to say."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for name in ("Runtime", "memory.share_one_arena", "configure_logging"):
+        monkeypatch.setattr(f"app.cluster.worker.{name}", Mock())
+    command = Mock(task="depth")
+    command.schema.return_value = SCHEMA
+    return Worker(Work(command, Mock(key="small"), parts.address), cores=1, jobs=1)
 
 
 def ids_of(plans: Plans, unit: Unit) -> list[str]:
@@ -167,6 +182,43 @@ def test_machines_with_different_checkpoints_are_noticed(parts: Store) -> None:
     Job(parts, Ids()).plan(pictures(3), None)
     assert plans.claim("main") == {"main"}, "claims of a run that ended do not count"
     plans.remove()
+
+
+@pytest.mark.usefixtures("worker")
+def test_maps_of_a_run_that_was_stopped_early_are_not_taken_for_others(parts: Store) -> None:
+    """A machine may have written maps before its first unit is done and has a part."""
+    Sink(Output(parts, None), FACTS)
+    with pytest.raises(BadRequest, match=r"was made with model small, .*, not with model other"):
+        Sink(Output(parts, None), rows.maps_facts(model="other", options=""))
+    with pytest.raises(BadRequest, match="was made with"):
+        Sink(Output(parts, None), rows.maps_facts(model="small", options="{}"))
+
+
+def test_a_plan_that_cannot_be_read_is_told(parts: Store, worker: Worker) -> None:
+    """An actor that raised an error would be taken for one that lacked memory."""
+    Job(parts, Ids()).plan(pictures(3), None)
+    (unit,) = Plans(parts).open_units()
+    batch = {"plan": [unit.plan], "file": [unit.file], "group": [unit.group]}
+    columns = {name: np.array(values) for name, values in batch.items()}
+    assert parts.folder is not None
+    manifest = parts.folder / ".cluster" / unit.manifest
+
+    rows = pq.read_table(manifest)
+    kinds = pa.array(["Unheard"] * 3)
+    pq.write_table(rows.set_column(rows.schema.get_field_index("kind"), "kind", kinds), manifest)
+    (problem,) = worker(columns)["problem"]
+    assert problem == "a manifest with Unheard: it was written by another version"
+
+    manifest.write_bytes(b"damaged")
+    (problem,) = worker(columns)["problem"]
+    said = f"the plan {unit.manifest} is damaged: delete the folder .cluster there"
+    assert problem.startswith(f"{parts.address} cannot be read ({said}")
+    with pytest.raises(OSError, match=r"delete the folder .cluster there"):
+        Job(parts, Ids()).plan(pictures(3), None)
+
+    manifest.unlink()
+    (problem,) = worker(columns)["problem"]
+    assert "No such file" in problem
 
 
 def test_files_of_folders_that_are_no_pictures_are_left_out(parts: Store, tmp_path: Path) -> None:

@@ -4,24 +4,30 @@
 
 from __future__ import annotations
 
+import glob
 import json
+import os
 import pickle
 import tarfile
 import tracemalloc
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import fsspec
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from app.errors import BadRequest, TwinlensError
-from app.library import ids
+from app.library import ids, tables
 from app.library.ids import Ids
 from app.library.map_names import map_name
 from app.library.shards import Shard
 from app.library.sources import Sources
+from app.library.store import Store
 
 # -- sources -----------------------------------------------------------------------------------
 
@@ -60,9 +66,90 @@ def test_patterns_leave_out_what_a_nas_keeps(folder: Path) -> None:
         (folder / name).touch()
     sources = Sources(["**/*.png"])
     assert [item.id for item in sources.items()] == ["p/a.png"]
-    assert sources.left_out == {"@eaDir": 2}
+    assert sources.left_out == {"@eaDir": 1}, "nothing in it is looked at"
     assert [id for id, _ in listed("@eaDir/**/*.png")] == ["@eaDir/c.png"], "named by the user"
     assert len(listed("**/*.png", everything=True)) == 4
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        *("p/*", "p/**", "**", "*/*.png", "**/*.png", "**/below/**/*", "p/[ab].png", "p/?.png"),
+        *("p/.*", "**/.hidden.*", "p/**/**/b.jpg", "p/*/", "p/b*", "./p/*.png", "p/**.png", "*"),
+        *("{here}/**/*.jpg", "{here}/p/a*"),
+    ],
+)
+@pytest.mark.parametrize("everything", [False, True])
+def test_patterns_mean_what_they_mean_to_glob(folder: Path, pattern: str, everything: bool) -> None:
+    pattern = pattern.format(here=folder)
+    (folder / "t.tar").unlink()
+    (folder / "p" / ".cache").mkdir()
+    (folder / "p" / ".cache" / "c.png").touch()
+    globbed = glob.glob(pattern, recursive=True, include_hidden=everything)  # noqa: PTH207
+    expected = {str(Path(name)) for name in globbed if Path(name).is_file()}
+    if expected:
+        found = [id for id, _ in listed(pattern, everything=everything)]
+        assert sorted(found) == sorted(expected)
+    else:
+        with pytest.raises(BadRequest, match="no file matches"):
+            listed(pattern, everything=everything)
+
+
+def test_patterns_report_folders_that_cannot_be_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    access = os.access
+    # Not by chmod, which does not keep out root.
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: "below" not in str(path) and access(path, mode)
+    )
+    sources = Sources(["p/**/*.png"])
+    assert [item.id for item in sources.items()] == ["p/a.png"]
+    assert [str(failure) for failure in sources.failures] == [
+        "p/below: It cannot be read (Permission denied)"
+    ]
+    sources = Sources(["p/below/*.jpg"])
+    assert list(sources.items()) == []
+    assert len(sources.failures) == 1
+    sources = Sources(["p/*.png"])
+    assert len(list(sources.items())) == 1
+    assert not sources.failures, "the pattern leads nowhere below"
+
+
+def test_patterns_do_not_follow_linked_folders(folder: Path) -> None:
+    (folder / "p" / "loop").symlink_to("..")
+    (folder / "p" / "c.png").symlink_to("a.png")
+    assert [id for id, _ in listed("**/*.png")] == ["p/a.png", "p/c.png"]
+    assert [id for id, _ in listed("p/loop/*/a.png")] == ["p/loop/p/a.png"], "named by the user"
+
+
+@pytest.mark.parametrize("source", ["p/**/*.png", "{p}", "{p}/", "{p}/**/*.png"])
+@pytest.mark.parametrize("out", ["p/maps/", "{p}/maps"])
+def test_what_a_command_writes_is_not_its_input(folder: Path, source: str, out: str) -> None:
+    """Also when input, output or both are addresses rather than paths of this machine."""
+    (folder / "p" / "maps" / "p").mkdir(parents=True)
+    (folder / "p" / "maps" / "p" / "a.png.png").touch()
+    (folder / "p" / "maps2").mkdir()
+    (folder / "p" / "maps2" / "c.png").touch()
+    source, out = (each.format(p=(folder / "p").as_uri()) for each in (source, out))
+    found = {id.rpartition("/")[2] for id, _ in listed(source, own=[out])}
+    assert found - {"b.jpg"} == {"a.png", "c.png"}
+    with pytest.raises(BadRequest, match="cannot be both input and output"):
+        Sources([source], own=[source.partition("/*")[0]]).check()
+    # A folder within the output may be given: the user may write beside the photos.
+    assert listed(source, own=["."]) == listed(source)
+
+
+def test_a_bucket_may_hold_pictures_and_maps(folder: Path) -> None:
+    store = fsspec.filesystem("memory")
+    for name in ("/b/photos/a.png", "/b/photos/maps/a.png.png", "/b/photos/maps2/c.png"):
+        store.pipe_file(name, b"")
+    found = ["memory://b/photos/a.png", "memory://b/photos/maps2/c.png"]
+    for source in ("memory://b/photos/", "memory://b/photos/**/*.png"):
+        items = listed(source, own=["memory://b/photos/maps/"])
+        assert sorted(id for id, _ in items) == found
+    with pytest.raises(BadRequest, match="cannot be both input and output"):
+        Sources(["memory://b/photos/"], own=["memory://b/photos"]).check()
 
 
 @pytest.mark.parametrize("damage", [b"x" * 512, b"x" * 100])
@@ -95,19 +182,20 @@ def test_manifests(folder: Path) -> None:
     lists.mkdir()
     (lists / "a.csv").write_text("id,path\n1,../p/a.png\n2,/b.png\n,c.png\n4,\n")
     (lists / "b.jsonl").write_text(
-        '{"id": 1, "url": "https://example.org/a.png"}\nno json\n{"id": "\\ud800", "url": "s3://b/c"}\n'
+        '{"id": 1, "url": "https://example.org/a.png"}\n\nno json\n'
+        '{"id": "\\ud800", "url": "s3://b/c"}\n'
     )
     table = pa.table({"id": [7, 8], "bytes": [b"seven", None]})
     pq.write_table(table, lists / "c.parquet")
     assert listed("lists/a.csv") == [
         ("1", "lists/../p/a.png"),
         ("2", "/b.png"),
-        ("lists/a.csv#3", "lists/a.csv#3"),
-        ("4", "lists/a.csv#4"),
+        ("lists/a.csv#4", "lists/a.csv#4"),  # its line in the file
+        ("4", "lists/a.csv#5"),
     ]
     assert listed("lists/b.jsonl") == [
         ("1", "https://example.org/a.png"),
-        ("lists/b.jsonl#2", "lists/b.jsonl#2"),
+        ("lists/b.jsonl#3", "lists/b.jsonl#3"),
         ("\\ud800", "s3://b/c"),
     ]
     items = list(Sources(["lists/a.csv", "lists/b.jsonl", "lists/c.parquet"]).items())
@@ -123,7 +211,7 @@ def test_manifests(folder: Path) -> None:
     assert said["7"] == b"seven"
     assert said["8"] == "The row of the manifest has neither path nor url"
     assert said["4"] == said["8"]
-    assert said["lists/a.csv#3"] == "The row of the manifest has no id"
+    assert said["lists/a.csv#4"] == "The row of the manifest has no id"
     assert "ALLOW_REMOTE_IMAGE_URLS" in said["1"]
 
 
@@ -177,6 +265,49 @@ def test_a_long_manifest_takes_no_more_memory(tmp_path: Path, name: str) -> None
     finally:
         tracemalloc.stop()
     assert peak < 6_000_000, "all items would take more"
+
+
+def most_memory(things: Iterable[object]) -> int:
+    """Bytes that Python and pyarrow hold at most while all things come."""
+    before, most = pa.total_allocated_bytes(), 0
+    tracemalloc.start()
+    try:
+        for _ in things:
+            held = pa.total_allocated_bytes() - before + tracemalloc.get_traced_memory()[0]
+            most = max(most, held)
+    finally:
+        tracemalloc.stop()
+    return most
+
+
+@pytest.mark.parametrize("group", [32, 384])
+def test_a_manifest_with_pictures_is_read_bit_by_bit(tmp_path: Path, group: int) -> None:
+    """However many row groups it has: a manifest of 100 GB fits into no memory."""
+    photos = [os.urandom(65_536) for n in range(384)]
+    table = pa.table({"id": [str(n) for n in range(384)], "bytes": photos})
+    pq.write_table(
+        table,
+        tmp_path / "list.parquet",
+        row_group_size=group,
+        use_dictionary=False,
+        data_page_size=2**18,
+        write_batch_size=4,
+    )
+    del photos, table
+    assert most_memory(Sources([str(tmp_path / "list.parquet")]).items()) < 9_000_000
+
+
+def test_rows_of_a_result_are_read_bit_by_bit(tmp_path: Path) -> None:
+    numbers = np.random.default_rng(0).standard_normal(8 * 8192 * 128, np.float32)
+    vectors = pa.FixedSizeListArray.from_arrays(pa.array(numbers), 128)
+    pq.write_table(
+        pa.table({"embedding": vectors}),
+        tmp_path / "v.parquet",
+        row_group_size=8192,
+        use_dictionary=False,
+    )
+    del numbers, vectors
+    assert most_memory(tables.batches(Store(str(tmp_path)), "v.parquet")) < 16_000_000
 
 
 # -- ids, names and shards ---------------------------------------------------------------------

@@ -52,8 +52,8 @@ def rows_of(vectors: Vectors, **changes: Any) -> list[Row]:
     ]
 
 
-def as_parquet(path: Path, rows: Sequence[Row], **options: Any) -> None:
-    columns = schema(DIMS, model=MODEL, normalized=False, image_size=64)
+def as_parquet(path: Path, rows: Sequence[Row], image_size: int = 64, **options: Any) -> None:
+    columns = schema(DIMS, model=MODEL, normalized=False, image_size=image_size)
     options = tables.options(columns) | options
     pq.write_table(table(rows, columns), path, row_group_size=150, **options)
 
@@ -185,6 +185,15 @@ def test_mixed_vectors_are_refused(change: dict[str, Any], named: str, tmp_path:
     assert "--model builtin-clip" in caught.value.message
 
 
+def test_mixed_image_sizes_are_refused(tmp_path: Path) -> None:
+    """Of embed --image-size: small copies of pictures look different to the model."""
+    (tmp_path / "parts").mkdir()
+    as_parquet(tmp_path / "parts" / "a.parquet", rows_of(vectors_of(20)))
+    as_parquet(tmp_path / "parts" / "b.parquet", rows_of(vectors_of(10)), image_size=512)
+    with pytest.raises(BadRequest, match=r"image size 64 .* image size 512 .* in the same way"):
+        open_vectors(str(tmp_path / "parts"))
+
+
 def test_an_id_counts_once(tmp_path: Path) -> None:
     """A picture that failed, and was done later, did not fail."""
     rows = rows_of(vectors_of(20))
@@ -208,6 +217,11 @@ def test_vectors_without_direction_are_counted(tmp_path: Path) -> None:
     matches, unusable = nearest(found, vectors[4:5], 100)
     assert unusable == 1
     assert len(matches[0].rows) == found.count - 1
+    assert groups(found, 0.99)[1] == 1
+    best = labels.label(found, np.eye(DIMS, dtype=np.float32)[:2], Scoring("cosine"), 2)
+    out = tmp_path / "tags.parquet"
+    written = labels.write(out, found, ["a", "b"], best, Scoring("cosine"), None, lambda: None)
+    assert written == (2 * (found.count - 1), 1)
 
 
 def test_files_that_cannot_be_searched_say_why(tmp_path: Path) -> None:
@@ -266,7 +280,8 @@ def test_groups_are_those_of_all_pairs(tmp_path: Path, monkeypatch: pytest.Monke
         if len(group) > 1:
             expected.add(frozenset(group))
     parts: list[float] = []
-    result = groups(found, 0.97, parts.append)
+    result, unusable = groups(found, 0.97, parts.append)
+    assert unusable == 0
     assert {frozenset(group.rows.tolist()) for group in result} == expected
     assert len(expected) > 5
     assert [len(group.rows) for group in result] == sorted(map(len, expected), reverse=True)
@@ -283,7 +298,7 @@ def test_labels_are_scored_as_the_model_was_trained(tmp_path: Path) -> None:
     for scoring in (Scoring("softmax", 20), Scoring("sigmoid", 20, -3), Scoring("cosine")):
         out = tmp_path / f"{scoring.kind}.parquet"
         best = labels.label(found, names, scoring, 4)
-        count = labels.write(out, found, tags, best, scoring, None, lambda: None)
+        count, _ = labels.write(out, found, tags, best, scoring, None, lambda: None)
         written = pq.read_table(out)
         assert count == len(written) == 4 * found.count
         assert written.schema.metadata[b"twinlens.score"].decode() == scoring.kind
