@@ -9,7 +9,6 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from app.adding.addition import KEY_RULE, is_not_commercial, repository_in
 from app.adding.problems import AddingError, KeyTaken, NotUsable, TableFull
 from app.adding.process import Answer, Question
 from app.errors import BadRequest, Busy, NotAvailable, TwinlensError
+from app.host.temporary import TemporaryFolder
 from app.hub.downloads import ONLINE
 from config.families import FAMILIES
 from config.models import ModelSpec, read_table
@@ -121,7 +121,7 @@ class Additions:
         end = time.monotonic() + SECONDS
         # The temporary files are removed here, because the process may be killed before it can.
         with (
-            tempfile.TemporaryDirectory(prefix="twinlens-", ignore_cleanup_errors=True) as folder,
+            TemporaryFolder(kind="adding") as folder,
             self._process(question, folder) as process,
         ):
             try:
@@ -145,7 +145,7 @@ class Additions:
             raise _unavailable(answer.message)
         return answer
 
-    def _process(self, question: Question, folder: str) -> subprocess.Popen[bytes]:
+    def _process(self, question: Question, folder: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [
                 sys.executable,
@@ -159,7 +159,7 @@ class Additions:
             stdout=subprocess.PIPE,
             pass_fds=(self._life,),
             start_new_session=True,
-            env={**os.environ, **ONLINE, "TMPDIR": folder},
+            env={**os.environ, **ONLINE, "TMPDIR": str(folder)},
         )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+from array import array
 from typing import Any
 
 Message = dict[str, Any]
@@ -47,6 +48,23 @@ class Wire:
         sent = socket.send_fds(self._socket, [data], descriptors)
         if sent < len(data):
             self._socket.sendall(data[sent:])
+
+    def send_at_once(self, message: Message, descriptor: int | None = None) -> None:
+        """Send a short message like ``send``, but do not wait for buffer space.
+
+        Raises:
+            BlockingIOError: the other side has not read enough of what came before.
+            OSError: the other side has closed the connection.
+        """
+        data = json.dumps(message).encode() + b"\n"
+        rights = [] if descriptor is None else [array("i", [descriptor])]
+        # ``socket.send_fds`` ignores flags.
+        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, right) for right in rights]
+        try:
+            # The system takes all of a short message or nothing.
+            self._socket.sendmsg([data], ancillary, socket.MSG_DONTWAIT)
+        except TimeoutError as error:  # a ``receive`` in another thread has set a time limit
+            raise BlockingIOError(*error.args) from None
 
     def send_after_break(self, message: Message) -> None:
         """Send a message on a connection where a dead process may have left an unfinished line.

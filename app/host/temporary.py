@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Temporary folders that all processes of a service share, and that do not outlive it."""
+"""Temporary folders that are removed also if the process that made them was killed."""
 
 from __future__ import annotations
 
@@ -20,15 +20,19 @@ _MIN_AGE_SECONDS = 60.0
 
 
 class TemporaryFolder:
-    """A new folder, which the process that made it removes at its end.
+    """A new folder, which the process that made it removes: at its own end or a ``with`` block's.
 
-    If all processes of a service were killed, the next service removes the folder. It is not a
-    ``TemporaryDirectory``, because each worker would inherit that object and remove the folder when
-    the worker ends.
+    If that process and all that it has forked were killed, the next process that makes such a
+    folder in the same place removes this one, and so does ``remove_leftovers``. It is not a
+    ``TemporaryDirectory``, because each worker would inherit the master's and remove the folder
+    when the worker ends.
 
     Args:
         parent: where it is made; None: the system's folder for temporary files.
         kind: a word for its name; "" if a service has only one such folder in ``parent``.
+
+    Raises:
+        OSError: it cannot be made.
     """
 
     def __init__(self, parent: str | None = None, kind: str = "") -> None:
@@ -36,10 +40,20 @@ class TemporaryFolder:
         self.path = Path(tempfile.mkdtemp(prefix=prefix, dir=parent))
         #: pid of the process that removes it
         self.owner = os.getpid()
-        # All processes of the service inherit this lock, so it lasts as long as any of them.
-        self._alive = locked(self.path / "alive")
-        _remove_leftovers(self.path.parent)
+        # Processes that are forked inherit this lock, so it lasts as long as any of them.
+        try:
+            self._alive = locked(self.path / "alive")
+        except OSError:
+            shutil.rmtree(self.path, ignore_errors=True)
+            raise
+        remove_leftovers(self.path.parent)
         atexit.register(self.remove)
+
+    def __enter__(self) -> Path:
+        return self.path
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
 
     def remove(self) -> None:
         """Remove it with all that is in it, if this process has made it."""
@@ -47,10 +61,11 @@ class TemporaryFolder:
             if self._alive:
                 self._alive.close()
             shutil.rmtree(self.path, ignore_errors=True)
+            atexit.unregister(self.remove)
 
 
-def _remove_leftovers(parent: Path) -> None:
-    """Remove the folders of services whose processes were all killed."""
+def remove_leftovers(parent: Path) -> None:
+    """Remove the folders whose processes were all killed."""
     for file in parent.glob(f"{_PREFIX}*/alive"):
         with suppress(OSError):
             if file.parent.lstat().st_uid != os.getuid():

@@ -76,13 +76,6 @@ class Jobs:
         self._wake.set()
         return state
 
-    def all(self) -> list[JobState]:
-        """The states of all jobs, the oldest first."""
-        try:
-            return self._store.all()
-        except OSError as error:
-            raise no_folder(error) from None
-
     def state(self, id: str) -> JobState:
         """The state of a job. Raises NotFound."""
         try:

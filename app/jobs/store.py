@@ -18,7 +18,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Self, TextIO
 
@@ -152,24 +152,21 @@ class Store:
         Raises:
             Busy: there are as many jobs as there may be, or no room for the film now.
             TooLarge: the film alone is larger than all jobs may be.
+            OSError: the disk is full, or no file can be opened; nothing is left of the job.
         """
         size = film.seek(0, os.SEEK_END)
         film.seek(0)
         id = secrets.token_urlsafe(16)
         folder = self._home.path() / f"{_NEW}{id}"
-        with self._bounds():
-            self._check_bounds(size)
-            folder.mkdir(mode=0o700)
-            lock = _lock(folder)
-            assert lock is not None
-            try:
+        with ExitStack() as at_end:
+            with self._bounds():
+                self._check_bounds(size)
+                at_end.callback(_remove, folder)  # if all goes well, it has another name by then
+                folder.mkdir(mode=0o700)
+                if lock := locked(folder / "lock"):
+                    at_end.enter_context(lock)
                 with (folder / "input").open("wb") as file:
                     file.truncate(size)  # counts from now on, before its bytes are there
-            except OSError:
-                _remove(folder)
-                lock.close()
-                raise
-        try:
             with (folder / "input").open("r+b") as file:
                 while piece := film.read(_PIECE):
                     check_cancelled()
@@ -177,11 +174,6 @@ class Store:
             state = JobState(id=id, order=order, created_at=time.time())
             atomic.write_text(folder / "state.json", state.model_dump_json())
             folder.rename(self._home.path() / id)
-        except BaseException:
-            _remove(folder)
-            raise
-        finally:
-            lock.close()
         return state
 
     def _check_bounds(self, size: int) -> None:

@@ -42,8 +42,8 @@ class QueueFigures:
 class Ticket:
     """One request on its way to the device."""
 
-    #: identifies the network
-    key: str
+    #: identifies the network; None: it needs no network, and so not the device
+    key: str | None
     #: number of inputs, images or texts
     images: int
     #: tells whether the client has hung up
@@ -62,7 +62,9 @@ class Ticket:
     #: texts as int64 [n, tokens]
     network: Any = None
     inputs: InputArray | None = None
-    #: start of its current pass through the network (monotonic seconds); None while it waits
+    #: when the device took it (monotonic seconds); None while it waits
+    taken: float | None = None
+    #: start of its current pass through the network, for the time limit; None while it waits
     started: float | None = None
     #: whether its input takes long to prepare, so that another request may prepare in its place
     is_slow: bool = False
@@ -71,6 +73,11 @@ class Ticket:
     done: threading.Event = field(default_factory=threading.Event)
     outputs: FloatArray | None = None
     error: BaseException | None = None
+
+    @property
+    def needs_device(self) -> bool:
+        """Whether it waits for the device, and not only for a core or for another program."""
+        return self.key is not None
 
     def finish(self, outcome: FloatArray | BaseException) -> None:
         """Wake the waiting caller with its outputs or its error."""
@@ -107,7 +114,7 @@ def allow_preparing(queue: Sequence[Ticket], concurrency: int) -> None:
     """
     queue = [ticket for ticket in queue if not ticket.is_background]
     # For each network, the number of images of requests that may prepare their input already.
-    ahead: dict[str, int] = {}
+    ahead: dict[str | None, int] = {}
     for ticket in queue:
         if ticket.may_prepare.is_set() and not ticket.is_slow:
             ahead[ticket.key] = ahead.get(ticket.key, 0) + ticket.images

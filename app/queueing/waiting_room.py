@@ -11,6 +11,10 @@ Frames of films are background requests. The device takes one only when no other
 so that a photo waits for one frame at most. They have no time limit for their wait, they do not
 count as waiting, and for the decision whether another request may enter or prepare, a device that
 runs frames is idle.
+
+Requests that need no device, such as previews, are in the queue only to be counted: as many as the
+device takes at a time count as in flight, the others as waiting. They do not keep the device from
+other requests.
 """
 
 from __future__ import annotations
@@ -71,19 +75,19 @@ class WaitingRoom:
 
     @contextmanager
     def enter(
-        self, key: str, images: int, is_gone: Callable[[], bool], *, background: bool = False
+        self, key: str | None, images: int, is_gone: Callable[[], bool], *, background: bool = False
     ) -> Iterator[Ticket]:
         """Put a request into the queue; it leaves the queue at the end of the ``with`` block.
 
         Args:
-            key: identifies the network.
+            key: identifies the network; None: it needs no network, and so not the device.
             images: number of inputs in the request.
             is_gone: tells whether the client has hung up.
             background: whether it lets all requests pass that are not in the background.
 
         Raises:
             Busy: ``max_queue`` requests already wait, in all workers together.
-            TooSlow: the device is busy, and the longest permitted wait is 0.
+            TooSlow: it needs the device, which is busy, and the longest permitted wait is 0.
             NotAvailable: the waiting room is closed.
         """
         ticket = Ticket(key, images, is_gone, background)
@@ -93,13 +97,13 @@ class WaitingRoom:
             if background:
                 self._queue.append(ticket)
             # An idle device takes a request even where no request is allowed to wait.
-            elif len(self._waiting()) < self._idle():
+            elif self._is_served_at_once(ticket):
                 self._queue.append(ticket)
                 self._publish()
                 ticket.found_idle_device = True
             else:
                 self._take_place(ticket)
-                if self.max_wait_seconds == 0:
+                if self.max_wait_seconds == 0 and ticket.needs_device:
                     self._remove(ticket)
                     raise self._too_slow()
         try:
@@ -210,7 +214,7 @@ class WaitingRoom:
             is_running = bool(self._running if is_ready else self._foreground())
             if not waiting or is_running or since <= limit:
                 return None
-        return f"{len(waiting)} requests wait, and none got any further for {since:.0f} s"
+        return f"{len(waiting)} requests wait, and none has made progress for {since:.0f} s"
 
     def is_empty(self) -> bool:
         """Whether no request waits or runs in this worker."""
@@ -249,7 +253,7 @@ class WaitingRoom:
                     now = time.monotonic()
                     for ticket in batch:
                         self._queue.remove(ticket)
-                        ticket.started = now
+                        ticket.taken = ticket.started = now
                     self._running.append(batch)
                     if not batch[0].is_background:
                         self._progress_at = now
@@ -297,8 +301,12 @@ class WaitingRoom:
     # -- internal; the caller holds the lock ---------------------------------------------------
 
     def _waiting(self) -> list[Ticket]:
-        """The queued requests that are not in the background."""
-        return [ticket for ticket in self._queue if not ticket.is_background]
+        """The queued requests that need the device and are not in the background."""
+        return [each for each in self._queue if each.needs_device and not each.is_background]
+
+    def _without_device(self) -> int:
+        """The number of requests that do not need the device."""
+        return sum(not ticket.needs_device for ticket in self._queue)
 
     def _foreground(self) -> list[list[Ticket]]:
         """The running batches that are not in the background."""
@@ -306,6 +314,11 @@ class WaitingRoom:
 
     def _idle(self) -> int:
         return self._concurrency - len(self._foreground())
+
+    def _is_served_at_once(self, ticket: Ticket) -> bool:
+        if ticket.needs_device:
+            return len(self._waiting()) < self._idle()
+        return self._without_device() < self._concurrency
 
     def _take_place(self, ticket: Ticket) -> None:
         with self._shared.locked():
@@ -322,11 +335,11 @@ class WaitingRoom:
     def _publish(self) -> None:
         # The oldest queued requests count as in flight if the device is free for them. Background
         # requests count only while they run.
-        waiting = len(self._waiting())
-        served = min(waiting, self._idle())
+        waiting, others = len(self._waiting()), self._without_device()
+        served = min(waiting, self._idle()) + min(others, self._concurrency)
         running = sum(len(batch) for batch in self._running)
         self._shared.set("in_flight", running + served)
-        self._shared.set("waiting", waiting - served)
+        self._shared.set("waiting", waiting + others - served)
 
     def _remove(self, ticket: Ticket) -> None:
         if ticket in self._queue:

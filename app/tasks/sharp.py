@@ -17,7 +17,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -28,6 +27,7 @@ from PIL import Image
 
 from app.decoding.job import Job, Pixels
 from app.errors import BadRequest, NotAvailable, TooSlow, TwinlensError
+from app.host.temporary import TemporaryFolder
 from app.lending.entry import ModelStatus, NetworkStatus
 from app.pictures.decode import in_full
 from app.rendering import splat_files, splat_reader
@@ -109,7 +109,7 @@ class SharpTask:
                     code="model_not_on_disk",
                     reason=reason,
                 )
-            with turns.room.enter("", 1, is_gone) as ticket:
+            with turns.room.enter(None, 1, is_gone) as ticket:
                 deadline = turns.deadline_check(is_gone)
 
                 def check_running() -> None:
@@ -119,7 +119,7 @@ class SharpTask:
                     check_running()
                     deadline()
 
-                with self._alone(check_waiting, timings), _temporary_folder() as folder:
+                with self._alone(check_waiting, timings), TemporaryFolder(kind="sharp") as folder:
                     view = turns.decode(photo, Job(in_full, lambda *_: (), check_waiting), timings)
                     size = view.size
                     with turns.core(check_waiting), timings.stage("prepare"):
@@ -224,13 +224,6 @@ def _check_options(options: SceneOptions, spec: ModelSpec) -> None:
         wrong = "depth_range: this model gives metres; leave it out"
     if wrong:
         raise BadRequest(f"{wrong} (model {spec.key})", title="Invalid option")
-
-
-@contextmanager
-def _temporary_folder() -> Iterator[Path]:
-    """A folder that is deleted at the end, whatever a killed program has left in it."""
-    with tempfile.TemporaryDirectory(prefix="twinlens-", ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
 
 
 def _write(view: Pixels, options: SceneOptions, path: Path) -> None:

@@ -104,9 +104,9 @@ class Turn:
         """
         prepared = time.monotonic()
         outputs = self.turns.room.run(self.ticket, self.loaded, inputs)
-        assert self.ticket.started is not None
-        self.timings.wait += self.ticket.started - prepared
-        self.timings.infer = time.monotonic() - self.ticket.started
+        assert self.ticket.taken is not None
+        self.timings.wait += self.ticket.taken - prepared
+        self.timings.infer = time.monotonic() - self.ticket.taken
         return outputs
 
 
@@ -187,7 +187,7 @@ class Turns:
         Raises:
             TwinlensError: the waiting room is full, or no core became free in time.
         """
-        with self.room.enter("", 1, is_gone) as ticket:
+        with self.room.enter(None, 1, is_gone) as ticket:
             deadline = self.deadline_check(is_gone)
 
             def check_cancelled() -> None:

@@ -48,9 +48,6 @@ class FilmResult:
     Its timings and warnings are complete when ``chunks`` has ended.
     """
 
-    info: FilmInfo
-    #: of the written picture, pixels
-    size: Size
     #: kind of weights, see ``results.Result``
     weights: str
     provenance: Provenance
@@ -141,20 +138,18 @@ class VideoTask:
                 first = process.read()
                 if process.info is None or process.size is None:
                     raise ProcessingFailed("film")
+                return FilmResult(
+                    network.weights,
+                    network.provenance,
+                    timings,
+                    process.warnings,
+                    Chunks(process, release, first),
+                )
             except BaseException:
                 if process is not None:
                     process.close()
                 release()
                 raise
-        return FilmResult(
-            process.info,
-            process.size,
-            network.weights,
-            network.provenance,
-            timings,
-            process.warnings,
-            Chunks(process, release, first),
-        )
 
     def count(self, film: BinaryIO, work: FilmWork, is_gone: IsGone = lambda: False) -> FrameCount:
         """Count the frames of a film that ``work`` would use; no network is needed.

@@ -19,7 +19,11 @@ _BASE = Fraction(1, 1000)
 
 
 def progressive(frames: Iterator[Timed], *, are_neighbours: bool, threads: int) -> Iterator[Timed]:
-    """The same frames, those that are marked as interlaced without their comb.
+    """The same frames, each as a picture of one moment.
+
+    In frames that are marked as interlaced, every second line is of another moment, which shows as
+    a comb at the edges of what moves. In the result such lines are replaced; other frames stay as
+    they are.
 
     Args:
         are_neighbours: whether frames follow each other in the film, so that the lines that are

@@ -8,9 +8,11 @@ done.
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,10 +27,16 @@ from app.pictures.steps import Step
 from app.video.film import Size
 from app.video.window import Window
 
+log = logging.getLogger("twinlens.video")
+
 FloatArray = NDArray[np.float32]
 Levels = NDArray[np.uint8]
 
 _THREADS = 2
+# How long a map may wait until the process has read enough of those before, and how often this is
+# tried.
+_UNREAD_SECONDS = 60.0
+_TRY_SECONDS = 0.02
 
 
 @dataclass(frozen=True)
@@ -88,6 +96,8 @@ class Depths:
         self._frames, self.frames_descriptor = Window.make(self.places, plan.shape, np.uint8)
         self._maps: Window | None = None
         self._lock = threading.Lock()
+        #: held while a map is given, because the shape and the memory go with the first one
+        self._giving = threading.Lock()
         self._is_closed = threading.Event()
         self._taken: set[int] = set()
         self._queue: queue.SimpleQueue[tuple[int, int] | None] = queue.SimpleQueue()
@@ -153,7 +163,7 @@ class Depths:
 
     def _give(self, number: int, place: int, map_: FloatArray) -> None:
         message: Message = {"map": number, "place": place}
-        with self._lock:
+        with self._giving:
             descriptor = None
             if self._maps is None:
                 assert map_.ndim == 2
@@ -162,8 +172,24 @@ class Depths:
             if map_.shape != self._maps.shape:
                 raise ProcessingFailed("film")
             self._maps.write(place, map_)
-            self._taken.discard(place)
-            with suppress(OSError):  # the process has died, which the film's thread notices
-                self._wire.send(message, descriptor)
-            if descriptor is not None:
-                os.close(descriptor)
+            with self._lock:  # not held while this waits: the film's thread needs it in ``add``
+                self._taken.discard(place)
+            try:
+                with suppress(OSError):  # the process has died, which the film's thread notices
+                    self._send(message, descriptor)
+            finally:
+                if descriptor is not None:
+                    os.close(descriptor)
+
+    def _send(self, message: Message, descriptor: int | None) -> None:
+        """Send a message. Raises ProcessingFailed if the process does not read, else OSError."""
+        end = time.monotonic() + _UNREAD_SECONDS
+        while True:
+            with suppress(BlockingIOError):
+                self._wire.send_at_once(message, descriptor)
+                return
+            if self._is_closed.wait(_TRY_SECONDS):
+                return
+            if time.monotonic() > end:
+                log.warning("a film's process does not read its maps")
+                raise ProcessingFailed("film")

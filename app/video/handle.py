@@ -44,6 +44,8 @@ STUCK_SECONDS = 60.0
 # How long a process may take to exit after its last message.
 _EXIT_SECONDS = 10.0
 _CHUNK_BYTES = 2**18
+# Warnings that are kept of a film; the process gives two or three.
+_MOST_WARNINGS = 20
 # FFmpeg's buffers and those of the stages beside them, for each pixel of a frame, and a fixed part
 # for code, threads and encoders. Measured, see docs/security.md.
 _LEAST_BYTES = 1280 * 2**20
@@ -80,7 +82,7 @@ class Progress:
 
 
 class _Closed(Exception):
-    """Nobody wants the result any more."""
+    """``close`` was called while the film was being worked on."""
 
 
 class FilmProcess:
@@ -278,13 +280,17 @@ class FilmProcess:
             self.frames = messages.count_of(message["progress"])
             seconds = messages.seconds_of(message["seconds"])
             self._on_progress(Progress(self.frames, self._total, seconds))
+        elif "decoded" in message:
+            messages.count_of(message["decoded"])  # that it came shows that the process works
         elif "info" in message:
             self._open(message)
         elif "size" in message:
             self.size = messages.size_of(message["size"])
             self._is_told.set()
         elif "warning" in message:
-            self.warnings.append(messages.text_of(message["warning"]))
+            text = messages.text_of(message["warning"])
+            if len(self.warnings) < _MOST_WARNINGS:
+                self.warnings.append(text)
         elif "end" in message:
             self.frames = messages.count_of(message["end"])
             self._is_complete = True

@@ -19,7 +19,7 @@ from app.rendering.options import (
     RequestOptions,
     Stereo,
 )
-from app.video.work import Codec, FilmWork, Output, Sampling
+from app.video.work import Codec, FilmWork, Sampling
 
 #: ImmichVR's names of two layouts of a stereo film.
 Format = Literal["SBS_FULL", "SBS_HALF"]
@@ -30,7 +30,7 @@ FilmCodec = Literal["h264", "hevc", "av1", "vp9"]
 
 _STEREO_OF: dict[str, Stereo] = {"SBS_FULL": "sbs", "SBS_HALF": "half-sbs"}
 DEFAULT_FPS = 1.0
-#: frames of a ZIP, and frames that are counted, unless the request names a number
+#: frames of a ZIP, unless the request names a number
 DEFAULT_FRAMES = 30
 DEFAULT_BATCH = 10
 # Seconds; more than any film has, and few enough for the time stamps of all containers.
@@ -54,52 +54,7 @@ class PartOptions(RequestOptions):
     )
 
 
-class FrameOptions(PartOptions):
-    """Options for counting frames; by default one a second of the film, and at most 30."""
-
-    fps: float | None = Field(
-        None,
-        gt=0,
-        le=1000,
-        description=f"frames a second of the film, with `method=interval`; default: "
-        f"{DEFAULT_FPS:g}",
-        json_schema_extra={"example": DEFAULT_FPS},
-    )
-    max_frames: int | None = Field(
-        None,
-        ge=1,
-        description=f"at most so many frames; default: {DEFAULT_FRAMES}",
-        json_schema_extra={"example": DEFAULT_FRAMES},
-    )
-    method: Method | None = Field(
-        None,
-        description="which frames. `interval` (default): at even distances in time; `keyframes`: "
-        "those that are stored as key frames",
-    )
-
-    @model_validator(mode="after")
-    def _check_fps(self) -> Self:
-        if self.method == "keyframes" and self.fps not in (None, DEFAULT_FPS):
-            raise ValueError("fps: only with method=interval; leave it out with method=keyframes")
-        return self
-
-    def work(self) -> FilmWork:
-        """What is to be done with the film."""
-        return self._sampled("none")
-
-    def _sampled(self, output: Output) -> FilmWork:
-        sampling: Sampling = self.method or "interval"
-        return FilmWork(
-            output,
-            start=self.start,
-            seconds=self.duration,
-            sampling=sampling,
-            fps=(self.fps or DEFAULT_FPS) if sampling == "interval" else None,
-            max_frames=self.max_frames or DEFAULT_FRAMES,
-        )
-
-
-class DepthFilmOptions(FrameOptions):
+class DepthFilmOptions(PartOptions):
     """Options for depth maps of a film; by default a ZIP of PNG files, one a second."""
 
     fps: float | None = Field(
@@ -107,7 +62,7 @@ class DepthFilmOptions(FrameOptions):
         gt=0,
         le=1000,
         description="frames a second of the film, with `method=interval`; default: "
-        f"{DEFAULT_FPS:g} of a `zip`, all frames of an `mp4` or `mkv`",
+        f"{DEFAULT_FPS:g}",
         json_schema_extra={"example": DEFAULT_FPS},
     )
     max_frames: int | None = Field(
@@ -120,7 +75,8 @@ class DepthFilmOptions(FrameOptions):
     method: Method | None = Field(
         None,
         description="which frames. `interval`: at even distances in time; `keyframes`: those that "
-        "are stored as key frames; default: `interval` of a `zip`, all frames of an `mp4` or `mkv`",
+        "are stored as key frames; default: `interval` of a `zip`, and where `fps` is given; else "
+        "all frames",
     )
     output_format: Literal["zip", "mp4", "mkv"] = Field(
         "zip",
@@ -136,6 +92,8 @@ class DepthFilmOptions(FrameOptions):
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
+        if self.method == "keyframes" and self.fps not in (None, DEFAULT_FPS):
+            raise ValueError("fps: only with method=interval; leave it out with method=keyframes")
         if self.output_format == "zip" and self.codec is not None:
             raise ValueError("codec: only with output_format=mp4 or mkv; a zip has PNG files")
         if self.output_format == "mp4" and self.codec == "ffv1":
@@ -150,19 +108,31 @@ class DepthFilmOptions(FrameOptions):
     def work(self) -> FilmWork:
         """What is to be made of the film."""
         is_zip = self.output_format == "zip"
-        sampled = self._sampled(self.output_format)
-        every = not is_zip and self.fps is None and self.method is None
+        takes_all = not is_zip and self.fps is None
+        sampling: Sampling = self.method or ("all" if takes_all else "interval")
         return FilmWork(
             self.output_format,
             codec=self._codec(),
             start=self.start,
             seconds=self.duration,
-            sampling="all" if every else sampled.sampling,
-            fps=None if every else sampled.fps,
-            max_frames=sampled.max_frames if is_zip else self.max_frames,
+            sampling=sampling,
+            fps=(self.fps or DEFAULT_FPS) if sampling == "interval" else None,
+            max_frames=self.max_frames or (DEFAULT_FRAMES if is_zip else None),
             colormap=self.colormap,
             invert=self.invert,
             is_steady=not is_zip,
+        )
+
+    def counting(self) -> FilmWork:
+        """To count the frames of ``work``, without making anything of them."""
+        work = self.work()
+        return FilmWork(
+            "none",
+            start=work.start,
+            seconds=work.seconds,
+            sampling=work.sampling,
+            fps=work.fps,
+            max_frames=work.max_frames,
         )
 
     def _codec(self) -> Codec | None:

@@ -16,6 +16,7 @@ import socket
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 import cv2
@@ -33,6 +34,8 @@ _NICENESS = 5
 # Threads of the decoder: more of them do not pay, and each holds a frame.
 _MOST_DECODING = 8
 _REPORT_SECONDS = 0.2
+# The shortest time between two messages that frames are being decoded.
+_DECODING_SECONDS = 1.0
 _BUFFER_BYTES = 2**18
 
 
@@ -106,7 +109,8 @@ def _work(link: Link, job: Message, descriptor: int, output: int) -> int:
 
     # Nothing is closed at an error, because other threads may still use it: the process exits.
     bounds = FilmLimits(job["max_pixels"], job["max_frames"])
-    reader = FilmReader(film(), bounds, work, threads=min(cores, _MOST_DECODING))
+    threads = min(cores, _MOST_DECODING)
+    reader = FilmReader(film(), bounds, work, threads=threads, on_decoded=_teller(link))
     memory = link.open(reader.info, expected(reader.info, work))
     limits.bound_memory(memory)
     if work.output == "none":
@@ -117,6 +121,24 @@ def _work(link: Link, job: Message, descriptor: int, output: int) -> int:
     if reader.problem:
         link.tell({"warning": reader.problem})
     return frames
+
+
+def _teller(link: Link) -> Callable[[], None]:
+    """A function that tells the worker, at most once a second, how many frames were decoded.
+
+    Many of them may lie between two that are wanted. Without these messages the worker would take
+    the process for stuck.
+    """
+    decoded, told = 0, time.monotonic()
+
+    def tell() -> None:
+        nonlocal decoded, told
+        decoded += 1
+        if time.monotonic() > told + _DECODING_SECONDS:
+            told = time.monotonic()
+            link.tell({"decoded": decoded})
+
+    return tell
 
 
 def _count(link: Link, reader: FilmReader) -> int:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import BinaryIO
@@ -55,6 +55,7 @@ class FilmReader:
         work: which of the frames are wanted: ``start``, ``seconds``, ``sampling``, ``fps`` and
             ``max_frames``.
         threads: of the decoder; 0: one for each core.
+        on_decoded: called by ``frames`` for each decoded frame, also for those that are not wanted.
 
     Raises:
         BadRequest: no film, or a broken one; the message says what it is and what is accepted.
@@ -62,12 +63,19 @@ class FilmReader:
     """
 
     def __init__(
-        self, file: BinaryIO, limits: FilmLimits, work: FilmWork, *, threads: int = 0
+        self,
+        file: BinaryIO,
+        limits: FilmLimits,
+        work: FilmWork,
+        *,
+        threads: int = 0,
+        on_decoded: Callable[[], None] = lambda: None,
     ) -> None:
         self._file = file
         self._limits = limits
         self._work = work
         self._threads = threads
+        self._on_decoded = on_decoded
         self._problems: list[str] = []
         self._is_at_end = False
         self._track = self._opened()
@@ -258,6 +266,7 @@ class FilmReader:
 
     def _numbered(self, first: Timed, number: int) -> Iterator[_Shown]:
         for frame, timestamp in itertools.chain([first], self._decoded):
+            self._on_decoded()
             seconds = self._clock.seconds(timestamp)
             if self._work.sampling == "keyframes":  # those between were not decoded
                 number = round(seconds * self._rate)

@@ -150,7 +150,9 @@ class FilmWriter:
     def _open(self, image: Image) -> None:
         options = {"max_interleave_delta": _PATIENCE}
         if self._work.output == "mkv":
-            options["write_crc32"] = "0"  # marks are put into the head behind FFmpeg's back
+            # ``head`` changes the beginning of the file after FFmpeg has written it, so that a
+            # checksum of FFmpeg's would be wrong.
+            options["write_crc32"] = "0"
         if self._work.output == "mp4":
             options["movflags"] = _MP4_FLAGS
             if self._sound is None or not self._sound.is_late:

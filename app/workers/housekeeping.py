@@ -1,15 +1,18 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Checks memory limits, frees memory and unloads idle models, once a second in each worker."""
+"""Checks limits, frees memory, unloads idle models and tidies up, once a second in each worker."""
 
 from __future__ import annotations
 
 import logging
+import math
 import os
+import tempfile
 import threading
 import time
+from pathlib import Path
 
-from app.host import memory
+from app.host import memory, temporary
 from app.host.shared_state import SharedState
 from app.queueing.waiting_room import WaitingRoom
 from app.workers.orders import Workers
@@ -21,10 +24,14 @@ _SECONDS = 1.0
 # The least time between two clean-ups while a memory limit is exceeded. If one did not help, a
 # second one right after it would not help either.
 _CLEAN_UP_SECONDS = 10.0
+# How often the temporary files of killed processes are removed.
+_TIDY_SECONDS = 60.0
 
 
 class Housekeeping:
     """Frees the worker's memory, checks its limits, unloads idle models and writes its report.
+
+    It also removes temporary files of workers that were killed.
 
     ``work`` does these jobs until the worker ends, so it must run in its own thread.
     """
@@ -43,6 +50,7 @@ class Housekeeping:
         self._room = room
         self._worked = worked
         self._cleaned_at = 0.0
+        self._tidied_at = -math.inf
 
     def work(self, closing: threading.Event) -> None:
         """Do all jobs of this class once a second, until ``closing`` is set."""
@@ -67,6 +75,10 @@ class Housekeeping:
             self._cleaned_at = time.monotonic()
             log.debug("cleaned up: %s", memory.clean_up())
         self._check_limits()
+        if time.monotonic() - self._tidied_at >= _TIDY_SECONDS:
+            self._tidied_at = time.monotonic()
+            # A worker that was killed may have left a client's photo.
+            temporary.remove_leftovers(Path(tempfile.gettempdir()))
         # Reports show the use of models in all workers, so one worker unloads idle models for all.
         if idle and self._shared.slot == min(self._shared.workers()):
             self._workers.unload_idle(idle)

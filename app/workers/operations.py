@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from app.engines.base import LoadError
 from app.engines.devices import Device
-from app.errors import BadRequest, Busy, NotAvailable, OperationFailed
+from app.errors import Busy, NotAvailable, OperationFailed
 from app.hub.downloads import DownloadFailed, Downloads
 from app.lending.entry import Wanted
 from app.lending.manager import Manager
@@ -111,7 +111,10 @@ class Operations:
         """Unload a model in every worker and delete its files."""
         if not spec.is_downloadable:
             where = "a part of the program" if spec.is_built_in else "in a folder of its own"
-            raise BadRequest(f"{spec.key} is {where} and cannot be deleted here; unload it instead")
+            raise OperationFailed(
+                f"{spec.key} is {where} and cannot be deleted here; unload it instead",
+                title="Delete failed",
+            )
         self.unload(spec, check_cancelled)
         if not self._downloads.cancel(spec):
             raise OperationFailed(

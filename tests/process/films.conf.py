@@ -17,7 +17,6 @@ import runpy
 import threading
 import time
 from collections.abc import Callable, Iterator
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -34,13 +33,11 @@ from app.errors import ClientGone, TooSlow  # noqa: E402
 from app.models.base import Provenance  # noqa: E402
 from app.tasks.results import Timings  # noqa: E402
 from app.tasks.video import FilmResult, Progress  # noqa: E402
-from app.video.film import FilmInfo  # noqa: E402
 from app.video.work import FilmWork  # noqa: E402
 from config.models import ModelSpec  # noqa: E402
 
 _folder = Path(os.environ["FILMS"])
 _post_worker_init: Any = globals()["post_worker_init"]
-_INFO = FilmInfo("mp4", "h264", (64, 48), Fraction(25), 4.0, 100, 0, is_hdr=False, sound=None)
 
 
 class _Planned:
@@ -61,8 +58,6 @@ class _Planned:
             weights="random",
             provenance=provenance,
             timings=Timings(),
-            info=_INFO,
-            size=(64, 48),
             warnings=plan.get("warnings", []),
             chunks=chunks,
         )

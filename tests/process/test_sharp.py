@@ -7,7 +7,6 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import shutil
 import socket
 import struct
 import sys
@@ -238,10 +237,12 @@ def test_a_worker_that_crashes_takes_it_along(service: Service, installed: Insta
         program = psutil.Process(installed.noted()[0]["pids"][0])
         parent = program.parent()
         assert parent is not None
+        (alive,) = installed.temporary.glob("*/alive")
+        assert (alive.parent / "photo.png").exists()
+        os.utime(alive, (1, 1))  # it looks as if it had been there for long
         parent.kill()
         wait_for(lambda: not program.is_running(), service=service)
-    for each in installed.temporary.iterdir():  # what nobody could delete
-        shutil.rmtree(each)
+        wait_for(lambda: list(installed.temporary.iterdir()) == [], service=service)
     installed.plan("splats")
     assert post(service).status_code == 200
 
@@ -265,7 +266,9 @@ def test_model_management(service: Service) -> None:
         assert done["success"] is True
         assert done["message"].startswith("SHARP ")
     assert check.json(service.post("/api/splat/download"))["status"] == "already_downloaded"
-    assert "by hand" in check.error(service.delete("/api/models/sharp"), 400)
+    refused = service.delete("/api/models/sharp")
+    assert "by hand" in check.error(refused, 500, "Delete failed")
+    assert refused.json()["success"] is False
     health = check.json(service.get("/health"))["models"]
     assert {"name": "sharp", "type": "splat", "loaded": True, "state": "loaded"} in health
 
@@ -279,6 +282,21 @@ def test_a_time_limit(built_in: Path, tmp_path: Path) -> None:
         message = check.error(post(service), 504)
         assert "INFERENCE_TIMEOUT_SECONDS" in message
         installed.wait_until_gone(service)
+
+
+def test_the_device_is_free_for_others_meanwhile(built_in: Path, tmp_path: Path) -> None:
+    """Also where nobody may wait for the device."""
+    installed = Installed(tmp_path / "sharp")
+    installed.plan("wait")
+    settings = installed.settings() | {"HF_HUB_CACHE": built_in}
+    settings |= {"IMAGE_EMBEDDER_MAX_QUEUE": 0, "IMAGE_EMBEDDER_MAX_WAIT_SECONDS": 0}
+    with Service(tmp_path / "log", **settings).started() as service:
+        service.wait_for("/ready", 200)
+        with hanging(service):
+            wait_for(lambda: installed.noted(), service=service)
+            url = service.url("/api/depth")
+            answer = requests.post(url, files={"image": ("a.jpg", PHOTO)}, timeout=240)
+            assert answer.status_code == 200, answer.text
 
 
 def test_the_end_of_the_service_ends_it(built_in: Path, tmp_path: Path) -> None:

@@ -16,7 +16,9 @@ import requests
 
 from benchmarks.service import Service
 from tests.contract import check
+from tests.films.small import film
 from tests.process.conftest import SMALL, Faulty, Stream, reload
+from tests.waiting import wait_for
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -63,6 +65,46 @@ def test_what_runs_too_long_at_shutdown_is_told(start_faulty: Callable[..., Faul
     os.kill(ending.service.pid, signal.SIGTERM)
     check.error(asked.result(), 503, "Shutting down")
     assert ending.service.process.wait(60) == 0
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_a_film_that_is_being_sent_breaks_off_visibly(
+    built_in: Path, tmp_path: Path, reads: bool
+) -> None:
+    """That holds also for a client that has stopped reading; nothing is left of the film."""
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    service = Service(
+        tmp_path / "log",
+        TMPDIR=temporary,
+        HF_HUB_CACHE=built_in,
+        HF_HUB_OFFLINE=1,
+        DEPTH_MODEL="builtin-depth",
+        ENABLED_FAMILIES="depth",
+        SHUTDOWN_TIMEOUT_SECONDS=5,
+    )
+    with service.started():
+        service.wait_for("/ready", 200)
+        url = service.url("/api/video/depth?output_format=mkv")
+        files = {"video": ("a.mp4", film(300, (640, 480)))}  # more than the connection holds
+        with requests.post(url, files=files, stream=True, timeout=240) as answer:
+            assert answer.status_code == 200
+            parts = answer.iter_content(1000)
+            next(parts)
+            processes = psutil.Process(service.pid).children(recursive=True)
+            commands = [each.as_dict(["cmdline"])["cmdline"] or [] for each in processes]
+            assert any("app.video.process" in command for command in commands)
+            os.kill(service.pid, signal.SIGTERM)
+            if not reads:
+                assert service.process.wait(60) == 0
+            with pytest.raises(
+                (requests.exceptions.ChunkedEncodingError, requests.ConnectionError)
+            ):
+                for _ in parts:
+                    pass
+        assert service.process.wait(60) == 0
+    wait_for(lambda: not any(process.is_running() for process in processes))
+    assert list(temporary.iterdir()) == []
 
 
 def loaded(faulty: Faulty) -> list[str]:

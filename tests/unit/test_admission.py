@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import Future
+from functools import partial
 
 import pytest
 import torch
@@ -193,6 +194,30 @@ def test_no_time_to_wait_serves_who_finds_a_free_device_and_nobody_else() -> Non
     place.close()
 
 
+def test_a_request_without_a_device_keeps_nobody_from_the_device() -> None:
+    """A preview, or a photo that SHARP works on for minutes, with no places and no time to wait."""
+    place = Place(max_queue=0, wait=0)
+    place.model.go.set()
+    with place.room.enter(None, 1, lambda: False):
+        assert place.ask(1).result(60) == 2
+        assert place.room.figures().in_flight == 1
+    assert place.room.figures().in_flight == 0
+    place.close()
+
+
+def test_a_busy_device_keeps_nobody_from_work_without_it() -> None:
+    place = Place(max_queue=1, wait=0)
+    place.ask(1)
+    place.wait_until_busy()
+    enter = partial(place.room.enter, None, 1, lambda: False)
+    with enter(), enter():
+        figures = place.room.figures()
+        assert (figures.in_flight, figures.waiting) == (2, 1), "the second waits for a core"
+        with pytest.raises(Busy), enter():
+            pass
+    place.close()
+
+
 def test_a_hanging_inference_is_noticed_by_its_caller() -> None:
     place = Place(inference=0.1)
     hangs = []
@@ -259,7 +284,7 @@ def test_requests_that_get_no_further_are_a_stall(place: Place) -> None:
         room._progress_at -= 2 * room.max_wait_seconds + 1
         stall = room.stall()
         assert stall is not None
-        assert stall.startswith("1 requests wait, and none got any further for ")
+        assert stall.startswith("1 requests wait, and none has made progress for ")
         room.note_progress()
         assert room.stall() is None, "a file of it was decoded"
     assert room.stall() is None, "nobody waits any more"

@@ -32,8 +32,9 @@ from app.pictures.steps import Outline
 from app.video import handle
 from app.video.depths import FloatArray, Levels, Plan
 from app.video.handle import FilmProcess, Limits, Progress
-from app.video.work import FilmWork
+from app.video.work import FilmWork, Output
 from benchmarks.service import PROJECT
+from tests.films.liar import INFO, OPEN, liar
 from tests.films.small import film, pictures, read
 from tests.waiting import wait_for
 
@@ -235,6 +236,34 @@ def test_waiting_for_the_device_or_for_the_client_is_not_standing_still(
     assert len(read(rest(process))[0]) == 40
 
 
+@pytest.mark.parametrize("output", ["none", "zip"])
+def test_decoding_frames_that_are_not_wanted_is_not_standing_still(
+    films: Films, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, output: Output
+) -> None:
+    """A minute and more may pass between two wanted frames of a large film on a small machine."""
+    slow = tmp_path / "slow.py"
+    slow.write_text(
+        "import os, sys, time\n"
+        "sys.path.insert(0, os.getcwd())\n"
+        "from app.video import process\n"
+        "from app.video.track import Track\n"
+        "decode = Track._frames_of\n"
+        "def slowly(self, packet):\n"
+        "    time.sleep(0.1)\n"
+        "    return decode(self, packet)\n"
+        "Track._frames_of = slowly\n"
+        "process._DECODING_SECONDS = 0.0\n"
+        "process.main()\n"
+    )
+    monkeypatch.setattr(handle, "COMMAND", [sys.executable, str(slow)])
+    work = FilmWork(output, sampling="interval", fps=0.02)
+    process = films.start(film(50), work, count=output == "none")
+    wait_for(lambda: process.info or process._error)
+    monkeypatch.setattr(handle, "STUCK_SECONDS", 2)
+    process.wait()
+    assert process.frames == 1
+
+
 def test_the_whole_work_has_a_time_limit(films: Films) -> None:
     films.network.go.clear()
     limits = Limits(10**6, 10**4, max_seconds=0.5, cores=1)
@@ -261,31 +290,29 @@ def test_an_error_of_the_network_is_the_error_of_the_film(films: Films) -> None:
     assert isinstance(error_of(films.start(film())), ProcessingFailed)
 
 
-_INFO = {
-    "container": "mp4",
-    "codec": "h264",
-    "size": [64, 64],
-    "frame_rate": [25, 1],
-    "seconds": None,
-    "frames": None,
-    "rotation": 0,
-    "is_hdr": False,
-    "sound": None,
-}
-_OPEN = {"info": _INFO, "total": None}
+def test_warnings_without_end_are_cut(
+    films: Films, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    lies = [OPEN, *({"warning": str(number)} for number in range(1000)), {"end": 0}]
+    monkeypatch.setattr(handle, "COMMAND", liar(tmp_path, *lies))
+    monkeypatch.setattr(handle, "_EXIT_SECONDS", 0.1)
+    process = films.start(film(1))
+    process.wait()
+    assert process.warnings == [str(number) for number in range(20)]
 
 
 @pytest.mark.parametrize(
     "lies",
     [
-        [{"info": _INFO | {"size": [10**5, 10**5]}, "total": None}],
-        [{"info": _INFO | {"size": [-1, 5]}, "total": None}],
-        [{"info": _INFO | {"codec": "h264\r\nX-Header: 1"}, "total": None}],
+        [{"info": INFO | {"size": [10**5, 10**5]}, "total": None}],
+        [{"info": INFO | {"size": [-1, 5]}, "total": None}],
+        [{"info": INFO | {"codec": "h264\r\nX-Header: 1"}, "total": None}],
         [{"info": {}, "total": None}],
-        [_OPEN, {"frame": 0, "place": 99}],
-        [_OPEN, {"frame": 0, "place": -1}],
-        [_OPEN, {"frame": 0, "place": 0}, {"frame": 1, "place": 0}],
-        [_OPEN, _OPEN],
+        [OPEN, {"decoded": "many"}],
+        [OPEN, {"frame": 0, "place": 99}],
+        [OPEN, {"frame": 0, "place": -1}],
+        [OPEN, {"frame": 0, "place": 0}, {"frame": 1, "place": 0}],
+        [OPEN, OPEN],
         [{"progress": "many", "seconds": 1}],
         [{"unknown": 1}],
         ["text"],
@@ -295,16 +322,8 @@ _OPEN = {"info": _INFO, "total": None}
 def test_a_process_that_was_taken_over_cannot_harm_the_worker(
     films: Films, lies: list[object], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    liar = tmp_path / "liar.py"
-    liar.write_text(
-        "import json, socket, sys, time\n"
-        "wire = socket.socket(fileno=int(sys.argv[1]))\n"
-        f"for lie in {lies!r}:\n"
-        "    wire.sendall(json.dumps(lie).encode() + b'\\n')\n"
-        "time.sleep(1000)\n"
-    )
     films.network.go.clear()
-    monkeypatch.setattr(handle, "COMMAND", [sys.executable, str(liar)])
+    monkeypatch.setattr(handle, "COMMAND", liar(tmp_path, *lies))
     assert isinstance(error_of(films.start(film(1))), ProcessingFailed)
 
 

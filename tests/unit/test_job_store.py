@@ -85,7 +85,7 @@ def test_jobs_are_removed_some_time_after_their_end(tmp_path: Path) -> None:
     end(claim, "done")
     claim.release()
     worker.store.tidy()
-    assert [state.id for state in worker.jobs.all()] == [waiting]
+    assert [state.id for state in worker.store.all()] == [waiting]
 
 
 def test_of_those_that_have_ended_the_newest_are_kept(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_of_those_that_have_ended_the_newest_are_kept(tmp_path: Path) -> None:
         end(claim, "failed")
         claim.release()
     worker.store.tidy()
-    assert [state.id for state in worker.jobs.all()] == ids[-5:]
+    assert [state.id for state in worker.store.all()] == ids[-5:]
 
 
 def test_an_upload_that_breaks_off_leaves_nothing(worker: Worker) -> None:
@@ -108,7 +108,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(worker: Worker) -> None:
 
     with pytest.raises(ClientGone):
         worker.jobs.create(io.BytesIO(b"film"), ORDER, gone)
-    assert worker.jobs.all() == []
+    assert worker.store.all() == []
     assert worker.store.used() == 0
 
 
@@ -137,7 +137,7 @@ def test_a_folder_of_somebody_else_is_left_alone(worker: Worker, tmp_path: Path)
     worker.store.tidy()
     with pytest.raises(NotFound):
         worker.jobs.cancel(theirs.name)
-    assert worker.jobs.all() == []
+    assert worker.store.all() == []
     assert [path.name for path in theirs.iterdir()] == ["photo.jpg"]
 
 

@@ -57,7 +57,7 @@ def test_a_job_is_worked_on_and_any_worker_answers_for_it(worker: Worker, anothe
 def test_jobs_begin_in_the_order_of_their_requests(worker: Worker) -> None:
     films = [str(number).encode() for number in range(5)]
     ids = [worker.add(film) for film in films]
-    assert [state.id for state in worker.jobs.all()] == ids
+    assert [state.id for state in worker.store.all()] == ids
     worker.films.release_all()
     worker.jobs.start()
     for id in ids:
@@ -220,7 +220,7 @@ def test_a_worker_that_leaves_starts_no_job(worker: Worker, another: Worker) -> 
 def run_and_hang(folder: Path, attempt: int) -> None:
     worker = Worker(folder)
     worker.jobs.start()
-    wait_for(lambda: any(state.attempts == attempt for state in worker.jobs.all()))
+    wait_for(lambda: any(state.attempts == attempt for state in worker.store.all()))
     time.sleep(600)
 
 
