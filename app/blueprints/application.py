@@ -52,7 +52,8 @@ def create_app(settings: Settings | None = None, runtime: Runtime | None = None)
     # variable when the families import them, which happens later.
     os.environ["HF_HUB_OFFLINE"] = "1"
     app = Flask(__name__, static_folder=None)
-    app.config["MAX_FORM_PARTS"] = 20  # more than any route reads
+    # More than any route reads; /classify, whose labels are parts, sets a number of its own.
+    app.config["MAX_FORM_PARTS"] = 20
     app.request_class = exchange.Request
     app.json.sort_keys = False  # type: ignore[attr-defined]
     runtime = runtime or Runtime(settings)

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from itertools import product
 from typing import Any, BinaryIO
 
-from flask import Blueprint, request
+from flask import Blueprint, current_app, request
 from flask.typing import ResponseReturnValue
 from pydantic import ValidationError
 
@@ -48,10 +50,10 @@ def classify() -> ResponseReturnValue:
         which, template = divmod(index - 1, count)
         return f"labels[{which}]" + (f" in templates[{template}]" if count > 1 else "")
 
+    filled = _filled(labels, templates, place)
     (source,) = vectors.open_images([image], spec)
     if isinstance(source, TwinlensError):
         raise source
-    filled = [template.replace("{}", label) for label in labels for template in templates]
     found = mixed.embed([source, *filled], spec, place)
     logits = _logits(spec)
     rows = zero_shot.label_vectors(found.vectors[1:], count)
@@ -79,6 +81,9 @@ def _json() -> tuple[ImageSource, ClassifyRequest]:
 
 def _multipart() -> tuple[BinaryIO, ClassifyRequest]:
     """A form: ``labels`` and ``templates`` are one field for each text; an empty one is none."""
+    # Labels times templates are at most this setting, so they are at most one part more.
+    most = runtime().settings.embed_batch_api_max_items
+    request.max_form_parts = current_app.config["MAX_FORM_PARTS"] + most
     image, _ = uploaded_image()
     fields: dict[str, Any] = {name: value for name, value in request.form.items() if value}
     for name in _LISTS:
@@ -103,6 +108,21 @@ def _texts(given: list[Text], name: str) -> list[str]:
         if not each.strip():
             raise BadRequest(f"{name}[{index}]: the text is blank")
     return [each for each in checked if isinstance(each, str)]
+
+
+def _filled(labels: list[str], templates: list[str], place: Callable[[int], str]) -> list[str]:
+    """Each label in each template. Raises TooLarge before a text is made that is too long.
+
+    A template may name its label thousands of times, so the texts could fill the memory.
+    """
+    filled: list[str] = []
+    for index, (label, template) in enumerate(product(labels, templates), 1):
+        length = len(template) + template.count("{}") * (len(label) - len("{}"))
+        if error := vectors.too_long(length):
+            error.message = f"{place(index)}: {error.message}"
+            raise error
+        filled.append(template.replace("{}", label))
+    return filled
 
 
 def _logits(spec: ModelSpec) -> Logits:

@@ -69,15 +69,16 @@ def embed() -> ResponseReturnValue:
 
 
 def _check_options(wanted: CohereRequest, spec: ModelSpec) -> None:
-    """Raises BadRequest for options that these models cannot fulfil."""
-    if wanted.output_dimension not in (None, dims := vectors.dims_and_image_size(spec)["dims"]):
-        raise BadRequest(
-            f"output_dimension: vectors of {spec.key} have {dims} dimensions; leave it out"
-        )
+    """Raises BadRequest for options that these models cannot fulfil, or NotAvailable."""
     if wanted.max_tokens is not None:
         raise BadRequest("max_tokens: it is not supported; leave it out")
     if wanted.truncate == "START":
         raise BadRequest("truncate: START is not supported; END and NONE are")
+    size = wanted.output_dimension
+    if size is not None and size != (dims := vectors.known_dims(spec)):
+        raise BadRequest(
+            f"output_dimension: vectors of {spec.key} have {dims} dimensions; leave it out"
+        )
 
 
 def _items(wanted: CohereRequest) -> tuple[str, list[mixed.Item]]:

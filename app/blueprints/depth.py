@@ -10,7 +10,7 @@ from typing import BinaryIO, cast
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 
-from app.blueprints import file_names, headers
+from app.blueprints import file_names, headers, managed
 from app.blueprints.exchange import (
     NO_MODEL,
     disconnect_check,
@@ -31,9 +31,7 @@ blueprint = Blueprint("depth", __name__)
 def depth() -> ResponseReturnValue:
     """Answer a photo with a greyscale PNG of the same size, or with what the options ask for."""
     service = runtime()
-    key = request.args.get("model")
-    registry = service.registry
-    spec = registry.get(key, "depth") if key else service.operations.current_depth_model()
+    managed.of_depth(request.args.get("model", ""))  # refuses an unknown one before the photo comes
     photo, name = uploaded_image()
     given = options_given()
     options = DepthOptions.parse(given)
@@ -44,6 +42,7 @@ def depth() -> ResponseReturnValue:
         response = _file(pair.file, name, options)
         response.headers[headers.MODEL_USED] = NO_MODEL
         return response
+    spec = managed.of_depth(given.get("model", ""))
     result = service.depth.run(photo, spec, options, disconnect_check())
     record_result(spec, result)
     response = _file(result.file, name, options)

@@ -70,7 +70,7 @@ def embed_image() -> ResponseReturnValue:
 @blueprint.post("/embed-batch")
 def embed_batch() -> ResponseReturnValue:
     """Answer several images with their vectors; an image that fails does not fail the others."""
-    vectors.require_json(_FORM)
+    vectors.require_json()
     wanted = parse_json(EmbedBatchRequest)
     vectors.check_count(len(wanted.items))
     spec = vectors.requested_model(wanted.model)

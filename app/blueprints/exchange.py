@@ -135,8 +135,12 @@ def cancellation_check() -> Callable[[], None]:
 
 
 def options_given() -> dict[str, str]:
-    """The options of the query and of the form; of one that both have, the form's value."""
-    return request.args.to_dict() | request.form.to_dict()
+    """The options of the query and of the form; of one that both have, the form's value.
+
+    Empty ones are left out: a form that a page makes has a field for each option.
+    """
+    given = (*request.args.items(), *request.form.items())
+    return {name: value for name, value in given if value}
 
 
 def uploaded_image() -> tuple[BinaryIO, str]:

@@ -49,8 +49,8 @@ PUBLIC = PROBES | {
     "docs.page",
     "docs.asset",
 }
-# What the console asks in the background.
-_GLANCES = PROBES | {"admin.list_models", "admin.show_model", "jobs.job"}
+# Endpoints that the console polls in the background to show the state of the service.
+_POLLED = PROBES | {"admin.list_models", "admin.show_model", "jobs.job"}
 
 
 def install(app: Flask, settings: Settings) -> None:
@@ -178,18 +178,19 @@ def _finish(response: Response) -> Response:
     }
     # The client chooses the path: repr() escapes line breaks that would forge lines of a text log.
     text = " ".join(f"{name}={value!r}" for name, value in fields.items() if value is not None)
-    log.log(logging.DEBUG if _is_glance(response) else logging.INFO, text, extra=fields)
+    log.log(logging.DEBUG if _is_background_poll(response) else logging.INFO, text, extra=fields)
     return response
 
 
-def _is_glance(response: Response) -> bool:
-    """Whether the console only looked how the service is, which would fill the log.
+def _is_background_poll(response: Response) -> bool:
+    """Whether this is one of the console's regular requests, which would fill the log.
 
-    Every client can send the header, so it counts for nothing but these routes and their successes.
+    The console marks them with a header. Any client can send it, so it only counts for the routes
+    that the console polls, and only for successes (a probe may also answer 503).
     """
     return (
         request.method == "GET"
-        and request.endpoint in _GLANCES
+        and request.endpoint in _POLLED
         and headers.GLANCE in request.headers
         and (response.status_code < 400 or request.endpoint in PROBES)
     )

@@ -52,13 +52,12 @@ def cancel(id: str) -> ResponseReturnValue:
 @blueprint.get("/api/jobs/<id>/result")
 def result(id: str) -> ResponseReturnValue:
     """Answer with what a job has made, or with what it makes while it is made."""
-    state = _with_bytes(id)
     if not _results.acquire(blocking=False):
         raise Busy(
             f"{MAX_JOB_RESULTS} results are being sent; try again later", retry_after=_RETRY_SECONDS
         )
     try:
-        return _sent(state)
+        return _sent(_with_bytes(id))
     except BaseException:
         _results.release()
         raise
@@ -91,7 +90,7 @@ def accept(film: BinaryIO, spec: ModelSpec, order: Order) -> Response:
     return response
 
 
-# Results that this process sends; each holds a thread.
+# Results that this process sends, or waits for; each holds a thread.
 _results = threading.BoundedSemaphore(MAX_JOB_RESULTS)
 
 

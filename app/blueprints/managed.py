@@ -1,6 +1,8 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""What stands behind a key in model management: a model, the current depth model, or a program.
+"""Finds what a key means on the routes that manage models, and does their operations on it.
+
+It is a model of the table, the current depth model, or a program that makes splats.
 
 ImmichVR's backend knows one model for splats, ``sharp``: Apple's SHARP, whose licence allows
 research only. It asks for that model's state and loads it before it asks for splats. Here the key
@@ -15,7 +17,7 @@ from typing import Any
 
 from app.blueprints.exchange import cancellation_check, runtime
 from app.blueprints.health import download_figures
-from app.errors import BadRequest, OperationFailed
+from app.errors import OperationFailed
 from app.hub.weights import BUILT_IN
 from app.lending.entry import ModelStatus, Wanted
 from config.families import Task
@@ -29,7 +31,7 @@ _MEANS_IT = f"{SHARP} means this depth model, which makes the 3D splats"
 
 
 class Model:
-    """A model of the table; the base class of what else a key may stand for.
+    """A model of the table. The subclasses below are the other two things that a key can mean.
 
     ``load``, ``unload``, ``download`` and ``delete`` return a message about their success, and
     raise TwinlensError.
@@ -189,7 +191,10 @@ class Program(Model):
 
     def delete(self) -> str:
         """Refuse it: Twinlens did not bring the files."""
-        raise BadRequest(f"{self.spec.key} was installed by hand and cannot be deleted here")
+        raise OperationFailed(
+            f"{self.spec.key} was installed by hand and cannot be deleted here",
+            title="Delete failed",
+        )
 
     def _check(self, title: str) -> None:
         if reason := self.status.reason:
@@ -197,12 +202,12 @@ class Program(Model):
 
 
 def find(key: str) -> Model:
-    """What stands behind a key. Raises BadRequest if there is nothing."""
+    """What a key means. Raises BadRequest if it means nothing."""
     return known(key) or Model(runtime().registry.get(key))
 
 
 def known(key: str) -> Model | None:
-    """What stands behind a key; None if there is nothing.
+    """What a key means; None if it means nothing.
 
     A row of the table with the key comes first, even where ``sharp`` would mean something else.
     """
@@ -222,15 +227,25 @@ def everything() -> list[Model]:
     return models if sharp is None or type(sharp) is Model else [*models, sharp]
 
 
+def of_depth(key: str) -> ModelSpec:
+    """The depth model of a request: the one with a key, or without one the current one.
+
+    Raises:
+        BadRequest: there is none with the key.
+    """
+    service = runtime()
+    return service.registry.get(key, "depth") if key else service.operations.current_depth_model()
+
+
 def of_splats(key: str) -> ModelSpec:
     """The model that makes the splats of a request: the one with a key, or without one the usual.
 
     Raises:
         BadRequest: there is none with the key.
     """
-    service = runtime()
-    if not key:
-        return service.sharp.spec if service.sharp else service.operations.current_depth_model()
+    sharp = runtime().sharp
+    if not key and sharp is not None:
+        return sharp.spec
     model = known(key)
     is_one = model is not None and model.task == "depth"
-    return model.spec if model and is_one else service.registry.get(key, "depth")
+    return model.spec if model and is_one else of_depth(key)

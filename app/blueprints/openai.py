@@ -88,7 +88,7 @@ def _checked() -> tuple[OpenAIRequest, ModelSpec]:
     if not wanted.input:
         raise InvalidRequest("Give at least one text or image", "input")
     vectors.check_count(len(wanted.input))
-    if wanted.dimensions not in (None, dims := vectors.dims_and_image_size(spec)["dims"]):
+    if wanted.dimensions is not None and wanted.dimensions != (dims := vectors.known_dims(spec)):
         raise InvalidRequest(
             f"Vectors of {spec.key} have {dims} dimensions; leave out `dimensions`",
             "dimensions",

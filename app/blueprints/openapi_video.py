@@ -8,7 +8,7 @@ from app.blueprints import headers, video, video_answers
 from app.blueprints import openapi_parts as parts
 from app.blueprints.openapi_jobs import or_job
 from app.blueprints.openapi_parts import Json
-from app.video.options import DepthFilmOptions, FrameOptions, StereoFilmOptions
+from app.video.options import DepthFilmOptions, StereoFilmOptions
 
 _FILM = {
     "video": {
@@ -60,10 +60,10 @@ def paths(provenance: Json) -> Json:
         },
         "/api/video/frames": {
             "post": parts.of_file(
-                "The number of frames that /api/video/depth would answer with, and the film's size "
-                "and length",
+                "The number of frames that /api/video/depth would make with the same options, and "
+                "the film's size and length",
                 _FILM,
-                FrameOptions,
+                DepthFilmOptions,
                 parts.json(video_answers.VideoFrames),
                 uses_model=False,
             )

@@ -16,9 +16,10 @@ from flask import Response, request
 from app.blueprints import headers
 from app.blueprints.exchange import cancellation_check, disconnect_check, record_result, runtime
 from app.blueprints.schemas import Encoding, ImageSource, Text
-from app.engines.base import FloatArray
+from app.engines.base import FloatArray, LoadError
 from app.errors import BadRequest, TooLarge, TooSlow, TwinlensError, UnsupportedType, WrongShape
 from app.hub.weights import PUBLISHED
+from app.lending.entry import not_available
 from app.lending.registry import networks_of
 from app.models.tokens import MAX_CHARACTERS
 from app.remote.fetch import check_length
@@ -68,6 +69,22 @@ def dims_and_image_size(spec: ModelSpec) -> dict[str, int | None]:
         "dims": family.dims if family else spec.dims,
         "image_size": family.image_size if family else spec.image_size,
     }
+
+
+def known_dims(spec: ModelSpec) -> int:
+    """The number of dimensions of a model's vectors.
+
+    Raises:
+        NotAvailable: it is not known yet, because the model is not on disk; this starts its
+            download.
+    """
+    dims = dims_and_image_size(spec)["dims"]
+    if dims is None:
+        runtime().manager.check(networks_of(spec)[0])
+        dims = dims_and_image_size(spec)["dims"]
+    if dims is None:
+        raise not_available(spec, LoadError("its checkpoint cannot be read"))
+    return dims
 
 
 def check_count(count: int) -> None:
@@ -120,7 +137,17 @@ def embed_images(
 
 def check_texts(items: Sequence[Text]) -> list[str | TwinlensError]:
     """Check each text; an item that cannot be embedded becomes its error."""
-    return [_text(item) if isinstance(item, DetachedString) else item for item in items]
+    return [_text(item) for item in items]
+
+
+def too_long(characters: int) -> TooLarge | None:
+    """The error of a text with this many characters; None if they are not too many."""
+    if characters <= MAX_CHARACTERS:
+        return None
+    return TooLarge(
+        f"The text has {characters} characters; at most {MAX_CHARACTERS} are accepted",
+        code="text_too_long",
+    )
 
 
 def embed_texts(
@@ -196,12 +223,11 @@ def json_response(body: dict[str, Any], weights: str) -> Response:
     return response
 
 
-def _text(item: DetachedString) -> str | TwinlensError:
-    if item.length > MAX_CHARACTERS:
-        return TooLarge(
-            f"The text has {item.length} characters; at most {MAX_CHARACTERS} are accepted",
-            code="text_too_long",
-        )
+def _text(item: Text) -> str | TwinlensError:
+    if isinstance(item, str):
+        return too_long(len(item)) or item
+    if error := too_long(item.length):
+        return error
     try:
         item.text.encode()
     except UnicodeEncodeError:

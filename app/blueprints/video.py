@@ -12,13 +12,14 @@ from typing import BinaryIO
 from flask import Blueprint, Response, g, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from app.blueprints import file_names, headers, jobs
+from app.blueprints import file_names, headers, jobs, managed
 from app.blueprints.exchange import disconnect_check, options_given, runtime, uploaded_film
 from app.blueprints.streams import Outcome, Stream
+from app.errors import BadRequest
 from app.jobs.state import Order
 from app.rendering import stereo_layouts
 from app.tasks.video import Progress
-from app.video.options import DepthFilmOptions, FrameOptions, StereoFilmOptions
+from app.video.options import DepthFilmOptions, StereoFilmOptions
 from app.video.work import FilmWork, Output
 from app.workers.metrics import Metrics
 from config.models import ModelSpec
@@ -77,18 +78,20 @@ def sbs() -> ResponseReturnValue:
 
 def _parts() -> tuple[BinaryIO, str, ModelSpec, bool, dict[str, str]]:
     """The film of a request, its name, the model, whether it is a job, and the other options."""
-    _check_model()
+    managed.of_depth(request.args.get("model", ""))  # refuses an unknown one before the film comes
     film, name = uploaded_film()
     given = options_given()
-    spec = _model(given.pop("model", ""))
+    spec = managed.of_depth(given.pop("model", ""))
     return film, name, spec, jobs.is_wanted(given), given
 
 
 @blueprint.post("/api/video/frames")
 def frames() -> ResponseReturnValue:
-    """Count the frames that POST /api/video/depth would make, and describe the film."""
-    film, _ = uploaded_film()
-    work = FrameOptions.parse(options_given()).work()
+    """Count the frames that ``depth`` would make with the same options, and describe the film."""
+    film, _, _, as_job, given = _parts()
+    if as_job:
+        raise BadRequest("job: frames are counted at once; leave job out", title="Invalid option")
+    work = DepthFilmOptions.parse(given).counting()
     counted = runtime().video.count(film, work, disconnect_check())
     info = counted.info
     width, height = info.size
@@ -107,17 +110,6 @@ def frames() -> ResponseReturnValue:
         sound=info.sound,
         warnings=counted.warnings,
     )
-
-
-def _check_model() -> None:
-    """Refuse an unknown model of the query before the film is received."""
-    if key := request.args.get("model"):
-        _model(key)
-
-
-def _model(key: str) -> ModelSpec:
-    service = runtime()
-    return service.registry.get(key, "depth") if key else service.operations.current_depth_model()
 
 
 def _answered(asked: FilmRequest, as_job: bool) -> Response:

@@ -13,15 +13,20 @@ class VideoFrames(BaseModel):
     """The answer of POST /api/video/frames."""
 
     success: Literal[True]
-    #: frames that POST /api/video/depth would answer with for the same options
-    frame_count: int
+    frame_count: int = Field(
+        description="frames that POST /api/video/depth would make with the same options"
+    )
     #: of a frame as players show it: upright, with square pixels
     width: int
     height: int
     frame_rate: float = Field(description="frames a second of the film, on average")
-    #: null if the film does not state them
-    seconds: float | None
-    frames: int | None = Field(description="of the whole film, stated or estimated")
+    seconds: float | None = Field(
+        description="length of the whole film; null if the film does not state it"
+    )
+    frames: int | None = Field(
+        description="frames of the whole film, whatever the options; as the film states, or "
+        "estimated from its length; null if neither is known"
+    )
     container: str
     codec: str
     rotation: int = Field(description="degrees by which players turn the stored frames clockwise")

@@ -8,9 +8,9 @@ import re
 from typing import Literal
 
 _PROBE = re.compile(rb"(GET|HEAD) /(health|ready)(\?[!-~]*)? HTTP/1\.[01]\r\n")
-_PAGE = re.compile(rb"(GET|HEAD) ")
-# The result of a job may be followed for hours.
-_RESULT = re.compile(rb"GET /+api/+jobs/+[^/ ]+/+result[? ]")
+# A path that is surely not the result of a job, which may be followed for hours: it has neither
+# "result" nor an escape (%) in it. The address begins with it, not with a scheme and a host.
+_PAGE = re.compile(rb"(GET|HEAD) /(?![^ ?]*result)[^ %?]*[ ?]")
 _HAS_BODY = re.compile(rb"\r\n(content-length|transfer-encoding|expect):", re.IGNORECASE)
 
 
@@ -24,6 +24,6 @@ def kind(head: bytes) -> Literal["probe", "page", "other"]:
         head: the bytes of the request that have arrived.
     """
     end = head.find(b"\r\n\r\n")
-    if end < 0 or not _PAGE.match(head) or _HAS_BODY.search(head, 0, end) or _RESULT.match(head):
+    if end < 0 or not _PAGE.match(head) or _HAS_BODY.search(head, 0, end):
         return "other"
     return "probe" if _PROBE.match(head) else "page"

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.service import PROJECT, Service
+from tests.contract import check
 from tests.pictures import encoded, picture
 
 PAGE = (PROJECT / "docs" / "adding-a-model.md").read_text()
@@ -110,5 +111,5 @@ def test_both_run_where_they_can_run_fastest(service: Service) -> None:
 
 def test_a_folder_of_the_users_own_is_not_deleted(service: Service) -> None:
     answer = service.delete("/api/models/bright")
-    assert answer.status_code == 400
-    assert "cannot be deleted" in answer.json()["message"]
+    assert "cannot be deleted" in check.error(answer, 500, "Delete failed")
+    assert answer.json()["success"] is False

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from flask.testing import FlaskClient
 from pydantic import SecretStr
 
 from app.blueprints.application import create_app
+from app.blueprints.hooks import PUBLIC
 from app.runtime import Runtime
-from benchmarks.service import Service
+from benchmarks.service import PROJECT, Service
 from config.settings import Settings
 from tests.contract import check
 from tests.services import PHOTO
@@ -138,6 +140,31 @@ def test_who_needs_the_key(
 @pytest.mark.parametrize(("method", "path"), ALWAYS_OPEN)
 def test_probes_and_pages_stay_open(guarded: FlaskClient, method: str, path: str) -> None:
     assert guarded.open(path, method=method).status_code != 401
+
+
+def covers(listed: str, rule: str) -> bool:
+    """Whether an address in the list of docs/contracts.md stands for a route."""
+    return rule == listed.removesuffix("…") or rule.startswith(f"{listed.rstrip('/…')}/")
+
+
+def test_the_contract_lists_every_route_that_is_open(guarded: FlaskClient, scope: str) -> None:
+    """All but /api/models, where the key in the address decides."""
+    text = (PROJECT / "docs/contracts.md").read_text()
+    section = text.partition("## Authentication\n")[2].partition("\n## ")[0]
+    lists = {
+        family: re.findall(r"`(?:[A-Z]+ )?(/[^`?]+)`", line)
+        for family, line in re.findall(r"^- of (\w+)(.*(?:\n  .*)*)", section, re.MULTILINE)
+    }
+    assert set(lists) == {"depth", "embedding", "neither"}
+    open_ones = {"embedding": lists["depth"], "depth": lists["embedding"], "all": []}[scope]
+    for rule in guarded.application.url_map.iter_rules():
+        if rule.endpoint in PUBLIC or rule.rule.startswith("/api/models"):
+            continue
+        assert any(covers(each, rule.rule) for every in lists.values() for each in every), rule
+        listed = any(covers(each, rule.rule) for each in open_ones)
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
+            answer = guarded.open(re.sub("<.*?>", "x", rule.rule), method=method)
+            assert (answer.status_code != 401) == listed, (method, rule)
 
 
 def test_an_overridden_method_or_address_counts_for_nothing(

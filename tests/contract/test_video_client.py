@@ -160,6 +160,7 @@ def test_counting_frames(service: Service) -> None:
     assert (body["width"], body["height"], body["frame_rate"]) == (*SIZE, 5)
     assert VideoFrames.model_validate(body, extra="forbid").codec == "h264"
     assert check.json(post(base, "frames", {"fps": 5, "max_frames": 8}))["frame_count"] == 8
+    assert check.json(post(base, "frames", {"output_format": "mp4"}))["frame_count"] == 12
 
 
 def test_without_a_film(base: str) -> None:

@@ -89,6 +89,21 @@ def test_the_model_of_a_request(client: FlaskClient) -> None:
     assert "small, base, large" in message
 
 
+def test_the_model_may_be_a_field_of_the_form(client: FlaskClient) -> None:
+    data = encoded(picture(60, 40, 1))
+    chosen = upload(client, "/api/depth", data, model="large")
+    assert chosen.headers["X-Model-Used"] == "large"
+    assert chosen.data == upload(client, "/api/depth?model=large", data).data
+    assert upload(client, "/api/depth", data, model="").headers["X-Model-Used"] == "small"
+    # As with every option, the form counts where the query has another value.
+    both = upload(client, "/api/depth?model=small", data, model="large")
+    assert both.headers["X-Model-Used"] == "large"
+    empty = upload(client, "/api/depth?model=large", data, model="")
+    assert empty.headers["X-Model-Used"] == "large", "an empty field counts as not given"
+    assert_error(upload(client, "/api/depth", data, model="huge"), 400, "Unknown model")
+    assert_error(upload(client, "/api/depth", data, model="ViT-L-14"), 400, "Unknown model")
+
+
 def test_no_image(client: FlaskClient) -> None:
     expected = "Please upload an image file with key 'image'"
     for response in (
@@ -160,6 +175,8 @@ def test_wrong_embedding_requests(client: FlaskClient, body: object, status: int
 
 def test_wrong_content_types(client: FlaskClient) -> None:
     assert_error(client.post("/embed-image", data="{}", content_type="text/plain"), 415)
+    assert "form" in assert_error(client.post("/embed-image"), 415)
+    assert "form" not in assert_error(client.post("/embed-batch"), 415), "it takes JSON only"
     assert_error(client.post("/embed-image", data="{", content_type="application/json"), 422)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from app.errors import BadRequest
 from app.rendering.options import RequestOptions, Stereo
-from app.video.options import DepthFilmOptions, FrameOptions, Pair, StereoFilmOptions
+from app.video.options import DepthFilmOptions, Pair, StereoFilmOptions
 from app.video.work import FilmWork
 
 SINGLE_MAPS = FilmWork("zip", sampling="interval", fps=1, max_frames=30, is_steady=False)
@@ -76,12 +76,26 @@ def test_3d_films(given: dict[str, str], meant: FilmWork) -> None:
     assert StereoFilmOptions.parse(given).work() == meant
 
 
-def test_counting_samples_like_the_zip() -> None:
-    given = {"fps": "2", "max_frames": "7", "start": "1"}
-    counted, zipped = FrameOptions.parse(given).work(), DepthFilmOptions.parse(given).work()
-    assert counted.output == "none"
-    for name in ("sampling", "fps", "max_frames", "start", "seconds"):
-        assert getattr(counted, name) == getattr(zipped, name), name
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        (
+            {"fps": "2", "max_frames": "7", "start": "1"},
+            FilmWork("none", sampling="interval", fps=2, max_frames=7, start=1),
+        ),
+        ({"output_format": "mp4", "colormap": "turbo"}, FilmWork("none")),
+        (
+            {"output_format": "mkv", "codec": "ffv1", "max_frames": "9"},
+            FilmWork("none", max_frames=9),
+        ),
+        (
+            {"method": "keyframes", "invert": "true"},
+            FilmWork("none", sampling="keyframes", max_frames=30),
+        ),
+    ],
+)
+def test_counting_takes_the_same_frames(given: dict[str, str], meant: FilmWork) -> None:
+    assert DepthFilmOptions.parse(given).counting() == meant
 
 
 def test_every_arrangement_of_photos_is_there_for_films() -> None:
@@ -102,9 +116,8 @@ def test_every_arrangement_of_photos_is_there_for_films() -> None:
         (DepthFilmOptions, {"max_frames": "0"}, "max_frames: "),
         (DepthFilmOptions, {"max_frames": "1.5"}, "max_frames: "),
         (DepthFilmOptions, {"method": "all"}, "method: allowed: 'interval' or 'keyframes'"),
-        (FrameOptions, {"start": "-1"}, "start: "),
-        (FrameOptions, {"duration": "0"}, "duration: "),
-        (FrameOptions, {"codec": "h264"}, "codec: no option here"),
+        (DepthFilmOptions, {"start": "-1"}, "start: "),
+        (DepthFilmOptions, {"duration": "0"}, "duration: "),
         (StereoFilmOptions, {"format": "SBS_FULL", "stereo": "tb"}, "format=SBS_FULL means"),
         (StereoFilmOptions, {"stereo": "none"}, "stereo: allowed: 'sbs'"),
         (StereoFilmOptions, {"stereo": "left", "swap": "1"}, "ask for stereo=right instead"),

@@ -7,6 +7,7 @@ The task is replaced, so that no film is made.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from werkzeug.test import Client, TestResponse
 from app.blueprints.application import create_app
 from app.blueprints.video_answers import VideoFrames
 from app.errors import BadRequest
+from app.jobs import store
 from app.models.base import Provenance
 from app.runtime import Runtime
 from app.server import bodies
@@ -64,8 +66,6 @@ class Recorder:
             weights="random",
             provenance=provenance,
             timings=Timings(),
-            info=INFO,
-            size=(64, 48),
             warnings=self.warnings,
             chunks=chunks,
         )
@@ -187,6 +187,28 @@ def test_counting(client: Client, recorder: Recorder) -> None:
     assert message(post(client, "/api/video/frames", b" "), 400, "Not a film") == "Not a film"
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "output_format=zip&model=base&job=false",
+        "output_format=mp4",
+        "output_format=mp4&method=interval",
+        "output_format=mkv&colormap=turbo&codec=hevc&start=1&duration=2",
+        "fps=2&max_frames=5&invert=true",
+    ],
+)
+def test_counting_is_about_the_frames_that_depth_makes(
+    client: Client, recorder: Recorder, query: str
+) -> None:
+    for route in ("depth", "frames"):
+        assert post(client, f"/api/video/{route}?{query}").status_code == 200
+    made, counted = recorder.works
+    assert counted.output == "none"
+    for name in ("sampling", "fps", "max_frames", "start", "seconds"):
+        assert getattr(counted, name) == getattr(made, name), name
+
+
 @pytest.mark.parametrize("route", ["depth", "sbs", "frames"])
 def test_without_a_film(client: Client, route: str) -> None:
     path = f"/api/video/{route}"
@@ -206,14 +228,16 @@ def test_without_a_film(client: Client, route: str) -> None:
         ("depth?nothing=1", "nothing: no option here"),
         ("sbs?stereo=left&swap=true", "ask for stereo=right"),
         ("sbs?fps=2", "fps: no option here"),
-        ("frames?model=small", "model: no option here"),
+        ("frames?divergence=2", "divergence: no option here"),
+        ("frames?codec=h264", "codec: only with output_format"),
+        ("frames?job=true", "job: frames are counted at once"),
     ],
 )
 def test_options_without_meaning(client: Client, path: str, found: str) -> None:
     assert found in message(post(client, f"/api/video/{path}"), 400, "Invalid option")
 
 
-@pytest.mark.parametrize("route", ["depth", "sbs"])
+@pytest.mark.parametrize("route", ["depth", "sbs", "frames"])
 def test_an_unknown_model_is_refused_before_the_film_is_read(client: Client, route: str) -> None:
     for key in ("huge", "ViT-L-14"):
         response = client.post(f"/api/video/{route}?model={key}")
@@ -241,3 +265,16 @@ def test_a_film_that_would_fill_the_disk_is_refused(
     found = message(post(client, "/api/video/depth"), 503, "Out of resources")
     assert "disk for temporary files" in found
     assert "/tmp" not in found
+
+
+def test_a_job_on_a_full_disk_is_refused_and_keeps_no_place(
+    client: Client, app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Path) -> None:
+        raise OSError(errno.ENOSPC, "/secret")
+
+    monkeypatch.setattr(store, "locked", fail)
+    found = message(post(client, "/api/video/depth?job=true"), 503, "Out of resources")
+    assert "secret" not in found
+    home = app.extensions["twinlens"].jobs.home.path()
+    assert list(home.glob(".new-*")) == []

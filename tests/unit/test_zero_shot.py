@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import io
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -218,6 +219,72 @@ def test_what_is_refused(
     answer = client.post("/classify", json=body | change)
     assert answer.status_code == status
     assert message in answer.get_json()["message"]
+
+
+LONG_TEXTS: list[tuple[dict[str, Any], str]] = [
+    ({"labels": ["b" * 400_000], "templates": ["{}" * 40_000]}, "labels[0]: The text has 400000 "),
+    ({"labels": ["cat"], "templates": ["{}" * 40_000]}, "templates[0]: The text has 80000 "),
+    # Both are short enough, but the filled text is not: 8 MB.
+    (
+        {"labels": ["a", "b" * 4096], "templates": ["{}", "{}" * 2048]},
+        "labels[1] in templates[1]: The text has 8388608 ",
+    ),
+    ({"labels": ["b" * 4096], "templates": ["a {}"]}, "labels[0]: The text has 4098 "),
+]
+
+
+@pytest.mark.parametrize(("texts", "message"), LONG_TEXTS)
+@pytest.mark.parametrize("kind", ["form", "json"])
+def test_long_texts_are_refused_before_they_are_put_together(
+    client: FlaskClient, kind: str, texts: dict[str, Any], message: str
+) -> None:
+    tracemalloc.start()
+    try:
+        if kind == "form":
+            image = {"image": (io.BytesIO(PHOTO), "a.png")}
+            answer = client.post("/classify", data=image | texts)
+        else:
+            image_text = base64.b64encode(PHOTO).decode()
+            answer = client.post("/classify", json={"image_base64": image_text} | texts)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert answer.status_code == 413
+    error = answer.get_json()
+    assert message in error["message"]
+    assert error["code"] == "text_too_long"
+    assert most < 8_000_000
+
+
+def test_the_longest_texts_are_accepted(client: FlaskClient) -> None:
+    texts: dict[str, Any] = {"labels": ["b" * 2048, "c"], "templates": ["{}{}"]}
+    image = {"image": (io.BytesIO(PHOTO), "a.png")}
+    assert client.post("/classify", data=image | texts).status_code == 200
+
+
+@pytest.mark.parametrize(("labels", "templates"), [(32, 0), (32, 1), (1, 32)])
+def test_a_form_may_have_as_many_labels_as_json(
+    client: FlaskClient, labels: int, templates: int
+) -> None:
+    texts = {
+        "labels": [f"label {number}" for number in range(labels)],
+        "templates": [f"{number} {{}}" for number in range(templates)] or "",
+    }
+    image = {"image": (io.BytesIO(PHOTO), "a.png"), "model": "open-clip", "image_url": ""}
+    answer = client.post("/classify", data=image | texts)
+    assert answer.status_code == 200
+    assert len(answer.get_json()["results"]) == labels
+
+
+def test_a_form_with_a_label_too_many(client: FlaskClient) -> None:
+    file = (io.BytesIO(PHOTO), "a.png")
+    answer = client.post("/classify", data={"image": file, "labels": ["a"] * 33})
+    assert answer.status_code == 413
+    assert "EMBED_BATCH_API_MAX_ITEMS" in answer.get_json()["message"]
+    file = (io.BytesIO(PHOTO), "a.png")
+    answer = client.post("/classify", data={"image": file, "labels": ["a"] * 52})
+    assert answer.status_code == 413
+    assert "more than 52 parts" in answer.get_json()["message"]
 
 
 def test_a_checkpoint_without_the_numbers(tmp_path: Path) -> None:
