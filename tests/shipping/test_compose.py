@@ -44,7 +44,7 @@ def test_the_specification_takes_them(tmp_path: Path) -> None:
 
 @FILES
 def test_every_variable_is_a_setting(file: Path) -> None:
-    assert set(ours(file).get("environment", {})) <= SETTINGS
+    assert set(ours(file).get("environment", {})) <= SETTINGS | {"TMPDIR"}
 
 
 @pytest.mark.parametrize("file", whole_ones(), ids=lambda file: file.name)
@@ -59,6 +59,18 @@ def test_it_has_all_that_it_needs_and_no_more(file: Path) -> None:
     assert int(service["mem_limit"].removesuffix("g")) >= 6
     grace = int(service["stop_grace_period"].removesuffix("s"))
     assert grace > Settings().shutdown_timeout_seconds
+
+
+@pytest.mark.parametrize("file", whole_ones(), ids=lambda file: file.name)
+def test_films_are_on_the_volume(file: Path) -> None:
+    """A film of 4 GB and the results of a day do not fit into /tmp, which is memory."""
+    service = ours(file)
+    environ = service["environment"]
+    if "depth" in environ.get("ENABLED_FAMILIES", "depth"):
+        place = service["volumes"][0].partition(":")[2]
+        # TMPDIR has to exist on every volume: Python takes /tmp instead of a folder that does not.
+        assert environ["TMPDIR"] == place
+        assert environ["JOBS_FOLDER"].startswith(f"{place}/"), "the service makes this folder"
 
 
 @pytest.mark.parametrize("name", ["docker-compose.yml", "config/compose/image.yml"])

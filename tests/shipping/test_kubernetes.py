@@ -75,6 +75,17 @@ def test_variables_are_settings(pod: dict[str, Any]) -> None:
     assert pod["enableServiceLinks"] is False, "a Service's name could set IMAGE_EMBEDDER_PORT"
 
 
+def test_films_and_their_results_do_not_evict_the_pod(pod: dict[str, Any]) -> None:
+    (container,) = pod["containers"]
+    environ = {each["name"].lower(): each["value"] for each in container["env"] if "value" in each}
+    settings = Settings.model_validate(environ)
+    (volume,) = [each for each in pod["volumes"] if each["name"] == "tmp"]
+    limit = int(volume["emptyDir"]["sizeLimit"].removesuffix("Gi")) * 2**30
+    # A worker receives two films for each one that it makes, whose upload it still holds.
+    films = 3 * settings.video_concurrency * settings.web_concurrency * settings.max_video_bytes
+    assert limit > 2 * settings.max_waiting_bytes + films + settings.jobs_max_bytes
+
+
 def test_requests_may_end(pod: dict[str, Any]) -> None:
     (container,) = pod["containers"]
     pause = container["lifecycle"]["preStop"]["sleep"]["seconds"]

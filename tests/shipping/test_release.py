@@ -101,9 +101,14 @@ def test_the_documents_name_the_image_of_this_version() -> None:
     for file in {*PROJECT.glob("docs/**/*.md"), PROJECT / "README.md"}:
         if file.name != "release.md":  # its versions are examples
             text = file.read_text()
-            found += re.findall(r"(?:image:|FROM|docker save) (\S*twinlens(?::\S+)?)", text)
-    assert len(found) >= 4
-    assert [image for image in found if not image.endswith(f"twinlens:{VERSION}")] == []
+            assert not re.search(r"(?:image:|FROM|docker save) \S*twinlens(?!\S*:)", text), file
+            tags = re.findall(
+                r"\btwinlens(?:-cluster)?:(\d+\.[\w.-]+)|`(\d+\.\d+\.\d+(?:-\w+)?)`", text
+            )
+            found += [(file.name, beside or alone) for beside, alone in tags]
+    assert {name for name, _ in found} >= {"docker.md", "immich.md", "operations.md", "start.md"}
+    for name, tag in found:
+        assert tag.removeprefix(VERSION) in SUFFIXES, (name, tag)
 
 
 def test_nothing_asks_for_whatever_is_latest() -> None:
