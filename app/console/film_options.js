@@ -24,13 +24,16 @@ export class FilmOptions {
   path() {
     const [route, query] = this.kind.value.split("?");
     const wanted = new URLSearchParams(query);
-    // FFV1 holds no colours, also where the kind of film names some.
+    // FFV1, if it is chosen, holds no colours, also where the kind of film names some.
     if (this.form.elements.colormap.disabled) wanted.delete("colormap");
     for (const field of this.form.elements) {
       if (!field.name || field.closest("[hidden]")) continue;
       const value = field.type === "checkbox" ? String(field.checked) : field.value;
       if (value !== (field.dataset.usual ?? "false")) wanted.set(field.name, value);
     }
+    // The service makes an MKV file with FFV1 unless a codec is named.
+    const isColoured = wanted.has("colormap") && wanted.get("output_format") === "mkv";
+    if (isColoured && !wanted.has("codec")) wanted.set("codec", "h264");
     return `${route}?${wanted}`;
   }
 
@@ -45,7 +48,8 @@ export class FilmOptions {
     const isExact = isDepth && !isZip && container.value === "mkv";
     codec.querySelector("[value=ffv1]").disabled = !isExact;
     if (codec.selectedOptions[0]?.disabled) codec.value = "";
-    const hasColours = !isExact || !["", "ffv1"].includes(codec.value);
+    const isGrey = codec.value === "ffv1" || (codec.value === "" && !wanted.has("colormap"));
+    const hasColours = !isExact || !isGrey;
     const shown = {
       output_format: !isZip,
       codec: !isZip,

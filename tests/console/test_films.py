@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
@@ -227,15 +228,23 @@ def test_another_film_does_not_end_an_upload(visit: Visit, demo: Service) -> Non
     expect(wait).to_be_hidden()
 
 
-def test_a_depth_film_in_colours_can_be_ffv1_which_has_none(visit: Visit, demo: Service) -> None:
+@pytest.mark.parametrize(("codec", "has_colours"), [(None, True), ("ffv1", False)])
+def test_a_depth_film_in_colours_as_mkv(
+    visit: Visit, demo: Service, codec: str | None, has_colours: bool
+) -> None:
+    """It has its colours, unless FFV1 is chosen, which has none."""
     page = visit(demo, **DESKTOP)
     choose_film(page, "beach.mp4", FILM)
     page.get_by_label("Make a", exact=True).select_option("depth film, in colours")
     page.locator("#film-more summary").click()
     page.get_by_label("File", exact=True).select_option("MKV")
+    if codec is not None:
+        page.get_by_label("Codec", exact=True).select_option(codec)
     card = make(page)
     wait_until_ready(card)
     expect(card.get_by_role("heading")).to_have_text("depth_beach.mkv")
+    pixels = read(downloaded(page, card)[1])[0][0].astype(int)
+    assert (np.ptp(pixels, axis=2).max() > 50) == has_colours
 
 
 def test_a_zip_of_pictures_is_only_downloaded(visit: Visit, demo: Service) -> None:
