@@ -181,14 +181,15 @@ def test_films_have_places_of_their_own(films: Films) -> None:
         b"POST /api/video/depth HTTP/1.1\r\nHost: x\r\nContent-Length: 3000000\r\n"
         b"Content-Type: multipart/form-data; boundary=b\r\n\r\n--b\r\n"
     )
+    address = ("127.0.0.1", films.service.depth_port)
+    answers = []
     with ExitStack() as stack:
-        for _ in range(4):  # twice VIDEO_CONCURRENCY
-            address = ("127.0.0.1", films.service.depth_port)
-            connection = stack.enter_context(socket.create_connection(address, 60))
-            connection.sendall(head)
-        answers = []
 
         def is_full() -> bool:
+            # New ones each time, because on a busy machine those before may have timed out.
+            for _ in range(4):  # twice VIDEO_CONCURRENCY
+                connection = stack.enter_context(socket.create_connection(address, 60))
+                connection.sendall(head)
             answers.append(films.post(chunks=1, bytes=1))
             return bool(answers[-1].status_code == 429)
 
