@@ -203,8 +203,9 @@ def test_memory_does_not_grow_with_the_length(running: Runtime) -> None:
 
     short = peak(48)
     assert short > 0
-    # The frames that are added are 44 MB as pictures, and twice as much as pairs.
-    assert peak(240) < short + 32 * 2**20
+    # The frames that are added are 99 MB as pictures, and twice as much as pairs. Buffers that
+    # happen to be full at the same time may take some 30 MB more in one film than in another.
+    assert peak(480) < short + 64 * 2**20
 
 
 def test_the_end_of_the_service_ends_films(built_in: Path) -> None:
