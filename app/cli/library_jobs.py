@@ -293,7 +293,7 @@ class MapsJob(LibraryJob):
 
     def open(self, spec: ModelSpec) -> None:
         """See the base class; also raises UsageError in a folder of maps without a list."""
-        # Maps are looked for first: of another shard, which may start now, the list comes first.
+        # Maps are looked for before the list: a shard that starts just now writes its list first.
         if (name := self._any_map()) and not has_list(self.plan.out):
             raise UsageError(
                 f"-o {self.plan.out} has maps without a list, such as {name}, and this run would "

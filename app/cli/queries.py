@@ -56,7 +56,7 @@ class Embedder:
 
     def images(self, paths: Sequence[Path]) -> FloatArray:
         """Vectors [n, dims] of length 1. Raises UsageError, BadRequest, Interrupted."""
-        # Files name the size of the model's row, too, where embed was not given one.
+        # If embed was given no size, its file names that of the model's row.
         size = self.vectors.made_with.image_size
         given = None if size == self.spec.image_size else size
         found = []

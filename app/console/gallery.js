@@ -361,7 +361,7 @@ export class GallerySection {
 
   #removeLabels() {
     this.#showLabels(null);
-    if (this.#searching !== this.#labelling) return; // what is said is of a search
+    if (this.#searching !== this.#labelling) return; // the line tells of a search
     this.#searching.abort();
     this.searchActivity.rest();
     this.found.textContent = this.fine.textContent = "";
