@@ -33,8 +33,8 @@ class Link:
         self._frames: Window | None = None
         self._maps: Window | None = None
         self._free: queue.SimpleQueue[int] = queue.SimpleQueue()
-        self._places: dict[int, int] = {}
-        self._arrived: dict[int, FloatArray] = {}
+        #: place and map of each frame whose map nobody has taken yet
+        self._arrived: dict[int, tuple[int, FloatArray]] = {}
         self._changed = threading.Condition()
 
     def tell(self, message: Message) -> None:
@@ -80,10 +80,16 @@ class Link:
         self.tell({"frame": number, "place": place})
 
     def map(self, number: int) -> FloatArray:
-        """Wait for the disparity [h, w] of a frame."""
+        """Wait for the disparity [h, w] of a frame, and free its place.
+
+        Frames cannot run ahead of what takes their maps: if they could, the whole film would be in
+        memory where rendering, encoding or the client is slower than inference.
+        """
         with self._changed:
             self._changed.wait_for(lambda: number in self._arrived)
-            return self._arrived.pop(number)
+            place, map_ = self._arrived.pop(number)
+        self._free.put(place)
+        return map_
 
     def _take_maps(self) -> None:
         """Receive maps for ever; runs in a thread, in which the loss of the worker is noticed."""
@@ -96,9 +102,8 @@ class Link:
                 self._maps = Window(descriptor, self._places_count, shape, np.float32)
                 os.close(descriptor)
             map_ = self._maps.read(place)
-            self._free.put(place)
             with self._changed:
-                self._arrived[number] = map_
+                self._arrived[number] = place, map_
                 self._changed.notify_all()
 
     def _receive(self) -> Message:
