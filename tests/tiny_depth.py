@@ -226,8 +226,8 @@ def row(folder: Path, kind: str) -> ModelSpec:
 
 def write(folder: Path, kind: str) -> ModelSpec:
     """Write a tiny checkpoint with random weights into a folder, and return its row."""
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
     name, config, settings = KINDS[kind]
     network = getattr(transformers, name)(config())
     _randomise(network)

@@ -182,11 +182,11 @@ def _siglip(vocabulary: int) -> Any:
 
 def _dinov2(_: int) -> Any:
     size = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-    return transformers.Dinov2Config(**size, image_size=70, patch_size=14)  # type: ignore[arg-type]
+    return transformers.Dinov2Config(**size, image_size=70, patch_size=14)
 
 
 def _dinov3(_: int) -> Any:
-    return transformers.DINOv3ViTConfig(**_VISION, num_register_tokens=4)  # type: ignore[arg-type]
+    return transformers.DINOv3ViTConfig(**_VISION, num_register_tokens=4)
 
 
 CASES = {

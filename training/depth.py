@@ -79,7 +79,7 @@ def network() -> Any:
         apply_layernorm=True,
         reshape_hidden_states=False,
         layerscale_value=1.0,
-        out_indices=[2, 3, 5, 6],  # type: ignore[call-arg] # its own documented name
+        out_indices=[2, 3, 5, 6],  # its own documented name
     )
     config = DepthAnythingConfig(
         backbone_config=backbone,

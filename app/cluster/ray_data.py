@@ -147,7 +147,7 @@ def actors(count: int | None, jobs: int) -> Actors:
     """
     import ray
 
-    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    nodes: list[dict[str, Any]] = ray.nodes()
     machines = [node["Resources"] for node in nodes if node["Alive"]]
     cores = [int(each["CPU"]) for each in machines if each.get("CPU", 0) >= 1]
     gpus = int(sum(each.get("GPU", 0) for each in machines))

@@ -117,4 +117,4 @@ def _call_makers(module: Any, owners: set[str]) -> None:
         if isinstance(each, PreTrainedModel):
             for name in owners:
                 if f"{name}.".startswith(f"{prefix}."):
-                    each._init_weights(module.get_submodule(name))  # type: ignore[no-untyped-call]
+                    each._init_weights(module.get_submodule(name))

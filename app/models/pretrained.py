@@ -60,10 +60,10 @@ def load(network_class: Any, folder: Path, name: str, **options: Any) -> Any:
     import torch
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()
     # Hides warnings about the loss function, which only training needs, and about tensors that are
     # not used, which belong to another network of the checkpoint.
-    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()
     network, report = network_class.from_pretrained(
         folder,
         local_files_only=True,

@@ -76,7 +76,7 @@ def main(machines: int) -> None:
     for _ in sys.stdin:
         added.append(cluster.add_node(**options()))
         tell()
-    cluster.shutdown()  # type: ignore[no-untyped-call]
+    cluster.shutdown()
 
 
 if __name__ == "__main__":

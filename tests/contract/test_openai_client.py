@@ -171,4 +171,4 @@ def test_weights_that_are_missing(start: Callable[..., Service], tmp_path: Any) 
     # HF_HUB_OFFLINE is set, so waiting would not help.
     assert "Retry-After" not in error.value.response.headers
     assert error.value.response.json()["code"] == "model_not_on_disk"
-    assert "HF_HUB_OFFLINE" in error.value.body["reason"]  # type: ignore[index]
+    assert "HF_HUB_OFFLINE" in error.value.body["reason"]
