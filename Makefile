@@ -21,12 +21,13 @@ BENCH_OPTIONS  ?=
 LOCK_OPTIONS   ?=
 IMAGE          ?=
 
-# Five parts beside each other, since most tests wait for a service more than they compute.
-PROCESS := tests/process
+# Six parts beside each other, since most tests wait for a service more than they compute.
+PROCESS := $(wildcard tests/process/test_[a-m]*.py)
+SERVICE := $(filter-out $(PROCESS),$(wildcard tests/process/test_*.py))
 ATTACKS := tests/attacks tests/load tests/cluster
 BROWSER := tests/console tests/clients
 UNIT    := tests/unit
-PARTS   := pytest-process pytest-attacks pytest-browser pytest-unit pytest-rest
+PARTS   := pytest-process pytest-service pytest-attacks pytest-browser pytest-unit pytest-rest
 
 .PHONY: help run demo test $(PARTS) test-under-load fuzz soak cluster chaos bench bench-gpu train-depth train-clip debian lint format lock audit image-check clean
 
@@ -44,10 +45,13 @@ demo: $(VENV)/.run         ## the same service on its own small models: no downl
 test:            ## all checks and tests
 	$(MAKE) --no-print-directory --jobs=2 $(VENV)/.dev $(CLIENTS)
 	folder=$$(mktemp -d) && trap "rm -rf $$folder" EXIT && TEST_CHECKPOINTS=$$folder \
-		$(MAKE) --no-print-directory --jobs=6 --output-sync=target lint $(PARTS)
+		$(MAKE) --no-print-directory --jobs=7 --output-sync=target lint $(PARTS)
 
 pytest-process: $(VENV)/.dev
 	$(BIN)/python -m pytest $(PROCESS)
+
+pytest-service: $(VENV)/.dev
+	$(BIN)/python -m pytest $(SERVICE)
 
 pytest-attacks: $(VENV)/.dev
 	$(BIN)/python -m pytest $(ATTACKS)
@@ -59,7 +63,7 @@ pytest-unit: $(VENV)/.dev
 	$(BIN)/python -m pytest $(UNIT)
 
 pytest-rest: $(VENV)/.dev
-	$(BIN)/python -m pytest $(addprefix --ignore=,$(PROCESS) $(ATTACKS) $(BROWSER) $(UNIT))
+	$(BIN)/python -m pytest $(addprefix --ignore=,tests/process $(ATTACKS) $(BROWSER) $(UNIT))
 
 test-under-load: PROGRAMS += stress-ng:stress-ng
 test-under-load: debian    ## all tests ten times (RUNS=10) while every core is busy: none may depend on luck

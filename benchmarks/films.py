@@ -143,14 +143,16 @@ def measure(results: Results, cache: Path, logs: Path, model: str, plan: Plan) -
             sent(service, short, model)  # a warm-up
             for _ in range(plan.rounds):
                 ours.append(sent(service, film, model))
-                theirs.append(looped(cache, model, short, plan.film_frames_reference))
+                if plan.every_reference:
+                    theirs.append(looped(cache, model, short, plan.film_frames_reference))
     width, height = plan.film_size
     row: Row = {"model": model, "film": f"{width}x{height}, {_RATE} frames a second"}
     for column in ours[0]:
         row[column] = spread([_number(each[column]) for each in ours])
-    row["reference, frames/s"] = spread(theirs)
-    rates = [_number(each["Twinlens, frames/s"]) for each in ours]
-    row["Twinlens / reference"] = ratios(rates, theirs)
+    if theirs:
+        row["reference, frames/s"] = spread(theirs)
+        rates = [_number(each["Twinlens, frames/s"]) for each in ours]
+        row["Twinlens / reference"] = ratios(rates, theirs)
     results.put("films", [row], model=model)
 
 

@@ -39,6 +39,8 @@ class Plan:
     #: sets of models that one service serves when memory and start-up are measured
     together: tuple[tuple[str, ...], ...]
     engines: tuple[str, ...]
+    #: whether references are also measured where they would be started for one figure alone
+    every_reference: bool
     #: how many starts are timed; if several, an uncounted start comes first and does one-time work
     starts: int
     #: sizes of photos for accuracy; times are measured only for the first size
@@ -81,6 +83,7 @@ FULL = Plan(
     health_seconds=15,
     together=(("small", "ViT-B-16"), ("ViT-L-14",), ("base",), ("large",)),
     engines=("openvino", "torch"),
+    every_reference=True,
     starts=2,
     accuracy=("12 MP 4:3", "poster 1000x1500"),
     ceiling_seconds=0.7,
@@ -103,6 +106,7 @@ QUICK = Plan(
     health_seconds=1,
     together=(("small",),),
     engines=("openvino",),
+    every_reference=False,
     starts=1,
     accuracy=("poster 500x750",),
     ceiling_seconds=0.01,

@@ -52,7 +52,7 @@ def measure(results: Results, cache: Path, logs: Path, models: list[str], plan: 
             if workers == min(plan.workers) and plan.starts > 1:
                 _start_once(make())
             put(f"Twinlens {engine}", models, workers, make)
-    for model in models:
+    for model in models if plan.every_reference else ():
         for name in references(model):
             put(name, [model], 1, partial(reference, cache, logs, model, name))
 

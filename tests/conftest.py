@@ -27,8 +27,7 @@ from config.models import ModelSpec
 from config.settings import Settings
 
 # OpenMP reads this when torch is imported. By default its threads occupy cores while they wait for
-# each other. Here those cores are needed, because the two halves of the tests run at the same time
-# on two cores.
+# each other. Here those cores are needed, because parts of the tests run beside each other.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # With hypothesis' time limit, an example would fail whenever something else uses the cores.
@@ -76,8 +75,8 @@ def converted_models() -> list[ModelSpec]:
 def hub(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a hub cache with tiny, converted checkpoints of all five models.
 
-    Tests must not write to it. ``make test`` names a folder, in which one of its two runs makes the
-    checkpoints for both.
+    Tests must not write to it. ``make test`` names a folder, in which one of its parts makes the
+    checkpoints for all.
     """
     cache = tmp_path_factory.mktemp("hub")
     if "TEST_CHECKPOINTS" not in os.environ:

@@ -21,7 +21,7 @@ from benchmarks.service import Service
 from tests.load.clients import Crowd, questions
 from tests.load.trouble import Trouble
 
-SECONDS = float(os.environ.get("CHAOS_SECONDS", "10"))
+SECONDS = float(os.environ.get("CHAOS_SECONDS", "6"))
 CLIENTS = 16
 #: right answers that there must be in spite of all trouble
 ANSWERS = 5 * SECONDS
