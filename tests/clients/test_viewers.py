@@ -30,7 +30,7 @@ from tests.clients.conftest import HERE, Viewers
 from training.scenes import imagine, render
 
 FORMATS = get_args(SplatFormat)
-WIDTH, HEIGHT = 240, 180
+WIDTH, HEIGHT = 160, 120
 CONVERSION_SECONDS = 200
 
 

@@ -54,6 +54,8 @@ def visitor(browser: Browser) -> Iterator[Visit]:
     with ExitStack() as stack:
 
         def visit(service: Place, path: str = "/", **options: Any) -> Page:
+            # The CPU draws, so that views that move by themselves are costly.
+            options = {"reduced_motion": "reduce"} | options
             if options.pop("phone", False):
                 options = PHONE | options
             context = browser.new_context(**options)

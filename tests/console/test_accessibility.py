@@ -33,7 +33,7 @@ def check(page: Page, place: Path) -> None:
 def test_axe_finds_nothing(
     visit: Visit, demo: Service, size: dict[str, object], scheme: str, tmp_path: Path
 ) -> None:
-    page = visit(demo, color_scheme=scheme, reduced_motion="reduce", **size)
+    page = visit(demo, color_scheme=scheme, **size)
     page.get_by_role("listitem").first.wait_for()
     check(page, tmp_path / "start.png")
     choose(page, ("lake.jpg", photo()))
@@ -70,7 +70,7 @@ def test_a_narrow_phone_needs_no_sideways_scrolling(visit: Visit, demo: Service)
 
 
 def test_the_keyboard_is_enough(visit: Visit, demo: Service) -> None:
-    page = visit(demo, reduced_motion="reduce", **DESKTOP)
+    page = visit(demo, **DESKTOP)
     page.locator("#models li").first.wait_for()
     keyboard = page.keyboard
 

@@ -38,7 +38,7 @@ def test_models_are_grouped_and_updates_disturb_nothing(visit: Visit, demo: Serv
                 model.update(changes)
         route.fulfill(json=body)
 
-    page = visit(demo, "/health", reduced_motion="reduce", **DESKTOP)
+    page = visit(demo, "/health", **DESKTOP)
     page.route(re.compile(r"/api/models[?/]"), change)
     page.goto(demo.url("/ui"))
     box = page.get_by_label("Depth model")

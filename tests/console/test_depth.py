@@ -35,7 +35,7 @@ pytestmark = pytest.mark.timeout(600)  # the first start prepares the models
 def page(browser: Browser, demo: Service) -> Iterator[Page]:
     """Open a page that shows the depth of a photo and does not move by itself."""
     with visitor(browser) as visit:
-        page = visit(demo, reduced_motion="reduce", **DESKTOP)
+        page = visit(demo, **DESKTOP)
         choose(page, ("lake.jpg", photo()))
         wait_for_depth(page)
         yield page
@@ -125,7 +125,7 @@ def test_a_turned_photo_is_shown_upright(visit: Visit, demo: Service) -> None:
 def test_a_photo_that_the_browser_cannot_show_is_shown_by_the_service(
     visit: Visit, demo: Service
 ) -> None:
-    page = visit(demo, reduced_motion="reduce", **DESKTOP)
+    page = visit(demo, **DESKTOP)
     choose(page, ("scan.tiff", encoded(picture(200, 150), "TIFF")))
     wait_for_depth(page)
     expect(page.locator("#compare .photo")).to_be_visible()
@@ -144,7 +144,7 @@ def test_a_photo_that_the_browser_cannot_show_is_shown_by_the_service(
 
 
 def test_all_options_make_what_their_command_line_says(visit: Visit, demo: Service) -> None:
-    page = visit(demo, reduced_motion="reduce", **DESKTOP)
+    page = visit(demo, **DESKTOP)
     choose(page, ("it's.jpg", photo()))
     wait_for_depth(page)
     page.get_by_text("Stereo pairs, other formats, all options").click()
@@ -183,7 +183,7 @@ def test_all_options_make_what_their_command_line_says(visit: Visit, demo: Servi
 
 
 def test_a_field_that_is_hidden_again_stops_nothing(visit: Visit, demo: Service) -> None:
-    page = visit(demo, reduced_motion="reduce", **DESKTOP)
+    page = visit(demo, **DESKTOP)
     choose(page, ("lake.jpg", photo()))
     wait_for_depth(page)
     page.get_by_text("Stereo pairs, other formats, all options").click()
@@ -197,7 +197,7 @@ def test_a_field_that_is_hidden_again_stops_nothing(visit: Visit, demo: Service)
 
 
 def test_labels_of_one_photo_have_a_sentence_of_their_own(visit: Visit, demo: Service) -> None:
-    page = visit(demo, reduced_motion="reduce", **DESKTOP)
+    page = visit(demo, **DESKTOP)
     choose(page, ("lake.jpg", photo()))
     wait_for_depth(page)
     page.get_by_text("Labels for this photo").click()
@@ -226,7 +226,7 @@ def test_a_broken_file_gets_the_words_of_the_service(visit: Visit, demo: Service
 def test_a_model_that_cannot_come_is_said_so_beside_the_map_that_is_there(
     visit: Visit, demo: Service
 ) -> None:
-    page = visit(demo, reduced_motion="reduce", **DESKTOP)
+    page = visit(demo, **DESKTOP)
     choose(page, ("lake.jpg", photo()))
     wait_for_depth(page)
     page.get_by_label("Depth model").select_option("small")

@@ -85,7 +85,7 @@ def downloaded(page: Page, card: Locator) -> tuple[str, bytes]:
 
 
 def test_a_film_is_made_played_and_downloaded(visit: Visit, demo: Service, tmp_path: Path) -> None:
-    page = visit(demo, reduced_motion="reduce", **DESKTOP)
+    page = visit(demo, **DESKTOP)
     choose_film(page, "beach.mp4", FILM)
     expect(page.get_by_role("heading", name="Films")).to_be_focused()
     check(page, tmp_path / "chosen.png")

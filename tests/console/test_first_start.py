@@ -46,7 +46,7 @@ def test_while_the_model_is_downloaded_the_built_in_one_is_offered(
         )
         with service.started():
             service.wait_for("/health", 200)
-            page = visit(service, "/health", phone=True, reduced_motion="reduce")
+            page = visit(service, "/health", phone=True)
             # The photo is faster than the list of models, as on a slow network.
             slow: list[Route] = []
             page.route("**/api/models?type=all", lambda route: slow.append(route), times=1)

@@ -32,7 +32,7 @@ def scores(page: Page) -> list[float]:
 def test_photos_are_found_by_words_and_by_likeness_and_saved_together(
     visit: Visit, demo: Service
 ) -> None:
-    page = visit(demo, reduced_motion="reduce", **DESKTOP)
+    page = visit(demo, **DESKTOP)
     scan = encoded(picture(200, 150), "TIFF")  # which the browser cannot show
     given = [("a.jpg", photo()), ("b.jpg", photo(9010)), ("scan.tiff", scan), ("a.jpg", photo())]
     choose(page, *given)
@@ -89,7 +89,7 @@ def test_photos_are_found_by_words_and_by_likeness_and_saved_together(
 def test_a_card_leads_to_the_scene_and_a_broken_file_spoils_nothing(
     visit: Visit, demo: Service
 ) -> None:
-    page = visit(demo, phone=True, reduced_motion="reduce")
+    page = visit(demo, phone=True)
     choose(page, ("a.jpg", photo()), ("broken.jpg", b"nothing"), ("b.jpg", photo(9010)))
     wait_for_cards(page, 2)
     refused = page.locator("#gallery-refused")

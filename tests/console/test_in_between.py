@@ -43,7 +43,7 @@ pytestmark = pytest.mark.timeout(600)
 
 def prepared(visit: Visit, service: Service, script: str) -> Page:
     """Open the console after running a script in its page."""
-    page = visit(service, "/health", reduced_motion="reduce", **DESKTOP)
+    page = visit(service, "/health", **DESKTOP)
     page.add_init_script(script)
     page.goto(service.url("/ui"))
     page.locator("#models li").first.wait_for()
@@ -107,7 +107,7 @@ def test_a_map_that_the_browser_cannot_show_can_be_taken_away(visit: Visit, demo
 
 
 def test_colours_that_did_not_come_are_asked_for_again(visit: Visit, demo: Service) -> None:
-    page = visit(demo, "/health", reduced_motion="reduce", **DESKTOP)
+    page = visit(demo, "/health", **DESKTOP)
     page.route("**/palettes.json", lambda route: route.abort(), times=1)
     page.goto(demo.url("/ui"))
     page.locator("#models li").first.wait_for()
@@ -118,7 +118,7 @@ def test_colours_that_did_not_come_are_asked_for_again(visit: Visit, demo: Servi
 
 
 def test_an_example_that_does_not_come_is_said_so(visit: Visit, demo: Service) -> None:
-    page = visit(demo, reduced_motion="reduce", **DESKTOP)
+    page = visit(demo, **DESKTOP)
     page.route("**/example.jpg", lambda route: route.fulfill(status=502, body="<h1>Bad</h1>"))
     page.get_by_role("button", name="Try the example").click()
     expect(page.locator("#intake")).to_contain_text("Unexpected answer HTTP status 502")
@@ -129,7 +129,7 @@ def test_an_example_that_does_not_come_is_said_so(visit: Visit, demo: Service) -
 
 
 def test_a_late_example_does_not_replace_a_photo(visit: Visit, demo: Service) -> None:
-    page = visit(demo, reduced_motion="reduce", **DESKTOP)
+    page = visit(demo, **DESKTOP)
     late: list[Route] = []
     page.route("**/example.jpg", lambda route: late.append(route))
     page.get_by_role("button", name="Try the example").click()

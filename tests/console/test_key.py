@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,13 +17,27 @@ from tests.console.user import choose, photo, wait_for_depth
 
 pytestmark = pytest.mark.timeout(600)
 KEY = "schlüssel und riegel"
+PHOTO = photo(width=80, height=60)  # the CPU draws its scene
 
 
-def test_the_key_is_asked_for_and_kept_for_the_tab_only(
-    visit: Visit, another: Callable[..., Service]
-) -> None:
-    service = another(SERVICE_API_KEY=KEY)
-    page = visit(service)
+@pytest.fixture(scope="module")
+def service(built_in: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Run a service with a key."""
+    service = Service(
+        tmp_path_factory.mktemp("key") / "log",
+        HF_HUB_CACHE=built_in,
+        HF_HUB_OFFLINE=1,
+        DEPTH_MODEL="builtin-depth",
+        ENABLED_FAMILIES="depth",
+        SERVICE_API_KEY=KEY,
+    )
+    with service.started():
+        service.wait_for("/health", 200)
+        yield service
+
+
+def test_the_key_is_asked_for_and_kept_for_the_tab_only(visit: Visit, service: Service) -> None:
+    page = visit(service, device_scale_factor=0.5)
     dialog = page.get_by_role("dialog", name="This service has a key")
     expect(dialog.get_by_label("Key", exact=True)).to_be_focused()
     page.keyboard.type("wrong")
@@ -34,7 +48,7 @@ def test_the_key_is_asked_for_and_kept_for_the_tab_only(
     page.get_by_role("button", name="Enter the key").click()
     dialog.get_by_label("Key", exact=True).fill(KEY)
     dialog.get_by_role("button", name="Continue").click()
-    choose(page, ("lake.jpg", photo()))
+    choose(page, ("lake.jpg", PHOTO))
     wait_for_depth(page)
     page.get_by_role("button", name="Show in 3D").click()
     page.frame_locator("#scene-place iframe").locator("#controls").wait_for()
@@ -52,10 +66,7 @@ def test_the_key_is_asked_for_and_kept_for_the_tab_only(
     assert KEY not in service.text()
 
 
-def test_the_key_works_where_the_browser_stores_nothing(
-    visit: Visit, another: Callable[..., Service]
-) -> None:
-    service = another(SERVICE_API_KEY=KEY)
+def test_the_key_works_where_the_browser_stores_nothing(visit: Visit, service: Service) -> None:
     page = visit(service, "/health")
     page.add_init_script(
         """for (const name of ["sessionStorage", "localStorage"]) {
@@ -68,21 +79,21 @@ def test_the_key_works_where_the_browser_stores_nothing(
     dialog = page.get_by_role("dialog", name="This service has a key")
     dialog.get_by_label("Key", exact=True).fill(KEY)
     dialog.get_by_role("button", name="Continue").click()
-    choose(page, ("lake.jpg", photo()))
+    choose(page, ("lake.jpg", PHOTO))
     wait_for_depth(page)
     page.get_by_role("button", name="Forget the key").click()
     page.get_by_role("button", name="Enter the key").wait_for()
 
 
 def test_what_was_declined_is_asked_again_when_it_is_needed(
-    visit: Visit, another: Callable[..., Service], tmp_path: Path
+    visit: Visit, service: Service, tmp_path: Path
 ) -> None:
-    page = visit(another(SERVICE_API_KEY=KEY), phone=True)
+    page = visit(service, phone=True)
     dialog = page.get_by_role("dialog")
     dialog.wait_for()
     check(page, tmp_path / "key.png")
     dialog.get_by_role("button", name="Not now").tap()
     expect(dialog).to_be_hidden()
-    choose(page, ("lake.jpg", photo()))
+    choose(page, ("lake.jpg", PHOTO))
     dialog.get_by_role("button", name="Not now").tap()
     expect(page.locator("#depth-activity")).to_contain_text("Send the key of this service")

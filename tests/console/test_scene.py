@@ -22,10 +22,13 @@ from tests.console.conftest import Visit, visitor
 from tests.console.user import PHONE, WAIT_MS, choose, photo, seen, wait_for_depth
 
 pytestmark = pytest.mark.timeout(400)
-WIDTH, HEIGHT = 120, 90
+WIDTH, HEIGHT = 80, 60
 LAKE = photo(width=WIDTH, height=HEIGHT)
-#: small, because the CPU draws
-WINDOW: dict[str, Any] = {"viewport": {"width": 640, "height": 480}, "reduced_motion": "reduce"}
+#: of few pixels, because the CPU draws
+WINDOW: dict[str, Any] = {
+    "viewport": {"width": 640, "height": 480},
+    "device_scale_factor": 0.5,
+}
 IWER = PROJECT / "tests/clients/node_modules/iwer/build/iwer.min.js"
 # Chromium has WebXR, but no headset. The emulated one draws to the canvas, one eye in each half.
 HEADSET = """
@@ -64,6 +67,7 @@ def until(page: Page, is_wanted: Callable[[NDArray[np.uint8]], bool]) -> NDArray
         if is_wanted(picture):
             return picture
         assert time.monotonic() < ends, "the scene never looked as wanted"
+        page.wait_for_timeout(100)  # each look makes the browser draw
 
 
 def difference(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
@@ -214,7 +218,7 @@ def test_another_photo_leaves_nothing_of_it(page: Page) -> None:
 
 
 def test_on_a_phone_it_follows_the_phone(visit: Visit, demo: Service, tmp_path: Path) -> None:
-    page = visit(demo, **PHONE, reduced_motion="reduce")
+    page = visit(demo, **PHONE, device_scale_factor=0.5)
     choose(page, ("lake.jpg", LAKE))
     wait_for_depth(page)
     open_scene(page)

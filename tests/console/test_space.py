@@ -52,13 +52,13 @@ def places(page: Page) -> NDArray[np.float64]:
 
 def test_it_moves_once_by_itself_unless_that_is_unwanted(visit: Visit, demo: Service) -> None:
     def moved(**options: Any) -> Page:
-        page = watched(visit, demo, **DESKTOP, **options)
+        page = watched(visit, demo, **DESKTOP, device_scale_factor=0.5, **options)
         drop(page, "lake.jpg", photo())
         wait_for_depth(page)
         still(page.locator("#scene"))
         return page
 
-    page = moved()
+    page = moved(reduced_motion="no-preference")
     assert places(page).any()
     # The view does not jump: some frame is half-way, even after a pause or if frames are slow.
     page.evaluate("window.places = []")
@@ -66,11 +66,11 @@ def test_it_moves_once_by_itself_unless_that_is_unwanted(visit: Visit, demo: Ser
     still(page.locator("#scene"))
     ways = places(page)[:, 0] / places(page)[-1, 0]
     assert ((ways > 0.01) & (ways < 0.97)).any()
-    assert not places(moved(reduced_motion="reduce")).any()
+    assert not places(moved()).any()
 
 
 def test_a_finger_turns_it_and_moves_the_line(visit: Visit, demo: Service) -> None:
-    page = visit(demo, phone=True, reduced_motion="reduce")
+    page = visit(demo, phone=True)
     page.get_by_role("button", name="Try the example").tap()
     wait_for_depth(page)
     scene, line = page.locator("#scene"), page.locator("#compare input")
@@ -86,7 +86,7 @@ def test_a_finger_turns_it_and_moves_the_line(visit: Visit, demo: Service) -> No
 
 
 def test_the_phone_itself_turns_it(visit: Visit, demo: Service) -> None:
-    page = watched(visit, demo, phone=True, reduced_motion="reduce")
+    page = watched(visit, demo, phone=True)
     page.get_by_role("button", name="Try the example").tap()
     wait_for_depth(page)
     system = page.context.new_cdp_session(page)
@@ -124,7 +124,7 @@ def test_the_phone_itself_turns_it(visit: Visit, demo: Service) -> None:
 
 
 def test_it_is_sharp_on_another_screen(visit: Visit, demo: Service) -> None:
-    page = visit(demo, reduced_motion="reduce", **DESKTOP)
+    page = visit(demo, **DESKTOP)
     choose(page, ("lake.jpg", photo()))
     wait_for_depth(page)
     scene = page.locator("#scene")

@@ -94,6 +94,7 @@ def still(place: Locator) -> NDArray[np.uint8]:
     """Wait until an element does not change any more; return its pixels, [height, width, 3]."""
     before = seen(place)
     while True:
+        place.page.wait_for_timeout(100)  # each look makes the browser draw
         now = seen(place)
         if np.array_equal(before, now):
             return now

@@ -286,6 +286,8 @@ def test_load_and_download_wait_for_the_hub(
             HF_HUB_OFFLINE=0,
             ENABLED_FAMILIES="depth",
             WARMUP_ON_STARTUP="false",
+            ENGINE="torch",  # needs no conversion
+            PRECISION="fp32",
         )
         service.wait_for("/ready", 200)
         assert current(service)["downloaded_models"] == ["small", "sharp"]
