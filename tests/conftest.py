@@ -20,7 +20,6 @@ from app.engines.openvino.conversion_process import convert
 from app.engines.openvino.conversions import Conversions
 from app.lending.registry import networks_of
 from app.runtime import Runtime
-from benchmarks.checkpoints.__main__ import make
 from benchmarks.models import checkpoint_of, source
 from benchmarks.service import Service
 from config.models import ModelSpec
@@ -55,6 +54,10 @@ def convert_all(
 
 
 def _make_hub(cache: Path) -> None:
+    # Imported here, because it imports transformers, which costs a run of pytest 12 s of CPU, and
+    # most runs find the checkpoints made or need none.
+    from benchmarks.checkpoints.__main__ import make
+
     for key in MADE:
         for repository in make(key, small_scale=True):
             repository.write(cache)
