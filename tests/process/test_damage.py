@@ -30,10 +30,6 @@ def weights(cache: Path) -> Path:
     return found
 
 
-def truncate(path: Path) -> None:
-    os.truncate(path, path.stat().st_size // 2)
-
-
 def noise(path: Path) -> None:
     """Overwrite half of the content but keep the size and the modification time."""
     before = path.stat()
@@ -47,9 +43,7 @@ def removed(path: Path) -> None:
     path.unlink()
 
 
-@pytest.mark.parametrize(
-    ("how", "damage"), [("kill", truncate), ("kill", noise), ("reload", noise), ("kill", removed)]
-)
+@pytest.mark.parametrize(("how", "damage"), [("kill", noise), ("reload", removed)])
 def test_a_damaged_conversion_is_made_anew(
     running: tuple[Faulty, Path], damage: Callable[[Path], None], how: str
 ) -> None:
