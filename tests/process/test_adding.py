@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +24,8 @@ KEYS = {"mine", "other"}
 
 
 @pytest.fixture
-def service(tmp_path: Path) -> Iterator[Service]:
+def service(built_in: Path, tmp_path: Path) -> Iterator[Service]:
+    shutil.copytree(built_in, tmp_path / "cache", symlinks=True)
     publish_depth(tmp_path / "published")
     publish_depth(tmp_path / "published", "me/other")
     with FakeHub(tmp_path / "published").running() as hub:
