@@ -9,6 +9,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from app.tasks.video import Chunks, FilmResult, Progress
 from app.video import handle
 from app.video.reader import FilmLimits, FilmReader
 from app.video.work import FilmWork
+from benchmarks.peak import highest_mb
 from config.models import ModelSpec
 from config.settings import Settings
 from tests.films.liar import OPEN, liar
@@ -186,32 +188,23 @@ def test_a_process_that_skips_the_maps_keeps_no_place(
 def test_memory_does_not_grow_with_the_length(running: Runtime) -> None:
     """Not even if the client does not read for a while: no stage of the film runs ahead."""
 
-    def peak(count: int) -> int:
-        """Most resident memory of the process, in bytes."""
+    def peak(count: int) -> float:
+        """Most resident memory of the process, in MB of 2**20 bytes."""
         result = started(running, film(count, (320, 240)), FilmWork("mkv", "ffv1", stereo="sbs"))
-        process, seen, spent = process_of(result), [0], -1.0
+        process, highest, spent = process_of(result), 0.0, -1.0
         while (now := sum(process.cpu_times())) != spent:  # until it waits for the client
             spent = now
             time.sleep(0.5)
-            seen.append(high_water(process))
         for _ in result.chunks:
-            seen.append(high_water(process) or seen[-1])
-        return max(seen)
+            with suppress(OSError, IndexError):  # it has exited
+                highest = highest_mb(process.pid)
+        return highest
 
     short = peak(24)
+    assert short > 0
     # The frames that are added take 50 MB as pictures, 100 MB as pairs and 120 MB as maps with
     # what the network read. Some more buffers than in the short film may be full.
-    assert peak(240) < short + 64 * 2**20
-
-
-def high_water(process: psutil.Process) -> int:
-    """Most resident memory so far, in bytes; 0 once it has exited."""
-    try:
-        lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
-    except OSError:
-        return 0
-    found = [each for each in lines if each.startswith("VmHWM")]
-    return int(found[0].split()[1]) * 1024 if found else 0
+    assert peak(240) < short + 64
 
 
 def test_the_end_of_the_service_ends_films(built_in: Path) -> None:
