@@ -314,14 +314,16 @@ class Runtime:
     def _ensure_defaults_on_disk(self) -> None:
         """Start downloads of default models that are missing on disk.
 
-        With WARMUP_ON_STARTUP there is nothing to do, because an order to load a model also
-        downloads it.
+        A model that somebody has unloaded or deleted stays away until a request needs it. With
+        WARMUP_ON_STARTUP there is nothing to do, because an order to load a model also downloads
+        it.
         """
         if not self.settings.warmup_on_startup:
             for spec in self.registry.defaults.values():
-                if not self.manager.on_disk(spec):
+                network = networks_of(spec)[0]
+                if not self.manager.on_disk(spec) and not self.workers.must_be_unloaded(network):
                     with suppress(NotAvailable):
-                        self.manager.check(networks_of(spec)[0])
+                        self.manager.check(network)
 
     def _hung(self) -> None:
         if not self.is_closing():

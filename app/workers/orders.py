@@ -117,6 +117,11 @@ class Workers:
         """Unload a network in every worker; requests that use it can still finish."""
         self._wait(str(id), self.order_unload(id), _OTHERS_SECONDS, check_cancelled)
 
+    def must_be_unloaded(self, id: NetworkId) -> bool:
+        """Whether the last order for a network was to unload it."""
+        order = self._book.read().networks.get(str(id))
+        return order is not None and order.wanted is None
+
     def chosen(self) -> str | None:
         """The key of the current depth model; None if nobody has chosen one."""
         with suppress(OSError, ValueError):
@@ -200,10 +205,13 @@ class Workers:
     def follow(self) -> None:
         """Follow the orders that this worker has not followed yet, and write its report."""
         with self._following:
-            orders = self._book.read()
-            for key, order in orders.networks.items():
-                if key in self._networks:  # otherwise a reload has removed it from the table
+            for key in self._book.read().networks:
+                # Read anew for each network: the one before may have taken a minute to load, and
+                # an old order would download again what has been deleted meanwhile.
+                order = self._book.read().networks.get(key)
+                if order and key in self._networks:  # otherwise a reload has removed it
                     self._follow_order(self._networks[key], order)
+            orders = self._book.read()
             if orders.clean_up > self.reports.followed.get(_CLEAN_UP, 0):
                 self.reports.cleaned = memory.clean_up()
                 self.reports.followed[_CLEAN_UP] = orders.clean_up

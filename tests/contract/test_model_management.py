@@ -7,6 +7,7 @@ The section is "Model management, as the ImmichVR backend and its panel use it t
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -298,6 +299,14 @@ def test_load_and_download_wait_for_the_hub(
         }
         loaded = check.json(service.post("/api/models/large/load", json={}))
         assert loaded["current_model"] == "large"
+        # The default model is deleted, too, and stays away until a request needs it.
+        asked = len(fake_hub.heads)
+        check.json(service.delete("/api/models/small"))
+        time.sleep(3)  # the workers look for missing default models once a second
+        assert current(service)["downloaded_models"] == ["base", "large", "sharp"]
+        assert len(fake_hub.heads) == asked
+        check.error(depth(service, "?model=small"), 503)
+        wait_for(lambda: "small" in current(service)["downloaded_models"], service=service)
         # A request for a model that is not on disk also starts its download.
         check.json(service.delete("/api/models/base"))
         check.error(depth(service, "?model=base"), 503)
