@@ -21,6 +21,10 @@ BENCH_OPTIONS  ?=
 LOCK_OPTIONS   ?=
 IMAGE          ?=
 
+# Python keeps what it compiles. Else each start with torch, of which the tests have hundreds, would
+# compile torch and transformers again, which doubles its time.
+unexport PYTHONDONTWRITEBYTECODE
+
 # Six parts beside each other, since most tests wait for a service more than they compute.
 PROCESS := $(wildcard tests/process/test_[a-m]*.py)
 SERVICE := $(filter-out $(PROCESS),$(wildcard tests/process/test_*.py))
