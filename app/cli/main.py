@@ -79,6 +79,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (Failed, AddingError) as error:
         _say(str(error))
         return FAILED
+    except OSError as error:
+        if error.filename is None:
+            raise
+        # A path that may not be entered, or is too long, wherever the command met it first.
+        _say(f"python -m app {arguments.command}: {error.filename}: {error.strerror}")
+        return FAILED
     except Interrupted:
         assert stop.signal is not None
         said = {"download": _GO_ON, "models": "interrupted", "search": "interrupted"}

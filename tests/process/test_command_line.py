@@ -22,6 +22,7 @@ import pytest
 from PIL import Image
 
 from app.cli.files import Found, find_files
+from app.cli.main import main
 from app.pictures.kinds import may_be_picture
 from benchmarks.service import PROJECT, Service
 from tests.contract import check
@@ -197,6 +198,14 @@ def test_wrong_usage_does_nothing(hub: Path, tmp_path: Path) -> None:
         assert "Traceback" not in done.stderr
     assert not out.exists()
     assert vectors.read_text().count("\n") == 1
+
+
+def test_a_path_that_nobody_can_reach(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in ("depth", "embed"):
+        assert main([command, str(tmp_path), "-o", f"{tmp_path}/{300 * 'a'}/"]) == 1
+        assert "File name too long" in capsys.readouterr().err
 
 
 def test_weights_that_cannot_be_had(tmp_path: Path) -> None:
