@@ -90,7 +90,8 @@ class FormParser(FormDataParser):
                 parts += 1
                 if self.max_form_parts is not None and parts > self.max_form_parts:
                     raise TooLarge(
-                        f"The form has more than {self.max_form_parts} parts", code="body_too_large"
+                        f"The form has more than {self.max_form_parts} parts; send fewer at once",
+                        code="body_too_large",
                     )
                 name, file_name = _names(event)
                 headers, value = event.headers, bytearray()
