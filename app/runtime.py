@@ -84,17 +84,17 @@ class Runtime:
         self.metrics: Metrics = before.metrics if before else Metrics(self.shared)
         self.registry = Registry(settings)
         self._before = before
-        downloads = Downloads(
+        self.downloads = Downloads(
             settings.hf_hub_cache, self.shared.folder, settings.hf_hub_offline, self.shared.life
         )
         networks = self.registry.networks()
         self.loader = Loader.from_settings(settings, self._threads(), self.shared.life[0])
-        self.manager = Manager(networks, downloads, self.loader)
+        self.manager = Manager(networks, self.downloads, self.loader)
         self.workers = Workers(self.shared, self.manager, networks)
         self.reports = self.workers.reports
         self.crashes = Crashes(self.shared.folder)
         self.operations = Operations(
-            self.registry, self.manager, self.workers, downloads, settings.depth_model
+            self.registry, self.manager, self.workers, self.downloads, settings.depth_model
         )
         self.additions = Additions(settings, self.shared.life[0])
         self.waiting_room = WaitingRoom(
@@ -290,6 +290,7 @@ class Runtime:
             try:
                 self.workers.follow()
                 self._ensure_defaults_on_disk()
+                self.downloads.ensure_running()
                 self._retire()
                 self.shared.set("up", 1)
             except Exception:  # for example, /dev/shm is full; that must not end this thread

@@ -208,6 +208,15 @@ class Downloads:
                 )
             request = DownloadRequest(spec=spec, files=files, cache=self._cache)
             atomic.write_text(self._path(spec, "request"), request.model_dump_json())
+        self.ensure_running()
+
+    def ensure_running(self) -> None:
+        """Start a download process if there are requests and none runs. Call it regularly.
+
+        The last process may have been exiting when a request was written, or may have been killed.
+        """
+        if self._offline or not any(self._folder.glob("*.request")):
+            return
         if not self._process_is_alive():
             self._start_process()
 
@@ -241,10 +250,7 @@ class Downloads:
                 and self.find_checkpoint(spec, files) is None
             ):
                 raise DownloadFailed("it was deleted meanwhile")
-            # The download process may have been exiting when the request was written, or may have
-            # been killed.
-            if not self._offline and not self._process_is_alive():
-                self._start_process()
+            self.ensure_running()
             check_cancelled()
             time.sleep(0.1)
 

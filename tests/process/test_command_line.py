@@ -200,11 +200,9 @@ def test_wrong_usage_does_nothing(hub: Path, tmp_path: Path) -> None:
     assert vectors.read_text().count("\n") == 1
 
 
-def test_a_path_that_nobody_can_reach(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for command in ("depth", "embed"):
-        assert main([command, str(tmp_path), "-o", f"{tmp_path}/{300 * 'a'}/"]) == 1
+def test_a_path_that_nobody_can_reach(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for task in ("depth", "embed"):
+        assert main([task, str(tmp_path), "-o", f"{tmp_path}/{300 * 'a'}/"]) == 1
         assert "File name too long" in capsys.readouterr().err
 
 

@@ -114,7 +114,7 @@ def test_a_process_that_died_is_noticed_and_replaced(
     processes(tmp_path)[0].kill()
     wait_for(lambda: (state := downloads.state(spec)) and state.state == "failed")
     fake_hub.stall_at = None
-    downloads.request(spec, FILES)
+    downloads.ensure_running()
     wait_for(lambda: downloads.find_checkpoint(spec, FILES))
 
 
