@@ -58,7 +58,7 @@ export class MakeForm {
     if (this.#value("stereo") === "none") this.form.elements.stereo.value = "anaglyph";
     this.#arrange();
     this.root.scrollIntoView({ block: "nearest" });
-    this.#make({ isSaved: false });
+    if (this.form.reportValidity()) this.#make({ isSaved: false });
   }
 
   /** The options that differ from their defaults. */
