@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -218,7 +217,7 @@ def test_sigterm_in_the_middle_of_a_reload(start_faulty: Callable[..., Faulty]) 
 def test_sigterm_while_it_starts(hub: Path, tmp_path: Path) -> None:
     service = Service(tmp_path / "log", HF_HUB_CACHE=hub, HF_HUB_OFFLINE=1)
     with service.started():
-        time.sleep(1.5)
+        wait_for(lambda: " mapped for " in service.text(), service=service)
         os.kill(service.pid, signal.SIGTERM)
         assert service.process.wait(60) == 0
     assert "Traceback" not in service.text()

@@ -106,15 +106,26 @@ def sample_entry(film: bytes) -> tuple[bytes, dict[bytes, bytes]]:
     return kind, dict(boxes(entry[78:]))
 
 
-def number(film: bytes, identifier: bytes) -> int | None:
-    """A number in the head of a Matroska file."""
-    head = film[: film.index(b"\x1f\x43\xb6\x75")]
-    at = head.find(identifier)
-    if at < 0:
-        return None
-    at += len(identifier)
-    count = head[at] & 0x7F
-    return int.from_bytes(head[at + 1 : at + 1 + count], "big")
+def elements(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The elements of Matroska in ``data``; the last may have no known size (RFC 8794)."""
+    while data:
+        name = data[: 9 - data[0].bit_length()]
+        data = data[len(name) :]
+        length = 9 - data[0].bit_length()
+        size = int.from_bytes(data[:length], "big") - (1 << 7 * length)
+        if size == (1 << 7 * length) - 1:
+            size = len(data)
+        yield name, data[length : length + size]
+        data = data[length + size :]
+
+
+def number(film: bytes, name: bytes) -> int | None:
+    """A number among the settings of the video in a Matroska file."""
+    # Segment, Tracks, TrackEntry, Video
+    for above in (b"\x18\x53\x80\x67", b"\x16\x54\xae\x6b", b"\xae", b"\xe0"):
+        film = dict(elements(film))[above]
+    found = dict(elements(film)).get(name)
+    return None if found is None else int.from_bytes(found, "big")
 
 
 @pytest.mark.parametrize("codec", ["h264", "hevc"])
