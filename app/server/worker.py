@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import errno
 import selectors
+import signal
 import socket
 import ssl
 import struct
@@ -88,6 +89,7 @@ class Worker(ThreadWorker):  # type: ignore[misc] # gunicorn ships no types
     def init_signals(self) -> None:
         """Install the signal handlers; see gunicorn.workers.base.Worker."""
         super().init_signals()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C: the master tells the workers
         unblock_signals()
 
     def run(self) -> None:

@@ -62,6 +62,18 @@ def test_two_signals_to_have_fewer_workers_leave_one(service: Service) -> None:
     has(service, 2)
 
 
+def test_ctrl_c_reaches_the_workers_too_and_only_the_master_acts(service: Service) -> None:
+    """Workers that acted on it, too, sometimes hung until they were killed 30 seconds later."""
+    send(service, "HUP")
+    has(service, 2)
+    workers = service.workers()
+    for worker in workers:
+        worker.send_signal(signal.SIGINT)
+    for _ in range(4):
+        assert service.get("/health").status_code == 200
+    assert service.workers() == workers
+
+
 def send(service: Service, name: str) -> None:
     """Send a signal and wait until the master begins to act on it.
 
