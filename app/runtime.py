@@ -147,6 +147,8 @@ class Runtime:
         self._closing = threading.Event()
         self._refusal = ""
         self._retired: list[ModelSpec] = []
+        #: number of the last order before this runtime was made
+        self._retired_at = 0
 
     # -- life ----------------------------------------------------------------------------------
 
@@ -161,6 +163,11 @@ class Runtime:
                 for spec in self._before.registry.defaults.values()
                 if spec not in self.registry.defaults.values()
             ]
+            self._retired_at = self.workers.last_order()
+            for spec in self.registry.defaults.values():
+                if spec not in self._before.registry.defaults.values():
+                    # An unload from before it became a default model no longer counts.
+                    self.workers.forget_unload(networks_of(spec)[0])
             self._before = None
         if self.settings.warmup_on_startup:
             # The model that /ready depends on is loaded first.
@@ -309,7 +316,7 @@ class Runtime:
             if self.shared.slot == min(slots):
                 for spec in self._retired:
                     for network in networks_of(spec) if spec.key != current else ():
-                        self.workers.order_unload(network)
+                        self.workers.retire(network, self._retired_at)
             self._retired = []
 
     def _ensure_defaults_on_disk(self) -> None:

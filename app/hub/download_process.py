@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""The process that downloads models: ``python -m app.hub.download_process FOLDER PIPE``.
+"""The process that downloads models: ``python -m app.hub.download_process FOLDER PIPE LOCK``.
 
 It handles the requests in FOLDER (see ``app.hub.downloads``) until none is left, and retries failed
 downloads after growing pauses. It exits early if all processes of the service have ended; it
@@ -9,14 +9,13 @@ notices that because PIPE is then closed.
 
 from __future__ import annotations
 
-import fcntl
 import logging
+import os
 import sys
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
 from app.host import atomic
 from app.host.lifeline import end_with_the_service
@@ -47,28 +46,9 @@ def main() -> None:
     folder, life = Path(sys.argv[1]), int(sys.argv[2])
     configure_logging(load_settings_or_exit())
     end_with_the_service(life)
-    # Looks for requests again after releasing the lock. A request may have arrived just before
-    # that; the process that was started for it has then exited, because the lock was still taken.
-    while any(folder.glob("*.request")):
-        with (folder / "download.lock").open("w") as lock:
-            if not _locked(lock):
-                return
-            _serve(folder)
-
-
-def _locked(lock: TextIO) -> bool:
-    """Take the lock that only one download process may hold; False if another process holds it.
-
-    Tries for a second, because workers hold the lock for a moment when they test it.
-    """
-    for _ in range(20):
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            time.sleep(0.05)
-        else:
-            return True
-    return False
+    # The worker has locked this file for this process; closing it allows the next process.
+    with os.fdopen(int(sys.argv[3]), "w"):
+        _serve(folder)
 
 
 def _serve(folder: Path) -> None:
@@ -119,8 +99,10 @@ def _attempt(path: Path, job: _Job) -> None:
         atomic.write_text(state_path, state.model_dump_json())
         return
     log.info("%s is complete", request.spec.key)
-    path.unlink(missing_ok=True)
+    # In this order: if this process ends in between, the request is found to be done already. A
+    # state that is left would say "downloading" for ever.
     state_path.unlink(missing_ok=True)
+    path.unlink(missing_ok=True)
 
 
 def _failed(

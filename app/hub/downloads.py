@@ -9,7 +9,6 @@ download.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import subprocess
@@ -25,6 +24,7 @@ from pydantic import BaseModel
 
 from app.engines.base import CannotBeDownloaded, Downloading, LoadError, NotOnDisk
 from app.host import atomic
+from app.host.locks import locked
 from app.hub.checkpoint_files import CheckpointFiles
 from app.hub.figures import size_text
 from app.hub.lockfile import LockFileError, pinned
@@ -128,7 +128,8 @@ class Downloads:
         # The reading end of a pipe whose writing end every process of the service holds open. The
         # download process sees it close, and exits, when the last of them has ended for any reason.
         self._life_read = life[0]
-        self._process: subprocess.Popen[bytes] | None = None
+        #: locked while a download process runs
+        self._lock_path = folder / "download.lock"
 
     def find_checkpoint(self, spec: ModelSpec, files: CheckpointFiles) -> Checkpoint | None:
         """The checkpoint, if its required files are on disk."""
@@ -215,9 +216,7 @@ class Downloads:
 
         The last process may have been exiting when a request was written, or may have been killed.
         """
-        if self._offline or not any(self._folder.glob("*.request")):
-            return
-        if not self._process_is_alive():
+        if not self._offline and any(self._folder.glob("*.request")):
             self._start_process()
 
     def wait(
@@ -254,10 +253,14 @@ class Downloads:
             check_cancelled()
             time.sleep(0.1)
 
+    def is_running(self, spec: ModelSpec) -> bool:
+        """Whether a model is being downloaded now, not in the pause after a failed attempt."""
+        state = self.state(spec)
+        return state is not None and state.state == "downloading"
+
     def cancel(self, spec: ModelSpec) -> bool:
         """Withdraw the request for a download; does nothing and returns False if it is running."""
-        state = self.state(spec)
-        if state is not None and state.state == "downloading":
+        if self.is_running(spec):
             return False
         for suffix in ("request", "state"):
             self._path(spec, suffix).unlink(missing_ok=True)
@@ -272,29 +275,30 @@ class Downloads:
 
     def _process_is_alive(self) -> bool:
         """Whether a download process runs or was just started, by this worker or another."""
-        if self._process is not None and self._process.poll() is None:
-            return True
-        with (self._folder / "download.lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return True
-        return False
+        lock = locked(self._lock_path)
+        if lock is not None:
+            lock.close()
+        return lock is None
 
     def _start_process(self) -> None:
-        """Start a download process, which exits immediately if another one is running."""
-        self._process = process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "app.hub.download_process",
-                str(self._folder),
-                str(self._life_read),
-            ],
-            cwd=_PROJECT,
-            stdin=subprocess.DEVNULL,
-            pass_fds=(self._life_read,),
-            start_new_session=True,
-            env={**os.environ, **ONLINE},
-        )
+        """Start a download process, unless another one is running."""
+        lock = locked(self._lock_path)
+        if lock is None:
+            return
+        with lock:  # the process inherits it, so that all workers know at once that it runs
+            process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "app.hub.download_process",
+                    str(self._folder),
+                    str(self._life_read),
+                    str(lock.fileno()),
+                ],
+                cwd=_PROJECT,
+                stdin=subprocess.DEVNULL,
+                pass_fds=(self._life_read, lock.fileno()),
+                start_new_session=True,
+                env={**os.environ, **ONLINE},
+            )
         threading.Thread(target=process.wait, name="reap-download", daemon=True).start()

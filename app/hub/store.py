@@ -180,8 +180,10 @@ def delete(spec: ModelSpec, cache: Path) -> None:
     folder = repository_folder(cache, spec)
     if folder.is_symlink():  # only the link is deleted: its target is the user's own
         folder.unlink()
-    elif folder.exists():
-        shutil.rmtree(folder)  # removes links, but not their targets
+    else:
+        while folder.exists():
+            with suppress(FileNotFoundError):  # another request deletes it at the same time
+                shutil.rmtree(folder)  # removes links, but not their targets
     # Converted models may lie outside of the folder.
     for place in converted.candidate_folders(folder):
         shutil.rmtree(place, ignore_errors=True)

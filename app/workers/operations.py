@@ -115,8 +115,11 @@ class Operations:
                 f"{spec.key} is {where} and cannot be deleted here; unload it instead",
                 title="Delete failed",
             )
-        self.unload(spec, check_cancelled)
-        if not self._downloads.cancel(spec):
+        # A refused request must not unload the model either, so the download is asked about first.
+        is_downloading = self._downloads.is_running(spec)
+        if not is_downloading:
+            self.unload(spec, check_cancelled)
+        if is_downloading or not self._downloads.cancel(spec):
             raise OperationFailed(
                 f"{spec.key} is being downloaded; try again when that is done",
                 title="Delete failed",

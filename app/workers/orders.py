@@ -122,6 +122,34 @@ class Workers:
         order = self._book.read().networks.get(str(id))
         return order is not None and order.wanted is None
 
+    def last_order(self) -> int:
+        """The number of the last order."""
+        return self._book.read().number
+
+    def retire(self, id: NetworkId, until: int) -> None:
+        """Order to unload a network, unless a later order than number ``until`` is about it.
+
+        A further reload may have made it needed again.
+        """
+
+        def retire(orders: Orders) -> None:
+            order = orders.networks.get(str(id))
+            if order is None or order.number <= until:
+                orders.networks[str(id)] = Order(number=orders.number, wanted=None)
+
+        self._change_orders(retire)
+
+    def forget_unload(self, id: NetworkId) -> None:
+        """If the last order for a network was to unload it, forget that order."""
+
+        def forget(orders: Orders) -> None:
+            order = orders.networks.get(str(id))
+            if order is not None and order.wanted is None:
+                del orders.networks[str(id)]
+
+        if self.must_be_unloaded(id):
+            self._change_orders(forget)
+
     def chosen(self) -> str | None:
         """The key of the current depth model; None if nobody has chosen one."""
         with suppress(OSError, ValueError):
@@ -170,12 +198,16 @@ class Workers:
     def lease(self, id: NetworkId, check_cancelled: CheckCancelled) -> Iterator[LoadedNetwork]:
         """Lend a network, see ``Manager.lease``. If it had to be loaded, all workers load it."""
         was_loaded = self._manager.is_loaded(id)
+        before = None if was_loaded else self._book.read().networks.get(str(id))
         with self._manager.lease(id, check_cancelled) as loaded:
             # A worker that is being replaced loads networks only for itself: it must not make the
             # others load what they will not need.
             if not was_loaded and not self._shared.get("leaving"):
                 order = self._book.read().networks.get(str(id))
-                if order is None or order.wanted is None:
+                if order != before and order is not None and order.wanted is None:
+                    # It was unloaded or deleted during the load; this request can still finish.
+                    self._manager.unload(id)
+                elif order is None or order.wanted is None:
                     with suppress(NotAvailable):  # if /dev/shm is full, only this worker loads it
                         self.order_load(id, "auto")
             yield loaded

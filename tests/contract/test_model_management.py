@@ -308,7 +308,9 @@ def test_load_and_download_wait_for_the_hub(
         check.error(depth(service, "?model=small"), 503)
         wait_for(lambda: "small" in current(service)["downloaded_models"], service=service)
         # A request for a model that is not on disk also starts its download.
-        check.json(service.delete("/api/models/base"))
+        with ThreadPoolExecutor(4) as pool:
+            deleted = list(pool.map(service.delete, ["/api/models/base"] * 4))
+        assert all(check.json(answer)["success"] for answer in deleted)
         check.error(depth(service, "?model=base"), 503)
         wait_for(lambda: "base" in current(service)["downloaded_models"], service=service)
         check.depth_map(depth(service, "?model=base"))

@@ -5,13 +5,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from app.host.shared_state import SharedState
 from app.host.unchanged import Fingerprint
+from app.lending.registry import networks_of
+from app.models.base import NetworkId
 from app.workers.crashes import Crashes
 from app.workers.order_book import Order, OrderBook, Orders
+from app.workers.orders import Workers
+from config.models import ModelSpec
+from config.settings import Settings
 
 
 def ordering(key: str) -> Callable[[Orders], None]:
@@ -42,6 +52,82 @@ def test_an_order_that_was_begun_long_ago_is_given_anew(tmp_path: Path) -> None:
         book.change(ordering(f"model-{number}"))
     assert not book._publish(late)
     assert len(book.read().networks) == 20
+
+
+class Lender:
+    """Stands in for the manager: a load does what a test wants to happen meanwhile."""
+
+    def __init__(self) -> None:
+        self.meanwhile: Callable[[], object] = lambda: None
+        self.unloaded: list[NetworkId] = []
+
+    def is_loaded(self, _: NetworkId) -> bool:
+        return False
+
+    @contextmanager
+    def lease(self, id: NetworkId, _: object) -> Iterator[NetworkId]:
+        self.meanwhile()
+        yield id
+
+    def unload(self, id: NetworkId) -> None:
+        self.unloaded.append(id)
+
+
+@pytest.fixture
+def network() -> NetworkId:
+    spec: ModelSpec = Settings().table().model[0]
+    return networks_of(spec)[0]
+
+
+@pytest.fixture
+def lender() -> Lender:
+    return Lender()
+
+
+@pytest.fixture
+def workers(lender: Lender, network: NetworkId) -> Iterator[Workers]:
+    shared = SharedState()
+    manager: Any = lender
+    yield Workers(shared, manager, [network])
+    shared.close()
+
+
+def borrow(workers: Workers, network: NetworkId) -> None:
+    with workers.lease(network, lambda: None):
+        pass
+
+
+def test_what_a_request_loaded_is_loaded_by_all(workers: Workers, network: NetworkId) -> None:
+    workers.order_unload(network)
+    borrow(workers, network)
+    assert not workers.must_be_unloaded(network)
+
+
+def test_an_unload_during_a_load_counts(
+    workers: Workers, lender: Lender, network: NetworkId
+) -> None:
+    """A request that was loading a model brought it back after somebody had deleted it."""
+    lender.meanwhile = lambda: workers.order_unload(network)
+    borrow(workers, network)
+    assert workers.must_be_unloaded(network)
+    assert lender.unloaded == [network]
+
+
+def test_a_new_default_model_was_not_unloaded(workers: Workers, network: NetworkId) -> None:
+    workers.order_unload(network)
+    workers.forget_unload(network)
+    assert not workers.must_be_unloaded(network)
+
+
+def test_a_model_that_a_later_reload_needs_is_not_retired(
+    workers: Workers, network: NetworkId
+) -> None:
+    at = workers.last_order()
+    workers.order_load(network, "auto")
+    workers.retire(network, at)
+    assert not workers.must_be_unloaded(network)
+    workers.retire(network, workers.last_order())
+    assert workers.must_be_unloaded(network)
 
 
 def test_loads_that_end_workers_are_tried_less_and_less_often(tmp_path: Path) -> None:
