@@ -79,6 +79,10 @@ class Job(ABC):
         """
 
 
+#: suffixes of files that people may expect to get by naming them
+_FILES = {kind.suffix for kind in (*formats.KINDS.values(), *scenes.KINDS.values())} | {".jpeg"}
+
+
 class _FolderJob(Job):
     """Writes a folder with a file for each photo."""
 
@@ -92,7 +96,11 @@ class _FolderJob(Job):
         self.errors = out / "errors.txt"
 
     def open(self, spec: ModelSpec) -> None:  # noqa: ARG002
-        """See the base class."""
+        """See the base class. Raises UsageError if the folder is named like a file."""
+        if self._out.suffix.lower() in _FILES and not self._out.is_dir():
+            raise UsageError(
+                f"-o {self._out}: allowed: a folder, in which each photo gets a file: -o maps"
+            )
         self._out.mkdir(parents=True, exist_ok=True)
         # The descriptor is never closed, so that the folder is locked until the process ends.
         outputs.lock(os.open(self._out, os.O_RDONLY), self._out)

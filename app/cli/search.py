@@ -71,6 +71,9 @@ def _find(
     arguments: argparse.Namespace, vectors: Vectors, settings: Settings, stop: Stop
 ) -> list[Section]:
     images: list[Path] = arguments.images
+    for path in images:
+        if not path.is_file():
+            raise UsageError(f"{path} does not exist, or is not a file")
     texts: list[str] = arguments.texts
     queries: list[FloatArray] = []
     with embedder(vectors, settings, stop, images=bool(images)) as model:

@@ -32,9 +32,9 @@ export function pulse(service, isReplaced) {
   const broken = lacking.find((model) => !isOnItsWay(model) && isBroken(model));
   if (broken) {
     const purpose = broken.type === "depth" ? "depth" : "search";
-    const reason = broken.needsHub ? OFFLINE : `${broken.reason ?? "Its files are missing"}.`;
+    const why = broken.needsHub ? `. ${OFFLINE}` : `: ${broken.reason ?? "its files are missing"}.`;
     const words = `not ready for ${purpose}`;
-    return { state: "ill", words, reason: `${broken.name} is not there. ${reason}`, model: broken };
+    return { state: "ill", words, reason: `${broken.name} is not there${why}`, model: broken };
   }
   const moving = lacking.find(isOnItsWay);
   if (moving) {

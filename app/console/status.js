@@ -76,7 +76,8 @@ export class StatusSection {
     const builtIn = model && service.builtIn(model.type);
     if (!builtIn || this.#hasBuiltIn(model.type)) return this.state.withdraw();
     const choose = () => this.choices[model.type].choose(builtIn.key);
-    this.state.offer("Use the built-in model now", choose);
+    const purpose = model.type === "depth" ? "depth" : "search";
+    this.state.offer(`Use the built-in model for ${purpose}`, choose);
   }
 
   /** Whether the built-in model of a type is there and chosen. */

@@ -254,6 +254,11 @@ def test_on_a_phone_it_follows_the_phone(visit: Visit, demo: Service, tmp_path: 
     touch("touchMove", -120, 120)
     touch("touchEnd")
     until(page, lambda picture: difference(picture, ahead) > 10)
+    # A panorama's scene does not go beyond the screen either.
+    choose(page, ("wide.jpg", photo(width=480, height=150)))
+    wait_for_depth(page)
+    open_scene(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_without_webgl_there_are_the_files(visit: Visit, demo: Service) -> None:

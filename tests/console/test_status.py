@@ -123,7 +123,7 @@ def test_a_service_that_is_not_ready_says_why(
     expect(pulse).to_have_attribute("data-state", "ill")
     state = page.locator("#state")
     expect(state).to_contain_text("CLIP ViT-L-14 (OpenAI) is not there. This service downloads")
-    state.get_by_role("button", name="Use the built-in model now").click()
+    state.get_by_role("button", name="Use the built-in model for search").click()
     expect(page.locator("#clip-model")).to_have_value("builtin-clip")
     expect(state.get_by_role("button")).to_have_count(0)
     expect(page.locator("#facts")).to_contain_text("HF_HUB_OFFLINE is set")
@@ -135,14 +135,13 @@ def test_the_built_in_model_is_offered_for_what_is_still_lacking(
     page = visit(another(DEFAULT_MODEL="ViT-L-14", DEPTH_MODEL="small"), **DESKTOP)
     pulse, state = page.locator("#pulse"), page.locator("#state")
     expect(pulse).to_have_text("not ready for search")
-    offer = state.get_by_role("button", name="Use the built-in model now")
-    offer.wait_for()
+    state.get_by_role("button", name="Use the built-in model for search").wait_for()
     # The box is in the gallery, which is there only with several photos.
     page.locator("#clip-model").select_option("builtin-clip", force=True)
     expect(pulse).to_have_text("not ready for depth")
-    offer.click()
+    state.get_by_role("button", name="Use the built-in model for depth").click()
     expect(page.locator("#depth-model")).to_have_value("builtin-depth")
-    expect(offer).to_have_count(0)
+    expect(state.get_by_role("button")).to_have_count(0)
     expect(page.locator("#clip-model")).to_have_value("builtin-clip")
 
 

@@ -194,7 +194,8 @@ def test_wrong_usage_does_nothing(
         (("depth", photo, "-o", out, "--format", "glb", "--depth-range", "2,1"), "near,far"),
         (("depth", tmp_path, "-o", tmp_path), "both input and output"),
         (("depth", photo, tmp_path / "b", "-o", tmp_path / "maps"), "would both become"),
-        (("depth", photo, "-o", photo), "cannot be written"),
+        (("depth", photo, "-o", tmp_path / "maps.png"), "allowed: a folder"),
+        (("depth", photo, "-o", vectors), "cannot be written"),
     ):
         try:
             status: object = main(list(map(str, arguments)))
