@@ -52,7 +52,7 @@ h2 img {{ display: block; max-height: 8rem; border-radius: .3rem; }}
 ul {{ display: grid; gap: 1rem; padding: 0; list-style: none;
   grid-template-columns: repeat(auto-fill, minmax(9rem, 1fr)); }}
 figure {{ margin: 0; }}
-li img, .missing {{ display: block; width: 100%; aspect-ratio: 1; object-fit: contain;
+li img, .missing {{ display: block; width: 100%; height: auto; aspect-ratio: 1; object-fit: contain;
   background: light-dark(#ececf0, #26262c); border-radius: .3rem; }}
 .missing {{ display: grid; place-items: center; text-align: center; padding: .5rem;
   box-sizing: border-box; font-size: .85rem; }}

@@ -224,6 +224,7 @@ export class GallerySection {
     };
     const best = await this.#rank(wanted, () => this.#find(text));
     if (!best) return;
+    this.found.className = "";
     this.found.textContent = `Best for “${text}”: ${best.file.name}, ${best.score.textContent}.`;
     this.commandLine.show(curlOfJson("embed-text", body));
   }
@@ -232,6 +233,7 @@ export class GallerySection {
     const again = () => this.#findLike(card);
     const best = await this.#rank(() => card.vector, again, card);
     if (!best) return;
+    this.found.className = "";
     this.found.textContent =
       `Most similar to ${card.file.name}: ${best.file.name}, ${best.score.textContent}.`;
   }
@@ -266,7 +268,8 @@ export class GallerySection {
       this.list.append(...scored.map(({ card }) => card.element));
       this.reset.hidden = false;
       const words = `Cosines of vectors of ${goal.length} numbers: 1 is the same`;
-      this.fine.textContent = `${words}. Between words and photos they are small: the order counts.`;
+      const order = "Between words and photos they are small: the order counts.";
+      this.fine.textContent = `${words}. ${order}${this.#limits()}`;
       this.found.focus({ preventScroll: true });
       this.found.scrollIntoView({ block: "nearest" });
       return scored.find(({ card }) => card !== itself)?.card ?? null;
@@ -335,11 +338,12 @@ export class GallerySection {
       this.searchActivity.rest();
       const [first] = this.#cards;
       if (!first?.answer) return;
+      this.found.className = "unseen"; // read out; the cards show it
       this.found.textContent = this.#cards
         .map(({ file, answer }) => `${file.name}: ${bestLabel(answer)}.`)
         .slice(0, MOST_READ_OUT)
         .join(" ");
-      this.fine.textContent = howInWords(first.answer);
+      this.fine.textContent = howInWords(first.answer) + this.#limits();
       this.commandLine.show(curlOf(first.file, fields, first.answer.model));
     } catch (error) {
       if (signal.aborted) return;
@@ -365,6 +369,12 @@ export class GallerySection {
     this.#searching.abort();
     this.searchActivity.rest();
     this.found.textContent = this.fine.textContent = "";
+  }
+
+  /** What not to expect of the built-in model. */
+  #limits() {
+    if (this.choice.key !== service.builtIn("embedding")?.key) return "";
+    return " The built-in model knows little but drawn shapes and landscapes.";
   }
 
   #forgetVectors() {

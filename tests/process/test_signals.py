@@ -64,7 +64,6 @@ def test_two_signals_to_have_fewer_workers_leave_one(service: Service) -> None:
 
 def test_ctrl_c_reaches_the_workers_too_and_only_the_master_acts(service: Service) -> None:
     """Workers that acted on it, too, sometimes hung until they were killed 30 seconds later."""
-    send(service, "HUP")
     has(service, 2)
     workers = service.workers()
     for worker in workers:
