@@ -36,7 +36,7 @@ from config.settings import Settings
 NOT_OFFERED = ("format", "batch_size")
 _SUFFIXES = (".mp4", ".mkv", ".zip")
 # Of films that can be read, but not written.
-_OTHER_SUFFIXES = (".mov", ".m4v", ".webm", ".avi", ".ts", ".m2ts", ".mts")
+_OTHER_SUFFIXES = (".mov", ".m4v", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".gif", ".mpg", ".wmv")
 # The limit of the service is there to protect it from its clients.
 _LONGEST_SECONDS = 30 * 86_400.0
 _ERRORS = "errors.txt"
