@@ -138,9 +138,8 @@ def _status(failures: object, stop: Stop) -> int:
 def _report(failures: Sequence[Failure], done: int, of: int, left: int, job: Job) -> None:
     for failure in failures:
         _say(str(failure))
-    text = (
-        f"{of} file{'s' * (of != 1)}: {done} done, {of - left} done before, {len(failures)} failed"
-    )
+    files = "1 file" if of == 1 else f"{of} files"
+    text = f"{files}: {done} done, {of - left} done before, {len(failures)} failed"
     _say(f"{text} (listed in {job.errors})" if failures else text)
 
 

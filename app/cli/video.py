@@ -35,7 +35,7 @@ from config.settings import Settings
 #: Options that only ImmichVR sends; the command line has others for the same.
 NOT_OFFERED = ("format", "batch_size")
 _SUFFIXES = (".mp4", ".mkv", ".zip")
-# Of films that can be read, but not written.
+# Of films that are not written; people may expect them, and not a folder of that name.
 _OTHER_SUFFIXES = (".mov", ".m4v", ".webm", ".avi", ".ts", ".m2ts", ".mts", ".gif", ".mpg", ".wmv")
 # The limit of the service is there to protect it from its clients.
 _LONGEST_SECONDS = 30 * 86_400.0

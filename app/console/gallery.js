@@ -224,7 +224,6 @@ export class GallerySection {
     };
     const best = await this.#rank(wanted, () => this.#find(text));
     if (!best) return;
-    this.found.className = "";
     this.found.textContent = `Best for “${text}”: ${best.file.name}, ${best.score.textContent}.`;
     this.commandLine.show(curlOfJson("embed-text", body));
   }
@@ -233,7 +232,6 @@ export class GallerySection {
     const again = () => this.#findLike(card);
     const best = await this.#rank(() => card.vector, again, card);
     if (!best) return;
-    this.found.className = "";
     this.found.textContent =
       `Most similar to ${card.file.name}: ${best.file.name}, ${best.score.textContent}.`;
   }
@@ -270,6 +268,7 @@ export class GallerySection {
       const words = `Cosines of vectors of ${goal.length} numbers: 1 is the same`;
       const order = "Between words and photos they are small: the order counts.";
       this.fine.textContent = `${words}. ${order}${this.#limits()}`;
+      this.found.className = ""; // labels are not shown there
       this.found.focus({ preventScroll: true });
       this.found.scrollIntoView({ block: "nearest" });
       return scored.find(({ card }) => card !== itself)?.card ?? null;

@@ -31,9 +31,8 @@ export function pulse(service, isReplaced) {
   const lacking = missed.length ? missed : missing;
   const broken = lacking.find((model) => !isOnItsWay(model) && isBroken(model));
   if (broken) {
-    const purpose = broken.type === "depth" ? "depth" : "search";
     const why = broken.needsHub ? `. ${OFFLINE}` : `: ${broken.reason ?? "its files are missing"}.`;
-    const words = `not ready for ${purpose}`;
+    const words = `not ready for ${purposeOf(broken)}`;
     return { state: "ill", words, reason: `${broken.name} is not there${why}`, model: broken };
   }
   const moving = lacking.find(isOnItsWay);
@@ -55,6 +54,9 @@ export function pulse(service, isReplaced) {
   const isAtWork = health.queue.in_flight || health.queue.waiting;
   return { state: "well", words: isAtWork ? queueInWords(health.queue) : "ready", reason: "" };
 }
+
+/** What a model is for, in a word. */
+export const purposeOf = ({ type }) => (type === "depth" ? "depth" : "search");
 
 /** A model that is on disk is loaded by the first request. */
 const canAnswer = (model) =>

@@ -7,7 +7,7 @@ import { callForJson } from "./api.js";
 import { byId, make } from "./dom.js";
 import { askForKey, forgetKey, storedKey } from "./key.js";
 import { OFFLINE, aboutInWords, stateInWords, waitInWords } from "./models.js";
-import { pulse, queueInWords } from "./pulse.js";
+import { pulse, purposeOf, queueInWords } from "./pulse.js";
 import { BUILT_IN, isOnItsWay, service } from "./service.js";
 
 export class StatusSection {
@@ -76,8 +76,7 @@ export class StatusSection {
     const builtIn = model && service.builtIn(model.type);
     if (!builtIn || this.#hasBuiltIn(model.type)) return this.state.withdraw();
     const choose = () => this.choices[model.type].choose(builtIn.key);
-    const purpose = model.type === "depth" ? "depth" : "search";
-    this.state.offer(`Use the built-in model for ${purpose}`, choose);
+    this.state.offer(`Use the built-in model for ${purposeOf(model)}`, choose);
   }
 
   /** Whether the built-in model of a type is there and chosen. */

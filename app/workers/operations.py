@@ -115,15 +115,14 @@ class Operations:
                 f"{spec.key} is {where} and cannot be deleted here; unload it instead",
                 title="Delete failed",
             )
-        # A refused request must not unload the model either, so the download is asked about first.
-        is_downloading = self._downloads.is_running(spec)
-        if not is_downloading:
-            self.unload(spec, check_cancelled)
-        if is_downloading or not self._downloads.cancel(spec):
-            raise OperationFailed(
-                f"{spec.key} is being downloaded; try again when that is done",
-                title="Delete failed",
-            )
+        refused = OperationFailed(
+            f"{spec.key} is being downloaded; try again when that is done", title="Delete failed"
+        )
+        if self._downloads.is_running(spec):  # a refused request must not unload it either
+            raise refused
+        self.unload(spec, check_cancelled)
+        if not self._downloads.cancel(spec):
+            raise refused
         try:
             self._downloads.delete(spec)
         except OSError as error:

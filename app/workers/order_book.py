@@ -43,6 +43,11 @@ class Orders(BaseModel):
     #: the last order for each network, by ``str(NetworkId)``
     networks: dict[str, Order] = Field(default_factory=dict)
 
+    def must_be_unloaded(self, network: str) -> bool:
+        """Whether the last order for a network was to unload it."""
+        order = self.networks.get(network)
+        return order is not None and order.wanted is None
+
 
 class OrderBook:
     """Reads and writes the versions of the document."""

@@ -93,9 +93,10 @@ class Workers:
         """
         found = [report.networks.get(str(id)) for report in self.reports.all()]
         devices = [each.device if each and each.state == "loaded" else None for each in found]
-        before = self._book.read().networks.get(str(id))
+        orders = self._book.read()
+        before = orders.networks.get(str(id))
         # Workers that still have it may be about to follow an order to unload it.
-        is_being_unloaded = before is not None and before.wanted is None
+        is_being_unloaded = orders.must_be_unloaded(str(id))
         serve = all(device is not None and self._serves(device, wanted) for device in devices)
         if serve and not is_being_unloaded:
             assert devices[0] is not None
@@ -119,8 +120,7 @@ class Workers:
 
     def must_be_unloaded(self, id: NetworkId) -> bool:
         """Whether the last order for a network was to unload it."""
-        order = self._book.read().networks.get(str(id))
-        return order is not None and order.wanted is None
+        return self._book.read().must_be_unloaded(str(id))
 
     def last_order(self) -> int:
         """The number of the last order."""
@@ -143,8 +143,7 @@ class Workers:
         """If the last order for a network was to unload it, forget that order."""
 
         def forget(orders: Orders) -> None:
-            order = orders.networks.get(str(id))
-            if order is not None and order.wanted is None:
+            if orders.must_be_unloaded(str(id)):
                 del orders.networks[str(id)]
 
         if self.must_be_unloaded(id):
