@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,8 +14,10 @@ from typing import Any
 
 import pytest
 
+from app.engines.base import LoadError
 from app.host.shared_state import SharedState
 from app.host.unchanged import Fingerprint
+from app.lending.entry import NetworkStatus
 from app.lending.registry import networks_of
 from app.models.base import NetworkId
 from app.workers.crashes import Crashes
@@ -72,6 +75,19 @@ class Lender:
     def unload(self, id: NetworkId) -> None:
         self.unloaded.append(id)
 
+    def on_disk(self, _: ModelSpec) -> bool:
+        return True
+
+    def check(self, _: NetworkId) -> None: ...
+
+    def load(self, *_: object) -> None:
+        raise LoadError("its files are damaged")
+
+    def known_device(self) -> None: ...
+
+    def network_status(self, _: NetworkId) -> NetworkStatus:
+        return NetworkStatus(state="not_loaded")
+
 
 @pytest.fixture
 def network() -> NetworkId:
@@ -111,6 +127,27 @@ def test_an_unload_during_a_load_counts(
     borrow(workers, network)
     assert workers.must_be_unloaded(network)
     assert lender.unloaded == [network]
+
+
+def test_two_loads_that_fail_at_once_leave_no_order(workers: Workers, network: NetworkId) -> None:
+    """The second put the order of the first back, and the load was tried again every 30 s."""
+    given = threading.Semaphore(0)  # released when a load has been ordered, and waits
+
+    def load() -> None:
+        with pytest.raises(LoadError, match="damaged"):
+            workers.load(network, "auto", given.release)
+
+    with ThreadPoolExecutor(2) as pool:
+        loads = []
+        for _ in range(2):
+            loads.append(pool.submit(load))
+            assert given.acquire(timeout=60)
+        assert workers.last_order() == 2
+        while not all(each.done() for each in loads):
+            workers.follow()
+        for each in loads:
+            each.result()
+    assert not workers._book.read().networks
 
 
 def test_a_new_default_model_was_not_unloaded(workers: Workers, network: NetworkId) -> None:
