@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 from app.cli.search_arguments import add_search
 from app.errors import BadRequest
-from app.rendering.options import DepthOptions, Format
+from app.rendering.options import FORMAT_ALIASES, DepthOptions, Format
 from app.rendering.scene_options import SceneFormat, SceneOptions
 from app.video.options import DepthFilmOptions, StereoFilmOptions
 from config.families import FAMILIES
@@ -273,15 +273,16 @@ def depth_options(arguments: argparse.Namespace) -> DepthOptions | SceneOptions:
     """The options of a map or of a scene that were given. Raises BadRequest."""
     names = [*DepthOptions.model_fields, *SceneOptions.model_fields]
     given = {name: each for name in names if (each := getattr(arguments, name))}
-    format_ = given.get("format", "png")
+    named = given.get("format", "png")
+    format_ = FORMAT_ALIASES.get(named, named)
     if format_ not in (*get_args(Format), *get_args(SceneFormat)):
         allowed = ", ".join((*get_args(Format), *get_args(SceneFormat)))
         raise BadRequest(f"--format: allowed: {allowed}", title="Invalid option")
     is_scene = format_ in get_args(SceneFormat)
     kind: type[DepthOptions | SceneOptions] = SceneOptions if is_scene else DepthOptions
     if others := [name for name in given if name not in kind.model_fields]:
-        named = ", ".join(f"--{name.replace('_', '-')}" for name in others)
-        message = f"--format {format_} takes no {named}"
+        unusable = ", ".join(f"--{name.replace('_', '-')}" for name in others)
+        message = f"--format {format_} takes no {unusable}"
         raise BadRequest(message, title="Invalid option")
     return kind.parse(given)
 

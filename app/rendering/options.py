@@ -32,6 +32,8 @@ Size = tuple[int, int]
 EXACT = ("png16", "npy", "tiff")
 # Formats that hold any number.
 FLOAT = ("npy", "tiff")
+#: Other names of formats: the suffixes that their files often have.
+FORMAT_ALIASES = {"jpg": "jpeg", "tif": "tiff"}
 _NAMED_SIZES = ("original", "model")
 _MOST_DIGITS = 6
 # Longest name of an option that an error repeats.
@@ -60,7 +62,7 @@ def _format(value: object) -> object:
     """Validates ``format``: says why there is no HEIC, which people of headsets ask for."""
     if value in ("heic", "heif"):
         raise ValueError(_NO_HEIC)
-    return value
+    return FORMAT_ALIASES.get(str(value), value)
 
 
 # The schema is a string, because queries and forms carry text only.
@@ -97,7 +99,8 @@ class DepthOptions(RequestOptions):
         "png",
         description="`png`: 8 bits; `png16`: 16-bit grey; `npy`: NumPy array [height, width] "
         "float32, 0 to 1; `tiff`: the same numbers as a TIFF of one float32 channel; `webp`: "
-        "lossless (a stereo pair: quality 90); `jpeg`: quality 92",
+        "lossless (a stereo pair: quality 90); `jpeg`: quality 92. `jpg` and `tif` mean the same "
+        "as `jpeg` and `tiff`",
     )
     size: Annotated[int | str, BeforeValidator(_size), WithJsonSchema(_SIZE_SCHEMA)] = Field(
         "original",

@@ -24,6 +24,7 @@ TYPES = {
     "png": ("image/png", "PNG", "png"),
     "webp": ("image/webp", "WEBP", "webp"),
     "jpeg": ("image/jpeg", "JPEG", "jpg"),
+    "jpg": ("image/jpeg", "JPEG", "jpg"),
 }
 
 
@@ -63,7 +64,7 @@ def test_defaults_may_be_sent(service: Service, plain: NDArray[np.uint8]) -> Non
     np.testing.assert_array_equal(check.depth_map(ask(service, **defaults)), plain)
 
 
-@pytest.mark.parametrize("format_", ["png", "webp", "jpeg"])
+@pytest.mark.parametrize("format_", TYPES)
 def test_formats_of_8_bits(service: Service, plain: NDArray[np.uint8], format_: str) -> None:
     response = ask(service, format=format_)
     mimetype, kind, suffix = TYPES[format_]
@@ -74,7 +75,7 @@ def test_formats_of_8_bits(service: Service, plain: NDArray[np.uint8], format_: 
     shown = image(response)
     assert shown.format == kind
     difference = np.abs(np.asarray(shown.convert("L")).astype(int) - plain)
-    assert difference.max() <= (4 if format_ == "jpeg" else 0)
+    assert difference.max() <= (4 if kind == "JPEG" else 0)
 
 
 def test_16_bits_are_more_than_8_shifted(service: Service, plain: NDArray[np.uint8]) -> None:
