@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -82,6 +83,8 @@ def session(settings: Settings) -> Iterator[Runtime]:
         # The processes that download and convert get the same log level, because their log lines
         # would break the progress bar.
         os.environ["LOG_LEVEL"] = settings.log_level
+    if settings.log_level == "WARNING":  # even a quiet log says why a first use takes long
+        logging.getLogger("twinlens.conversion").setLevel(logging.INFO)
     memory.share_one_arena()
     runtime = Runtime(settings)
     runtime.start()

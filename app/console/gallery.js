@@ -10,7 +10,7 @@ import { byId, goTo, refusals } from "./dom.js";
 import { GalleryZip } from "./gallery_zip.js";
 import { release } from "./images.js";
 import { bestLabel, classified, curlOf, howInWords, labelsIn, showLabels } from "./labels.js";
-import { Choice, waitInWords } from "./models.js";
+import { Choice, firstWords, waitInWords } from "./models.js";
 import { photoOf } from "./preview.js";
 import { service } from "./service.js";
 import { each } from "./several.js";
@@ -218,6 +218,7 @@ export class GallerySection {
     const wanted = async (signal) => {
       const attempt = (model) => {
         body.model = model;
+        this.searchActivity.say("Reading the words", null, firstWords(service.model(model)));
         return callForJson("POST", "embed-text", { body: JSON.stringify(body), signal });
       };
       return (await this.#whenAvailable(attempt, signal, () => this.#find(text))).embedding;
@@ -315,7 +316,8 @@ export class GallerySection {
     const again = () => this.#label();
     const cards = [...this.#cards];
     const say = (done) => {
-      const part = `${done} of ${cards.length}`;
+      const first = done ? "" : firstWords(service.model(this.choice.key));
+      const part = [`${done} of ${cards.length}`, first].filter(Boolean).join(", ");
       this.searchActivity.say("Looking at the photos", done / cards.length, part);
     };
     this.searchActivity.withdraw();

@@ -48,6 +48,10 @@ export function waitInWords(model) {
   return [`${name} is being loaded.`, null];
 }
 
+/** Beside the bar while words are read: why the first ones take long; or nothing. */
+export const firstWords = (model) =>
+  model?.text_state === "not_loaded" ? "the first words take up to a minute" : "";
+
 /** The box stays as the user left it; what it says about the models follows the service. */
 export class Choice {
   #isTouched = false;

@@ -5,7 +5,7 @@
 import { Activity } from "./activity.js";
 import { byId } from "./dom.js";
 import { classified, curlOf, howInWords, labelsIn, showLabels } from "./labels.js";
-import { waitInWords } from "./models.js";
+import { firstWords, waitInWords } from "./models.js";
 import { service } from "./service.js";
 
 export class PhotoLabels {
@@ -51,9 +51,11 @@ export class PhotoLabels {
     const fields = labelsIn(words.value, sentence.value);
     if (!fields.length) return;
     this.activity.withdraw();
-    this.activity.say("Looking at the photo", null);
     try {
-      const attempt = (model) => classified(file, fields, model, signal);
+      const attempt = (model) => {
+        this.activity.say("Looking at the photo", null, firstWords(service.model(model)));
+        return classified(file, fields, model, signal);
+      };
       const onWait = (model) => this.activity.say(...waitInWords(model));
       const keyNow = () => this.clip.keep();
       const answer = await service.whenAvailable(keyNow, attempt, { signal, onWait });

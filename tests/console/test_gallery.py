@@ -250,3 +250,26 @@ def test_without_clip_there_is_a_gallery_without_a_search(
     wait_for_cards(page, 2)
     expect(page.locator("#search")).to_be_hidden()
     expect(page.get_by_role("button", name="Similar")).to_have_count(0)
+
+
+def test_the_first_words_say_why_they_take_long(visit: Visit, demo: Service) -> None:
+    def no_words_yet(route: Route) -> None:
+        answer = route.fetch()
+        body = answer.json()
+        for model in body["models"]:
+            model["text_state"] = "not_loaded"
+        route.fulfill(response=answer, json=body)
+
+    page = visit(demo, "/ready", **DESKTOP)
+    page.route("**/health", no_words_yet)
+    held: list[Route] = []
+    page.route("**/embed-text", lambda route: held.append(route))
+    page.goto(demo.url("/ui"))
+    choose(page, ("a.jpg", photo()), ("b.jpg", photo(9010)))
+    wait_for_cards(page, 2)
+    page.get_by_label("Find by words").fill("a lake")
+    page.get_by_label("Find by words").press("Enter")
+    page.get_by_text("the first words take up to a minute").wait_for()
+    held[0].continue_()
+    page.get_by_text("Best for “a lake”: ").wait_for()
+    expect(page.get_by_text("the first words take up to a minute")).to_have_count(0)

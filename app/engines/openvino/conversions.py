@@ -25,7 +25,7 @@ from app.engines.openvino import cache as converted
 from app.engines.openvino.int8 import variant as int8_variant
 from app.host import memory
 
-log = logging.getLogger("twinlens.models")
+log = logging.getLogger("twinlens.conversion")
 
 _PROJECT = Path(__file__).resolve().parents[3]
 # The version of the way in which networks are converted. Increase it to convert all networks anew.
