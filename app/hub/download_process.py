@@ -20,7 +20,7 @@ from pathlib import Path
 from app.host import atomic
 from app.host.lifeline import end_with_the_service
 from app.hub import lockfile
-from app.hub.downloads import DownloadRequest, DownloadState, ProgressLog, missing_message
+from app.hub.downloads import DownloadRequest, DownloadState, ProgressLog
 from app.hub.hub_problems import Problem, explain
 from config.logging import configure_logging
 from config.settings import load_settings_or_exit
@@ -115,8 +115,12 @@ def _failed(
     state.retry_at = job.due = state.failed_at + pause
     # Only the first failure is logged with advice, because later ones usually repeat it.
     if job.attempt == 1:
-        log.warning("%s", missing_message(request.spec, state.error, request.cache))
-        log.warning("%s: %s", request.spec.key, problem.advice)
+        log.warning(
+            "%s cannot be downloaded (%s): %s. It is tried again; `make demo` needs no download",
+            request.spec.key,
+            state.error,
+            problem.advice,
+        )
         log.debug("the first attempt failed", exc_info=error)
     else:
         log.info("%s: attempt %d failed (%s)", request.spec.key, job.attempt, state.error)

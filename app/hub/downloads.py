@@ -66,18 +66,18 @@ class DownloadFailed(Exception):
     """The download attempt failed; the message says why."""
 
 
-def missing_message(spec: ModelSpec, reason: str, cache: Path) -> str:
+def _missing_message(spec: ModelSpec, reason: str, cache: Path) -> str:
     """The log line that says that a model is missing, and what the operator can do."""
     if spec.path is not None:
         return f"{spec.key} is not on disk ({reason})"
     return (
         f"{spec.key} is not on disk and cannot be downloaded ({reason}): copy the checkpoint "
-        f"{spec.hub_id} into {cache} ({download_elsewhere_hint(spec)}), or run `make demo` to see "
+        f"{spec.hub_id} into {cache} ({_download_elsewhere_hint(spec)}), or run `make demo` to see "
         "the service on its built-in models"
     )
 
 
-def download_elsewhere_hint(spec: ModelSpec) -> str:
+def _download_elsewhere_hint(spec: ModelSpec) -> str:
     """How to download a checkpoint on another machine, for one that cannot reach the hub."""
     command = f"python -m app download {spec.key} --output DIR"
     return f"`{command}` on another machine makes a folder to copy"
@@ -196,9 +196,9 @@ class Downloads:
             elif not spec.is_downloadable:
                 reason = f"its path in the table of models lacks: {files.in_words()}"
             if self.state(spec) is None:
-                log.warning("%s", missing_message(spec, reason, self._cache))
+                log.warning("%s", _missing_message(spec, reason, self._cache))
             if spec.is_downloadable:
-                reason += f"; {download_elsewhere_hint(spec)}"
+                reason += f"; {_download_elsewhere_hint(spec)}"
             state = DownloadState(state="failed", error=reason, failed_at=time.monotonic())
             atomic.write_text(self._path(spec, "state"), state.model_dump_json())
             return

@@ -60,7 +60,7 @@ _DISK = (
 )
 _NETWORK = (
     "check the network, HTTPS_PROXY and HF_ENDPOINT. For a machine without network run `python -m "
-    "app download MODEL --output DIR` on another one"
+    "app download MODEL --output DIR` on another one, and copy that folder"
 )
 _LOGIN = "set HF_TOKEN to a token (hub: Settings, Access Tokens) of an account that may read it"
 
