@@ -17,7 +17,7 @@ from typing import BinaryIO, Protocol, TypeVar, cast
 import flask
 from flask import Flask, Response, current_app, g, jsonify, request
 from pydantic import BaseModel, ValidationError
-from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, RequestEntityTooLarge
 
 from app.errors import (
     BadRequest,
@@ -257,9 +257,13 @@ def _http_error(error: HTTPException) -> Response:
             )
         )
     status = error.code or 500
-    ours = TwinlensError(
-        error.description or error.name, title=error.name, code=code_of_status(status)
-    )
+    message = error.description or error.name
+    if isinstance(error, MethodNotAllowed):
+        methods = ", ".join(sorted({*(error.valid_methods or ())} - {"HEAD", "OPTIONS"}))
+        message = f"This address takes {methods}, not {request.method}"
+    elif error is request.routing_exception:
+        message = "There is nothing at this address; /docs lists all that there is"
+    ours = TwinlensError(message, title=error.name, code=code_of_status(status))
     ours.status = status
     response = _twinlens_error(ours)
     for name, value in error.get_headers():

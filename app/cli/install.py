@@ -230,7 +230,7 @@ def pinned(file: Path) -> dict[str, str]:
 
 def set_up(folder: Path, file: Path) -> None:
     """Install what ``file`` names into the virtual environment ``folder``, which may exist."""
-    say(f"Set-up, this time only: {file} into {folder}. This takes some minutes.")
+    say(f"Set-up, once for each version: {file} into {folder}. This takes some minutes.")
     environment = Environment(folder)
     new_torch = ensure_torch(environment, pinned(file.parent / "requirements.txt"))
     say(f"Installing the packages of {file}.")

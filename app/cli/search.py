@@ -124,7 +124,10 @@ def _find_groups(arguments: argparse.Namespace, vectors: Vectors, stop: Stop) ->
         found, unusable = groups(vectors, arguments.threshold, on_progress)
     _say_searched(vectors, unusable)
     repeats = sum(len(group.rows) - 1 for group in found)
-    _say(f"{len(found)} groups; {repeats} pictures could go")
+    if found:
+        _say(f"groups: {len(found)}; pictures beyond the first of each: {repeats}")
+    else:
+        _say(f"no two pictures are that alike (--threshold {arguments.threshold:g})")
     # Names are read once for all groups, which may be many.
     rows = [row for group in found for row in group.rows.tolist()]
     names = iter(vectors.names(np.array(rows, np.int64)))

@@ -25,9 +25,11 @@ def test_every_route_on_every_listener(base: str, path: str) -> None:
 
 
 def test_errors_of_the_framework_have_our_body(base: str) -> None:
-    check.error(requests.get(f"{base}/nothing", timeout=240), 404)
+    nothing = check.error(requests.get(f"{base}/nothing", timeout=240), 404)
+    assert nothing == "There is nothing at this address; /docs lists all that there is"
     wrong_method = requests.get(f"{base}/api/depth", timeout=240)
-    check.error(wrong_method, 405)
+    refused = check.error(wrong_method, 405)
+    assert refused == "This address takes POST, not GET"
     assert "POST" in wrong_method.headers["Allow"]
     check.error(requests.post(f"{base}/embed-image", data=b"x", timeout=240), 415)
     check.error(requests.post(f"{base}/embed-batch", data=b"x", timeout=240), 415)

@@ -83,7 +83,7 @@ def test_duplicates_need_no_model(
         f"1.0000  {tmp_path / 'copy of 3.png'}",
     ]
     assert "24 pictures searched, vectors of builtin-clip; 5 failed" in said.err
-    assert "1 groups; 1 pictures could go" in said.err
+    assert "groups: 1; pictures beyond the first of each: 1" in said.err
     text = (tmp_path / "sheet.html").read_text()
     assert "<b>&amp;.png" not in text
     assert "&lt;b&gt;&amp;amp;.png" in text
@@ -102,7 +102,9 @@ def test_duplicates_say_which_vectors_cannot_be_compared(
     numbers[[3, 5]] = 0
     as_parquet(tmp_path / "v.parquet", rows_of(numbers))
     search(tmp_path / "v.parquet", "--duplicates")
-    assert "; 2 vectors are all zeros or not finite, and are left out" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "; 2 vectors are all zeros or not finite, and are left out" in said
+    assert "no two pictures are that alike (--threshold 0.95)" in said
 
 
 def test_a_page_needs_nothing_else(tmp_path: Path) -> None:
