@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -47,7 +48,8 @@ def make_downloads(tmp_path: Path) -> Iterator[Callable[[], Downloads]]:
 
     yield make
     for process in processes(tmp_path):
-        process.kill()
+        with suppress(psutil.NoSuchProcess):  # it has just ended
+            process.kill()
 
 
 @pytest.fixture

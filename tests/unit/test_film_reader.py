@@ -279,7 +279,7 @@ REFUSED: list[tuple[bytes, str]] = [
     (b'<?xml version="1.0"?><MPD></MPD>', "DASH"),
     (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11" + bytes(50), "WMV"),
     (b"1\n00:00:01,000 --> 00:00:02,000\nHello\n", "subtitles"),
-    (b"\xff\xd8\xff\xe0" + bytes(50), "a picture .*For pictures: POST /api/depth"),
+    (b"\xff\xd8\xff\xe0" + bytes(50), "a picture .*Pictures have routes"),
     (b"\0\0\0\x18ftypheic" + bytes(50), "a picture .HEIC"),
     (b"\x1a\x45\xdf\xa3\x87\x42\x82\x84book", "neither Matroska nor WebM"),
     (b"just text", "of an unknown kind"),
