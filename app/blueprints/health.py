@@ -88,13 +88,14 @@ def ready() -> ResponseReturnValue:
     """Answer 200 once the default model can serve requests, and until then 503 with the reason."""
     service = runtime()
     is_ready = service.is_ready()
-    status = service.reports.status(service.readiness_model())
+    statuses = service.statuses()
+    (status,) = (each for each in statuses if each.spec == service.readiness_model())
     body: dict[str, Any] = {
         "ready": is_ready,
         "default_model_loaded": is_ready,
         "default_model": status.spec.key,
         "device": asdict(service.device()),
-        "models": [_describe(each) for each in service.statuses()],
+        "models": [_describe(each) for each in statuses],
     }
     if not is_ready:
         troubles = "; ".join(service.reports.troubles())

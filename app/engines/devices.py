@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -92,15 +93,22 @@ def _may_have_gpu() -> bool:
     """Whether torch might find a GPU on this machine."""
     if sys.platform == "darwin":
         return True
-    try:
-        build = version("torch")
-    except PackageNotFoundError:
+    build = _build_of_torch()
+    if build is None:
         return False
     if "xpu" in build:
         return True
     if "cpu" in build:
         return False
     return any(Path(sign).exists() for sign in (_ROCM_SIGNS if "rocm" in build else _CUDA_SIGNS))
+
+
+@cache  # reading the metadata of a package takes a millisecond, and /health asks each time
+def _build_of_torch() -> str | None:
+    try:
+        return version("torch")
+    except PackageNotFoundError:
+        return None
 
 
 def _resolve_openvino(setting: str) -> Device:

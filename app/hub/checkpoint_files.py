@@ -60,6 +60,17 @@ class CheckpointFiles:
         optional = tuple(name for name in self.optional if name not in names)
         return CheckpointFiles(tuple(map(str, names)), optional)
 
+    def are_required_in(self, folder: Path) -> bool:
+        """Whether a folder has all required files, or their substitutes.
+
+        is_file() follows the links into blobs/, so a broken link counts as an absent file.
+        """
+        others = dict(self.substitutes)
+        return all(
+            (folder / name).is_file() or (name in others and (folder / others[name]).is_file())
+            for name in self.required
+        )
+
     def in_folder(self, folder: Path, recorded: Collection[str] = ()) -> CheckpointFiles:
         """The files of the checkpoint in a folder, see ``chosen``.
 

@@ -50,6 +50,8 @@ def find_checkpoint(spec: ModelSpec, files: CheckpointFiles, cache: Path) -> Che
         return _complete(BUILTIN / spec.key, files, spec.revision, folder)
     if spec.path is not None:
         return _complete(spec.path, files, "local", folder)
+    if not folder.is_dir():  # as of most models; /health asks for all
+        return None
     revision = known_commit(spec, cache) or spec.revision  # a row may name a commit
     return _complete(folder / "snapshots" / revision, files, revision, folder)
 
@@ -71,10 +73,7 @@ def known_commit(spec: ModelSpec, cache: Path) -> str | None:
 def _complete(
     path: Path, files: CheckpointFiles, revision: str, repository: Path
 ) -> Checkpoint | None:
-    # is_file() follows the links into blobs/, so a broken link counts as an absent file.
-    if all((path / name).is_file() for name in files.in_folder(path).required):
-        return Checkpoint(path, revision, repository)
-    return None
+    return Checkpoint(path, revision, repository) if files.are_required_in(path) else None
 
 
 def mark_absent(spec: ModelSpec, commit: str, name: str, cache: Path) -> None:
