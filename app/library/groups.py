@@ -17,7 +17,7 @@ from itertools import islice
 import numpy as np
 
 from app.host import memory
-from app.library.nearest import FloatArray, unit
+from app.library.nearest import ROUNDING, FloatArray, unit
 from app.library.reading import Block, Rows, Vectors
 
 # Vectors of one product, whose result takes 16 MB.
@@ -75,7 +75,7 @@ def groups(
         products = first.vectors @ second.vectors.T
         if first is second:  # each pair once
             products[np.tril_indices(len(products))] = -2
-        left, right = np.nonzero(products >= threshold)
+        left, right = np.nonzero(products >= threshold - ROUNDING)
         return first.rows[left], second.rows[right], products[left, right]
 
     with ThreadPoolExecutor(memory.usable_cores()) as pool:

@@ -20,6 +20,8 @@ FloatArray = NDArray[np.float32]
 # A block of so many vectors of 768 takes 1.5 MB in float32, so that it stays in a core's cache
 # between its conversion and the product.
 _BLOCK = 512
+#: How exact cosines are in float32: that of two equal vectors may be a little below 1.
+ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,7 @@ class _Search:
         lengths = np.linalg.norm(queries, axis=1, keepdims=True)
         self._queries = np.ascontiguousarray((queries / lengths).T.astype(np.float32))
         self._k = k
-        self._threshold = threshold
+        self._threshold = threshold - ROUNDING
         count = len(queries)
         self._best = [Matches(np.empty(0, np.int64), np.empty(0, np.float32))] * count
         self._lock = threading.Lock()

@@ -290,6 +290,22 @@ def test_groups_are_those_of_all_pairs(tmp_path: Path, monkeypatch: pytest.Monke
     assert parts[-1] == 1
 
 
+def test_equal_pictures_reach_a_threshold_of_1(tmp_path: Path) -> None:
+    """Their cosine may be a little below 1 in float32."""
+    vectors = vectors_of(40)
+    vectors[20:] = vectors[:20]
+    rows = [
+        replace(row, embedding=own, error=None)
+        for row, own in zip(rows_of(vectors), vectors, strict=True)
+    ]
+    as_parquet(tmp_path / "v.parquet", rows)
+    found = open_vectors(str(tmp_path / "v.parquet"))
+    pairs, _ = groups(found, 1.0)
+    assert [group.rows.tolist() for group in pairs] == [[row, row + 20] for row in range(20)]
+    matches, _ = nearest(found, vectors[:20], 5, 1.0)
+    assert [sorted(match.rows) for match in matches] == [[row, row + 20] for row in range(20)]
+
+
 def test_labels_are_scored_as_the_model_was_trained(tmp_path: Path) -> None:
     as_parquet(tmp_path / "v.parquet", rows_of(vectors_of(40)))
     found = open_vectors(str(tmp_path / "v.parquet"))
