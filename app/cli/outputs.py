@@ -26,6 +26,8 @@ Row = dict[str, Any]
 
 # What all rows have in common, too, but is known only when a vector is made.
 _CHECKPOINT = ("revision", "preprocess_version")
+# Each row begins like this.
+_BEGINNING = b'{"path": "'
 
 
 def writing(path: Path) -> AbstractContextManager[BinaryIO]:
@@ -156,6 +158,8 @@ class Journal:
             if line.endswith(b"\n"):
                 self.done.add(self._row(line, number)["path"])
                 whole += len(line)
+            elif number == 1 and not _is_interrupted(line):
+                self._row(line, number)  # raises UsageError for the file of another program
         return whole
 
     def _lines(self) -> Iterator[bytes]:
@@ -184,6 +188,15 @@ class Journal:
             f"{self._path} has vectors made with {_shown(before or {})}, not with {_shown(now)}; "
             "choose another -o"
         )
+
+
+def _is_interrupted(line: bytes) -> bool:
+    """Whether a line may be the beginning of a row, which a killed run has left."""
+    try:
+        parsed(line)
+    except ValueError:
+        return line[: len(_BEGINNING)] == _BEGINNING[: len(line)]
+    return False
 
 
 def _shown(made_with: Mapping[str, Any]) -> str:

@@ -117,3 +117,23 @@ def test_a_file_that_does_not_tell_the_revision_stays_readable(tmp_path: Path) -
         add(again, "b.png")
     again.close(complete=True)
     assert open_vectors(str(out)).made_with == MadeWith("builtin-clip", image_size=128)
+
+
+@pytest.mark.parametrize("text", ['{"path": "a.png", "id": 1}', '{"id": 1}', "notes"])
+def test_a_file_of_another_program_is_not_overwritten(tmp_path: Path, text: str) -> None:
+    """Not even one without a line break, which could be taken for a row of a killed run."""
+    out = tmp_path / "v.jsonl"
+    out.write_text(text)
+    with pytest.raises(UsageError, match="line 1 is no row of vectors"):
+        opened(out)
+    assert out.read_text() == text
+
+
+@pytest.mark.parametrize("left", ['{"pa', '{"path": "a}', '{"path": "a.png", "model'])
+def test_a_first_row_that_was_interrupted_is_made_again(tmp_path: Path, left: str) -> None:
+    out = tmp_path / "v.jsonl"
+    out.write_text(left)
+    job = opened(out)
+    add(job, "a.png")
+    job.close(complete=True)
+    assert open_vectors(str(out)).count == 1
