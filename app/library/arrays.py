@@ -61,10 +61,13 @@ def jsonl(path: Path) -> ArrayPart:
     made_with: Counter[MadeWith] = Counter()
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
-            if not line.endswith(b"\n"):
-                break  # embed was interrupted here, or is writing it
             try:
                 row = parsed(line)
+            except ValueError:
+                if not line.endswith(b"\n"):
+                    break  # embed was interrupted here, or is writing it
+                raise unreadable(path, f"line {number} is no row of vectors") from None
+            try:
                 name = row["path"]
                 names.append((row.get("id", name), name))
                 has_vector.append(row.get("error") is None)

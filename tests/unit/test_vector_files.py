@@ -137,3 +137,17 @@ def test_a_first_row_that_was_interrupted_is_made_again(tmp_path: Path, left: st
     add(job, "a.png")
     job.close(complete=True)
     assert open_vectors(str(out)).count == 1
+
+
+def test_a_last_line_without_its_end_is_searched_if_it_is_whole(tmp_path: Path) -> None:
+    """Other programs write no line break at the end of a file."""
+    out = tmp_path / "v.jsonl"
+    job = opened(out)
+    add(job, "a.png")
+    add(job, "b.png")
+    job.close(complete=True)
+    whole = out.read_bytes()
+    out.write_bytes(whole[:-1])
+    assert open_vectors(str(out)).count == 2
+    out.write_bytes(whole[:-2])
+    assert open_vectors(str(out)).count == 1
