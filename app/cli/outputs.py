@@ -139,10 +139,14 @@ class Journal:
         """
         embeddings: FloatArray = np.empty((0, 0), np.float32)
         paths: list[str] = []
+        seen: set[str] = set()
         for number, line in enumerate(self._lines(), 1):
             row = self._row(line, number)
             if not paths:
                 embeddings = np.empty((len(self.done), row["dims"]), np.float32)
+            if row["path"] in seen:  # as in a file that somebody made of two
+                continue
+            seen.add(row["path"])
             embeddings[len(paths)] = row["embedding"]
             paths.append(row["path"])
         common = {**self._made_with, **(self._checkpoint or {})}

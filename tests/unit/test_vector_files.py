@@ -151,3 +151,17 @@ def test_a_last_line_without_its_end_is_searched_if_it_is_whole(tmp_path: Path) 
     assert open_vectors(str(out)).count == 2
     out.write_bytes(whole[:-2])
     assert open_vectors(str(out)).count == 1
+
+
+def test_a_picture_with_two_rows_is_once_in_the_arrays(tmp_path: Path) -> None:
+    """As after two files of rows were put together by hand."""
+    out, rows = tmp_path / "v.npz", tmp_path / "v.jsonl"
+    job = opened(out)
+    add(job, "a.png")
+    add(job, "b.png")
+    job.close(complete=True)
+    rows.write_bytes(rows.read_bytes() * 2)
+    opened(out).close(complete=True)
+    found = np.load(out)
+    assert found["paths"].tolist() == ["a.png", "b.png"]
+    assert found["embeddings"].tolist() == [[1, 1, 1]] * 2
