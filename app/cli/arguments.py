@@ -134,14 +134,14 @@ def _add_video(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "not made again.",
     )
     video.add_argument(
-        "films", nargs="+", type=Path, metavar="FILM_OR_DIR", help="a film, or a folder with films"
+        "films", nargs="+", type=_path, metavar="FILM_OR_DIR", help="a film, or a folder with films"
     )
     _add_everything(video)
     video.add_argument(
         "-o",
         "--out",
         required=True,
-        type=Path,
+        type=_path,
         help="for one film: a file that ends in .mp4, .mkv or .zip; else a folder, which gets "
         "<path below its folder>/<name>_depth.mp4, or a name by which players recognise 3D films, "
         "and errors.txt",
@@ -291,6 +291,7 @@ def _add_common(parser: argparse.ArgumentParser, out: str) -> None:
     parser.add_argument(
         "photos",
         nargs="+",
+        type=_named,
         metavar="SOURCE",
         help="a file, or a folder: each picture in it and below, but for names with a leading dot, "
         "linked folders, and what a NAS or system keeps (@eaDir, #recycle, Thumbs.db, lost+found "
@@ -299,7 +300,7 @@ def _add_common(parser: argparse.ArgumentParser, out: str) -> None:
         "address that fsspec opens (s3://bucket/photos/), or the http(s) address of a picture",
     )
     _add_everything(parser)
-    parser.add_argument("-o", "--out", required=True, help=out)
+    parser.add_argument("-o", "--out", required=True, type=_named, help=out)
     parser.add_argument(
         "--shard",
         metavar="I/N",
@@ -345,6 +346,17 @@ def _add_everything(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="take names with a leading dot, and what a NAS or system keeps, too",
     )
+
+
+def _named(text: str) -> str:
+    """An address that is not empty, as that of an unset variable of a shell is."""
+    if not text:
+        raise argparse.ArgumentTypeError("it is empty")
+    return text
+
+
+def _path(text: str) -> Path:
+    return Path(_named(text))
 
 
 def _jobs(text: str) -> int:

@@ -102,6 +102,17 @@ def test_maps_without_a_list_are_not_made_again(tmp_path: Path) -> None:
     assert not (out / "done").exists()
 
 
+@pytest.mark.parametrize("command", ["embed", "depth", "video"])
+def test_an_empty_name_is_not_the_current_folder(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Such as that of a variable that is not set."""
+    for arguments in (["photos", "-o", ""], ["", "-o", "out"]):
+        with pytest.raises(SystemExit):
+            parse([command, *arguments])
+        assert "it is empty" in capsys.readouterr().err
+
+
 def test_a_list_of_maps_is_gone_on_with(tmp_path: Path) -> None:
     """Of shards, or of a cluster, whose command comes again without --shard or --cluster."""
     photos, out = tmp_path / "photos", tmp_path / "maps"
