@@ -9,22 +9,25 @@ one.
 from __future__ import annotations
 
 import os
+import posixpath
 import tarfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
 from app.errors import BadRequest
 from app.library import addresses, manifests
 from app.library.folders import Failure, Walk, is_named_like_picture
-from app.library.items import REMOTE_IS_OFF, Item, LocalFile, Member, Remote, Stored
+from app.library.items import REMOTE_IS_OFF, Broken, Item, LocalFile, Member, Remote, Stored
 from app.library.patterns import Pattern, is_pattern, written
 from app.remote.fetch import Fetcher
 
 _MANIFESTS = (".parquet", ".csv", ".jsonl")
+# Bytes that are read at a time after the end of a tar file; a multiple of its blocks.
+_BUFFER = 2**20
 
 
 @dataclass
@@ -67,20 +70,25 @@ class Sources:
         return manifests.items(source, self.fetcher)
 
     def _tar(self, source: str) -> Iterator[Item]:
+        #: names of links by the names of what they link to
+        links: dict[str, list[str]] = {}
         with _named(source):
-            system, path = addresses.system(source)
-            with system.open(path, "rb") as file, tarfile.open(fileobj=file, mode="r:") as archive:
-                while (member := archive.next()) is not None:
-                    # tarfile remembers each member that it has seen.
-                    archive.members = []  # type: ignore[attr-defined]
-                    if member.isfile() and is_named_like_picture(member.name):
-                        name = addresses.text(f"{source}/{member.name}")
-                        place = member.offset_data, member.size
-                        yield Member(name, name, source, *place)
-                # tarfile takes a damaged header for the end of the file.
-                file.seek(archive.offset)
-                if file.read(tarfile.BLOCKSIZE).strip(b"\0"):
-                    raise BadRequest(f"{source}: it is damaged at byte {archive.offset}")
+            for member in _members(source):
+                if not is_named_like_picture(member.name):
+                    continue
+                if member.isfile():
+                    yield _member(source, member.name, member)
+                elif member.islnk() or member.issym():
+                    links.setdefault(_target(member), []).append(member.name)
+            for member in _members(source) if links else ():
+                names = links.pop(posixpath.normpath(member.name), ()) if member.isfile() else ()
+                for name in names:
+                    yield _member(source, name, member)
+        for target, names in links.items():
+            for name in names:
+                shown = addresses.text(f"{source}/{name}")
+                why = f"It is a link to {addresses.text(target)}, which the tar file does not have"
+                yield Broken(shown, shown, why)
 
     def _folder(self, source: str) -> Iterator[Item]:
         for path in self._walked(Path(source), None):
@@ -262,6 +270,53 @@ def _below(system: addresses.System, top: str, own: set[str]) -> Iterator[tuple[
             else:
                 yield folder, path.rpartition("/")[2]
         waiting += reversed(folders)
+
+
+def _members(source: str) -> Iterator[tarfile.TarInfo]:
+    """What is in a tar file, also after its end if others were appended to it, as by ``cat``."""
+    system, path = addresses.system(source)
+    with system.open(path, "rb") as file:
+        start: int | None = 0
+        while start is not None:
+            file.seek(start)
+            with tarfile.open(fileobj=file, mode="r:") as archive:
+                while (member := archive.next()) is not None:
+                    # tarfile remembers each member that it has seen.
+                    archive.members = []  # type: ignore[attr-defined]
+                    yield member
+                end = archive.offset
+            # tarfile takes a damaged header for the end of the file.
+            file.seek(end)
+            if file.read(tarfile.BLOCKSIZE).strip(b"\0"):
+                raise BadRequest(f"{source}: it is damaged at byte {end}")
+            start = _next_tar(file)
+
+
+def _next_tar(file: BinaryIO) -> int | None:
+    """Where another tar file begins after the end of one; None if there is none."""
+    at = file.tell()
+    while block := file.read(_BUFFER):
+        if block.strip(b"\0"):
+            at += (len(block) - len(block.lstrip(b"\0"))) // tarfile.BLOCKSIZE * tarfile.BLOCKSIZE
+            file.seek(at)
+            try:
+                tarfile.TarInfo.frombuf(file.read(tarfile.BLOCKSIZE), "utf-8", "surrogateescape")
+            except tarfile.TarError:
+                return None
+            return at
+        at += len(block)
+    return None
+
+
+def _member(source: str, name: str, content: tarfile.TarInfo) -> Member:
+    shown = addresses.text(f"{source}/{name}")
+    return Member(shown, shown, source, content.offset_data, content.size)
+
+
+def _target(link: tarfile.TarInfo) -> str:
+    """The name of what a link in a tar file links to."""
+    folder = posixpath.dirname(link.name) if link.issym() else ""
+    return posixpath.normpath(posixpath.join(folder, link.linkname))
 
 
 def _stored(address: str) -> Stored:

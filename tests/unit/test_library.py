@@ -163,6 +163,34 @@ def test_a_damaged_tar_is_told(folder: Path, damage: bytes) -> None:
         listed("t.tar")
 
 
+def test_links_in_a_tar_are_the_pictures_that_they_link_to(folder: Path) -> None:
+    """tar writes a file that has two names once, and the second name as a link."""
+    os.link("p/a.png", "p/below/same.png")
+    Path("p/below/link.png").symlink_to("../a.png")
+    Path("p/below/gone.png").symlink_to("/gone.png")
+    with tarfile.open("links.tar", "w") as archive:
+        archive.add("p/a.png")
+        archive.add("p/below", "./p/below")
+    items = {item.id.rpartition("/")[2]: item for item in Sources(["links.tar"]).items()}
+    assert sorted(items) == ["a.png", "b.jpg", "gone.png", "link.png", "same.png"]
+    for name in ("a.png", "link.png", "same.png"):
+        assert items[name].open().read() == b"p/a.png"
+    with pytest.raises(BadRequest, match=r"a link to /gone\.png, which the tar file does not have"):
+        items["gone.png"].open()
+
+
+def test_tars_that_were_put_together(folder: Path) -> None:
+    with tarfile.open("u.tar", "w") as archive:
+        archive.add("p/a.png", "u.png")
+    whole = (folder / "t.tar").read_bytes()
+    (folder / "both.tar").write_bytes(whole + (folder / "u.tar").read_bytes())
+    items = {item.id: item for item in Sources(["both.tar"]).items()}
+    assert len(items) == 4
+    assert items["both.tar/u.png"].open().read() == b"p/a.png"
+    (folder / "more.tar").write_bytes(whole + b"no tar file" * 99)
+    assert len(listed("more.tar")) == 3
+
+
 def test_objects_below_a_prefix(folder: Path) -> None:
     address = (folder / "p").as_uri()
     items = list(Sources([address]).items())
