@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import posixpath
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing
@@ -43,7 +44,7 @@ def items(source: str, fetcher: Fetcher | None) -> Iterator[Item]:
     """
     folder = posixpath.dirname(source)
     for number, row in _rows(source):
-        yield _item(row, f"{source}#{number}", folder, fetcher)
+        yield _item(row, addresses.text(f"{source}#{number}"), folder, fetcher)
 
 
 def _rows(source: str) -> Rows:
@@ -71,7 +72,7 @@ def _parquet(file: BinaryIO) -> Rows:
 
 
 def _csv(file: BinaryIO) -> Rows:
-    with io.TextIOWrapper(file, "utf-8-sig", "replace", newline="") as text:
+    with io.TextIOWrapper(file, "utf-8-sig", "surrogateescape", newline="") as text:
         table, begins = csv.reader(text, strict=True), 1
         try:
             names = next(table, [])
@@ -106,6 +107,11 @@ def _jsonl(file: BinaryIO) -> Rows:
         yield number, row
 
 
+def _words(cell: Any) -> Any:
+    """The text of a cell. Some programs write texts to Parquet without saying that they are."""
+    return os.fsdecode(cell) if isinstance(cell, bytes) else cell
+
+
 def _check(names: set[str], places: Iterable[str] = _PLACES) -> None:
     if "id" not in names or not names & set(places):
         shown = ", ".join(sorted(names)[:20]) or "none"
@@ -123,11 +129,11 @@ def _item(row: Row, name: str, folder: str, fetcher: Fetcher | None) -> Item:
         folder: at which relative paths start.
         fetcher: see ``items``.
     """
-    given = row.get("id")
+    given = _words(row.get("id"))
     if given is None or not str(given):
         return Broken(name, name, "The row of the manifest has no id")
     id = addresses.text(str(given))
-    place = row.get("path") or row.get("url")
+    place = _words(row.get("path") or row.get("url"))
     if (content := row.get("bytes")) is not None:
         shown = f"{name.rpartition('#')[0]}/{id}"
         if not isinstance(content, bytes):

@@ -243,6 +243,29 @@ def test_manifests(folder: Path) -> None:
     assert "ALLOW_REMOTE_IMAGE_URLS" in said["1"]
 
 
+def test_names_in_manifests_that_are_not_utf_8(folder: Path) -> None:
+    """Each keeps its own id, the same as that of the file in a folder, and the file is found."""
+    for name in (b"p/\xe8.png", b"p/\xe9.png"):
+        Path(os.fsdecode(name)).write_bytes(name)
+    (folder / "latin.csv").write_bytes(b"id,path\n\xe8,p/\xe8.png\n\xe9,p/\xe9.png\n")
+    found = {}
+    for item in Sources(["latin.csv"]).items():
+        with item.open() as file:
+            found[item.id] = file.read()
+    assert found == {"\\udce8": b"p/\xe8.png", "\\udce9": b"p/\xe9.png"}
+    odd = os.fsdecode(b"\xff.csv")
+    Path(odd).write_bytes(b"id,path\n,p/a.png\n")
+    assert listed(odd) == [("\\udcff.csv#2",) * 2]
+    list(map(Ids().add, dict(listed(odd))))
+
+
+def test_texts_that_parquet_calls_bytes(folder: Path) -> None:
+    """As some programs write them."""
+    table = pa.table({"id": [b"1", "\xfc".encode()], "path": [b"p/a.png", b"p/below/b.jpg"]})
+    pq.write_table(table, folder / "a.parquet")
+    assert listed("a.parquet") == [("1", "p/a.png"), ("\xfc", "p/below/b.jpg")]
+
+
 def test_a_row_of_a_manifest_reaches_no_host_of_its_choice(folder: Path) -> None:
     rows = (
         '{"id": 1, "path": "ftp://192.168.1.1/a.png"}\n{"id": 2, "path": "github://a:b@c/d.png"}\n'
