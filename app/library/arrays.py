@@ -68,8 +68,10 @@ def jsonl(path: Path) -> ArrayPart:
                     break  # embed was interrupted here, or is writing it
                 raise unreadable(path, f"line {number} is no row of vectors") from None
             try:
-                name = row["path"]
-                names.append((row.get("id", name), name))
+                name, id = row["path"], row.get("id")
+                if name is None:
+                    raise ValueError
+                names.append((str(name if id is None else id), str(name)))
                 has_vector.append(row.get("error") is None)
                 if not has_vector[-1]:
                     continue

@@ -89,7 +89,10 @@ class ParquetPart(Part):
         names = [name for name in wanted if name in file.schema_arrow.names]
         table = file.read_row_group(group, names)
         here = slice(self._starts[group], self._starts[group + 1])
-        self.ids[here] = hashes(map(str, table[self._id].to_pylist()), len(table))
+        ids = table[self._id]
+        if ids.null_count:  # else paths need not be read
+            ids = _filled(ids, file.read_row_group(group, [self._shown])[self._shown])
+        self.ids[here] = hashes(map(str, ids.to_pylist()), len(table))
         fine = np.ones(len(table), np.bool_)
         if "error" in names:
             fine = table["error"].is_null().to_numpy()
@@ -189,8 +192,16 @@ class ParquetPart(Part):
                     own = rows[(rows >= start) & (rows < end)] - start
                     if len(own):
                         table = file.read_row_group(group, [self._id, self._shown]).take(own)
-                        columns = [table[name].to_pylist() for name in (self._id, self._shown)]
+                        ids = _filled(table[self._id], table[self._shown])
+                        columns = ids.to_pylist(), table[self._shown].to_pylist()
                         found += zip(*(map(str, each) for each in columns), strict=True)
         except (pa.ArrowException, OSError) as error:
             raise unreadable(self._path, f"it was replaced while it was read ({error})") from None
         return found
+
+
+def _filled(ids: pa.ChunkedArray, paths: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The ids, and the path instead of each that is missing."""
+    if not ids.null_count:
+        return ids
+    return pc.coalesce(ids.cast(pa.string()), paths.cast(pa.string()))

@@ -209,6 +209,21 @@ def test_an_id_counts_once(tmp_path: Path) -> None:
     assert len(paths) == len(set(paths)) == 18
 
 
+@pytest.mark.parametrize("name", ["v.parquet", "v.jsonl"])
+def test_a_missing_id_is_the_path(name: str, tmp_path: Path) -> None:
+    """Rows of other programs whose ids are missing are not all the same picture."""
+    cells = [
+        {"id": each, "path": f"{number}.jpg", "model": MODEL, "embedding": own.tolist()}
+        for number, (each, own) in enumerate(zip([None, 7, None], vectors_of(3), strict=True))
+    ]
+    pq.write_table(pa.Table.from_pylist(cells), tmp_path / "v.parquet")
+    (tmp_path / "v.jsonl").write_text("".join(json.dumps(cell) + "\n" for cell in cells))
+    found = open_vectors(str(tmp_path / name))
+    assert (found.count, found.repeated) == (3, 0)
+    expected = [("0.jpg", "0.jpg"), ("7", "1.jpg"), ("2.jpg", "2.jpg")]
+    assert found.names(np.arange(3)) == expected
+
+
 def test_vectors_without_direction_are_counted(tmp_path: Path) -> None:
     vectors = vectors_of(30)
     vectors[3] = 0
@@ -230,12 +245,14 @@ def test_files_that_cannot_be_searched_say_why(tmp_path: Path) -> None:
     (tmp_path / "cut.parquet").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "new.parquet.parts").mkdir()
     (tmp_path / "line.jsonl").write_text('{"path": "a"}\n')
+    (tmp_path / "name.jsonl").write_text('{"path": null, "model": "m", "embedding": [1]}\n')
     as_parquet(tmp_path / "failed.parquet", rows_of(vectors_of(1)))
     for name, why in {
         "cut.parquet": "no Parquet file, or damaged",
         "none.parquet": "it does not exist",
         "new.parquet": "not finished. Run the same embed again",
         "line.jsonl": "line 1 is no row of vectors",
+        "name.jsonl": "line 1 is no row of vectors",
         "new.parquet.parts": "a folder without .parquet files",
         "failed.parquet": "only 1 rows that failed",
     }.items():
