@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +60,11 @@ def search(arguments: argparse.Namespace, stop: Stop) -> None:
         sections = _find(arguments, vectors, settings, stop)
     if arguments.html:
         _write_page(arguments, vectors, sections, settings, stop)
-    if arguments.json:
-        _print_json(sections, vectors, arguments.duplicates)
-    else:
-        _print_text(sections)
+    with _printing():
+        if arguments.json:
+            _print_json(sections, vectors, arguments.duplicates)
+        else:
+            _print_text(sections)
 
 
 # -- queries ---------------------------------------------------------------------------------------
@@ -191,6 +194,19 @@ def _tags(path: Path) -> list[str]:
 
 
 # -- output ----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _printing() -> Iterator[None]:
+    """Print to a reader that may have seen enough, as ``head``. Raises Failed on a full disk."""
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as error:
+        # What waits to be printed would raise the same again when the process ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise Failed(f"the result cannot be written ({error.strerror})") from None
 
 
 def _print_text(sections: Sequence[Section]) -> None:

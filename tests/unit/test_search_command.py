@@ -6,8 +6,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -105,6 +108,26 @@ def test_duplicates_say_which_vectors_cannot_be_compared(
     said = capsys.readouterr().err
     assert "; 2 vectors are all zeros or not finite, and are left out" in said
     assert "no two pictures are that alike (--threshold 0.95)" in said
+
+
+@pytest.mark.parametrize(
+    ("out", "status", "said"),
+    [("pipe", 0, ""), ("/dev/full", 1, "the result cannot be written (No space left on device)\n")],
+)
+def test_a_result_that_cannot_be_printed(vectors: Path, out: str, status: int, said: str) -> None:
+    """Such as that of ``search ... | head``, which ends when it has seen enough."""
+    command = [sys.executable, "-m", "app", "search", str(vectors), "--duplicates"]
+    if out == "pipe":
+        reader, writer = os.pipe()
+        os.close(reader)
+    else:
+        writer = os.open(out, os.O_WRONLY)
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr.partition("beyond the first of each: 1\n")[2]) == (
+        status,
+        said,
+    )
 
 
 def test_a_page_needs_nothing_else(tmp_path: Path) -> None:
