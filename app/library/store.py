@@ -12,6 +12,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -20,6 +21,8 @@ from app.host.atomic import replace
 from app.library import addresses
 
 _UNFINISHED = ".partial"
+# File systems take names of 255 bytes, of which a file's unfinished name needs a few more.
+_MOST_BYTES = 240
 # Of files that ``write`` is writing. The random part keeps machines apart that write the same file
 # at the same time; file systems take names of 255 bytes, so only the beginning of the file's own
 # name is in it.
@@ -135,7 +138,10 @@ class Store:
 
 def unfinished(path: Path) -> Path:
     """The name of a file of this machine while the only process that may is writing it."""
-    return path.with_name(f".{path.name}{_UNFINISHED}")
+    name = path.name
+    if len(os.fsencode(name)) > _MOST_BYTES:
+        name = blake2b(os.fsencode(name), digest_size=16).hexdigest()
+    return path.with_name(f".{name}{_UNFINISHED}")
 
 
 def _sync(folder: Path) -> None:

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from app.cli.outputs import writing
 from app.errors import BadRequest, TwinlensError
 from app.library import ids, tables
 from app.library.ids import Ids
@@ -401,3 +402,13 @@ def test_each_id_has_a_file_name_of_its_own(tmp_path: Path) -> None:
         assert tmp_path in path.parents
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
+
+
+def test_a_long_name_can_be_written(tmp_path: Path) -> None:
+    """The name of the unfinished file is longer, but not too long."""
+    for name in (f"{250 * 'a'}.jpg", f"{124 * chr(252)}b.jpg", f"{124 * chr(252)}c.jpg"):
+        path = tmp_path / name
+        with writing(path) as file:
+            file.write(name.encode())
+        assert path.read_text() == name
+    assert len(list(tmp_path.iterdir())) == 3
