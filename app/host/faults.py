@@ -36,6 +36,8 @@ def fault(error: BaseException) -> Literal["memory", "lost"] | None:
     if any(word in str(error) for word in _NO_MEMORY):
         return "memory"
     torch = sys.modules.get("torch")
-    if "CUDA error" in str(error) or (torch and isinstance(error, torch.AcceleratorError)):
+    # While another thread imports torch, it may not have all its parts yet.
+    lost = getattr(torch, "AcceleratorError", ())
+    if "CUDA error" in str(error) or isinstance(error, lost):
         return "lost"
     return None

@@ -10,6 +10,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -36,14 +37,21 @@ class MemoryFigures:
 def figures() -> MemoryFigures:
     """The current figures of this process."""
     allocated = reserved = 0
-    # This call must neither import torch nor create a CUDA context.
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
-        devices = range(torch.cuda.device_count())
-        allocated = sum(torch.cuda.memory_allocated(device) for device in devices)
-        reserved = sum(torch.cuda.memory_reserved(device) for device in devices)
+    if (cuda := _cuda()) is not None:
+        devices = range(cuda.device_count())
+        allocated = sum(cuda.memory_allocated(device) for device in devices)
+        reserved = sum(cuda.memory_reserved(device) for device in devices)
     rss = psutil.Process().memory_info().rss
     return MemoryFigures(round(allocated / _MB, 1), round(reserved / _MB, 1), round(rss / _MB, 1))
+
+
+def _cuda() -> Any:
+    """torch's CUDA functions if there is a CUDA context, else None; imports and creates nothing."""
+    torch = sys.modules.get("torch")
+    # While another thread imports torch, the module is there but does not have all its parts.
+    cuda = getattr(torch, "cuda", None)
+    is_initialized = getattr(cuda, "is_initialized", None)
+    return cuda if is_initialized is not None and is_initialized() else None
 
 
 def prepare_fork() -> None:
@@ -114,9 +122,8 @@ def clean_up() -> CleanUp:
     """Collect garbage, and return cached device memory and freed host memory to the system."""
     before = figures()
     collected = gc.collect()
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
+    if (cuda := _cuda()) is not None:
+        cuda.empty_cache()
     trim()
     after = figures()
     freed = round(before.reserved_mb - after.reserved_mb, 1)
