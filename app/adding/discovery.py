@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,7 @@ _CARD = "README.md"
 # tokenizers have about 35 MB.
 _MOST_BYTES = 200_000_000
 _LONGEST_LICENCE = 100
+_POINTER = b"version https://git-lfs.github.com/spec/"
 # SPDX names by the names that the hub uses, which are the same in lower case.
 _LICENCES = {
     name.lower(): name
@@ -236,6 +237,9 @@ def _examine(spec: ModelSpec, source: Source) -> Finding:
             hint = f" (weights {kinds} have to be saved as {files.weights})"
         raise LoadError(f"it lacks {', '.join(missing)}{hint}")
     family = describe_checkpoint(spec, source.checkpoint())
+    if isinstance(source, Folder):  # from the hub only a part of the weights file has been read
+        _check_pointers(source.checkpoint().path, sizes)
+        family.weights()
     first, *others = family.networks()
     family.check_network(first)
     limits = []
@@ -253,6 +257,17 @@ def _examine(spec: ModelSpec, source: Source) -> Finding:
     except Exception as error:  # its parsers raise anything; the outline may lack the description
         log.debug("%s: its parameters are not known", spec.source, exc_info=error)
     return Finding(spec, sum(sizes.values()), count, tuple(limits))
+
+
+def _check_pointers(folder: Path, names: Iterable[str]) -> None:
+    """Raise LoadError if one of the files is a pointer that Git LFS keeps in its place."""
+    for name in names:
+        with (folder / name).open("rb") as file:
+            if file.read(len(_POINTER)) == _POINTER:
+                raise LoadError(
+                    f"{name} is a pointer of Git LFS, not the file itself: `git lfs pull` in that "
+                    "folder fetches it"
+                )
 
 
 def _unknown(found: Mapping[str, Mapping[str, Any]]) -> str:

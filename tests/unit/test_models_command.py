@@ -343,6 +343,29 @@ def test_what_is_not_ours_to_delete_stays(models: Command, tmp_path: Path) -> No
     assert "its row is built in and stays" in models("remove", "base", "--yes")
 
 
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 99\n"
+
+
+@pytest.mark.usefixtures("cache")
+@pytest.mark.parametrize(
+    ("file", "content", "reason"),
+    [
+        ("model.safetensors", POINTER, "model.safetensors is a pointer of Git LFS"),
+        ("tokenizer.json", POINTER, "tokenizer.json is a pointer of Git LFS"),
+        ("model.safetensors", b"no weights", "the weights file is damaged"),
+        ("model.safetensors", None, "the weights file is damaged"),
+    ],
+)
+def test_a_folder_whose_files_are_not_whole_is_refused(
+    models: Command, tmp_path: Path, file: str, content: bytes | None, reason: str
+) -> None:
+    own = tmp_path / "own"
+    transformers_checkpoints.make("clip", own)
+    (own / file).write_bytes((own / file).read_bytes()[:-1] if content is None else content)
+    assert reason in models("add", "own", own, status=1)
+    assert load_settings().present_rows_file() is None
+
+
 @pytest.mark.usefixtures("cache")
 @pytest.mark.parametrize(
     ("family", "kind"),
