@@ -129,6 +129,17 @@ def test_a_difference_is_shown_and_is_the_exit_status(
     assert "note.txt" not in said
 
 
+def test_what_the_model_refuses_is_told_in_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ENGINE", "torch")
+    monkeypatch.setattr(samples, "SIZES", {"small": samples.SIZES["small"]})
+    picture(630, 30).save(tmp_path / "strip.png")
+    assert main(["models", "check", "builtin-depth", "--pictures", str(tmp_path)]) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("strip.png: The image is 630x30; depth needs an aspect ratio")
+
+
 def test_pictures_must_be_there(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["models", "check", "builtin-clip", "--pictures", str(tmp_path)]) == 2
     assert "it has no picture" in capsys.readouterr().err

@@ -7,8 +7,8 @@ from __future__ import annotations
 import argparse
 import io
 import logging
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -84,8 +84,13 @@ def check(arguments: argparse.Namespace, spec: ModelSpec, stop: Stop) -> bool:
         network = runtime.manager.status(spec).network
         assert network.precision is not None
         texts = _texts(family)
-        ours = {name: _ours(runtime, spec, picture, stop) for name, picture in pictures.items()}
-        our_texts = {text: _our_text(runtime, spec, text, stop) for text in texts}
+        ours, our_texts = {}, {}
+        for name, picture in pictures.items():
+            with _named(name):
+                ours[name] = _ours(runtime, spec, picture, stop)
+        for text in texts:
+            with _named(text):
+                our_texts[text] = _our_text(runtime, spec, text, stop)
     try:
         reference = reference_of(family)
     except Exception as error:  # the libraries raise many kinds
@@ -108,6 +113,15 @@ def check(arguments: argparse.Namespace, spec: ModelSpec, stop: Stop) -> bool:
         for text, vector in our_texts.items()
     ]
     return _verdict(spec, compared, limits, reference, network.precision)
+
+
+@contextmanager
+def _named(name: str) -> Iterator[None]:
+    """Raise Failed in place of an error of the service, with the picture or text that has it."""
+    try:
+        yield
+    except TwinlensError as error:
+        raise Failed(f"{_shown(name)}: {error}") from None
 
 
 def _pictures(folder: Path | None) -> dict[str, Image.Image]:
@@ -184,8 +198,7 @@ def _compare(
         raise Failed(f"the reference library fails at {name!r}: {_short(error)}") from None
     made = _compare_maps if expected.ndim == 2 else _compare_vectors
     figures, is_good, distance = made(expected, ours, limits)
-    shown = " ".join(name.split())
-    shown = shown if len(shown) <= _WIDTH else f"{shown[: _WIDTH - 1]}…"
+    shown = _shown(name)
     print(f"  {shown:<{_WIDTH}}  {figures}{'' if is_good else '   differs'}", flush=True)
     return Comparison(shown, figures, is_good, distance)
 
@@ -248,6 +261,11 @@ def _verdict(
 def _check_stop(stop: Stop) -> None:
     if stop.is_requested():
         raise Interrupted
+
+
+def _shown(name: str) -> str:
+    shown = " ".join(name.split())
+    return shown if len(shown) <= _WIDTH else f"{shown[: _WIDTH - 1]}…"
 
 
 def _short(error: Exception) -> str:
