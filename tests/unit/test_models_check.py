@@ -10,14 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from app.cli.main import main
 from app.cli.models import references, samples
 from app.cli.models.references import OwnNetwork, Reference
 from app.engines.base import FloatArray
 from app.models.base import Family
-from tests import depth3, open_clip_checkpoints, tiny_tokenizers
+from tests import depth3, open_clip_checkpoints, tiny_tokenizers, transformers_checkpoints
 from tests.pictures import picture
 from tests.unit.test_open_clip_families import XLM_ROBERTA
 
@@ -93,6 +95,33 @@ def test_a_text_encoder_by_its_name(
     assert "no texts: texts need the config.json of somebody/encoder" in told.out
     assert "its reference library cannot load it" in told.err
     assert "agrees" not in told.out
+
+
+@pytest.mark.parametrize("stated", [None, 77])
+def test_a_model_that_reads_longer_texts_than_clip_agrees(
+    stated: int | None,
+    row: Callable[[str], Path],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Like Long-CLIP, which has 248 positions."""
+    monkeypatch.setattr(samples, "SIZES", {"small": samples.SIZES["small"]})
+    folder = row("transformers")
+    transformers_checkpoints.make("clip", folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["text_config"]["max_position_embeddings"] = 100
+    (folder / "config.json").write_text(json.dumps(config))
+    if stated:
+        settings = json.loads((folder / "tokenizer_config.json").read_text())
+        settings["model_max_length"] = stated
+        (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    tensors = load_file(folder / "model.safetensors")
+    name = "text_model.embeddings.position_embedding.weight"
+    draw = torch.Generator().manual_seed(0)
+    tensors[name] = torch.randn((100, tensors[name].shape[1]), generator=draw)
+    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    assert main(["models", "check", "tiny", "--precision", "fp32"]) == 0
+    assert "OK: tiny agrees with transformers" in capsys.readouterr().out
 
 
 class Turned(Reference):

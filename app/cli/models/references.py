@@ -129,10 +129,13 @@ class TransformersEmbedding(Reference):
         library: Any = transformers
         kind = self._settings["model_type"]
         options: dict[str, Any] = {"padding": True, "truncation": True, "return_tensors": "pt"}
-        positions = (self._settings.get("text_config") or {}).get("max_position_embeddings", 77)
-        options["max_length"] = min(52 if kind == "chinese_clip" else 77, positions)
+        usual = 64 if kind == "siglip" else 77
+        positions = (self._settings.get("text_config") or {}).get("max_position_embeddings", usual)
+        # The networks of these two have more positions than the tokens that they were trained on.
+        trained = {"chinese_clip": 52, "altclip": 77}.get(kind, positions)
+        options["max_length"] = min(trained, positions)
         if kind == "siglip":
-            options |= {"padding": "max_length", "max_length": 64, "return_attention_mask": False}
+            options |= {"padding": "max_length", "return_attention_mask": False}
         try:
             if kind == "siglip" and self._has_gemma_tokens():  # GemmaTokenizer keeps capitals
                 tokenizer = library.Siglip2Tokenizer.from_pretrained(
@@ -147,6 +150,7 @@ class TransformersEmbedding(Reference):
                 tokenizer_file=file,
                 pad_token="</s>",  # noqa: S106 - the padding's name, no password
             )
+        options["max_length"] = min(options["max_length"], tokenizer.model_max_length)
         return dict(tokenizer([text], **options))
 
     def _has_gemma_tokens(self) -> bool:
