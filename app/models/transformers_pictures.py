@@ -43,6 +43,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 }
 #: Processors that resize to a square if "size" is a single number; others resize the shorter side.
 _SQUARE = ("DINOv3ViTImageProcessor",)
+_FLAGS = ("do_center_crop", "do_normalize", "default_to_square")
 _INTERPOLATIONS: dict[object, Interpolation] = {1: "lanczos", 2: "bilinear", 3: "bicubic"}
 _SUPPORTED: Allowed = {
     "do_resize": (True, ABSENT),
@@ -81,11 +82,14 @@ def read(found: Mapping[str, Any], default_processor: str, where: str) -> Prepar
     """
     processor = _processor(found, default_processor, where)
     description.check(found, _SUPPORTED, where)
-    given = {name: value for name, value in found.items() if value is not None}
+    # transformers takes null for these as false, not as its default.
+    off = {name: False for name in _FLAGS if found.get(name, ABSENT) is None}
+    given = {name: value for name, value in found.items() if value is not None} | off
     settings = {**_DEFAULTS[processor], **given}
     size, edge = settings["size"], None
     if isinstance(size, int):
-        size = _square(size) if processor in _SQUARE else {"shortest_edge": size}
+        is_square = settings.get("default_to_square", processor in _SQUARE)
+        size = _square(size) if is_square else {"shortest_edge": size}
     mode: Literal["shortest", "squash"] = "squash"
     if isinstance(size, dict) and set(size) == {"shortest_edge"}:
         mode, edge = "shortest", size["shortest_edge"]
@@ -107,7 +111,7 @@ def read(found: Mapping[str, Any], default_processor: str, where: str) -> Prepar
             f"{where} wants pictures that are neither cropped nor resized to a square"
         )
     mean, deviation = settings["image_mean"], settings["image_std"]
-    if found.get("do_normalize") is False:
+    if settings.get("do_normalize") is False:
         mean, deviation = (0, 0, 0), (1, 1, 1)
     values = description.channels(deviation, f"image_std in {where}")
     if not (values > 0).all():

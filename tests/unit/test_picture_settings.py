@@ -21,10 +21,11 @@ from app.hub.store import Checkpoint, find_checkpoint
 from app.hub.transfer import transfer
 from app.hub.verification import check_sizes
 from app.lending.registry import files_of
-from app.models import pretrained
+from app.models import pretrained, transformers_pictures
 from app.models.base import describe_checkpoint
 from app.models.depth_family import DepthFamily
 from app.models.embedding_family import EmbeddingFamily
+from app.models.transformers_embedding import Transformers
 from app.pictures.canvas import HostImages
 from benchmarks.checkpoints import depth
 from config.models import ModelSpec
@@ -168,3 +169,31 @@ def test_a_download_without_either_file_fails(
         with pytest.raises(EntryNotFoundError):
             transfer(spec, files_of(spec), tmp_path / "cache", lambda *_: None, None)
     assert find_checkpoint(spec, files_of(spec), tmp_path / "cache") is None
+
+
+@pytest.mark.parametrize("processor", ["CLIPImageProcessor", "DINOv3ViTImageProcessorFast"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"size": {"height": 40, "width": 40}, "crop_size": 32, "do_center_crop": None},
+        {"size": 40, "crop_size": 32, "do_normalize": None},
+        {"size": 40, "crop_size": 32, "default_to_square": True},
+        {"size": 40, "crop_size": 32, "default_to_square": False},
+        {"size": 40, "crop_size": 32, "default_to_square": None},
+    ],
+)
+def test_null_and_single_numbers_mean_what_transformers_takes_them_for(
+    tmp_path: Path, processor: str, change: dict[str, Any]
+) -> None:
+    settings = {"image_processor_type": processor, "do_center_crop": True, "resample": 2, **change}
+    (tmp_path / "config.json").write_text('{"model_type": "clip"}')
+    (tmp_path / PICTURES).write_text(json.dumps(settings))
+    load: Any = AutoImageProcessor.from_pretrained
+    photo = picture(*SIZE)
+    expected = np.asarray(load(tmp_path, backend="pil")(photo)["pixel_values"][0])
+    read = transformers_pictures.read(settings, processor, PICTURES)
+    family: Any = object.__new__(Transformers)
+    vars(family).update(vars(read))
+    ours = family.prepare_image(upright(photo), None, HostImages())
+    assert ours.shape == expected.shape
+    assert np.abs(ours - expected).max() * read.deviation.min() * 255 < 1.5
