@@ -127,8 +127,11 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _lines(row: Row) -> list[str]:
-    # TOML's strings in double quotes have the same escapes as those of JSON.
-    return ["[[model]]", *(f"{k} = {json.dumps(v, ensure_ascii=False)}" for k, v in row.items())]
+    # TOML's strings in double quotes have the same escapes as those of JSON, and one more.
+    texts = {
+        k: json.dumps(v, ensure_ascii=False).replace("\x7f", "\\u007f") for k, v in row.items()
+    }
+    return ["[[model]]", *(f"{k} = {text}" for k, text in texts.items())]
 
 
 def _span(text: str, key: str) -> tuple[int, int] | None:

@@ -343,6 +343,16 @@ def test_what_is_not_ours_to_delete_stays(models: Command, tmp_path: Path) -> No
     assert "its row is built in and stays" in models("remove", "base", "--yes")
 
 
+@pytest.mark.usefixtures("cache")
+def test_names_with_odd_characters(models: Command, tmp_path: Path) -> None:
+    odd = 'a\x7f\u2028"\\\n\t[[model]] #'
+    models("add", "odd", DEPTH, "--name", odd)
+    assert load_settings().table().model[-1].name == odd
+    assert "is not UTF-8" in models("add", "x", DEPTH, "--name", "a\udcff", status=2)
+    (tmp_path / "a\udcff").mkdir()
+    assert "is not UTF-8" in models("add", "x", tmp_path / "a\udcff", status=2)
+
+
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 99\n"
 
 

@@ -58,6 +58,10 @@ def add(arguments: argparse.Namespace, settings: Settings) -> None:
 def _spec(arguments: argparse.Namespace) -> ModelSpec:
     """A preliminary row with the key and the source. Raises UsageError."""
     text: str = arguments.source
+    for given in (str(Path(text).expanduser().resolve()), arguments.name, arguments.license):
+        # Python stands for bytes that are not UTF-8 with characters that no file can hold.
+        if given and given.encode(errors="replace").decode() != given:
+            raise UsageError(f"{given!r} is not UTF-8, so it cannot be written into a row")
     source: dict[str, object]
     if repository := repository_in(text):
         source = {"hub_id": repository}
