@@ -11,8 +11,8 @@ from fractions import Fraction
 _SMALL = Fraction(1, 2)
 #: recordings of television jump forwards, too, where they were cut
 _JUMP = 10
-#: no film shows a frame for longer than this
-_LONGEST = 86_400
+#: seconds; no film shows a frame for longer
+LONGEST = 86_400
 _SMALLEST_STEP = Fraction(1, 1000)
 
 
@@ -53,7 +53,7 @@ class Clock:
             now = max(now, Fraction(0))
         elif now <= self._last and self._last - now < _SMALL:
             now = self._last + min(_SMALLEST_STEP, self._step)
-        elif now <= self._last or now - self._last > (_JUMP if self._jumps else _LONGEST):
+        elif now <= self._last or now - self._last > (_JUMP if self._jumps else LONGEST):
             self._offset += expected - now
             now = expected
         self._last = now

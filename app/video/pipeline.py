@@ -172,7 +172,7 @@ class Pipeline:
             count += 1
             if time.monotonic() > self._reported_at + _REPORT_SECONDS:
                 self._report(count, seconds)
-        self._target.close()
+        self._target.close(self._reader.last_lasts)
         self._report(count, seconds)
         return count
 

@@ -15,7 +15,7 @@ import av
 
 from app.errors import BadRequest, TooLarge
 from app.video import containers
-from app.video.clock import Clock
+from app.video.clock import LONGEST, Clock
 from app.video.deinterlace import Timed
 from app.video.film import FilmInfo, Frame
 from app.video.picture import Pictures
@@ -34,6 +34,8 @@ _TOLERANCE = Fraction(1, 2000)
 _SEEK_MARGINS = (Fraction(1, 2), Fraction(10))
 # A film that ends by more than this before the length that it states has broken off.
 _MISSING = Fraction(1)
+# What is shown for less than this has a length that was made up.
+_SHORTEST = Fraction(1, 1000)
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,22 @@ class FilmReader:
     def origin(self) -> Fraction:
         """When the first frame is shown, in seconds of the film's own clock."""
         return self._clock.origin
+
+    @property
+    def last_lasts(self) -> Fraction | None:
+        """How long the last frame of the film is shown; None: not known. Final after ``frames``.
+
+        Slides and recordings of screens often end with a frame that stays for many seconds.
+        """
+        lasts = self._track.last_lasts
+        length = self._length()
+        if self._track.kind == "mov" and length is not None:
+            # Where frames are stored in another order than shown, lengths of packets are not those
+            # of their frames.
+            lasts = min(lasts, length - self._clock.last)
+        if not self._is_at_end or self._track.ended_damaged or not _SHORTEST <= lasts <= LONGEST:
+            return None
+        return lasts
 
     def close(self) -> None:
         """Free the decoder."""
@@ -276,7 +294,7 @@ class FilmReader:
     def _note_damage(self) -> None:
         """Say it if the film ended before its time, or was damaged in the wanted part."""
         track = self._track
-        last = self._clock.last + 1 / self._rate
+        last = self._clock.last + max(1 / self._rate, self.last_lasts or 0)
         if self._work.sampling == "keyframes" and track.last is not None:
             last = max(last, track.last - self.origin)
         length = self._length()

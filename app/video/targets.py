@@ -28,8 +28,12 @@ class Target(Protocol):
     def write(self, picture: Picture, seconds: Fraction) -> None:
         """Write the next picture, that of the film's frame at this time."""
 
-    def close(self) -> None:
-        """Write what is left, and the end."""
+    def close(self, lasts: Fraction | None) -> None:
+        """Write what is left, and the end.
+
+        Args:
+            lasts: how long the last frame of the film is shown; None: not known.
+        """
 
 
 class _Zip:
@@ -41,21 +45,22 @@ class _Zip:
     def write(self, picture: Picture, seconds: Fraction) -> None:  # noqa: ARG002
         self._zip.add(picture)
 
-    def close(self) -> None:
+    def close(self, lasts: Fraction | None) -> None:  # noqa: ARG002
         self._zip.close()
 
 
 class _Film:
-    def __init__(self, writer: FilmWriter) -> None:
+    def __init__(self, writer: FilmWriter, *, has_all_frames: bool) -> None:
         self._writer = writer
+        self._has_all_frames = has_all_frames
         self.size = writer.size
         self.problems: tuple[str, ...] = (writer.problem,) if writer.problem else ()
 
     def write(self, picture: Picture, seconds: Fraction) -> None:
         self._writer.write(picture, seconds)
 
-    def close(self) -> None:
-        self._writer.close()
+    def close(self, lasts: Fraction | None) -> None:
+        self._writer.close(lasts if self._has_all_frames else None)
 
 
 def opened(
@@ -87,7 +92,8 @@ def opened(
     has_sound = work.sampling == "all" and reader.info.sound is not None
     sound = Sound(film(), work.start, work.seconds, reader.origin) if has_sound else None
     seconds = _length(reader.info, work, rate)
-    return _Film(FilmWriter(out, work, size, rate, sound, seconds=seconds, threads=threads))
+    writer = FilmWriter(out, work, size, rate, sound, seconds=seconds, threads=threads)
+    return _Film(writer, has_all_frames=work.sampling == "all")
 
 
 def _length(info: FilmInfo, work: FilmWork, rate: Fraction) -> float | None:

@@ -57,6 +57,9 @@ class Track:
         self._errors_in_a_row = 0
         #: time of the last packet of the track
         self.last: Fraction | None = None
+        # Begin of the frame that is shown last, and the end of all frames, which may be stated in
+        # another one of the last packets.
+        self._last_shown = self._end_shown = Fraction(0)
 
     @property
     def container_seconds(self) -> Fraction | None:
@@ -81,6 +84,13 @@ class Track:
         if not tracks:
             return None
         return tracks[0].codec_context.name if tracks[0].codec_context else "unknown"
+
+    @property
+    def last_lasts(self) -> Fraction:
+        """How long the frame is shown that is shown last of those read; 0: not known."""
+        if self.kind == "mpegts":  # it states no lengths, and its clock may be set back
+            return Fraction(0)
+        return self._end_shown - self._last_shown
 
     @property
     def ended_damaged(self) -> bool:
@@ -143,6 +153,8 @@ class Track:
             self.end = max(self.end, end)
             if packet.stream is self.stream:
                 self.last = time * packet.time_base
+                self._last_shown = max(self._last_shown, self.last)
+                self._end_shown = max(self._end_shown, end)
 
     def _frames_of(self, packet: Packet[Any] | None) -> list[Timed]:
         """What the decoder has ready after a packet; None: after the last one."""

@@ -122,12 +122,20 @@ class FilmWriter:
         self._write_sound(time)
         self._mux(self._video.encode(frame))
 
-    def close(self) -> None:
-        """Write what is still to come: the last frames, the sound to their end, the index."""
+    def close(self, lasts: Fraction | None = None) -> None:
+        """Write what is still to come: the last frames, the sound to their end, the index.
+
+        Args:
+            lasts: how long the last picture is shown; None: as long as pictures are on average.
+        """
         if self._video is None or self._container is None:
             return
-        self._mux(self._video.encode(None))
-        self._write_sound(self._last * self._video.codec_context.time_base + 1 / self._rate)
+        lasts = lasts or 1 / self._rate
+        packets = self._video.encode(None)
+        for packet in packets[-1:] + [one for one in packets if one.pts == self._last]:
+            packet.duration = max(1, round(lasts / packet.time_base))
+        self._mux(packets)
+        self._write_sound(self._last * self._video.codec_context.time_base + lasts)
         self._container.close()
 
     def __enter__(self) -> FilmWriter:

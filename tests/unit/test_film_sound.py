@@ -257,3 +257,13 @@ def test_a_film_goes_on_after_the_end_of_its_sound(output: Output) -> None:
     assert len(frames(sink.getvalue())) >= 2 * FPS
     writer.close()
     assert len(frames(sink.getvalue())) == 5 * FPS
+
+
+def test_sound_goes_on_while_the_last_picture_stays() -> None:
+    sink, sound = Sink(), Sound(io.BytesIO(source("mp4", "aac")))
+    writer = FilmWriter(sink, FilmWork("mp4", "h264"), SIZE, Fraction(FPS), sound)
+    for i in range(FPS):
+        writer.write(picture(i), Fraction(i, FPS))
+    writer.close(Fraction(2))
+    sound.close()
+    assert heard(sink.getvalue()) == pytest.approx(heard(source("mp4", "aac")), abs=0.01)

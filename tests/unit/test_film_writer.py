@@ -22,6 +22,7 @@ from PIL import Image
 from app.errors import BadRequest
 from app.video import encoders
 from app.video.map_zip import MapZip
+from app.video.reader import FilmLimits, FilmReader
 from app.video.work import Codec, FilmWork, Output
 from app.video.writer import FilmWriter
 from tests.films.written import SIZE, Sink, box, boxes, coloured, frames, greys, written
@@ -79,6 +80,21 @@ def test_frame_rates_are_exact(rate: Fraction) -> None:
         assert [
             f.pts * stream.time_base for f in container.decode(stream) if f.pts is not None
         ] == [i / rate for i in range(40)]
+
+
+def test_the_last_picture_stays_as_long_as_in_the_film() -> None:
+    """Recordings of screens often end with one that stays for seconds; it is no damage."""
+    sink = Sink()
+    writer = FilmWriter(sink, FilmWork("mp4", "h264"), SIZE, Fraction(25))
+    write(writer, greys(10))
+    writer.close(Fraction(5))
+    with av.open(io.BytesIO(sink.getvalue()), "r") as container:
+        assert container.duration == pytest.approx(5_360_000, abs=1000)
+    read = FilmReader(io.BytesIO(sink.getvalue()), FilmLimits(10_000, 100), FilmWork("none"))
+    with read:
+        assert len(list(read.frames())) == 10
+        assert read.problem is None
+        assert float(read.last_lasts or 0) == pytest.approx(5, abs=0.05)
 
 
 def test_a_part_of_a_film_begins_at_zero() -> None:
