@@ -8,9 +8,9 @@ from fractions import Fraction
 
 # Frames that go back by less keep to their neighbours' times; beyond it the film's own clock has
 # been set back (cut recordings), and what follows is moved as a whole.
-_SMALL = Fraction(1, 2)
+SMALL = Fraction(1, 2)
 #: recordings of television jump forwards, too, where they were cut
-_JUMP = 10
+JUMP = 10
 #: seconds; no film shows a frame for longer
 LONGEST = 86_400
 _SMALLEST_STEP = Fraction(1, 1000)
@@ -30,6 +30,9 @@ class Clock:
         #: timestamp of the film's first frame, in seconds of the film's own clock
         self.origin = Fraction(0)
         self._offset = Fraction(0)
+        #: where the film's clock was set anew: its time after it, and what to add from there on;
+        #: grows while the film is read
+        self.jumps: list[tuple[Fraction, Fraction]] = []
         self._last: Fraction | None = None
 
     @property
@@ -51,10 +54,12 @@ class Clock:
         now = expected if timestamp is None else timestamp - self.origin + self._offset
         if self._last is None:
             now = max(now, Fraction(0))
-        elif now <= self._last and self._last - now < _SMALL:
+        elif now <= self._last and self._last - now < SMALL:
             now = self._last + min(_SMALLEST_STEP, self._step)
-        elif now <= self._last or now - self._last > (_JUMP if self._jumps else LONGEST):
+        elif now <= self._last or now - self._last > (JUMP if self._jumps else LONGEST):
             self._offset += expected - now
             now = expected
+            if timestamp is not None:
+                self.jumps.append((timestamp, self._offset))
         self._last = now
         return now

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import BinaryIO
@@ -110,6 +110,11 @@ class FilmReader:
         return self._clock.origin
 
     @property
+    def jumps(self) -> Sequence[tuple[Fraction, Fraction]]:
+        """Where the film's clock was set anew, see ``Clock``; grows while frames are read."""
+        return self._clock.jumps
+
+    @property
     def last_lasts(self) -> Fraction | None:
         """How long the last frame of the film is shown; None: not known. Final after ``frames``.
 
@@ -209,6 +214,8 @@ class FilmReader:
         work = self._work
         frames = self.info.frames
         if frames is None or self.info.seconds is None or work.sampling == "keyframes":
+            return
+        if self._track.kind == "mpegts":  # its clock may have been set anew; length is a guess
             return
         seconds = max(0.0, self.info.seconds - work.start)
         if work.seconds is not None:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
@@ -17,6 +17,7 @@ from av.packet import Packet
 from av.stream import Discard, Disposition
 
 from app.video import containers
+from app.video.clock import JUMP, SMALL
 from app.video.work import Output
 
 # Codecs that players expect in MP4. It could carry some more, which hardly any player plays there.
@@ -27,6 +28,8 @@ _PCM = ("pcm_s16", "pcm_s24", "pcm_s32", "pcm_f32", "pcm_f64")
 _WARM_UP = {"aac": Fraction(1, 20), "mp3": Fraction(1, 10), "opus": Fraction(2, 25)}
 # Where a film is entered for a part of it: this much before the part.
 _SEEK_MARGIN = Fraction(2)
+# Where a film's clock was set anew, its sound and its pictures begin less than this apart, seconds.
+_APART = 5
 # FFmpeg writes the head of an MP4 only when it has a packet of each track. With sound that begins
 # later than this, it has to write the head at once, which it cannot do for these codecs.
 _LATE = Fraction(2)
@@ -63,6 +66,7 @@ class Sound:
         start: of the part, in seconds from the first frame of the film.
         seconds: length of the part; None: to the end.
         origin: time of the first frame by the film's own clock; None: what the film says.
+        jumps: where that clock was set anew, as the pictures have it (``Clock.jumps``); may grow.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class Sound:
         start: float = 0.0,
         seconds: float | None = None,
         origin: Fraction | None = None,
+        jumps: Sequence[tuple[Fraction, Fraction]] = (),
     ) -> None:
         file.seek(0)
         self._container = containers.open_film(file)
@@ -83,7 +88,11 @@ class Sound:
         #: whether it begins long after the part, which may have none at all
         self.is_late = False
         self._next: _Packet | None = None
-        self._packets: Iterator[_Packet] = iter(())
+        # None: it is not known yet when the next packet is heard.
+        self._packets: Iterator[_Packet | None] = iter(())
+        self._jumps = jumps
+        self._jumps_passed = 0
+        self._has_jumps = False
         # AAC of broadcasts has a head in each packet, which files state once.
         self._adts: _Adts | None = None
         if self.template is None:
@@ -91,6 +100,7 @@ class Sound:
                 self.problem = "The sound is left out, because its codec is unknown"
             return
         self._codec = self.template.codec_context.codec.canonical_name
+        self._has_jumps = self._container.format.name == "mpegts"
         for stream in self._container.streams:
             if stream is not self.template:
                 stream.discard = Discard.all
@@ -155,6 +165,8 @@ class Sound:
 
     def until(self, seconds: Fraction) -> Iterator[_Packet]:
         """The next packets, as far as they begin before this time."""
+        if self._next is None:
+            self._advance()
         while self._next is not None and _time(self._next) < seconds:
             packet = self._next
             self._advance()
@@ -173,8 +185,10 @@ class Sound:
                 return stream.start_time * stream.time_base
         return Fraction(0)
 
-    def _timed(self, *, warms_up: bool) -> Iterator[_Packet]:
+    def _timed(self, *, warms_up: bool) -> Iterator[_Packet | None]:
         """The packets of the part, with times from its start.
+
+        None where the film's clock was set anew, until it is known when the pictures go on.
 
         Args:
             warms_up: whether those are wanted, too, that are not or not fully heard.
@@ -188,10 +202,17 @@ class Sound:
         least = -round(_WARM_UP.get(self._codec, Fraction(0)) / base)
         last: int | None = None
         following: int | None = None
+        before: int | None = None
         for packet in self._container.demux(self.template):
             if packet.size == 0:
                 continue
             time = packet.pts if packet.pts is not None else packet.dts
+            if time is not None:
+                if before is not None and self._is_jump((time - before) * base):
+                    while (offset := self._offset(time * base)) is None:
+                        yield None
+                    shift = round((self._zero - offset) / base)
+                before = time
             time = following if time is None else time - shift
             if time is None:
                 continue
@@ -204,6 +225,19 @@ class Sound:
                 return
             packet.pts = packet.dts = last = time
             yield self._without_head(packet)
+
+    def _is_jump(self, step: Fraction) -> bool:
+        """Whether the film's clock was set anew between two packets."""
+        return self._has_jumps and not -SMALL < step <= JUMP
+
+    def _offset(self, time: Fraction) -> Fraction | None:
+        """What the pictures add to the film's clock since it was set to about this time."""
+        for number in range(self._jumps_passed, len(self._jumps)):
+            start, offset = self._jumps[number]
+            if abs(start - time) < _APART:
+                self._jumps_passed = number + 1
+                return offset
+        return None
 
     def _without_head(self, packet: _Packet) -> _Packet:
         """The packet without the ADTS head that AAC of broadcasts has."""

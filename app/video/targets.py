@@ -90,7 +90,9 @@ def opened(
         return _Zip(out, size)
     # Single frames of a film have no sound.
     has_sound = work.sampling == "all" and reader.info.sound is not None
-    sound = Sound(film(), work.start, work.seconds, reader.origin) if has_sound else None
+    sound = None
+    if has_sound:
+        sound = Sound(film(), work.start, work.seconds, reader.origin, reader.jumps)
     seconds = _length(reader.info, work, rate)
     writer = FilmWriter(out, work, size, rate, sound, seconds=seconds, threads=threads)
     return _Film(writer, has_all_frames=work.sampling == "all")

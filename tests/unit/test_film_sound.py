@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from av.audio.stream import AudioStream
 
+from app.video.reader import FilmLimits, FilmReader
 from app.video.sound import Sound
 from app.video.work import FilmWork, Output
 from app.video.writer import FilmWriter
@@ -63,8 +64,12 @@ def clicks() -> Any:
 
 
 @cache
-def source(container: str, codec: str, delay: float = 0.0) -> bytes:
-    """A film whose sound begins ``delay`` seconds after its pictures."""
+def source(container: str, codec: str, delay: float = 0.0, shift: int = 0) -> bytes:
+    """A film whose sound begins ``delay`` seconds after its pictures.
+
+    Args:
+        shift: seconds of its clock at its beginning.
+    """
     file = io.BytesIO()
     with av.open(file, "w", format=container) as output:
         name = "libvpx-vp9" if container == "webm" else "libx264"
@@ -93,6 +98,8 @@ def source(container: str, codec: str, delay: float = 0.0) -> bytes:
                 packets += audio.encode(piece)
         packets += audio.encode(None)
         for packet in sorted(packets, key=lambda p: p.dts * p.time_base):
+            ticks = int(shift / packet.time_base)
+            packet.pts, packet.dts = packet.pts + ticks, packet.dts + ticks
             output.mux(packet)
     return file.getvalue()
 
@@ -267,3 +274,22 @@ def test_sound_goes_on_while_the_last_picture_stays() -> None:
     writer.close(Fraction(2))
     sound.close()
     assert heard(sink.getvalue()) == pytest.approx(heard(source("mp4", "aac")), abs=0.01)
+
+
+@pytest.mark.parametrize("codec", ["aac", "ac3"])
+@pytest.mark.parametrize("first", [0, 500])
+def test_recordings_whose_clock_is_set_anew_keep_their_sound(codec: str, first: int) -> None:
+    """Parts of recordings of television that were put together."""
+    parts = [source("mpegts", codec), source("mpegts", codec, shift=500)]
+    data = b"".join(parts if first == 0 else reversed(parts))
+    work = FilmWork("mp4", "h264")
+    with FilmReader(io.BytesIO(data), FilmLimits(10_000, 1000), work) as reader:
+        sound = Sound(io.BytesIO(data), origin=reader.origin, jumps=reader.jumps)
+        sink = Sink()
+        writer = FilmWriter(sink, work, SIZE, Fraction(FPS), sound)
+        for frame in reader.frames():  # as in the pipeline, the sound does not know what will come
+            writer.write(frame.image, frame.seconds)
+        writer.close()
+        sound.close()
+    assert len(heard(sink.getvalue())) == 2 * SECONDS
+    assert heard(sink.getvalue()) == pytest.approx(flashes(sink.getvalue()), abs=0.05)
