@@ -175,7 +175,7 @@ def container_of(file: BinaryIO) -> str:
 
 
 def _refuse(what: str) -> NoReturn:
-    hint = " Pictures have routes and a command, `depth`, of their own." if "picture" in what else ""
+    hint = " Pictures have routes and a command of their own." if "picture" in what else ""
     raise BadRequest(f"The file is {what}, not a film that can be read. {ACCEPTED}.{hint}")
 
 
