@@ -39,8 +39,8 @@ _RETRY_SECONDS = 30
 _TITLE = "Not added"
 _KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9_][\w.-]{0,95}", re.ASCII)
-# A model with this key could not be queried, because ``GET /api/models/current`` is another route.
-_RESERVED = {"current"}
+#: A model with this key could not be queried, because ``GET /api/models/current`` is another route.
+RESERVED_KEYS = {"current"}
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def _spec(key: str, source: str) -> ModelSpec:
     """A preliminary row with the key and the repository. Raises BadRequest."""
     if not _KEY.fullmatch(key):
         raise BadRequest(f"key: {KEY_RULE}", title="Invalid key")
-    if key in _RESERVED:
+    if key in RESERVED_KEYS:
         raise BadRequest(f"key: {key} is taken: choose another", title="Invalid key")
     repository = repository_in(source) or source
     if not _REPOSITORY.fullmatch(repository):

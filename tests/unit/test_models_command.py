@@ -10,17 +10,14 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from app.adding import rows as row_table
 from app.cli.main import main
 from app.hub import lockfile
 from app.hub.store import BUILTIN
-from config.families import FAMILIES, family_class
 from config.settings import load_settings
 from tests import depth3, tiny_depth, transformers_checkpoints
 from tests.fake_hub import FakeHub
@@ -130,21 +127,6 @@ def test_add_writes_what_the_checkpoint_says(
 def test_a_server_that_knows_no_ranges_is_no_trouble(fake_hub: FakeHub, models: Command) -> None:
     fake_hub.knows_ranges = False
     assert "3M parameters" in models("add", "mine", MINE)
-
-
-@pytest.mark.parametrize(
-    ("file", "content", "family"),
-    [
-        ("config.json", {"model_type": "siglip"}, "transformers"),
-        ("config.json", {"model_type": "zoedepth"}, "transformers_depth"),
-        ("config.json", {"model_name": "da3-small"}, "depth_anything_3"),
-        ("config.json", {"model_type": "depth_anything"}, "depth_anything"),
-        ("open_clip_config.json", {"model_cfg": {}}, "open_clip"),
-    ],
-)
-def test_each_family_recognises_its_own(file: str, content: dict[str, Any], family: str) -> None:
-    files = {file: content}
-    assert [name for name in FAMILIES if family_class(name).recognises(files)] == [family]
 
 
 def test_list_says_what_is_on_disk(
@@ -351,6 +333,8 @@ def test_names_with_odd_characters(models: Command, tmp_path: Path) -> None:
     assert "is not UTF-8" in models("add", "x", DEPTH, "--name", "a\udcff", status=2)
     (tmp_path / "a\udcff").mkdir()
     assert "is not UTF-8" in models("add", "x", tmp_path / "a\udcff", status=2)
+    assert "no such home folder" in models("add", "x", "~nobody-here/f", status=2)
+    assert "is taken" in models("add", "current", DEPTH, status=2)
 
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 99\n"
@@ -412,15 +396,3 @@ def test_a_folder_that_a_row_names_stays(fake_hub: FakeHub, cache: Path, models:
     models("add", "own", own)
     assert "move your files" in models("remove", "own", "--yes", status=2)
     assert (own / "config.json").is_file()
-
-
-@pytest.mark.usefixtures("cache")
-def test_rows_that_are_added_at_once_are_all_there(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "rows.toml"
-
-    def put(number: int) -> None:
-        row_table.put(path, {"key": f"m{number}", "family": "open_clip", "path": "/a"})
-
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(put, range(24)))
-    assert len(rows(path)) == 24

@@ -18,6 +18,7 @@ from app.adding.addition import (
     repository_in,
     row_of,
 )
+from app.adding.additions import RESERVED_KEYS
 from app.adding.discovery import Finding, Folder, find_family, licence_in
 from app.cli.problems import Failed, UsageError
 from app.engines.base import LoadError
@@ -58,7 +59,13 @@ def add(arguments: argparse.Namespace, settings: Settings) -> None:
 def _spec(arguments: argparse.Namespace) -> ModelSpec:
     """A preliminary row with the key and the source. Raises UsageError."""
     text: str = arguments.source
-    for given in (str(Path(text).expanduser().resolve()), arguments.name, arguments.license):
+    try:
+        folder = Path(text).expanduser().resolve()
+    except RuntimeError:  # ~NAME of a user that this machine does not have
+        raise UsageError(f"{text!r}: there is no such home folder") from None
+    if arguments.key in RESERVED_KEYS:
+        raise UsageError(f"key {arguments.key!r} is taken: choose another")
+    for given in (str(folder), arguments.name, arguments.license):
         # Python stands for bytes that are not UTF-8 with characters that no file can hold.
         if given and given.encode(errors="replace").decode() != given:
             raise UsageError(f"{given!r} is not UTF-8, so it cannot be written into a row")
@@ -66,7 +73,7 @@ def _spec(arguments: argparse.Namespace) -> ModelSpec:
     if repository := repository_in(text):
         source = {"hub_id": repository}
     elif text.startswith(("/", ".", "~")):
-        source = {"path": Path(text).expanduser().resolve()}
+        source = {"path": folder}
     else:
         source = {"hub_id": text}
     row = {"key": arguments.key, "family": next(iter(FAMILIES)), **source}
