@@ -50,7 +50,7 @@ def find_checkpoint(spec: ModelSpec, files: CheckpointFiles, cache: Path) -> Che
         return _complete(BUILTIN / spec.key, files, spec.revision, folder)
     if spec.path is not None:
         return _complete(spec.path, files, "local", folder)
-    if not folder.is_dir():  # as of most models; /health asks for all
+    if not folder.is_dir():  # most models are not on disk, and /health asks for each of them
         return None
     revision = known_commit(spec, cache) or spec.revision  # a row may name a commit
     return _complete(folder / "snapshots" / revision, files, revision, folder)

@@ -96,7 +96,7 @@ class Workers:
         orders = self._book.read()
         before = orders.networks.get(str(id))
         if before is not None and before.wanted is not None and not any(devices):
-            before = None  # another load, which is under way; if both fail, no order may be left
+            before = None  # it is that of another load; if both fail, none may be left
         # Workers that still have it may be about to follow an order to unload it.
         is_being_unloaded = orders.must_be_unloaded(str(id))
         serve = all(device is not None and self._serves(device, wanted) for device in devices)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 The Twinlens authors
 # SPDX-License-Identifier: MIT
-"""Tests which family a checkpoint belongs to, and that no row is lost."""
+"""Tests which family a checkpoint belongs to, that no row is lost, and what no row can hold."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from app.adding import rows
+from app.cli.main import main
 from config.families import FAMILIES, family_class
 
 
@@ -39,3 +40,16 @@ def test_rows_that_are_added_at_once_are_all_there(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(put, range(24)))
     assert len(tomllib.loads(path.read_text())["model"]) == 24
+
+
+def test_the_current_folder_need_not_be_utf_8(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A repository of the hub has nothing to do with it."""
+    odd = tmp_path / "a\udcff"
+    odd.mkdir()
+    monkeypatch.chdir(odd)
+    assert main(["models", "add", "x", "no repository"]) == 2
+    assert "give a repository of the hub" in capsys.readouterr().err
+    assert main(["models", "add", "x", "./own"]) == 2
+    assert "is not UTF-8" in capsys.readouterr().err

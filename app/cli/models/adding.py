@@ -59,23 +59,22 @@ def add(arguments: argparse.Namespace, settings: Settings) -> None:
 def _spec(arguments: argparse.Namespace) -> ModelSpec:
     """A preliminary row with the key and the source. Raises UsageError."""
     text: str = arguments.source
-    try:
-        folder = Path(text).expanduser().resolve()
-    except RuntimeError:  # ~NAME of a user that this machine does not have
-        raise UsageError(f"{text!r}: there is no such home folder") from None
     if arguments.key in RESERVED_KEYS:
         raise UsageError(f"key {arguments.key!r} is taken: choose another")
-    for given in (str(folder), arguments.name, arguments.license):
-        # Python stands for bytes that are not UTF-8 with characters that no file can hold.
-        if given and given.encode(errors="replace").decode() != given:
-            raise UsageError(f"{given!r} is not UTF-8, so it cannot be written into a row")
     source: dict[str, object]
     if repository := repository_in(text):
         source = {"hub_id": repository}
     elif text.startswith(("/", ".", "~")):
-        source = {"path": folder}
+        try:
+            source = {"path": Path(text).expanduser().resolve()}
+        except RuntimeError:  # ~NAME of a user that this machine does not have
+            raise UsageError(f"{text!r}: there is no such home folder") from None
     else:
         source = {"hub_id": text}
+    for given in (*map(str, source.values()), arguments.name, arguments.license):
+        # Python replaces bytes that are not UTF-8 by characters that UTF-8 cannot write.
+        if given and given.encode(errors="replace").decode() != given:
+            raise UsageError(f"{given!r} is not UTF-8, so it cannot be written into a row")
     row = {"key": arguments.key, "family": next(iter(FAMILIES)), **source}
     row["activation"] = arguments.activation
     if arguments.revision:
